@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/base.h: time, errors and the job function; what every other header stands on.
+ */
+#ifndef CONC_BASE_H
+#define CONC_BASE_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONC_API __attribute__((visibility("default")))
+#define CONC_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
+#define CONC_MUST_CHECK __attribute__((warn_unused_result))
+
+#define CONC_VERSION_MAJOR 0
+#define CONC_VERSION_MINOR 1
+#define CONC_VERSION_PATCH 0
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * The version of the library that is linked, as "0.1.0". Static; never NULL.
+ *
+ * Called from: anywhere. Blocks: no.
+ */
+CONC_API const char *conc_version(void);
+
+/* ---- Time -------------------------------------------------------------------------------- */
+
+/* Durations are int64_t nanoseconds. The argument is evaluated once. */
+#define CONC_NS(n) ((int64_t)(n))
+#define CONC_US(n) ((int64_t)(n) * 1000)
+#define CONC_MS(n) ((int64_t)(n) * 1000000)
+#define CONC_S(n) ((int64_t)(n) * 1000000000)
+
+/**
+ * A point in time on CLOCK_MONOTONIC. A struct of its own, so that a bare number is a compile error.
+ * Make one with conc_in() or conc_at(), or use CONC_FOREVER or CONC_NOW; `ns` is private.
+ *
+ * Every call that can block takes one, last. Deadlines compose: pass the same one to every call of a
+ * function and the function as a whole meets it.
+ */
+typedef struct conc_deadline {
+    int64_t ns;
+} conc_deadline;
+
+#ifdef __cplusplus
+#define CONC_FOREVER (conc_deadline{INT64_MAX})
+#define CONC_NOW (conc_deadline{0})
+#else
+/** A deadline that never comes. */
+#define CONC_FOREVER ((conc_deadline){INT64_MAX})
+/** Do not block: what would have to wait returns -EAGAIN. Such a call is no cancellation point. */
+#define CONC_NOW ((conc_deadline){0})
+#endif
+
+/**
+ * The time now in nanoseconds on CLOCK_MONOTONIC.
+ *
+ * Called from: anywhere. Blocks: no. Python: time.monotonic_ns()
+ */
+CONC_API int64_t conc_now(void);
+
+/**
+ * The deadline `ns` nanoseconds from now. Zero or less: a deadline already past (a call that would
+ * have to wait returns -ETIMEDOUT at once). So far ahead that it cannot be told: CONC_FOREVER.
+ *
+ * Called from: anywhere. Blocks: no.
+ */
+CONC_API conc_deadline conc_in(int64_t ns);
+
+/**
+ * The deadline at the time `ns`, as conc_now() counts. Zero or less: a deadline already past.
+ *
+ * Called from: anywhere. Blocks: no.
+ */
+CONC_API conc_deadline conc_at(int64_t ns);
+
+/* ---- Errors ------------------------------------------------------------------------------ */
+
+/*
+ * Functions return 0 (or a count) on success and a negative error on failure: -EINVAL, -ETIMEDOUT ...,
+ * or one of these, which lie outside errno's range and are negated like them.
+ */
+#define CONC_EBROKEN 5001 /* a barrier or an executor is broken: -CONC_EBROKEN */
+
+/**
+ * What an error means, in a few words: for errno's errors and libconc's own, negative or positive.
+ * Static; never NULL ("unknown error" for what has no name).
+ *
+ * Called from: anywhere. Blocks: no. Python: os.strerror()
+ */
+CONC_API const char *conc_strerror(int err);
+
+/**
+ * A job: any function of this shape can be called, given to a thread, submitted to an executor ...
+ *
+ * @param arg     a private copy of the argument that the submitter passed (its bytes, aligned for any
+ *                type; NULL if the size given was 0). The job may change it.
+ * @param result  space of the result size that the submitter asked for (zeroed; NULL if 0)
+ * @return 0, or a negative error; see conc_raise(). A positive return is a mistake and becomes -EINVAL.
+ */
+typedef int conc_fn(void *arg, void *result);
+
+/**
+ * Attach a message to an error, as a Python exception carries one, and return the error:
+ * `return conc_raise(-EIO, "%s: bad status %d", url, status);`
+ *
+ * The message belongs to the calling context until its next conc_raise(). If a job returns that error, its
+ * future keeps the message (conc_future_message()), and a waiter that gets the error from
+ * conc_future_result() finds the message with conc_error_message(). Longer messages are cut at
+ * CONC_MESSAGE_MAX - 1 bytes; out of memory loses the message, never the error.
+ *
+ * @param err  the error; returned as it is
+ * @return err
+ *
+ * Called from: any thread or task. Blocks: no. Python: raise
+ */
+CONC_API int conc_raise(int err, const char *fmt, ...) CONC_PRINTF(2, 3);
+
+#define CONC_MESSAGE_MAX 256
+
+/**
+ * The message of the last error raised in the calling context, by conc_raise() or by a future's result;
+ * "" if there was none. Valid until the next libconc call in this context; copy it to keep it.
+ *
+ * Called from: any thread or task. Blocks: no. Python: str(exception)
+ */
+CONC_API const char *conc_error_message(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

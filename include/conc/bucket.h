@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/bucket.h: a token bucket, to keep to a rate: "at most ten requests a second".
+ *
+ * It starts empty and never holds more than `burst` tokens, so over any t seconds at most burst + rate * t tokens are
+ * given, and under steady demand the rate is reached. A burst of 1 is strict pacing: one token every 1/rate seconds.
+ */
+#ifndef CONC_BUCKET_H
+#define CONC_BUCKET_H
+
+#include <conc/sem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** All fields are private. */
+typedef struct conc_bucket {
+    conc_sem turn;     /* who may look at the tokens; first come first served */
+    double per_second;
+    double burst;
+    uint32_t word;     /* the guard of the two below */
+    double level;      /* tokens at the time `since` */
+    int64_t since;     /* conc_now()'s nanoseconds; 0: not used yet */
+} conc_bucket;
+
+#ifdef __cplusplus
+#define CONC_BUCKET_INIT(per_second_, burst_) {CONC_SEM_INIT(1), (per_second_), (burst_), 0, 0, 0}
+#else
+/** For static objects: tokens begin to gather at the first use. Both numbers above 0, burst at least 1. */
+#define CONC_BUCKET_INIT(per_second_, burst_)                                                      \
+    {.turn = CONC_SEM_INIT(1), .per_second = (per_second_), .burst = (burst_)}
+#endif
+
+/**
+ * Make a bucket, empty; tokens gather from now on. There is nothing to destroy.
+ *
+ * @param per_second  tokens that come in a second; above 0
+ * @param burst       the most that it holds; at least 1, or 0 for one second's worth (at least 1)
+ * @return 0; -EINVAL
+ *
+ * Called from: anywhere. Blocks: no.
+ */
+CONC_API int conc_bucket_init(conc_bucket *bucket, double per_second, double burst);
+
+/**
+ * Take n tokens; sleep until they are there. Takers are served in order of arrival.
+ *
+ * @param n  0: nothing to take, returns 0
+ * @return 0; -ETIMEDOUT, -EAGAIN (not there, and CONC_NOW), -ECANCELED: none were taken; -EINVAL: n is more than
+ *         the bucket ever holds
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ */
+CONC_API int conc_bucket_take(conc_bucket *bucket, uint32_t n, conc_deadline deadline);
+
+/**
+ * How many tokens there are now.
+ *
+ * Called from: any thread or task. Blocks: no.
+ */
+CONC_API double conc_bucket_tokens(conc_bucket *bucket);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

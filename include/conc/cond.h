@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/cond.h: a condition: wait, with a lock held, until another context says that something has changed.
+ *
+ * Bound to its lock (or rlock) when it is made; both may serve several conditions.
+ */
+#ifndef CONC_COND_H
+#define CONC_COND_H
+
+#include <conc/lock.h>
+#include <conc/rlock.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** All fields are private. */
+typedef struct conc_cond {
+    uint32_t word;
+    struct conc__waitlist waiters;
+    conc_lock *lock;   /* the lock, or the one inside rlock */
+    conc_rlock *rlock; /* NULL: bound to a lock */
+} conc_cond;
+
+/* Static initialisers; the lock's address must be a constant for static objects. */
+#ifdef __cplusplus
+#define CONC_COND_INIT(lock_) {0, {nullptr}, (lock_), nullptr}
+#define CONC_COND_INIT_R(rlock_) {0, {nullptr}, &(rlock_)->lock, (rlock_)}
+#else
+#define CONC_COND_INIT(lock_) {.lock = (lock_)}
+#define CONC_COND_INIT_R(rlock_) {.lock = &(rlock_)->lock, .rlock = (rlock_)}
+#endif
+
+/** Bind a condition to a lock. Nobody may be in a wait, notified or not, when its memory goes. */
+CONC_API void conc_cond_init(conc_cond *cond, conc_lock *lock);
+/** Bind a condition to a re-entrant lock; a wait releases it wholly, however often it was taken. */
+CONC_API void conc_cond_init_r(conc_cond *cond, conc_rlock *rlock);
+
+/**
+ * Release the lock, wait for a notification, take the lock again. There are no spurious wake-ups, but another
+ * context may have run between the notification and the return: test what you wait for in a loop, or use
+ * conc_cond_wait_for().
+ *
+ * @return 0: notified; -ETIMEDOUT, -ECANCELED, -EAGAIN (CONC_NOW); the caller holds the lock again in every case.
+ *         -EPERM: the lock was not held (an rlock: not by the caller)
+ *
+ * Called from: any thread or task that holds the lock. Blocks: yes (taking the lock again is no subject to the
+ * deadline). Cancellation point: yes. Python: Condition.wait()
+ */
+CONC_API int conc_cond_wait(conc_cond *cond, conc_deadline deadline);
+
+/**
+ * Wait until predicate(arg) is true. It is called with the lock held, first at once.
+ *
+ * @return 0: the predicate was true; else as conc_cond_wait(), and the predicate was false at last
+ *
+ * Called from, blocks, cancellation point: as conc_cond_wait(). Python: Condition.wait_for()
+ */
+CONC_API int conc_cond_wait_for(conc_cond *cond, bool (*predicate)(void *arg), void *arg,
+                                conc_deadline deadline);
+
+/**
+ * Wake at most n of those who wait, in the order in which they came. They go on when the lock is released.
+ * Without waiters it costs no system call.
+ *
+ * @return 0; -EPERM: the lock is not held (an rlock: not by the caller)
+ *
+ * Called from: any thread or task that holds the lock. Blocks: no. Python: Condition.notify(n)
+ */
+CONC_API int conc_cond_notify(conc_cond *cond, size_t n);
+
+/**
+ * Wake all who wait. Otherwise as conc_cond_notify().
+ *
+ * Python: Condition.notify_all()
+ */
+CONC_API int conc_cond_notify_all(conc_cond *cond);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/context.h: who is running, cancellation and deadline scopes, sleeping, and the list of all contexts.
+ *
+ * A context is what runs: a thread, or a task. Every thread that calls libconc has one, also those that
+ * libconc did not start.
+ */
+#ifndef CONC_CONTEXT_H
+#define CONC_CONTEXT_H
+
+#include <stdio.h>
+
+#include <conc/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct conc_context conc_context;
+
+/** A name's longest length, the final zero included; a longer one is cut. */
+#define CONC_NAME_MAX 32
+
+/**
+ * The calling context. Borrowed: valid in the calling thread or task while it runs. Never NULL.
+ *
+ * Called from: any thread or task. Blocks: no. Python: threading.current_thread(), asyncio.current_task()
+ */
+CONC_API conc_context *conc_current(void);
+
+/** The id of the calling context, as in conc_contexts_foreach(): unique among the living, never 0. Called from: any thread or
+ *  task. Blocks: no. Python: threading.get_ident() */
+CONC_API uint32_t conc_id(void);
+
+/**
+ * A context's name: "main" for the first thread, "thread-N" until another is given. Valid while the context
+ * lives and keeps its name.
+ *
+ * Called from: any thread or task. Blocks: no. Python: Thread.name
+ */
+CONC_API const char *conc_name(const conc_context *context);
+
+/**
+ * Name the calling context. The operating system's thread name follows (its first 15 bytes).
+ *
+ * @param name  borrowed; cut at CONC_NAME_MAX - 1 bytes
+ *
+ * Called from: any thread or task. Blocks: no. Python: Thread.name = ...
+ */
+CONC_API void conc_set_name(const char *name);
+
+/* ---- Cancellation and deadlines ------------------------------------------------------------ */
+
+/**
+ * A scope: a block of calls with a deadline of its own, or that another context may cancel.
+ *
+ *     conc_scope scope;
+ *     conc_scope_enter(&scope, conc_in(CONC_S(5)));
+ *     int err = fetch_and_store();            // calls in it return -ECANCELED after 5 s
+ *     int why = conc_scope_exit(&scope);      // -ETIMEDOUT if that was the reason
+ *
+ * It lives in the user's memory, between enter and exit, which the same context calls, properly nested.
+ * Cancellation is level-triggered: once a scope has ended, every call in it that could block returns
+ * -ECANCELED until the scope is left, even if it would not have had to wait. Exempt are calls with CONC_NOW,
+ * conc_lock_acquire(), conc_rlock_acquire(), and what stands in a shield.
+ * All fields are private.
+ */
+typedef struct conc_scope {
+    struct conc_scope *parent;
+    conc_context *context;
+    conc_deadline deadline;
+    uint32_t cancelled;
+    bool shield;
+    bool told;
+} conc_scope;
+
+/**
+ * Enter a scope.
+ *
+ * @param scope     uninitialised memory, borrowed until conc_scope_exit()
+ * @param deadline  when the scope ends by itself; CONC_FOREVER: never. (CONC_NOW: at once.)
+ *
+ * Called from: any thread or task. Blocks: no. Python: asyncio.timeout(), trio.CancelScope
+ */
+CONC_API void conc_scope_enter(conc_scope *scope, conc_deadline deadline);
+
+/**
+ * Leave the innermost scope, and learn whether it ended a call.
+ *
+ * @return 0: no call inside was told that it is over (or the scope has not ended); -ETIMEDOUT: this scope's
+ *         deadline came; -ECANCELED: it was cancelled, or a scope around it has ended (so that an outer end is
+ *         never swallowed by an inner one). -EPERM: not the innermost scope of the caller; nothing is left.
+ *
+ * Called from: the context that entered it. Blocks: no.
+ */
+CONC_API int conc_scope_exit(conc_scope *scope);
+
+/**
+ * End a scope: calls inside it return -ECANCELED from now on, the one that blocks included. The caller
+ * makes sure that the scope is not left meanwhile. Cancelling twice is harmless.
+ *
+ * Called from: any thread or task. Blocks: no. Python: CancelScope.cancel()
+ */
+CONC_API void conc_scope_cancel(conc_scope *scope);
+
+/**
+ * Shield what follows from cancellation and from the deadlines of the scopes around it, until
+ * conc_shield_end(): for clean-up that must block. Scopes entered inside the shield work as always.
+ *
+ * @param shield  uninitialised memory, borrowed until conc_shield_end()
+ *
+ * Called from: any thread or task. Blocks: no. Python: asyncio.shield(), trio.CancelScope(shield=True)
+ */
+CONC_API void conc_shield_begin(conc_scope *shield);
+
+/**
+ * End a shield.
+ *
+ * @return 0; -EPERM: not the caller's innermost
+ *
+ * Called from: the context that began it. Blocks: no.
+ */
+CONC_API int conc_shield_end(conc_scope *shield);
+
+/**
+ * Has the caller been cancelled: has a scope around it ended (a job's future cancelled, a deadline passed)?
+ * For long computations that do not block.
+ *
+ * Called from: any thread or task. Blocks: no. Python: Task.cancelling()
+ */
+CONC_API bool conc_cancelled(void);
+
+/**
+ * The same as an error: 0, or -ECANCELED.
+ *
+ * Called from: any thread or task. Blocks: no. Cancellation point: yes. Python: trio.lowlevel.checkpoint()
+ */
+CONC_API int conc_check_cancel(void);
+
+/* ---- Sleeping ------------------------------------------------------------------------------- */
+
+/**
+ * Sleep for `ns` nanoseconds; zero or less only checks for cancellation.
+ *
+ * @return 0: slept to the end; -ECANCELED
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: time.sleep(), asyncio.sleep()
+ */
+CONC_API int conc_sleep(int64_t ns);
+
+/**
+ * Sleep until a deadline; CONC_FOREVER sleeps until cancelled, CONC_NOW returns 0 at once.
+ *
+ * @return 0: the time has come; -ECANCELED
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ */
+CONC_API int conc_sleep_until(conc_deadline deadline);
+
+/**
+ * Let others run. No cancellation point.
+ *
+ * Called from: any thread or task. Blocks: no. Python: time.sleep(0), asyncio.sleep(0)
+ */
+CONC_API void conc_yield(void);
+
+/* ---- All contexts ---------------------------------------------------------------------------- */
+
+/** What conc_contexts_foreach() tells of a context. Strings are valid during the callback only. */
+typedef struct conc_context_info {
+    uint32_t id;             /* unique among the living */
+    const char *kind;        /* "thread", "task" */
+    const char *name;
+    const char *blocked_on;  /* "lock", "queue get", "sleep" ...; NULL: running */
+    const void *object;      /* the object it is blocked on; NULL if none */
+    uint32_t holder;         /* the id of the context that holds that object; 0: none, or not known */
+    const char *holder_name; /* its name; "" if there is none */
+    int64_t blocked_ns;      /* for how long it has been blocked */
+} conc_context_info;
+
+/**
+ * Call `callback` for every context, in order of their age, with what it was doing a moment ago (a snapshot; the
+ * callback may call anything). A callback that returns other than 0 ends the walk.
+ *
+ * @return 0; the callback's last return; -ENOMEM
+ *
+ * Called from: any thread or task. Blocks: no. Python: threading.enumerate(), asyncio.all_tasks()
+ */
+CONC_API int conc_contexts_foreach(int (*callback)(const conc_context_info *info, void *arg), void *arg);
+
+/**
+ * Print a line for every context: its name, what it is blocked on, for how long, and who holds that.
+ * The first thing to call when a program hangs.
+ *
+ * @param out  borrowed
+ * @return 0; -ENOMEM; -EIO: writing failed
+ *
+ * Called from: any thread or task (not from a signal handler). Blocks: only as writing to `out` does.
+ * Python: faulthandler.dump_traceback(), asyncio.print_call_graph()
+ */
+CONC_API int conc_dump(FILE *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/queue.h: a queue of values between contexts: first in first out, last in first out, or by priority;
+ * bounded or not; with task_done/join and a graceful or immediate shutdown, as CPython 3.13's.
+ *
+ * Elements are copied in and out. Who waits is served in order of arrival: an item put goes straight to the getter
+ * that has waited longest. The queue is not touched any more once another context can know of an operation's effect,
+ * so that whoever gets the last item may destroy the queue.
+ */
+#ifndef CONC_QUEUE_H
+#define CONC_QUEUE_H
+
+#include <conc/waitlist.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum conc_queue_order {
+    CONC_FIFO,
+    CONC_LIFO,
+    CONC_PRIORITY, /* set by conc_queue_init_priority() */
+} conc_queue_order;
+
+/** Less than 0: `a` comes out before `b`; more: after; 0: whichever was put first. Called under the queue's guard:
+ *  it must not call the queue. */
+typedef int conc_compare(const void *a, const void *b, void *arg);
+
+/* Where the elements lie. Private. What changes with every element comes first: it shares a cache line with the guard. */
+struct conc__store {
+    size_t count;         /* written under the queue's guard, read also without */
+    size_t first;         /* the ring's oldest element */
+    uint64_t sequence;    /* breaks the priority order's ties */
+    unsigned char *items; /* a ring, or a heap */
+    size_t room;          /* for how many elements there is memory */
+    size_t limit;         /* the most elements; SIZE_MAX: no bound */
+    size_t elem_size;
+    size_t stride;        /* from one element to the next */
+    conc_queue_order order;
+    conc_compare *compare;
+    void *compare_arg;
+};
+
+/** All fields are private. */
+typedef struct conc_queue {
+    uint32_t word; /* the guard of all the rest */
+    bool is_shutdown;
+    size_t unfinished; /* put, and not yet told done */
+    struct conc__waitlist getters, putters, joiners;
+    struct conc__store store;
+    void (*drop)(void *item, void *arg);
+    void *drop_arg;
+} conc_queue;
+
+/**
+ * Make a queue.
+ *
+ * @param elem_size  bytes of an element; above 0
+ * @param capacity   the most elements it holds; 0: no bound
+ * @param order      CONC_FIFO or CONC_LIFO
+ * @return 0; -EINVAL; -ENOMEM
+ *
+ * Called from: anywhere. Blocks: no. Python: queue.Queue(maxsize), LifoQueue, asyncio.Queue
+ */
+CONC_API int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacity,
+                             conc_queue_order order);
+
+/**
+ * Make a queue that gives the smallest element first, in the order of `compare`; equals in the order they came.
+ *
+ * @return 0; -EINVAL; -ENOMEM
+ *
+ * Called from: anywhere. Blocks: no. Python: queue.PriorityQueue
+ */
+CONC_API int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacity,
+                                      conc_compare *compare, void *arg);
+
+/**
+ * Call `drop` for each element that is thrown away, by an immediate shutdown or by conc_queue_destroy(): for
+ * elements that own something. Called without any lock held.
+ *
+ * Called from: before the queue is shared. Blocks: no.
+ */
+CONC_API void conc_queue_on_drop(conc_queue *queue, void (*drop)(void *item, void *arg), void *arg);
+
+/**
+ * Free what the queue holds. Nobody may be inside a call on it.
+ *
+ * Called from: anywhere. Blocks: no.
+ */
+CONC_API void conc_queue_destroy(conc_queue *queue);
+
+/**
+ * Put a copy of *item into the queue; wait while it is full.
+ *
+ * @param item  of the element size; borrowed
+ * @return 0; -EAGAIN (full, CONC_NOW), -ETIMEDOUT, -ECANCELED, -ESHUTDOWN (also while it waited), -ENOMEM. The item
+ *         is in the queue only on 0.
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * Python: Queue.put(), put_nowait()
+ */
+CONC_API int conc_queue_put(conc_queue *queue, const void *item, conc_deadline deadline);
+
+/**
+ * Take an element out; wait while there is none.
+ *
+ * @param item  room for an element; untouched on failure
+ * @return 0; -EAGAIN (empty, CONC_NOW), -ETIMEDOUT, -ECANCELED: nothing was taken; -ESHUTDOWN: shut down and empty
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * Python: Queue.get(), get_nowait()
+ */
+CONC_API int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline);
+
+/**
+ * Put n elements, in order, waiting for room as often as needed.
+ *
+ * @param items  an array of n elements; borrowed
+ * @return how many were put: n, or fewer if a wait failed after the first; else, with none put, as
+ *         conc_queue_put(). n = 0 returns 0.
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ */
+CONC_API ptrdiff_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n,
+                                       conc_deadline deadline);
+
+/**
+ * Take up to n elements: wait for one, then take what more there is.
+ *
+ * @param items  room for n elements
+ * @return how many were taken, at least 1; else as conc_queue_get(). n = 0 returns 0.
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ */
+CONC_API ptrdiff_t conc_queue_get_many(conc_queue *queue, void *items, size_t n, conc_deadline deadline);
+
+/**
+ * Say that an element taken out has been dealt with; the last one lets conc_queue_join() return.
+ *
+ * @return 0; -EINVAL: said more often than elements were put
+ *
+ * Called from: any thread or task. Blocks: no. Python: Queue.task_done()
+ */
+CONC_API int conc_queue_task_done(conc_queue *queue);
+
+/**
+ * Wait until every element that was put has been taken out and dealt with.
+ *
+ * @return 0; -EAGAIN (CONC_NOW), -ETIMEDOUT, -ECANCELED
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Queue.join()
+ */
+CONC_API int conc_queue_join(conc_queue *queue, conc_deadline deadline);
+
+/**
+ * Close the queue for good. Whoever puts, or waits to put, gets -ESHUTDOWN. What is in it can still be taken out,
+ * and then getters get -ESHUTDOWN; with `immediate` it is thrown away at once (and counts as dealt with).
+ *
+ * Called from: any thread or task. Blocks: no. Python: Queue.shutdown(immediate) (3.13)
+ */
+CONC_API void conc_queue_shutdown(conc_queue *queue, bool immediate);
+
+/** How many elements there are; true only for the moment. Called from: any thread or task. Blocks: no. Python: qsize() */
+CONC_API size_t conc_queue_size(const conc_queue *queue);
+/** No elements? For the moment. Called from: any thread or task. Blocks: no. Python: empty() */
+CONC_API bool conc_queue_is_empty(const conc_queue *queue);
+/** As many as its capacity? For the moment. Called from: any thread or task. Blocks: no. Python: full() */
+CONC_API bool conc_queue_is_full(const conc_queue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/rlock.h: a re-entrant lock: its owner may take it again, and releases it as often as it took it.
+ */
+#ifndef CONC_RLOCK_H
+#define CONC_RLOCK_H
+
+#include <conc/context.h>
+#include <conc/lock.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** All fields are private. */
+typedef struct conc_rlock {
+    conc_lock lock;
+    conc_context *owner; /* written by the owner only */
+    uint32_t depth;      /* the owner's */
+} conc_rlock;
+
+#ifdef __cplusplus
+#define CONC_RLOCK_INIT {}
+#else
+#define CONC_RLOCK_INIT {0}
+#endif
+
+/** Make a free lock. There is nothing to destroy; nobody may be waiting when its memory goes. */
+CONC_API void conc_rlock_init(conc_rlock *rlock);
+
+/**
+ * Take the lock, or take it once more; wait while another context owns it. Cannot fail (taken 2^32 - 1 times over,
+ * the program ends with a message).
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: RLock.acquire()
+ */
+CONC_API void conc_rlock_acquire(conc_rlock *rlock);
+
+/**
+ * Take the lock if it is free or the caller's own.
+ *
+ * @return true: the caller holds it (once more)
+ *
+ * Called from: any thread or task. Blocks: no. Python: RLock.acquire(blocking=False)
+ */
+CONC_API CONC_MUST_CHECK bool conc_rlock_try(conc_rlock *rlock);
+
+/**
+ * Take the lock, or take it once more; wait until the deadline at most.
+ *
+ * @return 0: the caller holds it (once more); -ETIMEDOUT, -EAGAIN (another's, and CONC_NOW), -ECANCELED
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: RLock.acquire(timeout=...)
+ */
+CONC_API CONC_MUST_CHECK int conc_rlock_acquire_until(conc_rlock *rlock, conc_deadline deadline);
+
+/**
+ * Release the lock once; when that was the outermost time, another context may have it.
+ *
+ * @return 0; -EPERM: the caller does not own it
+ *
+ * Called from: its owner. Blocks: no. Python: RLock.release()
+ */
+CONC_API int conc_rlock_release(conc_rlock *rlock);
+
+/**
+ * Does the caller own the lock?
+ *
+ * Called from: any thread or task. Blocks: no. Python: RLock._is_owned()
+ */
+CONC_API bool conc_rlock_is_owned(const conc_rlock *rlock);
+
+/**
+ * Does anybody own the lock? True only for the moment.
+ *
+ * Called from: any thread or task. Blocks: no. Python: RLock.locked() (3.14)
+ */
+CONC_API bool conc_rlock_is_locked(const conc_rlock *rlock);
+
+/* The two ends of conc_with_rlock(). */
+CONC_API struct conc__with conc_rlock_enter(conc_rlock *rlock);
+CONC_API void conc_rlock_leave(struct conc__with *with);
+
+/** `conc_with_rlock (&rlock) { ... }`, as conc_with_lock(). */
+#define conc_with_rlock(rlock)                                                                     \
+    CONC__WITH(conc_rlock_enter(rlock), conc_rlock_leave, CONC__CONCAT(conc__with_, __LINE__))
+
+#ifdef __cplusplus
+}
+#endif
+#endif

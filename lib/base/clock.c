@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * clock.c: CLOCK_MONOTONIC in nanoseconds, and deadlines on it.
+ *
+ * 0 is CONC_NOW and INT64_MAX is CONC_FOREVER; every other deadline is clamped between, so that a time in the past
+ * is never mistaken for CONC_NOW (the one gives -ETIMEDOUT, the other -EAGAIN).
+ */
+#include "base/clock.h"
+
+#include "base/atomic.h"
+#include "base/hooks.h"
+
+#define NS_PER_S 1000000000LL
+
+static int64_t offset(void)
+{
+#ifdef CONC_TEST_HOOKS
+    /* relaxed: only the time itself is communicated. */
+    return load_relaxed(&conc__hooks.clock_offset);
+#else
+    return 0;
+#endif
+}
+
+static int64_t read_clock(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t); /* cannot fail for these clocks */
+    return t.tv_sec * NS_PER_S + t.tv_nsec + offset();
+}
+
+int64_t conc_now(void) { return read_clock(CLOCK_MONOTONIC); }
+
+int64_t conc__coarse_now(void) { return read_clock(CLOCK_MONOTONIC_COARSE); }
+
+conc_deadline conc_at(int64_t ns)
+{
+    conc_deadline d = {ns > 0 ? ns : 1};
+    return d;
+}
+
+conc_deadline conc_in(int64_t ns)
+{
+    int64_t at;
+    if (__builtin_add_overflow(conc_now(), ns, &at))
+        at = ns > 0 ? INT64_MAX : 1;
+    return conc_at(at);
+}
+
+struct timespec conc__kernel_time(conc_deadline deadline)
+{
+    int64_t ns = deadline.ns - offset();
+    if (ns < 0)
+        ns = 0;
+    struct timespec t = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
+    return t;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * clock.h: what the library asks of time, beside conc_now().
+ */
+#ifndef CONC_LIB_CLOCK_H
+#define CONC_LIB_CLOCK_H
+
+#include <time.h>
+
+#include <conc/base.h>
+
+/* A time that is a few milliseconds old but costs next to nothing: to note since when something is so. */
+int64_t conc__coarse_now(void);
+
+/* The deadline as a point on the kernel's CLOCK_MONOTONIC (tests may have moved ours). */
+struct timespec conc__kernel_time(conc_deadline deadline);
+
+static inline bool deadline_is_now(conc_deadline d) { return d.ns == 0; }
+static inline bool deadline_is_forever(conc_deadline d) { return d.ns == INT64_MAX; }
+
+static inline conc_deadline deadline_earlier(conc_deadline a, conc_deadline b)
+{
+    return a.ns < b.ns ? a : b;
+}
+
+#endif

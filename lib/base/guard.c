@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * guard.c: taking a guard that may be held. See guard.h.
+ *
+ * Who has slept takes it with SLEEPERS set, because the release that woke it cleared the bit while others may sleep
+ * on; at worst the next release makes one system call too many (Drepper, "Futexes are tricky").
+ */
+#include "base/guard.h"
+
+#include <sched.h>
+
+#include "base/clock.h"
+
+enum {
+    SPINS = 40,  /* looks with a pause between: about as long as a guard is held */
+    YIELDS = 4,  /* then with a yield between: on one core this lets the holder finish */
+};
+
+bool conc__guard_lock_slow(uint32_t *word, uint32_t require)
+{
+    uint32_t mine = GUARD_HELD;
+    for (int tries = 0;; tries++) {
+        uint32_t v = load_relaxed(word); /* relaxed: the swap acquires */
+        if ((v & require) != require) {
+            if (mine & GUARD_SLEEPERS)
+                conc__futex_wake(word, 1); /* the wake-up was ours; pass it on, for we don't take the guard */
+            return false;
+        }
+        if (!(v & GUARD_HELD)) {
+            if (cas_acquire(word, &v, v | mine))
+                return true;
+        } else if (tries < SPINS) {
+            cpu_relax();
+        } else if (tries < SPINS + YIELDS) {
+            sched_yield();
+        } else if ((v & GUARD_SLEEPERS) || cas_relaxed(word, &v, v | GUARD_SLEEPERS)) {
+            /* relaxed: the bit only asks for a wake-up; the kernel compares the whole word again */
+            conc__futex_wait(word, v | GUARD_SLEEPERS, CONC_FOREVER);
+            mine = GUARD_HELD | GUARD_SLEEPERS;
+        }
+    }
+}

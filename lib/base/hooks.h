@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * hooks.h: what tests may change under the library: the clock, and which allocation or thread start fails. In the
+ * installed library (CONC_TEST_HOOKS is not defined) nothing of it is there.
+ */
+#ifndef CONC_LIB_HOOKS_H
+#define CONC_LIB_HOOKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef CONC_TEST_HOOKS
+
+struct conc__hooks {
+    int64_t clock_offset;   /* added to the clock; see conc__test_advance() */
+    int32_t fail_alloc_in;  /* the n-th allocation from now fails, once; 0: none */
+    int32_t fail_thread_in; /* the n-th thread start from now fails, once; 0: none */
+    int32_t allocated;      /* blocks allocated and not freed */
+};
+
+extern struct conc__hooks conc__hooks;
+
+/* Move the library's clock forward; who sleeps notices within a few milliseconds. */
+void conc__test_advance(int64_t ns);
+
+/* Count a hook down; is it its turn to fail? */
+bool conc__test_fails(int32_t *countdown);
+
+#endif
+#endif

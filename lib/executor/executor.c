@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * executor.c: the interface that all executors share: submit, call, shutdown, free.
+ */
+#include <conc/executor_impl.h>
+
+#include "future/future_impl.h"
+
+conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
+{
+    bool valid = executor && fn && (arg || !arg_size);
+    conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
+    if (!job)
+        return conc__future_no_memory();
+    job->executor = executor;
+    conc_future_ref(job); /* the executor's */
+    struct conc_context *self = context_self();
+    struct message before = message_put_aside(self); /* or a refusal would carry its words */
+    int err = valid ? executor->ops->submit(executor, job) : -EINVAL;
+    if (err) {
+        fetch_or_release(&job->word, FUTURE_REFUSED);
+        conc_job_drop(job, err);
+    }
+    message_put_back(self, before);
+    return job;
+}
+
+int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t result_size,
+              conc_deadline deadline)
+{
+    conc_scope scope; /* for a submission that waits for room, or runs the job itself */
+    conc_scope_enter(&scope, deadline);
+    conc_future *job = conc_submit(executor, fn, arg, arg_size, result_size);
+    bool late = conc_scope_exit(&scope) == -ETIMEDOUT;
+    int err = conc_wait_for(job, ret, deadline);
+    conc__future_observe(job); /* cancelled by us: how it ends is of no interest */
+    conc_future_unref(job);
+    if (err == -ECANCELED && late)
+        err = deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
+    return err;
+}
+
+static bool is_own_worker(const conc_executor *executor) { return context_self()->works_for == executor; }
+
+int conc_executor_shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
+{
+    const unsigned known = CONC_SHUTDOWN_WAIT | CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING;
+    if (!executor || (flags & ~known))
+        return -EINVAL;
+    if ((flags & CONC_SHUTDOWN_WAIT) && is_own_worker(executor))
+        return -EDEADLK;
+    return executor->ops->shutdown(executor, flags, deadline);
+}
+
+int conc_executor_free(conc_executor *executor)
+{
+    if (!executor)
+        return 0;
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    int err = conc_executor_shutdown(executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER);
+    conc_shield_end(&shield);
+    if (!err)
+        executor->ops->free(executor);
+    return err;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * inline.c: an executor that runs a job in the caller of conc_submit(), before it returns.
+ *
+ * The only state is which callers are running a job now, for shutdown to wait for: a lock, a list, a condition. A caller may be some
+ * executor's worker, and stays it (it must be able to help its pool): so the list, not conc_worker_of(), tells who must not wait.
+ */
+#include <conc/cond.h>
+#include <conc/executor_impl.h>
+
+#include "base/alloc.h"
+#include "base/list.h"
+#include "future/future_impl.h"
+
+/* A submit() that runs its job: on its stack. */
+struct run {
+    struct list_node node; /* in its executor's runs */
+    conc_context *context;
+    conc_future *job;      /* the caller of conc_submit() has a reference */
+};
+
+struct inline_executor {
+    struct conc_executor base;
+    conc_lock lock; /* of the rest */
+    conc_cond idle;
+    struct list runs;
+    bool closed;
+};
+
+static struct inline_executor *self_of(conc_executor *executor) { return (struct inline_executor *)executor; }
+
+static int submit(conc_executor *executor, conc_future *job)
+{
+    struct inline_executor *ex = self_of(executor);
+    struct run run = {.context = conc_current(), .job = job};
+    bool closed = false;
+    conc_with_lock (&ex->lock) {
+        closed = ex->closed;
+        if (!closed)
+            list_push(&ex->runs, &run.node);
+    }
+    if (closed)
+        return -ESHUTDOWN;
+    conc_job_run(job);
+    conc_with_lock (&ex->lock) {
+        list_remove(&ex->runs, &run.node);
+        if (list_is_empty(&ex->runs))
+            conc_cond_notify_all(&ex->idle);
+    }
+    return 0;
+}
+
+static bool is_idle(void *arg) { return list_is_empty(&((struct inline_executor *)arg)->runs); }
+
+/* With the lock. */
+static bool is_in_own_job(const struct inline_executor *ex)
+{
+    const conc_context *self = conc_current();
+    for (struct list_node *n = ex->runs.head; n; n = list_next(&ex->runs, n))
+        if (list_entry(n, struct run, node)->context == self)
+            return true;
+    return false;
+}
+
+/* With the lock. */
+static void cancel_running(struct inline_executor *ex)
+{
+    for (struct list_node *n = ex->runs.head; n; n = list_next(&ex->runs, n))
+        conc__future_cancel_job(list_entry(n, struct run, node)->job, true);
+}
+
+/* There is never a pending job. */
+static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
+{
+    struct inline_executor *ex = self_of(executor);
+    int err = 0;
+    conc_with_lock (&ex->lock) {
+        if ((flags & CONC_SHUTDOWN_WAIT) && is_in_own_job(ex))
+            return -EDEADLK;
+        ex->closed = true;
+        if (flags & CONC_SHUTDOWN_CANCEL_RUNNING)
+            cancel_running(ex);
+        if (flags & CONC_SHUTDOWN_WAIT)
+            err = conc_cond_wait_for(&ex->idle, is_idle, ex, deadline);
+    }
+    return err;
+}
+
+static void free_executor(conc_executor *executor) { free_bytes(executor); }
+
+static const conc_executor_ops ops = {.submit = submit, .shutdown = shutdown, .free = free_executor};
+
+int conc_inline_new(conc_executor **ret)
+{
+    struct inline_executor *ex = alloc_one(struct inline_executor);
+    if (!ex)
+        return -ENOMEM;
+    ex->base.ops = &ops;
+    conc_cond_init(&ex->idle, &ex->lock);
+    *ret = &ex->base;
+    return 0;
+}

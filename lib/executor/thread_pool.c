@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * thread_pool.c: jobs on threads: a pool that starts them when they are needed and uses them again, and, as the pool without a limit
+ * whose threads end after one job, a thread for every job.
+ *
+ * How: a submitted job goes to the worker that became idle last (its stack and caches are warm), else to a new thread while there may be
+ * one more, else into the queue, from which a worker that has finished a job takes the next. With the queue at its bound the submitter
+ * lies down on a list with the job in its hand, and the worker that makes room moves the job into the queue.
+ *
+ * All state is under one guard, held for a few pointer moves (and, rarely, while a thread is started). No user code, no wake-up and no
+ * allocation but the start's happens under it. Locks: this guard, then a future's.
+ *
+ * Invariants:
+ * - a worker is idle only while the queue is empty; the queue holds jobs only while there are workers; submitters wait only while
+ *   the queue is full: so no job waits while somebody could run it.
+ * - each worker holds a reference to the job it runs (`job`), so that a shutdown can cancel it.
+ *
+ * The end: `closed` lets idle workers go at once and the others when the queue is empty. The last to leave wakes who waits for that. A
+ * thread that has left is joined by the next one that leaves, the last one by the shutdown: so at most one ended thread is kept. A
+ * worker's last touch of the pool is the guard's release in leave().
+ */
+#include <conc/executor_impl.h>
+
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "future/future_impl.h"
+#include "thread/spawn.h"
+
+struct worker {
+    struct list_node node;      /* in pool->workers */
+    struct pool *pool;
+    pthread_t system;
+    size_t number;
+    conc_future *job;           /* that it runs, or was just given; NULL: it is idle */
+};
+
+struct pool {
+    struct conc_executor base;
+
+    /* constant */
+    size_t max_threads;
+    bool reuse;                         /* false: a thread ends after its first job */
+    struct conc_thread_pool_options options;
+    char name[CONC_NAME_MAX];
+
+    uint32_t word;                      /* the guard of the rest */
+    struct conc__waitlist idle;         /* workers; slot: the worker */
+    struct conc__waitlist submitters;   /* waiting for room; slot: the job */
+    struct conc__waitlist closers;      /* waiting for the last thread to leave */
+    conc_future *first, *last;          /* the queue, chained by `link` */
+    size_t queued;
+    struct list workers;
+    struct worker *ended;               /* has left, and is to be joined */
+    size_t threads;                     /* workers that have not left */
+    size_t started;
+    bool closed, broken;
+};
+
+static struct pool *pool_of(conc_executor *executor) { return (struct pool *)executor; }
+
+/* ---- The queue, under the guard ---- */
+
+static void enqueue(struct pool *pool, conc_future *job)
+{
+    job->link = NULL;
+    *(pool->first ? &pool->last->link : &pool->first) = job;
+    pool->last = job;
+    pool->queued++;
+}
+
+static conc_future *dequeue(struct pool *pool)
+{
+    conc_future *job = pool->first;
+    if (job) {
+        pool->first = job->link;
+        pool->queued--;
+    }
+    return job;
+}
+
+static conc_future *take_queue(struct pool *pool)
+{
+    conc_future *all = pool->first;
+    pool->first = NULL;
+    pool->queued = 0;
+    return all;
+}
+
+/* Not under the guard: callbacks run. */
+static void cancel_all(conc_future *chain)
+{
+    while (chain) {
+        conc_future *job = chain;
+        chain = job->link;
+        conc_job_drop(job, -ECANCELED);
+    }
+}
+
+/* ---- Workers ---- */
+
+static void join(struct worker *w)
+{
+    if (w)
+        pthread_join(w->system, NULL);
+    free_bytes(w);
+}
+
+/* Take the next job from the queue, if there is one; else list `here`, if it is not NULL, as idle. True: it is. */
+static bool take_job(struct pool *pool, struct worker *w, struct conc__waiter *here)
+{
+    struct conc__waiter *submitter = NULL;
+    bool idle = false;
+    guard_lock(&pool->word);
+    w->job = dequeue(pool);
+    if (w->job && (submitter = waitlist_pop(&pool->submitters))) {
+        enqueue(pool, submitter->slot);
+    } else if (!w->job && here && !pool->closed) {
+        here->slot = w;
+        waitlist_push_front(&pool->idle, here);
+        idle = true;
+    }
+    guard_unlock(&pool->word);
+    if (submitter)
+        conc__deliver(submitter, 0);
+    return idle;
+}
+
+static void forget_job(struct pool *pool, struct worker *w)
+{
+    guard_lock(&pool->word);
+    w->job = NULL;
+    guard_unlock(&pool->word);
+}
+
+/* Done with w->job: the next one; NULL: the worker is to leave. */
+static conc_future *next_job(struct pool *pool, struct worker *w)
+{
+    conc_future *done = w->job;
+    if (pool->reuse)
+        take_job(pool, w, NULL);
+    else
+        forget_job(pool, w);
+    /* Not while we are listed as idle: the hook for unobserved errors may block, and would be woken in our stead. */
+    conc_future_unref(done);
+    if (w->job || !pool->reuse)
+        return w->job;
+    struct conc__waiter here = waiter_here();
+    const struct wait_on on = {.list = &pool->idle, .guard = &pool->word, .what = "work", .object = pool};
+    if (take_job(pool, w, &here))
+        conc__wait_firmly(&here, &on);
+    return w->job;
+}
+
+static void leave(struct pool *pool, struct worker *w)
+{
+    struct conc__waiter *closers = NULL;
+    guard_lock(&pool->word);
+    list_remove(&pool->workers, &w->node);
+    struct worker *before = pool->ended;
+    pool->ended = w;
+    if (--pool->threads == 0)
+        closers = waitlist_take_all(&pool->closers);
+    guard_unlock(&pool->word);
+    conc__deliver_all(closers, 0);
+    join(before);
+}
+
+/* The initialiser has failed: nothing that is pending will run, and nothing more is taken. */
+static void break_pool(struct pool *pool, struct worker *w, int err)
+{
+    guard_lock(&pool->word);
+    pool->broken = pool->closed = true;
+    conc_future *jobs = w->job;
+    w->job = NULL;
+    jobs->link = take_queue(pool);
+    struct conc__waiter *idle = waitlist_take_all(&pool->idle);
+    struct conc__waiter *submitters = waitlist_take_all(&pool->submitters);
+    guard_unlock(&pool->word);
+    conc__deliver_all(idle, 0);
+    conc__deliver_all(submitters, -CONC_EBROKEN);
+    while (jobs) {
+        conc_future *job = jobs;
+        jobs = job->link;
+        /* each time: callbacks may raise others in between */
+        conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %s (%d)", conc_strerror(err), err);
+        conc_job_drop(job, -CONC_EBROKEN);
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    struct pool *pool = w->pool;
+    char name[CONC_NAME_MAX + 24];
+    snprintf(name, sizeof name, "%.20s-%zu", pool->name, w->number);
+    conc_set_name(name);
+    conc_worker_of(&pool->base);
+    int err = pool->options.init ? pool->options.init(pool->options.arg) : 0;
+    if (err) {
+        break_pool(pool, w, err);
+    } else {
+        for (conc_future *job = w->job; job; job = next_job(pool, w))
+            conc__job_run(job);
+        if (pool->options.fini)
+            pool->options.fini(pool->options.arg);
+    }
+    conc_worker_of(NULL);
+    leave(pool, w);
+    return NULL;
+}
+
+/* Under the guard: a new thread, whose first job it is. */
+static int start_worker(struct pool *pool, conc_future *job)
+{
+    struct worker *w = alloc_one(struct worker);
+    if (!w)
+        return -ENOMEM;
+    *w = (struct worker){.pool = pool, .number = pool->started, .job = job};
+    int err = conc__spawn(&w->system, pool->options.stack_size, worker_main, w);
+    if (err) {
+        free_bytes(w);
+        return err;
+    }
+    list_push(&pool->workers, &w->node);
+    pool->threads++;
+    pool->started++;
+    return 0;
+}
+
+/* ---- Submitting ---- */
+
+/* The queue is at its bound. With the guard, which it releases. */
+static int submit_to_full(struct pool *pool, conc_future *job)
+{
+    if (context_self()->works_for == pool) { /* if all workers waited here, nobody would make room */
+        guard_unlock(&pool->word);
+        conc__future_help(job);
+        conc_future_unref(job);
+        return 0;
+    }
+    struct conc__waiter w = waiter_here();
+    w.slot = job;
+    waitlist_push(&pool->submitters, &w);
+    guard_unlock(&pool->word);
+    const struct wait_on on = {.list = &pool->submitters, .guard = &pool->word, .what = "executor", .object = pool};
+    return conc__wait(&w, &on, CONC_FOREVER);
+}
+
+static int submit(conc_executor *executor, conc_future *job)
+{
+    struct pool *pool = pool_of(executor);
+    struct conc__waiter *idle = NULL;
+    int err = 0;
+    guard_lock(&pool->word);
+    if (pool->closed) {
+        err = pool->broken ? -CONC_EBROKEN : -ESHUTDOWN;
+    } else if ((idle = waitlist_pop(&pool->idle))) {
+        ((struct worker *)idle->slot)->job = job;
+    } else {
+        bool may_start = pool->threads < pool->max_threads;
+        err = may_start ? start_worker(pool, job) : 0;
+        bool to_queue = !may_start || (err && pool->reuse && pool->threads > 0); /* too few threads, but it works */
+        if (to_queue && pool->options.max_queued && pool->queued >= pool->options.max_queued)
+            return submit_to_full(pool, job);
+        if (to_queue) {
+            enqueue(pool, job);
+            err = 0;
+        }
+    }
+    guard_unlock(&pool->word);
+    if (idle)
+        conc__deliver(idle, 0);
+    return err;
+}
+
+/* ---- The end ---- */
+
+/* The jobs that workers have: those that have not begun (a worker may be long in its initialiser), and those that run. */
+static void cancel_given(struct pool *pool, bool also_running)
+{
+    guard_lock(&pool->word);
+    for (struct list_node *i = pool->workers.head; i; i = list_next(&pool->workers, i)) {
+        struct worker *w = list_entry(i, struct worker, node);
+        if (w->job)
+            conc__future_cancel_job(w->job, also_running);
+    }
+    guard_unlock(&pool->word);
+}
+
+static int wait_ended(struct pool *pool, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err)
+        return err;
+    struct conc__waiter w = waiter_here();
+    guard_lock(&pool->word);
+    bool waits = pool->threads > 0;
+    if (waits && deadline_is_now(deadline)) {
+        guard_unlock(&pool->word);
+        return -EAGAIN;
+    }
+    if (waits)
+        waitlist_push(&pool->closers, &w);
+    guard_unlock(&pool->word);
+    const struct wait_on on = {.list = &pool->closers, .guard = &pool->word, .what = "shutdown", .object = pool};
+    if (waits && (err = conc__wait(&w, &on, deadline)))
+        return err;
+    guard_lock(&pool->word);
+    struct worker *last = pool->ended;
+    pool->ended = NULL;
+    guard_unlock(&pool->word);
+    join(last);
+    return 0;
+}
+
+static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
+{
+    struct pool *pool = pool_of(executor);
+    guard_lock(&pool->word);
+    pool->closed = true;
+    struct conc__waiter *idle = waitlist_take_all(&pool->idle);
+    struct conc__waiter *submitters = waitlist_take_all(&pool->submitters);
+    conc_future *pending = flags & CONC_SHUTDOWN_CANCEL_PENDING ? take_queue(pool) : NULL;
+    guard_unlock(&pool->word);
+    conc__deliver_all(idle, 0);
+    conc__deliver_all(submitters, -ESHUTDOWN);
+    cancel_all(pending);
+    if (flags & (CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING))
+        cancel_given(pool, flags & CONC_SHUTDOWN_CANCEL_RUNNING);
+    return flags & CONC_SHUTDOWN_WAIT ? wait_ended(pool, deadline) : 0;
+}
+
+static void free_pool(conc_executor *executor) { free_bytes(executor); }
+
+/* ---- Makers ---- */
+
+static const conc_executor_ops ops = {.submit = submit, .shutdown = shutdown, .free = free_pool};
+
+static int pool_new(conc_executor **ret, size_t max_threads, bool reuse, const conc_thread_pool_options *options,
+                    const char *name)
+{
+    struct pool *pool = alloc_one(struct pool);
+    if (!pool)
+        return -ENOMEM;
+    pool->base.ops = &ops;
+    pool->max_threads = max_threads;
+    pool->reuse = reuse;
+    if (options)
+        pool->options = *options;
+    snprintf(pool->name, sizeof pool->name, "%s", pool->options.name ? pool->options.name : name);
+    pool->options.name = NULL; /* the caller's; we have a copy */
+    *ret = &pool->base;
+    return 0;
+}
+
+/* CPython 3.13's choice: jobs that wait for input and output want more threads than there are processors. */
+static size_t default_threads(void)
+{
+    cpu_set_t usable;
+    long cpus = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : sysconf(_SC_NPROCESSORS_ONLN);
+    return cpus < 1 ? 5 : cpus > 28 ? 32 : (size_t)cpus + 4;
+}
+
+int conc_thread_pool_new(conc_executor **ret, size_t threads, const conc_thread_pool_options *options)
+{
+    return pool_new(ret, threads ? threads : default_threads(), true, options, "worker");
+}
+
+int conc_thread_per_job_new(conc_executor **ret) { return pool_new(ret, SIZE_MAX, false, NULL, "job"); }

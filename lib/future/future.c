@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * future.c: a value, or error, that is there later.
+ *
+ *     pending    0 (|CANCELLING)              made (and its executor is to cancel it instead of running it)
+ *     running    RUNNING (|CANCELLING)        claimed by whoever runs its job
+ *     finished   DONE                         a result, or an error
+ *     cancelled  DONE|CANCELLED               before it ran, or by a job that ended because of it
+ *
+ *     pending -> running             claim, unless it is CANCELLING
+ *     pending -> finished            set_result, set_error
+ *     pending -> cancelled           cancel; who was to run it and finds it CANCELLING
+ *     pending -> pending|CANCELLING  shutdown, for a job that a worker has but has not begun: callbacks can't run there
+ *     running -> running|CANCELLING  cancel: the job's scope is cancelled with it
+ *     running -> finished, cancelled complete
+ *
+ * All of these happen under the guard in the word. DONE is set by the guard's release, which is the last that the completer needs
+ * the waiters' side for: it takes the waiters and callbacks off before, and delivers and calls afterwards, holding a reference
+ * of its own.
+ *
+ * Invariants: once DONE, nothing but OBSERVED and the references changes. `scope` points to a living scope while it is not
+ * NULL, because the completion takes it away under the guard before its memory goes: so a canceller that holds the guard can use it.
+ * Order: result, error and message are written before the release that sets DONE, and read after an acquire that sees it.
+ * References: the last unref's decrement acquires what the earlier ones released (acq_rel).
+ * Locks: a future's guard, then a watch set's (watch.c). No user code runs under either.
+ */
+#include "future/future_impl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "future/unobserved.h"
+
+/* ---- Memory ---- */
+
+conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
+{
+    size_t room;
+    if (result_size > SIZE_MAX / 4 || __builtin_add_overflow(future_arg_offset(result_size), arg_size, &room) ||
+        room > SIZE_MAX / 2)
+        return NULL;
+    conc_future *f = alloc_bytes(sizeof *f + room);
+    if (!f)
+        return NULL;
+    memset(f, 0, sizeof *f + result_size);
+    f->refs = 1;
+    f->fn = fn;
+    f->arg_size = arg_size;
+    f->result_size = result_size;
+    if (arg_size)
+        memcpy(future_arg(f), arg, arg_size);
+    return f;
+}
+
+int conc_future_new(conc_future **ret, size_t result_size)
+{
+    conc_future *f = conc__job_new(NULL, NULL, 0, result_size);
+    if (!f)
+        return -ENOMEM;
+    *ret = f;
+    return 0;
+}
+
+conc_future *conc__future_no_memory(void)
+{
+    /* So many references that they never run out. */
+    static conc_future future = {
+        .word = FUTURE_DONE | FUTURE_OBSERVED | FUTURE_REFUSED, .refs = 1u << 30, .error = -ENOMEM};
+    return conc_future_ref(&future);
+}
+
+conc_future *conc_future_ref(conc_future *future)
+{
+    fetch_add_relaxed(&future->refs, 1); /* relaxed: the caller has a reference, so nothing can go */
+    return future;
+}
+
+void conc_future_unref(conc_future *future)
+{
+    if (!future || fetch_sub_acq_rel(&future->refs, 1) != 1)
+        return;
+    uint32_t state = future_state(future);
+    if (future->error && !(state & (FUTURE_OBSERVED | FUTURE_CANCELLED)))
+        conc__report_unobserved(future->error, future->message ? future->message : "");
+    while (future->callbacks) { /* never completed */
+        struct future_callback *c = future->callbacks;
+        future->callbacks = c->next;
+        free_bytes(c);
+    }
+    free_bytes(future->message);
+    free_bytes(future);
+}
+
+/* ---- What it is ---- */
+
+bool conc_future_is_done(const conc_future *future) { return future_state(future) & FUTURE_DONE; }
+
+bool conc_future_is_running(const conc_future *future) { return future_state(future) & FUTURE_RUNNING; }
+
+bool conc_future_is_cancelled(const conc_future *future) { return future_state(future) & FUTURE_CANCELLED; }
+
+void conc__future_observe(conc_future *future)
+{
+    if (!(load_relaxed(&future->word) & FUTURE_OBSERVED))
+        fetch_or_release(&future->word, FUTURE_OBSERVED);
+}
+
+int conc_future_error(conc_future *future)
+{
+    if (!conc_future_is_done(future))
+        return -EAGAIN;
+    conc__future_observe(future);
+    return future->error;
+}
+
+const char *conc_future_message(conc_future *future)
+{
+    if (!conc_future_is_done(future))
+        return "";
+    conc__future_observe(future);
+    return future->message ? future->message : "";
+}
+
+const void *conc_future_value(conc_future *future)
+{
+    return conc_future_is_done(future) && !future->error && future->result_size ? future->data : NULL;
+}
+
+/* ---- Becoming done ---- */
+
+static void run_callbacks(conc_future *future, struct future_callback *first)
+{
+    while (first) {
+        struct future_callback *c = first;
+        first = c->next;
+        c->fn(future, c->arg);
+        free_bytes(c);
+    }
+}
+
+/* With the guard, which it releases. The result is in place; takes the message. */
+static void finish(conc_future *future, int err, char *message, uint32_t how)
+{
+    future->error = err;
+    future->message = message;
+    future->scope = NULL;
+    struct conc__waiter *waiters = waitlist_take_all(&future->waiters);
+    struct future_callback *callbacks = future->callbacks;
+    future->callbacks = NULL;
+    conc__watches_tell(future);
+    guard_unlock_with(&future->word, FUTURE_RUNNING, FUTURE_DONE | how);
+    conc__deliver_all(waiters, 0);
+    run_callbacks(future, callbacks);
+}
+
+/* Take the guard of a future that is not done yet; false: it is. */
+static bool lock_undone(conc_future *future)
+{
+    guard_lock(&future->word);
+    if (!conc_future_is_done(future))
+        return true;
+    guard_unlock(&future->word);
+    return false;
+}
+
+static char *copy_of(const char *message)
+{
+    if (!message || !*message)
+        return NULL;
+    size_t size = strnlen(message, CONC_MESSAGE_MAX - 1) + 1;
+    char *copy = alloc_bytes(size);
+    if (copy) {
+        memcpy(copy, message, size - 1);
+        copy[size - 1] = '\0';
+    }
+    return copy;
+}
+
+/* With the guard, which it releases. */
+static void finish_with_error(conc_future *future, int err, char *message)
+{
+    bool cancelled = err == -ECANCELED && (load_relaxed(&future->word) & FUTURE_CANCELLING);
+    finish(future, err, message, cancelled ? FUTURE_CANCELLED : 0);
+}
+
+bool conc__future_complete(conc_future *future, int err, const char *message)
+{
+    char *copy = copy_of(message); /* before the guard: it may take a while */
+    if (!lock_undone(future)) {
+        free_bytes(copy);
+        return false;
+    }
+    finish_with_error(future, err, copy);
+    return true;
+}
+
+/* Is it the future of a job that has yet to run, or runs in a context of ours? Then its end is not the program's to set.
+ * With the guard. */
+static bool is_ours(const conc_future *future)
+{
+    return future->scope || (future->fn && future_is_pending(future));
+}
+
+int conc_future_set_result(conc_future *future, const void *value)
+{
+    if (!lock_undone(future))
+        return -EINVAL;
+    if (is_ours(future)) {
+        guard_unlock(&future->word);
+        return -EPERM;
+    }
+    if (future->result_size && value)
+        memcpy(future->data, value, future->result_size);
+    finish(future, 0, NULL, 0);
+    return 0;
+}
+
+int conc_future_set_error(conc_future *future, int err, const char *fmt, ...)
+{
+    if (err >= 0)
+        return -EINVAL;
+    char text[CONC_MESSAGE_MAX] = "";
+    if (fmt) {
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(text, sizeof text, fmt, ap);
+        va_end(ap);
+    }
+    char *copy = copy_of(text);
+    int refused = -EINVAL;
+    if (lock_undone(future)) {
+        if (!is_ours(future)) {
+            finish_with_error(future, err, copy);
+            return 0;
+        }
+        guard_unlock(&future->word);
+        refused = -EPERM;
+    }
+    free_bytes(copy);
+    return refused;
+}
+
+bool conc__future_claim(conc_future *future, conc_scope *scope)
+{
+    guard_lock(&future->word);
+    bool claimed = !(future_state(future) & (FUTURE_RUNNING | FUTURE_DONE | FUTURE_CANCELLING));
+    if (claimed)
+        future->scope = scope;
+    guard_unlock_with(&future->word, 0, claimed ? FUTURE_RUNNING : 0);
+    return claimed;
+}
+
+/* ---- Cancelling ---- */
+
+bool conc__future_cancel_pending(conc_future *future)
+{
+    guard_lock(&future->word);
+    if (!future_is_pending(future)) {
+        guard_unlock(&future->word);
+        return false;
+    }
+    finish(future, -ECANCELED, NULL, FUTURE_CANCELLED);
+    return true;
+}
+
+bool conc_future_cancel(conc_future *future)
+{
+    return conc__future_cancel_pending(future) || conc__future_cancel_job(future, true);
+}
+
+bool conc__future_cancel_job(conc_future *future, bool also_running)
+{
+    if (!lock_undone(future))
+        return false;
+    bool hit = also_running || future_is_pending(future);
+    if (hit && future->scope)
+        conc_scope_cancel(future->scope);
+    guard_unlock_with(&future->word, 0, hit ? FUTURE_CANCELLING : 0);
+    return hit;
+}
+
+void conc__future_abandon(conc_future *future)
+{
+    conc__future_observe(future);
+    conc_future_cancel(future);
+}
+
+/* ---- Waiting ---- */
+
+static int wait_done(conc_future *future, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err || conc_future_is_done(future))
+        return err;
+    if (deadline_is_now(deadline))
+        return -EAGAIN;
+    conc__future_help(future);
+    struct conc__waiter w = waiter_here();
+    if (!lock_undone(future))
+        return 0;
+    waitlist_push(&future->waiters, &w);
+    guard_unlock(&future->word);
+    const struct wait_on on = {.list = &future->waiters, .guard = &future->word, .what = "future", .object = future};
+    return conc__wait(&w, &on, deadline);
+}
+
+int conc_future_wait(conc_future *future, conc_deadline deadline) { return wait_done(future, deadline); }
+
+int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
+{
+    int err = wait_done(future, deadline);
+    if (err)
+        return err;
+    conc__future_observe(future);
+    if (future->error)
+        conc__set_message(context_self(), future->error, future->message);
+    else if (ret && future->result_size)
+        memcpy(ret, future->data, future->result_size);
+    return future->error;
+}
+
+int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
+{
+    int err = wait_done(future, deadline);
+    bool cancelled = err && conc_future_cancel(future);
+    if (cancelled || err == -ECANCELED)
+        return err;
+    return conc_future_result(future, ret, CONC_NOW); /* also if it was done just now: the result counts */
+}
+
+/* ---- Callbacks ---- */
+
+struct future_callback *conc__callback_new(void (*fn)(conc_future *, void *), void *arg)
+{
+    struct future_callback *c = alloc_one(struct future_callback);
+    if (c)
+        *c = (struct future_callback){.fn = fn, .arg = arg};
+    return c;
+}
+
+void conc__callback_attach(conc_future *future, struct future_callback *callback)
+{
+    if (!lock_undone(future)) {
+        run_callbacks(future, callback);
+        return;
+    }
+    struct future_callback **end = &future->callbacks;
+    while (*end)
+        end = &(*end)->next;
+    *end = callback;
+    guard_unlock(&future->word);
+}
+
+int conc_future_on_done(conc_future *future, void (*callback)(conc_future *, void *arg), void *arg)
+{
+    struct future_callback *c = conc__callback_new(callback, arg);
+    if (!c)
+        return -ENOMEM;
+    conc__callback_attach(future, c);
+    return 0;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * future_impl.h: what a future is inside, for this floor and for the executors above.
+ */
+#ifndef CONC_LIB_FUTURE_IMPL_H
+#define CONC_LIB_FUTURE_IMPL_H
+
+#include <conc/future.h>
+
+#include "base/alloc.h"
+#include "wait/wait.h"
+
+/* The state, in the future's word beside its guard. Changes under the guard; see future.c. */
+#define FUTURE_RUNNING 1u
+#define FUTURE_DONE 2u
+#define FUTURE_CANCELLED 4u  /* how it was done */
+#define FUTURE_CANCELLING 8u /* cancelled while it runs, or not to begin */
+#define FUTURE_OBSERVED 16u  /* somebody has asked for its error; not under the guard */
+#define FUTURE_REFUSED 32u   /* no executor took it: set, not under the guard, before it is done */
+
+struct future_callback {
+    struct future_callback *next;
+    void (*fn)(conc_future *future, void *arg);
+    void *arg;
+};
+
+struct conc_future {
+    uint32_t word;
+    uint32_t refs;
+    struct conc__waitlist waiters;
+    struct list watches; /* of those who wait for many: watch.h */
+    struct future_callback *callbacks;
+    conc_scope *scope;   /* in which its job runs; NULL: it does not run here */
+    void *executor;      /* to which it was submitted; NULL: none. Only ever compared */
+    int error;           /* as is `message`: written before DONE, by whoever completes it */
+    char *message;       /* NULL: none */
+    conc_future *link;   /* its executor's */
+    conc_fn *fn;
+    size_t arg_size, result_size;
+    max_align_t data[];  /* the result, then, aligned for any type, the argument */
+};
+
+/* Where the argument lies, for a result of that size. */
+static inline size_t future_arg_offset(size_t result_size)
+{
+    const size_t a = _Alignof(max_align_t);
+    return (result_size + a - 1) / a * a;
+}
+
+static inline void *future_arg(const conc_future *future)
+{
+    return (char *)(uintptr_t)future->data + future_arg_offset(future->result_size);
+}
+
+static inline uint32_t future_state(const conc_future *future)
+{
+    return load_acquire(&future->word); /* acquire: who sees DONE sees the result */
+}
+
+static inline bool future_is_pending(const conc_future *future)
+{
+    return !(future_state(future) & (FUTURE_RUNNING | FUTURE_DONE));
+}
+
+/* A pending future for a job, with one reference; its argument is copied. NULL: out of memory. */
+conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size);
+
+/* A future that has failed because there is no memory for one: immortal, with a reference for the caller. */
+conc_future *conc__future_no_memory(void);
+
+/* Make a pending future running, in `scope` (NULL: elsewhere); false: it is not pending any more, or must not begin. */
+bool conc__future_claim(conc_future *future, conc_scope *scope);
+
+/* Complete a future whose result, if any, is in place already; false: it was done. Copies the message. The caller has a
+ * reference. */
+bool conc__future_complete(conc_future *future, int err, const char *message);
+
+/* Cancel it if it has not begun. */
+bool conc__future_cancel_pending(conc_future *future);
+
+/* Cancel its job, without callbacks: so under an executor's guard too. One that has not begun never will: its future is done when
+ * whoever was to run it finds that. One that runs: only if asked for. False: neither. */
+bool conc__future_cancel_job(conc_future *future, bool also_running);
+
+/* Its error is known, or of no interest: don't report it. */
+void conc__future_observe(conc_future *future);
+
+/* Cancel it, and don't report its error: nobody is going to ask. */
+void conc__future_abandon(conc_future *future);
+
+/* Run a pending job in the calling context, and complete it. The caller keeps its reference. False: it was not pending, or must
+ * not begin: then it is cancelled. */
+bool conc__job_run(conc_future *job);
+
+/* If the caller is a worker of the future's own executor, and its job has not begun: run it, apart from the caller's own
+ * scopes. False: nothing was done. */
+bool conc__future_help(conc_future *future);
+
+/* Is there still time to help: has the caller's wait not come to its end? */
+static inline bool may_help(conc_deadline deadline)
+{
+    return !checkpoint(deadline) && (deadline_is_forever(deadline) || deadline.ns > conc_now());
+}
+
+/* A context's message, put aside while code that is not its own runs in it. */
+struct message {
+    char *text;
+    int err;
+};
+
+static inline struct message message_put_aside(struct conc_context *self)
+{
+    struct message m = {self->message, self->message_err};
+    self->message = NULL;
+    self->message_err = 0;
+    return m;
+}
+
+static inline void message_put_back(struct conc_context *self, struct message m)
+{
+    free_bytes(self->message);
+    self->message = m.text;
+    self->message_err = m.err;
+}
+
+/* conc_future_on_done() in two steps, of which only the first can fail (NULL). */
+struct future_callback *conc__callback_new(void (*fn)(conc_future *, void *), void *arg);
+void conc__callback_attach(conc_future *future, struct future_callback *callback);
+
+/* ---- watch.c ---- */
+
+/* Called under the future's guard, as it becomes done: tell those who watch it. */
+void conc__watches_tell(conc_future *future);
+
+#endif

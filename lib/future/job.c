@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * job.c: running a job in the calling context, and completing its future.
+ *
+ * A job runs in a scope of its own, which is what cancelling its future cancels. The future knows the scope from the claim to the
+ * completion, both under its guard; the context leaves it just before the completion, so that callbacks, which run after the job, are
+ * not cancelled with it. A message that the context had before is kept aside, so that a job's error never carries somebody
+ * else's words, nor the other way round.
+ *
+ * Help: a worker that is about to wait for a job of its own executor which has not begun runs it itself; otherwise, with all workers
+ * waiting so, nobody would ever run it. The job it helps with is somebody else's: it runs behind a shield, so that the helper's own
+ * deadline and cancellation don't reach it.
+ */
+#include <conc/executor_impl.h>
+
+#include "future/future_impl.h"
+
+static int call(conc_future *job)
+{
+    size_t size;
+    void *arg = conc_job_arg(job, &size);
+    int err = job->fn(arg, job->result_size ? job->data : NULL);
+    return err <= 0 ? err : conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
+}
+
+bool conc__job_run(conc_future *job)
+{
+    struct conc_context *self = context_self();
+    conc_scope root;
+    conc_scope_enter(&root, CONC_FOREVER);
+    bool claimed = conc__future_claim(job, &root);
+    if (claimed) {
+        struct message before = message_put_aside(self);
+        int err = call(job);
+        self->scope = root.parent; /* also if the job has left scopes of its own open: their memory is gone */
+        conc__future_complete(job, err, conc__message_for(self, err));
+        message_put_back(self, before);
+    } else {
+        self->scope = root.parent;
+        conc__future_cancel_pending(job); /* if it was not to begin; else it is not pending */
+    }
+    return claimed;
+}
+
+bool conc__future_help(conc_future *future)
+{
+    struct conc_context *self = context_self();
+    if (!future->executor || self->works_for != future->executor || !future_is_pending(future))
+        return false;
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    bool ran = conc__job_run(future);
+    conc_shield_end(&shield);
+    return ran;
+}
+
+bool conc_job_run(conc_future *job)
+{
+    bool ran = conc__job_run(job);
+    conc_future_unref(job);
+    return ran;
+}
+
+void conc_job_drop(conc_future *job, int err)
+{
+    if (err != -ECANCELED && conc__future_claim(job, NULL))
+        conc__future_complete(job, err, conc__message_for(context_self(), err));
+    else
+        conc__future_cancel_pending(job);
+    conc_future_unref(job);
+}
+
+conc_executor *conc_worker_of(conc_executor *executor)
+{
+    struct conc_context *self = context_self();
+    conc_executor *before = self->works_for;
+    self->works_for = executor;
+    return before;
+}
+
+bool conc_job_claim(conc_future *job) { return conc__future_claim(job, NULL); }
+
+conc_future **conc_job_link(conc_future *job) { return &job->link; }
+
+conc_fn *conc_job_fn(const conc_future *job) { return job->fn; }
+
+void *conc_job_arg(const conc_future *job, size_t *size)
+{
+    if (size)
+        *size = job->arg_size;
+    return job->arg_size ? future_arg(job) : NULL;
+}
+
+size_t conc_job_result_size(const conc_future *job) { return job->result_size; }

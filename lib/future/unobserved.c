@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * unobserved.c: what happens to errors that nobody looked at: they are said aloud.
+ */
+#include "future/unobserved.h"
+
+#include <stdio.h>
+
+#include <conc/future.h>
+
+#include "base/guard.h"
+
+static struct {
+    uint32_t word; /* the guard of the two below */
+    void (*fn)(int err, const char *message, void *arg);
+    void *arg;
+} hook;
+
+void conc_set_unobserved_hook(void (*fn)(int err, const char *message, void *arg), void *arg)
+{
+    guard_lock(&hook.word);
+    hook.fn = fn;
+    hook.arg = arg;
+    guard_unlock(&hook.word);
+}
+
+void conc__report_unobserved(int err, const char *message)
+{
+    guard_lock(&hook.word);
+    void (*fn)(int, const char *, void *) = hook.fn;
+    void *arg = hook.arg;
+    guard_unlock(&hook.word);
+    if (fn)
+        fn(err, message, arg);
+    else
+        fprintf(stderr, "libconc: a job failed and nobody asked for its result: %s (%d)%s%s\n", conc_strerror(err), err,
+                *message ? ": " : "", message);
+}

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * queue.c: a queue of values: who waits for what, and what is handed to whom. Where the elements lie: store.c.
+ *
+ * How: one guard over everything, and three lists: those who wait to get, to put, and for the join. A put gives its element
+ * straight to the getter that has waited longest, by copying it to where that one wants it; only with no getter waiting does it go
+ * into the store. A get takes from the store, and then lets in the elements of those who wait to put, in the order in which
+ * they came, as far as there is room: they need not run for that. Copying is done under the guard, waking after it.
+ *
+ * Invariants, whenever the guard is free:
+ * - A getter is on its list only if the store is empty, a putter only if it is full. So nobody who comes overtakes one who
+ *   waits, and what a getter is handed is what would come out next in any order.
+ * - `unfinished` is what was put and not told done; an element counts from the moment in which it is in the store or handed over.
+ *   Joiners are on their list only if it is above 0.
+ * - Once shut down, nobody is on the getters' or the putters' list.
+ *
+ * Destruction: a call's last touch of the queue is the release of the guard that makes its effect known; after it, it knows only
+ * the waiters that it has taken off the lists (and, in a shutdown, the elements that it has taken out). So whoever gets the last
+ * element, or returns from the join, may destroy the queue while the call that put it is still on its way out. A put that
+ * waits needs something more: it may be giving up (its deadline has come) while a getter lets its element in, takes it out and
+ * destroys the queue, so it must not take the queue's guard to find that out. Therefore it lies, for the wait room, on a list of its
+ * own, in its own frame, under a guard of its own; and an entry on the queue's list leads there. Whoever lets its last
+ * element in takes it off the list of its own first (claim(), under both guards, the queue's first): from then on it waits for the
+ * delivery and touches nothing else. If it was faster, it gives up: nothing can be got any more of what it would still put, so the queue
+ * lives, and it takes its entry off under the queue's guard, which also makes sure that nobody looks at its frame any more.
+ *
+ * Races:
+ * - hand-over against time-out or cancel: decided by who takes the waiter off its list (wait.c), for getters under the
+ *   queue's guard, for putters under their own. A call that returns an error has had no effect; one that was served returns success.
+ * - a batch that waits to put gives up half-way: what is in stays in, and counts; the rest is not looked at any more. Both
+ *   under the guard.
+ * - shutdown against puts: it sets is_shutdown and takes the lists under the guard. A put that returned 0 came before; its
+ *   element is got by somebody, or dropped. One that is giving up is skipped, and says why it gave up.
+ * - the last task_done against a put: whoever waited for the join when it was zero goes, whatever is put after that.
+ *
+ * Order: the guard orders all, and the delivery orders what a waiter was given (wait.c). store.count is also read without it, by the
+ * functions whose answer is true only for the moment anyway: relaxed.
+ */
+#include <conc/queue.h>
+
+#include "queue/store.h"
+#include "wait/wait.h"
+
+/* ---- Those to be woken ---- */
+
+/* Waiters that have been taken off their lists, to be delivered to once the guard is released. */
+struct chain {
+    struct conc__waiter *first, **end;
+};
+
+#define CHAIN_INIT(chain) {NULL, &(chain).first}
+
+static void chain_add(struct chain *chain, struct conc__waiter *w)
+{
+    w->next = NULL;
+    *chain->end = w;
+    chain->end = &w->next;
+}
+
+/* With no guard held. */
+static inline void deliver(const struct chain *chain)
+{
+    if (chain->first)
+        conc__deliver_all(chain->first, 0);
+}
+
+/* ---- Those who wait to put ---- */
+
+/* In the frame of a put that waits. The entry's `slot` is the putter. */
+struct putter {
+    struct conc__waiter entry;  /* in queue->putters; under queue->word */
+    const unsigned char *items; /* those not in the queue yet; under queue->word */
+    size_t left;                /* how many; the same */
+    struct conc__waiter waiter; /* in `own`; under `word` */
+    struct conc__waitlist own;
+    uint32_t word;
+};
+
+/* Under the queue's guard: may its last element be let in? Not if it is giving up; if so, it cannot any more. */
+static bool claim(struct putter *p)
+{
+    guard_lock(&p->word);
+    bool waits = waitlist_pop(&p->own) != NULL;
+    guard_unlock(&p->word);
+    return waits;
+}
+
+/* Under the guard: from the store's room, let in what the first of the putters has left. */
+static void let_in_first(conc_queue *queue, struct chain *served)
+{
+    struct putter *p = queue->putters.head->slot;
+    size_t n = queue->store.limit - queue->store.count;
+    if (n >= p->left) {
+        n = p->left;
+        waitlist_remove(&queue->putters, &p->entry);
+        if (!claim(p))
+            return;
+        chain_add(served, &p->waiter);
+    }
+    conc__store_push(&queue->store, p->items, n); /* there is memory: it was full once */
+    queue->unfinished += n;
+    p->items += n * queue->store.elem_size;
+    p->left -= n;
+}
+
+/* The same for all of them, as long as there is room. */
+static void let_in(conc_queue *queue, struct chain *served)
+{
+    while (!waitlist_is_empty(&queue->putters) && queue->store.count < queue->store.limit)
+        let_in_first(queue, served);
+}
+
+/* Under the guard, which it releases: `done` of n elements are in; wait until all are. Returns as conc_queue_put_many(). */
+static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size_t n, size_t done,
+                             struct chain *served, conc_deadline deadline)
+{
+    struct putter p = {.items = items + done * queue->store.elem_size, .left = n - done,
+                       .waiter = waiter_here()};
+    p.entry.slot = &p;
+    waitlist_push(&p.own, &p.waiter);
+    waitlist_push(&queue->putters, &p.entry);
+    guard_unlock(&queue->word);
+    deliver(served);
+    const struct wait_on on = {.list = &p.own, .guard = &p.word, .what = "queue put", .object = queue};
+    int err = conc__wait(&p.waiter, &on, deadline);
+    if (!err)
+        return (ptrdiff_t)n; /* don't touch the queue: it may be gone */
+    if (err != -ESHUTDOWN) { /* it has given up; nobody may look at its frame any more */
+        guard_lock(&queue->word);
+        if (p.entry.list)
+            waitlist_remove(&queue->putters, &p.entry);
+        guard_unlock(&queue->word);
+    }
+    return p.left < n ? (ptrdiff_t)(n - p.left) : err;
+}
+
+/* ---- Putting ---- */
+
+/* Under the guard: hand elements to those who wait for some. Returns how many. */
+static size_t hand_over(conc_queue *queue, const unsigned char *items, size_t n, struct chain *served)
+{
+    size_t done = 0;
+    while (done < n && !waitlist_is_empty(&queue->getters)) {
+        struct conc__waiter *getter = waitlist_pop(&queue->getters);
+        size_t k = getter->number < n - done ? getter->number : n - done;
+        conc__store_copy(&queue->store, getter->slot, items + done * queue->store.elem_size, k);
+        getter->number -= k;
+        chain_add(served, getter);
+        done += k;
+    }
+    return done;
+}
+
+/* Under the guard, nobody waiting to get: put into the store what there is room for. Returns how many. */
+static size_t store_some(conc_queue *queue, const unsigned char *items, size_t n, int *err)
+{
+    struct conc__store *store = &queue->store;
+    size_t k = store->limit - store->count;
+    k = k < n ? k : n;
+    if (conc__store_spare(store) < k) {
+        *err = conc__store_grow(store, k);
+        if (*err)
+            k = conc__store_spare(store);
+    }
+    if (k > 0)
+        conc__store_push(store, items, k);
+    return k;
+}
+
+/* Under the guard, which it releases. */
+static ptrdiff_t put_guarded(conc_queue *queue, const unsigned char *items, size_t n,
+                             conc_deadline deadline)
+{
+    int err = queue->is_shutdown ? -ESHUTDOWN : 0;
+    struct chain served = CHAIN_INIT(served);
+    size_t done = 0;
+    if (!err)
+        done = hand_over(queue, items, n, &served);
+    if (!err && done < n)
+        done += store_some(queue, items + done * queue->store.elem_size, n - done, &err);
+    queue->unfinished += done;
+    if (done < n && !err && !deadline_is_now(deadline))
+        return wait_to_put(queue, items, n, done, &served, deadline);
+    guard_unlock(&queue->word);
+    deliver(&served);
+    return done > 0 ? (ptrdiff_t)done : err ? err : -EAGAIN;
+}
+
+static inline ptrdiff_t put(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err)
+        return err;
+    guard_lock(&queue->word);
+    if (n == 1 && waitlist_is_empty(&queue->getters) && !queue->is_shutdown &&
+        conc__store_push_fast(&queue->store, items)) {
+        queue->unfinished++;
+        guard_unlock(&queue->word);
+        return 1;
+    }
+    return put_guarded(queue, items, n, deadline);
+}
+
+int conc_queue_put(conc_queue *queue, const void *item, conc_deadline deadline)
+{
+    ptrdiff_t n = put(queue, item, 1, deadline);
+    return n < 0 ? (int)n : 0;
+}
+
+ptrdiff_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
+{
+    return n == 0 ? 0 : put(queue, items, n, deadline);
+}
+
+/* ---- Getting ---- */
+
+/* Under the guard: take up to n elements, and let in who waits to put. Returns how many. */
+static size_t take(conc_queue *queue, unsigned char *items, size_t n, struct chain *served)
+{
+    size_t done = 0;
+    while (done < n && queue->store.count > 0) {
+        done += conc__store_pop(&queue->store, items + done * queue->store.elem_size, n - done);
+        let_in(queue, served);
+    }
+    return done;
+}
+
+/* Under the guard, which it releases: wait for an element. */
+static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n, conc_deadline deadline)
+{
+    struct conc__waiter w = waiter_here();
+    w.slot = items;
+    w.number = n;
+    waitlist_push(&queue->getters, &w);
+    guard_unlock(&queue->word);
+    const struct wait_on on = {.list = &queue->getters, .guard = &queue->word, .what = "queue get",
+                               .object = queue};
+    int err = conc__wait(&w, &on, deadline);
+    if (err)
+        return err;
+    size_t done = n - w.number;
+    if (done == n)
+        return (ptrdiff_t)n;
+    /* A batch: what has come since, too. */
+    struct chain served = CHAIN_INIT(served);
+    guard_lock(&queue->word);
+    done += take(queue, items + done * queue->store.elem_size, n - done, &served);
+    guard_unlock(&queue->word);
+    deliver(&served);
+    return (ptrdiff_t)done;
+}
+
+/* Under the guard, which it releases. */
+static ptrdiff_t get_guarded(conc_queue *queue, unsigned char *items, size_t n, conc_deadline deadline)
+{
+    struct chain served = CHAIN_INIT(served);
+    size_t done = take(queue, items, n, &served);
+    if (done == 0 && !queue->is_shutdown && !deadline_is_now(deadline))
+        return wait_to_get(queue, items, n, deadline);
+    int err = queue->is_shutdown ? -ESHUTDOWN : -EAGAIN;
+    guard_unlock(&queue->word);
+    deliver(&served);
+    return done > 0 ? (ptrdiff_t)done : err;
+}
+
+static inline ptrdiff_t get(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err)
+        return err;
+    guard_lock(&queue->word);
+    if (n == 1 && waitlist_is_empty(&queue->putters) && conc__store_pop_fast(&queue->store, items)) {
+        guard_unlock(&queue->word);
+        return 1;
+    }
+    return get_guarded(queue, items, n, deadline);
+}
+
+int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline)
+{
+    ptrdiff_t n = get(queue, item, 1, deadline);
+    return n < 0 ? (int)n : 0;
+}
+
+ptrdiff_t conc_queue_get_many(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
+{
+    return n == 0 ? 0 : get(queue, items, n, deadline);
+}
+
+/* ---- Tasks ---- */
+
+int conc_queue_task_done(conc_queue *queue)
+{
+    guard_lock(&queue->word);
+    if (queue->unfinished == 0) {
+        guard_unlock(&queue->word);
+        return -EINVAL;
+    }
+    struct conc__waiter *joiners = NULL;
+    if (--queue->unfinished == 0)
+        joiners = waitlist_take_all(&queue->joiners);
+    guard_unlock(&queue->word);
+    conc__deliver_all(joiners, 0);
+    return 0;
+}
+
+int conc_queue_join(conc_queue *queue, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err)
+        return err;
+    guard_lock(&queue->word);
+    if (queue->unfinished == 0 || deadline_is_now(deadline)) {
+        err = queue->unfinished == 0 ? 0 : -EAGAIN;
+        guard_unlock(&queue->word);
+        return err;
+    }
+    struct conc__waiter w = waiter_here();
+    waitlist_push(&queue->joiners, &w);
+    guard_unlock(&queue->word);
+    const struct wait_on on = {.list = &queue->joiners, .guard = &queue->word, .what = "queue join",
+                               .object = queue};
+    return conc__wait(&w, &on, deadline);
+}
+
+/* ---- Shutdown ---- */
+
+/* Under the guard: all who wait to put, but those who are giving up. */
+static void take_putters(conc_queue *queue, struct chain *putters)
+{
+    struct conc__waiter *entry;
+    while ((entry = waitlist_pop(&queue->putters))) {
+        struct putter *p = entry->slot;
+        if (claim(p))
+            chain_add(putters, &p->waiter);
+    }
+}
+
+/* Under the guard: take out what is in the queue; it counts as dealt with. */
+static struct conc__store take_store(conc_queue *queue)
+{
+    struct conc__store all = conc__store_split(&queue->store);
+    /* it may have been told done before it was got, as in Python */
+    queue->unfinished -= queue->unfinished < all.count ? queue->unfinished : all.count;
+    return all;
+}
+
+void conc_queue_shutdown(conc_queue *queue, bool immediate)
+{
+    struct chain putters = CHAIN_INIT(putters);
+    struct conc__waiter *getters, *joiners = NULL;
+    struct conc__store dropped = {0};
+    void (*const drop)(void *item, void *arg) = queue->drop; /* the queue may be gone when they are called */
+    void *const drop_arg = queue->drop_arg;
+    guard_lock(&queue->word);
+    queue->is_shutdown = true;
+    getters = waitlist_take_all(&queue->getters); /* there are some only if it is empty */
+    take_putters(queue, &putters);
+    if (immediate)
+        dropped = take_store(queue);
+    if (queue->unfinished == 0)
+        joiners = waitlist_take_all(&queue->joiners);
+    guard_unlock(&queue->word);
+    conc__deliver_all(getters, -ESHUTDOWN);
+    conc__deliver_all(putters.first, -ESHUTDOWN);
+    conc__deliver_all(joiners, 0);
+    conc__store_destroy(&dropped, drop, drop_arg);
+}
+
+/* ---- Beginning and end ---- */
+
+static int init(conc_queue *queue, size_t elem_size, size_t capacity, conc_queue_order order,
+                conc_compare *compare, void *arg)
+{
+    if (elem_size == 0)
+        return -EINVAL;
+    *queue = (conc_queue){0};
+    return conc__store_init(&queue->store, elem_size, capacity ? capacity : SIZE_MAX, order, compare, arg);
+}
+
+int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacity, conc_queue_order order)
+{
+    if (order != CONC_FIFO && order != CONC_LIFO)
+        return -EINVAL;
+    return init(queue, elem_size, capacity, order, NULL, NULL);
+}
+
+int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacity,
+                             conc_compare *compare, void *arg)
+{
+    if (!compare)
+        return -EINVAL;
+    return init(queue, elem_size, capacity, CONC_PRIORITY, compare, arg);
+}
+
+void conc_queue_on_drop(conc_queue *queue, void (*drop)(void *item, void *arg), void *arg)
+{
+    queue->drop = drop;
+    queue->drop_arg = arg;
+}
+
+void conc_queue_destroy(conc_queue *queue)
+{
+    conc__store_destroy(&queue->store, queue->drop, queue->drop_arg);
+}
+
+/* ---- How it is at the moment ---- */
+
+size_t conc_queue_size(const conc_queue *queue)
+{
+    return load_relaxed(&queue->store.count); /* relaxed: true only for the moment */
+}
+
+bool conc_queue_is_empty(const conc_queue *queue) { return conc_queue_size(queue) == 0; }
+
+bool conc_queue_is_full(const conc_queue *queue)
+{
+    return conc_queue_size(queue) >= queue->store.limit;
+}

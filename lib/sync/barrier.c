@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * barrier.c: parties that wait for each other.
+ *
+ * How: under the guard each party counts itself. All but the last lie down on the list. The last takes all of them off it and sets
+ * the count to zero, which begins the next round; runs the action; and delivers to them. So a round that is complete can no
+ * more be broken or timed out, and a party that comes meanwhile belongs to the next one.
+ *
+ * BROKEN in the word changes under the guard only. Who gives up sets it, and uncounts itself, in the moment in which it leaves the list
+ * (gave_up), so that no later party can count it; then it sends the others away.
+ * Invariant: `waiting` is the length of the list.
+ */
+#include <conc/barrier.h>
+
+#include <limits.h>
+
+#include "wait/wait.h"
+
+#define BROKEN 1u
+
+int conc_barrier_init(conc_barrier *barrier, uint32_t parties, int (*action)(void *arg), void *arg)
+{
+    if (parties == 0 || parties > INT_MAX)
+        return -EINVAL;
+    *barrier = (conc_barrier)CONC_BARRIER_INIT(parties, action, arg);
+    return 0;
+}
+
+/* relaxed: written under the guard; conc_barrier_waiting() looks without it */
+static void set_waiting(conc_barrier *barrier, uint32_t n) { store_relaxed(&barrier->waiting, n); }
+
+/* Send away who waits; then the barrier has the bits given. */
+static void send_away(conc_barrier *barrier, uint32_t clear, uint32_t set)
+{
+    guard_lock(&barrier->word);
+    struct conc__waiter *chain = waitlist_take_all(&barrier->waiters);
+    set_waiting(barrier, 0);
+    guard_unlock_with(&barrier->word, clear, set);
+    conc__deliver_all(chain, -CONC_EBROKEN);
+}
+
+void conc_barrier_reset(conc_barrier *barrier) { send_away(barrier, BROKEN, 0); }
+
+void conc_barrier_abort(conc_barrier *barrier) { send_away(barrier, 0, BROKEN); }
+
+bool conc_barrier_is_broken(const conc_barrier *barrier)
+{
+    return load_relaxed(&barrier->word) & BROKEN; /* relaxed: true only for the moment */
+}
+
+uint32_t conc_barrier_parties(const conc_barrier *barrier) { return barrier->parties; }
+
+uint32_t conc_barrier_waiting(const conc_barrier *barrier)
+{
+    return load_relaxed(&barrier->waiting); /* relaxed: true only for the moment */
+}
+
+/* The last party: release the guard, run the action, let the others go. */
+static int complete(conc_barrier *barrier, uint32_t index)
+{
+    struct conc__waiter *chain = waitlist_take_all(&barrier->waiters);
+    set_waiting(barrier, 0);
+    guard_unlock(&barrier->word);
+    int err = 0;
+    if (barrier->action) {
+        conc_with_lock (&barrier->acting) /* the next round may be complete before this one's action is done */
+            err = barrier->action(barrier->arg);
+    }
+    if (err)
+        conc_barrier_abort(barrier);
+    conc__deliver_all(chain, err ? -CONC_EBROKEN : 0);
+    if (err)
+        return err < 0 ? err : -CONC_EBROKEN;
+    return (int)index;
+}
+
+static void gave_up(void *object)
+{
+    conc_barrier *barrier = object;
+    set_waiting(barrier, barrier->waiting - 1);
+    fetch_or_release(&barrier->word, BROKEN); /* the word has the guard's bits too, which may change meanwhile */
+}
+
+/* After gave_up(): those who wait with us go too, unless a reset has come and done it. */
+static void send_others_away(conc_barrier *barrier)
+{
+    guard_lock(&barrier->word);
+    struct conc__waiter *chain = NULL;
+    if (conc_barrier_is_broken(barrier)) {
+        chain = waitlist_take_all(&barrier->waiters);
+        set_waiting(barrier, 0);
+    }
+    guard_unlock(&barrier->word);
+    conc__deliver_all(chain, -CONC_EBROKEN);
+}
+
+int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err) {
+        conc_barrier_abort(barrier); /* the caller won't come: the others would wait for ever */
+        return err;
+    }
+    struct conc__waiter w = waiter_here();
+    guard_lock(&barrier->word);
+    uint32_t index = barrier->waiting;
+    if (conc_barrier_is_broken(barrier)) {
+        guard_unlock(&barrier->word);
+        return -CONC_EBROKEN;
+    }
+    if (index + 1 == barrier->parties)
+        return complete(barrier, index);
+    if (deadline_is_now(deadline)) {
+        guard_unlock(&barrier->word);
+        return -EAGAIN;
+    }
+    set_waiting(barrier, index + 1);
+    waitlist_push(&barrier->waiters, &w);
+    guard_unlock(&barrier->word);
+    const struct wait_on on = {.list = &barrier->waiters, .guard = &barrier->word, .what = "barrier",
+                               .object = barrier, .gave_up = gave_up};
+    int end = conc__wait(&w, &on, deadline);
+    if (end == -ETIMEDOUT || end == -ECANCELED)
+        send_others_away(barrier);
+    return end < 0 ? end : (int)index;
+}

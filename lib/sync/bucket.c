@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * bucket.c: a token bucket.
+ *
+ * How: takers queue up at a semaphore of one unit, which is first come first served. Whoever has the unit looks how many tokens have
+ * gathered since the last look (never more than the burst), takes what it wants, or sleeps until exactly then and looks again. So
+ * nobody spins, nobody overtakes, and one who gives up has taken nothing and lets the next one through.
+ *
+ * Over any t seconds at most burst + rate * t tokens are given, because no more than `burst` are ever there and no more than
+ * rate * t come. The sleep's end is rounded up to a whole nanosecond; should the rounding of a double
+ * still leave the level short, one more nanosecond is slept.
+ *
+ * `word` guards level and since, which conc_bucket_tokens() looks at from outside.
+ */
+#include <conc/bucket.h>
+
+#include <conc/context.h>
+
+#include "base/clock.h"
+#include "base/guard.h"
+
+#define NS_PER_S 1e9
+
+int conc_bucket_init(conc_bucket *bucket, double per_second, double burst)
+{
+    if (burst == 0)
+        burst = per_second > 1 ? per_second : 1;
+    if (!__builtin_isfinite(per_second) || per_second <= 0 || !__builtin_isfinite(burst) || burst < 1)
+        return -EINVAL;
+    *bucket = (conc_bucket)CONC_BUCKET_INIT(per_second, burst);
+    bucket->since = conc_now();
+    return 0;
+}
+
+/* Under the guard: count the tokens that have come by now. */
+static void fill(conc_bucket *bucket, int64_t now)
+{
+    if (bucket->since == 0)
+        bucket->since = now;
+    double level = bucket->level + (double)(now - bucket->since) * bucket->per_second / NS_PER_S;
+    bucket->level = level < bucket->burst ? level : bucket->burst;
+    bucket->since = now;
+}
+
+/* Take n tokens and return 0, or return the nanoseconds until they are there. */
+static int64_t take_or_delay(conc_bucket *bucket, uint32_t n)
+{
+    double delay = 0;
+    guard_lock(&bucket->word);
+    fill(bucket, conc_now());
+    if (bucket->level >= n)
+        bucket->level -= n;
+    else
+        delay = (n - bucket->level) * NS_PER_S / bucket->per_second + 1;
+    guard_unlock(&bucket->word);
+    return delay < (double)INT64_MAX / 2 ? (int64_t)delay : INT64_MAX / 2;
+}
+
+/* With the turn. */
+static int take(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
+{
+    int64_t delay;
+    while ((delay = take_or_delay(bucket, n)) > 0) {
+        if (deadline_is_now(deadline))
+            return -EAGAIN;
+        conc_deadline ready = conc_in(delay);
+        int err = conc_sleep_until(deadline_earlier(ready, deadline));
+        if (err)
+            return err;
+        if (deadline.ns < ready.ns)
+            return -ETIMEDOUT;
+    }
+    return 0;
+}
+
+int conc_bucket_take(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
+{
+    if (n == 0)
+        return 0;
+    if (n > bucket->burst)
+        return -EINVAL;
+    int err = conc_sem_acquire(&bucket->turn, deadline);
+    if (err)
+        return err;
+    err = take(bucket, n, deadline);
+    conc_sem_release(&bucket->turn, 1);
+    return err;
+}
+
+double conc_bucket_tokens(conc_bucket *bucket)
+{
+    guard_lock(&bucket->word);
+    fill(bucket, conc_now());
+    double level = bucket->level;
+    guard_unlock(&bucket->word);
+    return level;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lock.c: mutual exclusion.
+ *
+ * How: free, the word is 0; taking it is one compare-and-swap, releasing it another. Who finds it held spins a little, then
+ * lies down on the list. A release that finds waiters wakes the first, but does not give it the lock: the woken one must
+ * take it like anybody, and if a running context was faster it goes back to the front of the list. That keeps the lock busy
+ * while the woken one's core wakes up. A first waiter whose patience has run out is given the lock itself.
+ *
+ *     LOCKED   it is held
+ *     WAITERS  the list is not empty (kept exact under the guard)
+ *     WAKING   one waiter was woken and has not tried yet: a release need not wake another
+ *
+ *     0                  -> LOCKED                 acquire
+ *     LOCKED             -> 0                      release
+ *     LOCKED             -> LOCKED|WAITERS         enlist: only while LOCKED is seen as the guard is taken
+ *     LOCKED|WAITERS     -> WAITERS?|WAKING        release, and the first waiter is woken
+ *     LOCKED|WAITERS     -> LOCKED|WAITERS?        release, and the lock handed to the first waiter
+ *     LOCKED|WAITERS|WAKING -> WAITERS|WAKING      release: somebody is on the way
+ *     ..|WAKING          -> LOCKED|..              the woken one takes it
+ *     LOCKED|..|WAKING   -> LOCKED|WAITERS         the woken one lost; it is at the front again
+ *
+ * Invariants: WAITERS without LOCKED implies WAKING: nobody waits for a free lock without somebody on the way to it. For
+ * that, LOCKED is never dropped past a held guard (whoever holds it may just be enlisting), and the woken one clears WAKING only
+ * together with LOCKED becoming its own, or under the guard with LOCKED seen. A woken waiter whose deadline has come goes
+ * through the list like any other, so it needs no case of its own.
+ *
+ * Fairness: a waiter's patience begins when it becomes the first of the list (`since`), so that the k-th waits for about k times
+ * PATIENCE at most, and hand-overs, each of which idles the lock for a wake-up, cannot become the rule.
+ *
+ * Order: acquire's swap acquires, release's releases, so critical sections are ordered. A hand-over is ordered by the
+ * delivery. Destruction: LOCKED is dropped by the last operation on the word (guard.h), so that who takes the lock next may
+ * free it.
+ */
+#include <conc/lock.h>
+
+#include "sync/lock_impl.h"
+
+#define LOCKED 1u
+#define WAITERS 2u
+#define WAKING 4u
+
+#define PATIENCE CONC_MS(1)
+
+enum { SPINS = 10 }; /* looks with a pause between: a short critical section; more only heats the core */
+
+/* relaxed: for reports only */
+static void note_holder(conc_lock *lock, const struct conc_context *holder)
+{
+    store_relaxed(&lock->holder, holder->id);
+}
+
+/* Take the lock if it is free, clearing `waking` (WAKING if it is ours, or 0) with it. */
+static bool take(conc_lock *lock, uint32_t waking)
+{
+    uint32_t v = load_relaxed(&lock->word); /* relaxed: the swap acquires */
+    while (!(v & LOCKED))
+        if (cas_acquire(&lock->word, &v, (v | LOCKED) & ~waking))
+            return true;
+    return false;
+}
+
+static bool take_spinning(conc_lock *lock)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (take(lock, 0))
+            return true;
+        cpu_relax();
+    }
+    return false;
+}
+
+/* Lie down on the list; false: the lock is free, try again. */
+static bool enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
+{
+    if (!guard_lock_if(&lock->word, LOCKED))
+        return false;
+    if (waking) {
+        waitlist_push_front(&lock->waiters, w);
+    } else {
+        w->since = conc_now();
+        waitlist_push(&lock->waiters, w);
+    }
+    guard_unlock_with(&lock->word, waking, WAITERS);
+    return true;
+}
+
+/* Acquire as w, which is on no list. A firm one has no deadline and cannot be cancelled. */
+static int acquire_waiting(conc_lock *lock, struct conc__waiter *w, uint32_t waking, conc_deadline deadline, bool firm)
+{
+    const struct wait_on on = {.list = &lock->waiters, .guard = &lock->word, .if_empty = WAITERS,
+                               .what = "lock", .object = lock, .holder = &lock->holder};
+    while (!take(lock, waking)) {
+        if (!enlist(lock, w, waking))
+            continue;
+        int end = firm ? conc__wait_firmly(w, &on) : conc__wait(w, &on, deadline);
+        if (end < 0)
+            return end;
+        if (end == LOCK_HANDED)
+            return 0;
+        waking = end == LOCK_WOKEN ? WAKING : 0;
+    }
+    note_holder(lock, w->context);
+    return 0;
+}
+
+static int acquire_slow(conc_lock *lock, conc_deadline deadline, bool firm)
+{
+    struct conc__waiter w = waiter_here();
+    if (take_spinning(lock)) {
+        note_holder(lock, w.context);
+        return 0;
+    }
+    return acquire_waiting(lock, &w, 0, deadline, firm);
+}
+
+/* ---- The public functions ---- */
+
+void conc_lock_init(conc_lock *lock) { *lock = (conc_lock)CONC_LOCK_INIT; }
+
+void conc_lock_acquire(conc_lock *lock)
+{
+    uint32_t v = 0;
+    if (cas_acquire(&lock->word, &v, LOCKED))
+        note_holder(lock, context_self());
+    else
+        acquire_slow(lock, CONC_FOREVER, true);
+}
+
+bool conc_lock_try(conc_lock *lock)
+{
+    if (!take(lock, 0))
+        return false;
+    note_holder(lock, context_self());
+    return true;
+}
+
+int conc_lock_acquire_until(conc_lock *lock, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err || conc_lock_try(lock))
+        return err;
+    return deadline_is_now(deadline) ? -EAGAIN : acquire_slow(lock, deadline, false);
+}
+
+/* Under the guard, which it releases: let go, and see to the first waiter. */
+static void release_guarded(conc_lock *lock)
+{
+    uint32_t v = load_relaxed(&lock->word); /* relaxed: both bits change only under the guard while LOCKED is set */
+    if (!(v & WAITERS) || (v & WAKING)) {
+        guard_unlock_with(&lock->word, LOCKED, 0);
+        return;
+    }
+    struct conc__waiter *w = waitlist_pop(&lock->waiters);
+    uint32_t clear = waitlist_is_empty(&lock->waiters) ? WAITERS : 0;
+    int64_t now = conc_now();
+    if (!clear)
+        lock->waiters.head->since = now;
+    if (now - w->since >= PATIENCE) {
+        note_holder(lock, w->context);
+        guard_unlock_with(&lock->word, clear, 0);
+        conc__deliver(w, LOCK_HANDED);
+    } else {
+        guard_unlock_with(&lock->word, clear | LOCKED, WAKING);
+        conc__deliver(w, LOCK_WOKEN);
+    }
+}
+
+static int release_slow(conc_lock *lock)
+{
+    uint32_t v = load_relaxed(&lock->word); /* relaxed: the swap releases */
+    while (v & LOCKED) {
+        if ((v & GUARD_HELD) || ((v & WAITERS) && !(v & WAKING))) {
+            if (!guard_lock_if(&lock->word, LOCKED))
+                break;
+            release_guarded(lock);
+            return 0;
+        }
+        if (cas_release(&lock->word, &v, v & ~LOCKED))
+            return 0;
+    }
+    return -EPERM;
+}
+
+int conc_lock_release(conc_lock *lock)
+{
+    uint32_t v = LOCKED;
+    return cas_release(&lock->word, &v, 0) ? 0 : release_slow(lock);
+}
+
+bool conc_lock_is_locked(const conc_lock *lock)
+{
+    return load_relaxed(&lock->word) & LOCKED; /* relaxed: true only for the moment */
+}
+
+struct conc__with conc_lock_enter(conc_lock *lock)
+{
+    conc_lock_acquire(lock);
+    return (struct conc__with){lock};
+}
+
+void conc_lock_leave(struct conc__with *with)
+{
+    if (with->lock)
+        conc_lock_release(with->lock);
+    with->lock = NULL;
+}
+
+/* ---- For conditions ---- */
+
+void conc__lock_adopt(conc_lock *lock, struct conc__waiter *chain)
+{
+    if (!chain)
+        return;
+    if (!guard_lock_if(&lock->word, LOCKED)) {
+        conc__deliver_all(chain, LOCK_FREE);
+        return;
+    }
+    int64_t now = conc_now();
+    while (chain) {
+        struct conc__waiter *w = chain;
+        chain = w->next;
+        w->since = now;
+        waitlist_push(&lock->waiters, w);
+    }
+    guard_unlock_with(&lock->word, 0, WAITERS);
+}
+
+void conc__lock_resume(conc_lock *lock, int outcome)
+{
+    if (outcome == LOCK_HANDED)
+        return;
+    struct conc__waiter w = waiter_here();
+    acquire_waiting(lock, &w, outcome == LOCK_WOKEN ? WAKING : 0, CONC_FOREVER, true);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rlock.c: a re-entrant lock: a lock, its owner, and how often the owner has taken it.
+ *
+ * Invariant: `owner` is a context only while that context holds `lock`, and only that context writes it. So a context that
+ * reads itself there owns the lock, and whatever else it reads, it does not. `depth` is touched by the owner only.
+ * Order: relaxed is enough for `owner`: a context always sees its own writes, and the lock orders everything else.
+ */
+#include <conc/rlock.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "wait/wait.h"
+
+static bool owned_by(const conc_rlock *rlock, const struct conc_context *self)
+{
+    return load_relaxed(&rlock->owner) == self;
+}
+
+/* Once more by its owner. */
+static void deepen(conc_rlock *rlock)
+{
+    if (rlock->depth == UINT32_MAX) {
+        /* Four thousand million times, and as often not released: a runaway program. */
+        fputs("libconc: an rlock was taken more often than can be counted\n", stderr);
+        abort();
+    }
+    rlock->depth++;
+}
+
+static void become_owner(conc_rlock *rlock, struct conc_context *self)
+{
+    store_relaxed(&rlock->owner, self);
+    rlock->depth = 1;
+}
+
+void conc_rlock_init(conc_rlock *rlock) { *rlock = (conc_rlock)CONC_RLOCK_INIT; }
+
+void conc_rlock_acquire(conc_rlock *rlock)
+{
+    struct conc_context *self = context_self();
+    if (owned_by(rlock, self)) {
+        deepen(rlock);
+    } else {
+        conc_lock_acquire(&rlock->lock);
+        become_owner(rlock, self);
+    }
+}
+
+bool conc_rlock_try(conc_rlock *rlock)
+{
+    struct conc_context *self = context_self();
+    if (owned_by(rlock, self))
+        deepen(rlock);
+    else if (conc_lock_try(&rlock->lock))
+        become_owner(rlock, self);
+    else
+        return false;
+    return true;
+}
+
+int conc_rlock_acquire_until(conc_rlock *rlock, conc_deadline deadline)
+{
+    struct conc_context *self = context_self();
+    int err;
+    if (owned_by(rlock, self)) {
+        err = checkpoint(deadline);
+        if (!err)
+            deepen(rlock);
+    } else {
+        err = conc_lock_acquire_until(&rlock->lock, deadline);
+        if (!err)
+            become_owner(rlock, self);
+    }
+    return err;
+}
+
+int conc_rlock_release(conc_rlock *rlock)
+{
+    if (!owned_by(rlock, context_self()))
+        return -EPERM;
+    if (--rlock->depth > 0)
+        return 0;
+    store_relaxed(&rlock->owner, NULL);
+    return conc_lock_release(&rlock->lock);
+}
+
+bool conc_rlock_is_owned(const conc_rlock *rlock) { return owned_by(rlock, context_self()); }
+
+bool conc_rlock_is_locked(const conc_rlock *rlock) { return conc_lock_is_locked(&rlock->lock); }
+
+struct conc__with conc_rlock_enter(conc_rlock *rlock)
+{
+    conc_rlock_acquire(rlock);
+    return (struct conc__with){rlock};
+}
+
+void conc_rlock_leave(struct conc__with *with)
+{
+    if (with->lock)
+        conc_rlock_release(with->lock);
+    with->lock = NULL;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * spawn.c: starting an operating-system thread.
+ */
+#include "thread/spawn.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include "base/hooks.h"
+
+/* A whole number of pages, and at least what the system needs; 0: too large. */
+static size_t usable_size(size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), least = (size_t)sysconf(_SC_THREAD_STACK_MIN);
+    if (size < least)
+        size = least;
+    return size > SIZE_MAX / 2 ? 0 : (size + page - 1) / page * page;
+}
+
+int conc__spawn(pthread_t *thread, size_t stack_size, void *(*main)(void *), void *arg)
+{
+#ifdef CONC_TEST_HOOKS
+    if (conc__test_fails(&conc__hooks.fail_thread_in))
+        return -ENOMEM;
+#endif
+    pthread_attr_t attr;
+    int err = pthread_attr_init(&attr);
+    if (err)
+        return -ENOMEM;
+    if (stack_size)
+        err = pthread_attr_setstacksize(&attr, usable_size(stack_size));
+    if (!err)
+        err = pthread_create(thread, &attr, main, arg);
+    pthread_attr_destroy(&attr);
+    return err == EAGAIN ? -ENOMEM : -err; /* EAGAIN: out of memory, or of threads */
+}

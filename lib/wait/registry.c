@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * registry.c: the list of all contexts, and what each one is doing.
+ *
+ * How: a list under one guard. A snapshot copies what it needs while it holds the guard (so no context leaves), and
+ * calls back afterwards with no guard held (so the callback may do anything, and a context that ends never waits for a slow
+ * terminal).
+ *
+ * A context that blocks writes what it blocks on, then sets BLOCKED in its `blocked` word (release), also past a held guard. The
+ * snapshot takes the guard in that word and, if it sees BLOCKED (acquire), may follow the pointers: the context cannot clear
+ * BLOCKED without that guard, so it is still inside the call, and the object it blocks on is alive.
+ *
+ * Locks: the registry's guard, then one context's `blocked`.
+ *
+ * After a fork only the caller is left in the child: the others are dropped from its list.
+ */
+#include "wait/registry.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/guard.h"
+
+#define BLOCKED 1u
+
+static struct {
+    uint32_t word; /* the guard of the next two */
+    struct list contexts; /* the oldest first */
+    size_t count;
+    uint32_t last_id;
+} registry;
+
+/* ---- Coming and going ---- */
+
+uint32_t registry_new_id(void)
+{
+    uint32_t id;
+    do
+        id = fetch_add_relaxed(&registry.last_id, 1) + 1; /* relaxed: only that it is a new one */
+    while (id == 0);
+    return id;
+}
+
+void registry_add(struct conc_context *context)
+{
+    guard_lock(&registry.word);
+    list_push(&registry.contexts, &context->node);
+    registry.count++;
+    guard_unlock(&registry.word);
+}
+
+void registry_remove(struct conc_context *context)
+{
+    guard_lock(&registry.word);
+    list_remove(&registry.contexts, &context->node);
+    registry.count--;
+    guard_unlock(&registry.word);
+}
+
+static void before_fork(void) { guard_lock(&registry.word); }
+static void after_fork_in_parent(void) { guard_unlock(&registry.word); }
+
+static void after_fork_in_child(void)
+{
+    struct conc_context *self = conc__self;
+    registry.contexts.head = NULL;
+    registry.count = 0;
+    if (self) {
+        self->node = (struct list_node){0};
+        list_push(&registry.contexts, &self->node);
+        registry.count = 1;
+    }
+    guard_unlock(&registry.word);
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+    /* Out of memory this early: then a child's conc_dump() shows threads that it has not. */
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* ---- Blocking ---- */
+
+void conc__blocked_begin(struct conc_context *self, const char *what, const void *object, const uint32_t *holder)
+{
+    self->blocked_on = what;
+    self->object = object;
+    self->holder = holder;
+    self->blocked_since = conc__coarse_now();
+    /* A reader may hold the guard now (having seen that we don't block): keep its bits. */
+    fetch_or_release(&self->blocked, BLOCKED);
+}
+
+void conc__blocked_end(struct conc_context *self)
+{
+    uint32_t v = BLOCKED;
+    /* acquire: what we write into these fields next must not be seen by a reader that was here before */
+    if (!cas_acquire(&self->blocked, &v, 0)) {
+        guard_lock(&self->blocked);
+        guard_unlock_with(&self->blocked, BLOCKED, 0);
+    }
+}
+
+/* ---- Looking ---- */
+
+struct snapshot {
+    conc_context_info info;
+    char name[CONC_NAME_MAX];
+    char holder_name[CONC_NAME_MAX];
+};
+
+static void look_at(struct conc_context *context, struct snapshot *s, int64_t now)
+{
+    memset(s, 0, sizeof *s);
+    s->info.id = context->id;
+    s->info.kind = context->ops->kind;
+    guard_lock(&context->blocked);
+    memcpy(s->name, context->name, sizeof s->name);
+    if (load_acquire(&context->blocked) & BLOCKED) { /* it may have been set since we took the guard */
+        s->info.blocked_on = context->blocked_on;
+        s->info.object = context->object;
+        s->info.holder = context->holder ? load_relaxed(context->holder) : 0; /* relaxed: a report */
+        s->info.blocked_ns = now > context->blocked_since ? now - context->blocked_since : 0;
+    }
+    guard_unlock(&context->blocked);
+}
+
+static const struct snapshot *find(const struct snapshot *all, size_t n, uint32_t id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (all[i].info.id == id)
+            return &all[i];
+    return NULL;
+}
+
+/* The strings lie in the snapshot itself, so they are set once it stands where it stays. */
+static void set_strings(struct snapshot *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct snapshot *s = &all[i];
+        const struct snapshot *holder = s->info.holder ? find(all, n, s->info.holder) : NULL;
+        if (holder)
+            memcpy(s->holder_name, holder->name, sizeof s->holder_name);
+        s->info.name = s->name;
+        s->info.holder_name = s->holder_name;
+    }
+}
+
+static struct snapshot *take_snapshot(size_t *n)
+{
+    struct snapshot *all = NULL;
+    size_t room = 0;
+    guard_lock(&registry.word);
+    while (registry.count > room) { /* allocate with the guard released, then look again */
+        room = registry.count + 16;
+        guard_unlock(&registry.word);
+        free_bytes(all);
+        all = alloc_array(room, sizeof *all);
+        if (!all)
+            return NULL;
+        guard_lock(&registry.word);
+    }
+    int64_t now = conc_now();
+    *n = 0;
+    for (struct list_node *i = registry.contexts.head; i; i = list_next(&registry.contexts, i))
+        look_at(list_entry(i, struct conc_context, node), &all[(*n)++], now);
+    guard_unlock(&registry.word);
+    set_strings(all, *n);
+    return all;
+}
+
+int conc_contexts_foreach(int (*callback)(const conc_context_info *info, void *arg), void *arg)
+{
+    context_self(); /* so that the caller is among them, and there is at least one */
+    size_t n;
+    struct snapshot *all = take_snapshot(&n);
+    if (!all)
+        return -ENOMEM;
+    int result = 0;
+    for (size_t i = 0; i < n && !result; i++)
+        result = callback(&all[i].info, arg);
+    free_bytes(all);
+    return result;
+}
+
+static int print_context(const conc_context_info *info, void *arg)
+{
+    FILE *out = arg;
+    int n = fprintf(out, "%6u %-6s %-20s ", info->id, info->kind, info->name);
+    if (n >= 0 && !info->blocked_on)
+        n = fprintf(out, "running");
+    if (n >= 0 && info->blocked_on)
+        n = fprintf(out, "blocked on %s for %.3f s", info->blocked_on, (double)info->blocked_ns / 1e9);
+    if (n >= 0 && info->object)
+        n = fprintf(out, " (%p)", info->object);
+    if (n >= 0 && info->holder)
+        n = fprintf(out, ", held by %u %s", info->holder, info->holder_name);
+    if (n >= 0)
+        n = fprintf(out, "\n");
+    return n < 0 ? -EIO : 0;
+}
+
+int conc_dump(FILE *out)
+{
+    int err = conc_contexts_foreach(print_context, out);
+    if (!err && fflush(out) != 0) /* a program that hangs will not flush it any more */
+        err = -EIO;
+    return err;
+}

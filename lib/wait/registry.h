@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * registry.h: the list of all contexts, which context.c keeps.
+ */
+#ifndef CONC_LIB_REGISTRY_H
+#define CONC_LIB_REGISTRY_H
+
+#include "wait/context.h"
+
+/* An id that no living context has; never 0. */
+uint32_t registry_new_id(void);
+
+/* Enter a context, complete with id and name, for others see it from now on; remove it. */
+void registry_add(struct conc_context *context);
+void registry_remove(struct conc_context *context);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * thread_context.c: a thread as a context: it sleeps in the kernel, on its parking word.
+ *
+ * The word: PARK_DELIVERED and PARK_KICKED are set by others, and consumed by the park that reports them; SLEEPING is set by
+ * the thread before it sleeps, so that others know that a system call is due.
+ *
+ *     park:     no bit there: set SLEEPING (swap), sleep while the word is just that; then take all bits (exchange, acquire)
+ *     deliver:  set the bit (release); if SLEEPING was there: wake
+ *
+ * A bit that is set between the look and the sleep changes the word, so the kernel doesn't sleep. After the bit is set the
+ * thread may return from its wait, and end, before the deliverer wakes the address: harmless (futex.h), and the reason why
+ * the deliverer touches nothing else afterwards.
+ *
+ * Spinning: handing over between two cores through the kernel takes tens of microseconds, a hundred times what a short job
+ * takes. So before it sleeps a thread yields its core a few times and looks again; on one core that runs the other thread, on
+ * two it saves the trip. It does so only while that has lately paid: a fruitless spin halves the next one down to none, and
+ * one park in PROBE_EVERY tries again.
+ *
+ * Every thread gets its context when it first calls libconc, and a thread-specific destructor takes it out of the registry
+ * when the thread ends. The context is thread-local memory: nothing to allocate, nothing to fail (see
+ * conc__adopt_thread() for the one exception).
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "wait/context.h"
+
+#define SLEEPING 4u
+#define PARK_BITS (PARK_DELIVERED | PARK_KICKED)
+
+enum {
+    SPIN_MAX = 32,    /* yields; some 10 us */
+    SPIN_MIN = 8,     /* less than this finds nothing: then rather none */
+    PROBE_EVERY = 16, /* parks */
+};
+
+static __thread struct conc_context thread_context;
+static pthread_key_t at_exit; /* its destructor takes a thread's context out of the registry */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* Yield and look for a while; true: a bit is there. */
+static bool spin(struct conc_context *self)
+{
+    /* self->spins: how often to yield; at none, it counts parks from SPIN_MAX + 1 up to the next probe */
+    if (self->spins == 0 || self->spins > SPIN_MAX) {
+        self->spins = self->spins == 0 ? SPIN_MAX + 1 : self->spins + 1;
+        if (self->spins <= SPIN_MAX + PROBE_EVERY)
+            return false;
+        self->spins = SPIN_MAX;
+    }
+    for (unsigned i = 0; i < self->spins; i++) {
+        sched_yield();
+        if (load_relaxed(&self->word) & PARK_BITS) { /* relaxed: park acquires when it takes them */
+            self->spins = SPIN_MAX;
+            return true;
+        }
+    }
+    self->spins = self->spins / 2 < SPIN_MIN ? 0 : self->spins / 2;
+    return false;
+}
+
+static uint32_t park(struct conc_context *self, conc_deadline until)
+{
+    if (!(load_relaxed(&self->word) & PARK_BITS) && !spin(self)) {
+        uint32_t v = 0;
+        if (cas_relaxed(&self->word, &v, SLEEPING)) /* relaxed: only a request to be woken */
+            conc__futex_wait(&self->word, SLEEPING, until);
+    }
+    return exchange_acquire(&self->word, 0) & PARK_BITS;
+}
+
+static void set_bit(struct conc_context *context, uint32_t bit)
+{
+    uint32_t *word = &context->word;
+    if (fetch_or_release(word, bit) & SLEEPING)
+        conc__futex_wake(word, 1);
+}
+
+static void deliver(struct conc_context *context, struct conc__waiter *waiter)
+{
+    (void)waiter;
+    set_bit(context, PARK_DELIVERED);
+}
+
+static void kick(struct conc_context *context) { set_bit(context, PARK_KICKED); }
+
+static void yield(struct conc_context *self)
+{
+    (void)self;
+    sched_yield();
+}
+
+/* Debuggers and ps see the name too. */
+static void renamed(struct conc_context *self)
+{
+    prctl(PR_SET_NAME, self->name); /* cuts at 15 bytes; cannot fail */
+}
+
+static const struct context_ops thread_ops = {
+    .kind = "thread",
+    .renamed = renamed,
+    .park = park,
+    .deliver = deliver,
+    .kick = kick,
+    .yield = yield,
+};
+
+static void thread_ends(void *context)
+{
+    conc__context_fini(context);
+    conc__self = NULL; /* another destructor may call libconc: it gets a new context, and we are called again */
+}
+
+static void make_key(void)
+{
+    /* Without a key (a process has 1,024) contexts of ended threads would stay in the registry: better to stop. */
+    if (pthread_key_create(&at_exit, thread_ends) != 0)
+        __builtin_trap();
+}
+
+struct conc_context *conc__adopt_thread(void)
+{
+    struct conc_context *self = &thread_context;
+    *self = (struct conc_context){0};
+    pthread_once(&once, make_key);
+    bool is_main = getpid() == gettid();
+    conc__context_init(self, &thread_ops, is_main ? "main" : NULL);
+    /* Out of memory (it may need a block for a key beyond the first few): nobody would take the context out of the registry when
+     * the thread ends, so it must not stand there. */
+    if (pthread_setspecific(at_exit, self) != 0)
+        conc__context_fini(self);
+    conc__self = self;
+    return self;
+}

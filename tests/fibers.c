@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fibers.c: see fibers.h.
+ *
+ * How: a loop has a mutex, under which lies all that another thread may touch: the fibers' parking
+ * words and states, and the list of those that are ready. Whoever delivers to a parked fiber makes it
+ * ready; the loop's own thread switches to it, and only once it has switched away from it. Deadlines
+ * are found by looking at every fiber.
+ *
+ * park() now and then returns for no reason, as it may.
+ */
+#include "fibers.h"
+
+#include <stdlib.h>
+#include <ucontext.h>
+
+#include "base/clock.h"
+#include "support.h"
+#include "wait/context.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
+#endif
+#endif
+
+#ifdef WITH_ASAN
+#include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef WITH_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+#if defined(__has_include)
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#endif
+#endif
+#ifndef VALGRIND_STACK_REGISTER
+#define VALGRIND_STACK_REGISTER(start, end) 0u
+#define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
+#endif
+
+#define STACK_SIZE (256 * 1024)
+#define FALSE_WAKEUP_EVERY 7
+#define NAP_NS 2000000 /* a test may move the clock while the loop sleeps */
+
+/* ---- Telling the sanitizers which stack we are on ---- */
+
+struct side {
+    ucontext_t uc;
+    const void *stack; /* its lowest address */
+    size_t stack_size;
+    void *fake_stack;
+    void *tsan;
+};
+
+static void before_switch(struct side *from, const struct side *to, bool for_good)
+{
+    (void)from, (void)to, (void)for_good;
+#ifdef WITH_ASAN
+    __sanitizer_start_switch_fiber(for_good ? NULL : &from->fake_stack, to->stack, to->stack_size);
+#endif
+#ifdef WITH_TSAN
+    __tsan_switch_to_fiber(to->tsan, 0);
+#endif
+}
+
+/* On `self`, which other side we come from being told by ASan if it isn't known yet. */
+static void after_switch(struct side *self, struct side *from)
+{
+    (void)self, (void)from;
+#ifdef WITH_ASAN
+    __sanitizer_finish_switch_fiber(self->fake_stack, &from->stack, &from->stack_size);
+#endif
+}
+
+/* ---- Fibers ---- */
+
+enum fiber_state { READY, RUNNING, PARKED, ENDED };
+
+struct fiber {
+    struct conc_context context; /* its word: under the loop's mutex, as all to `next` */
+    enum fiber_state state;
+    conc_deadline until;         /* PARKED */
+    struct fiber *next;          /* READY: in the loop's list */
+    struct fiber *sibling;       /* in the loop's list of all */
+    struct fiber_loop *loop;
+    struct side side;
+    unsigned valgrind_id;
+    unsigned parks;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct fiber_loop {
+    pthread_mutex_t mutex;
+    pthread_cond_t roused;
+    struct fiber *all, *ready, *last_ready;
+    struct side side; /* of the thread that runs it */
+};
+
+static struct fiber *fiber_of(struct conc_context *context) { return (struct fiber *)context; }
+
+/* Under the mutex. */
+static void make_ready(struct fiber *f)
+{
+    struct fiber_loop *loop = f->loop;
+    f->state = READY;
+    f->next = NULL;
+    *(loop->ready ? &loop->last_ready->next : &loop->ready) = f;
+    loop->last_ready = f;
+    pthread_cond_signal(&loop->roused);
+}
+
+/* On the fiber: let the loop go on. */
+static void suspend(struct fiber *f, bool for_good)
+{
+    struct side *loop = &f->loop->side;
+    before_switch(&f->side, loop, for_good);
+    swapcontext(&f->side.uc, &loop->uc);
+    after_switch(&f->side, loop);
+}
+
+static uint32_t park(struct conc_context *self, conc_deadline until)
+{
+    struct fiber *f = fiber_of(self);
+    pthread_mutex_lock(&f->loop->mutex);
+    bool false_wakeup = ++f->parks % FALSE_WAKEUP_EVERY == 0;
+    if (self->word == 0 && !false_wakeup) {
+        f->state = PARKED;
+        f->until = until;
+        pthread_mutex_unlock(&f->loop->mutex);
+        suspend(f, false);
+        pthread_mutex_lock(&f->loop->mutex);
+    }
+    uint32_t bits = self->word;
+    self->word = 0;
+    pthread_mutex_unlock(&f->loop->mutex);
+    return bits;
+}
+
+static void set_bit(struct conc_context *context, uint32_t bit)
+{
+    struct fiber *f = fiber_of(context);
+    struct fiber_loop *loop = f->loop;
+    pthread_mutex_lock(&loop->mutex);
+    CHECK(f->state != ENDED);
+    CHECK(bit != PARK_DELIVERED || !(context->word & PARK_DELIVERED)); /* never twice */
+    context->word |= bit;
+    if (f->state == PARKED)
+        make_ready(f);
+    pthread_mutex_unlock(&loop->mutex); /* the fiber may be gone from here on; the loop lives */
+}
+
+static void deliver(struct conc_context *context, struct conc__waiter *waiter)
+{
+    (void)waiter;
+    set_bit(context, PARK_DELIVERED);
+}
+
+static void kick(struct conc_context *context) { set_bit(context, PARK_KICKED); }
+
+static void yield(struct conc_context *self)
+{
+    struct fiber *f = fiber_of(self);
+    pthread_mutex_lock(&f->loop->mutex);
+    make_ready(f);
+    pthread_mutex_unlock(&f->loop->mutex);
+    suspend(f, false);
+}
+
+static const struct context_ops fiber_ops = {
+    .kind = "fiber",
+    .park = park,
+    .deliver = deliver,
+    .kick = kick,
+    .yield = yield,
+};
+
+static __thread struct fiber *starting; /* makecontext() can pass no pointer */
+
+static void fiber_main(void)
+{
+    struct fiber *f = starting;
+    after_switch(&(struct side){0}, &f->loop->side);
+    f->fn(f->arg);
+    pthread_mutex_lock(&f->loop->mutex);
+    f->state = ENDED;
+    pthread_mutex_unlock(&f->loop->mutex);
+    suspend(f, true);
+}
+
+static void fiber_free(struct fiber *f)
+{
+    conc__context_fini(&f->context);
+#ifdef WITH_TSAN
+    __tsan_destroy_fiber(f->side.tsan);
+#endif
+    VALGRIND_STACK_DEREGISTER(f->valgrind_id);
+    free((void *)f->side.stack);
+    free(f);
+}
+
+void fiber_loop_add(struct fiber_loop *loop, const char *name, void (*fn)(void *arg), void *arg)
+{
+    struct fiber *f = calloc(1, sizeof *f);
+    CHECK(f);
+    char *stack = aligned_alloc(4096, STACK_SIZE);
+    CHECK(stack);
+    f->side.stack = stack;
+    f->side.stack_size = STACK_SIZE;
+    f->valgrind_id = VALGRIND_STACK_REGISTER(stack, stack + STACK_SIZE);
+    f->loop = loop;
+    f->fn = fn;
+    f->arg = arg;
+#ifdef WITH_TSAN
+    f->side.tsan = __tsan_create_fiber(0);
+#endif
+    CHECK_EQUAL(getcontext(&f->side.uc), 0);
+    f->side.uc.uc_stack.ss_sp = stack;
+    f->side.uc.uc_stack.ss_size = STACK_SIZE;
+    makecontext(&f->side.uc, fiber_main, 0);
+    conc__context_init(&f->context, &fiber_ops, name);
+    f->sibling = loop->all;
+    loop->all = f;
+    make_ready(f);
+}
+
+/* ---- The loop ---- */
+
+struct fiber_loop *fiber_loop_new(void)
+{
+    struct fiber_loop *loop = calloc(1, sizeof *loop);
+    CHECK(loop);
+    pthread_mutex_init(&loop->mutex, NULL);
+    pthread_cond_init(&loop->roused, NULL);
+    return loop;
+}
+
+void fiber_loop_free(struct fiber_loop *loop)
+{
+    CHECK(!loop->all);
+    pthread_cond_destroy(&loop->roused);
+    pthread_mutex_destroy(&loop->mutex);
+    free(loop);
+}
+
+static void resume(struct fiber_loop *loop, struct fiber *f)
+{
+    struct conc_context *own = conc__self;
+    conc__self = &f->context;
+    starting = f;
+    before_switch(&loop->side, &f->side, false);
+    swapcontext(&loop->side.uc, &f->side.uc);
+    after_switch(&loop->side, &f->side);
+    conc__self = own;
+}
+
+/* Under the mutex: make those ready whose deadline has come; is there a deadline yet to come? */
+static bool look_at_deadlines(struct fiber_loop *loop)
+{
+    bool some = false;
+    for (struct fiber *f = loop->all; f; f = f->sibling) {
+        if (f->state != PARKED || deadline_is_forever(f->until))
+            continue;
+        if (f->until.ns <= conc_now())
+            make_ready(f);
+        else
+            some = true;
+    }
+    return some;
+}
+
+/* Under the mutex, with nothing to do. */
+static void nap(struct fiber_loop *loop, bool has_deadlines)
+{
+    if (!has_deadlines) {
+        pthread_cond_wait(&loop->roused, &loop->mutex);
+        return;
+    }
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_nsec += NAP_NS;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_nsec -= 1000000000;
+        t.tv_sec++;
+    }
+    pthread_cond_timedwait(&loop->roused, &loop->mutex, &t);
+}
+
+static void forget(struct fiber_loop *loop, struct fiber *f)
+{
+    struct fiber **p = &loop->all;
+    while (*p != f)
+        p = &(*p)->sibling;
+    *p = f->sibling;
+}
+
+void fiber_loop_run(struct fiber_loop *loop)
+{
+#ifdef WITH_TSAN
+    loop->side.tsan = __tsan_get_current_fiber();
+#endif
+    pthread_mutex_lock(&loop->mutex);
+    while (loop->all) {
+        bool has_deadlines = look_at_deadlines(loop);
+        struct fiber *f = loop->ready;
+        if (!f) {
+            nap(loop, has_deadlines);
+            continue;
+        }
+        loop->ready = f->next;
+        f->state = RUNNING;
+        pthread_mutex_unlock(&loop->mutex);
+        resume(loop, f);
+        pthread_mutex_lock(&loop->mutex);
+        if (f->state == ENDED) {
+            forget(loop, f);
+            fiber_free(f);
+        }
+    }
+    pthread_mutex_unlock(&loop->mutex);
+}
+
+/* ---- The same thing in all kinds ---- */
+
+const char *const context_kind_names[CONTEXT_KINDS] = {"threads", "fibers", "two loops", "mixed"};
+
+struct call {
+    size_t index;
+    void (*fn)(size_t index, void *arg);
+    void *arg;
+};
+
+static void call_it(void *arg)
+{
+    struct call *call = arg;
+    call->fn(call->index, call->arg);
+}
+
+static void run_loop(void *loop) { fiber_loop_run(loop); }
+
+/* In which loop the index's context belongs; 2: in none, for it is a thread. */
+static size_t place(enum context_kind kind, size_t index)
+{
+    switch (kind) {
+    case FIBERS:
+        return 0;
+    case TWO_LOOPS:
+        return index % 2;
+    case MIXED:
+        return index % 2 ? 2 : 0;
+    default:
+        return 2;
+    }
+}
+
+void run_contexts(enum context_kind kind, size_t n, void (*fn)(size_t index, void *arg), void *arg)
+{
+    struct fiber_loop *loops[2] = {fiber_loop_new(), fiber_loop_new()};
+    struct call *calls = calloc(n, sizeof *calls);
+    struct test_thread *threads = calloc(n, sizeof *threads);
+    CHECK(calls && threads);
+    for (size_t i = 0; i < n; i++) {
+        calls[i] = (struct call){.index = i, .fn = fn, .arg = arg};
+        if (place(kind, i) < 2)
+            fiber_loop_add(loops[place(kind, i)], NULL, call_it, &calls[i]);
+    }
+    struct test_thread other_loop;
+    test_thread_start(&other_loop, NULL, run_loop, loops[1]);
+    for (size_t i = 0; i < n; i++)
+        if (place(kind, i) == 2)
+            test_thread_start(&threads[i], NULL, call_it, &calls[i]);
+    fiber_loop_run(loops[0]);
+    test_thread_join(&other_loop);
+    for (size_t i = 0; i < n; i++)
+        if (place(kind, i) == 2)
+            test_thread_join(&threads[i]);
+    free(threads);
+    free(calls);
+    fiber_loop_free(loops[0]);
+    fiber_loop_free(loops[1]);
+}

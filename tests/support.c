@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * support.c: see support.h.
+ */
+#include "support.h"
+
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__has_include)
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#endif
+#endif
+#ifndef RUNNING_ON_VALGRIND
+#define RUNNING_ON_VALGRIND 0
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
+#endif
+#endif
+
+#define NS_PER_S INT64_C(1000000000)
+#define STACK_SIZE (256 * 1024)
+#define POLL_NS 50000
+
+static void die(void) __attribute__((noreturn));
+
+/* Who waits for whom is what one wants to know of a test that hangs. */
+static void die(void)
+{
+    fflush(stdout);
+    conc_dump(stderr);
+    abort();
+}
+
+void check_failed(const char *what, const char *file, int line)
+{
+    fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
+    die();
+}
+
+void check_equal(intmax_t actual, intmax_t expected, const char *what, const char *file, int line)
+{
+    if (actual == expected)
+        return;
+    fprintf(stderr, "%s:%d: %s is %jd, not %jd\n", file, line, what, actual, expected);
+    die();
+}
+
+/* ---- Time ---- */
+
+int64_t real_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+void poll_again(int64_t give_up_at, const char *what, const char *file, int line)
+{
+    if (real_now() > give_up_at) {
+        fprintf(stderr, "%s:%d: never came true: %s\n", file, line, what);
+        die();
+    }
+    nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+}
+
+struct stress stress_begin(void)
+{
+    const char *seconds = getenv("CONC_STRESS_SECONDS");
+    double length = seconds ? strtod(seconds, NULL) : 1.0;
+    return (struct stress){.end = real_now() + (int64_t)(length * (double)NS_PER_S)};
+}
+
+bool stress_goes_on(const struct stress *stress) { return real_now() < stress->end; }
+
+bool on_valgrind(void) { return RUNNING_ON_VALGRIND; }
+
+size_t crowd_of(size_t n)
+{
+#ifdef WITH_TSAN
+    return n / 4;
+#else
+    return on_valgrind() ? n / 10 : n;
+#endif
+}
+
+/* ---- The watchdog ---- */
+
+static struct {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t stopped;
+    bool stop;
+    struct timespec bites_at;
+} dog = {.mutex = PTHREAD_MUTEX_INITIALIZER, .stopped = PTHREAD_COND_INITIALIZER};
+
+/* It doesn't call libconc before it has to, so no test sees it among the contexts. */
+static void *watch(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&dog.mutex);
+    int err = 0;
+    while (!dog.stop && !err)
+        err = pthread_cond_timedwait(&dog.stopped, &dog.mutex, &dog.bites_at);
+    bool stop = dog.stop;
+    pthread_mutex_unlock(&dog.mutex);
+    if (!stop) {
+        fprintf(stderr, "the test program takes too long; it has these contexts:\n");
+        die();
+    }
+    return NULL;
+}
+
+void watchdog_start(unsigned seconds)
+{
+    clock_gettime(CLOCK_REALTIME, &dog.bites_at);
+    dog.bites_at.tv_sec += on_valgrind() ? 10 * (time_t)seconds : (time_t)seconds;
+    if (pthread_create(&dog.thread, NULL, watch, NULL) != 0)
+        abort();
+}
+
+void watchdog_stop(void)
+{
+    pthread_mutex_lock(&dog.mutex);
+    dog.stop = true;
+    pthread_cond_signal(&dog.stopped);
+    pthread_mutex_unlock(&dog.mutex);
+    pthread_join(dog.thread, NULL);
+}
+
+/* ---- Who is blocked ---- */
+
+struct look {
+    const char *name;
+    const char *what;
+    const void *object;
+    size_t found;
+};
+
+static int look_at(const conc_context_info *info, void *arg)
+{
+    struct look *look = arg;
+    bool is_it = info->blocked_on && (!look->name || !strcmp(info->name, look->name)) &&
+                 (!look->what || !strcmp(info->blocked_on, look->what)) &&
+                 (!look->object || info->object == look->object);
+    look->found += is_it;
+    return 0;
+}
+
+static size_t count_blocked(struct look look)
+{
+    CHECK_EQUAL(conc_contexts_foreach(look_at, &look), 0);
+    return look.found;
+}
+
+void wait_until_blocked(const char *name, const char *what)
+{
+    WAIT_UNTIL(count_blocked((struct look){.name = name, .what = what}) > 0);
+}
+
+void wait_until_n_blocked(const void *object, size_t n)
+{
+    WAIT_UNTIL(count_blocked((struct look){.object = object}) == n);
+}
+
+/* ---- Threads ---- */
+
+static void *thread_main(void *arg)
+{
+    struct test_thread *t = arg;
+    if (t->name)
+        conc_set_name(t->name);
+    t->fn(t->arg);
+    return NULL;
+}
+
+void test_thread_start(struct test_thread *t, const char *name, void (*fn)(void *arg), void *arg)
+{
+    *t = (struct test_thread){.name = name, .fn = fn, .arg = arg};
+    pthread_attr_t attr;
+    CHECK_EQUAL(pthread_attr_init(&attr), 0);
+    CHECK_EQUAL(pthread_attr_setstacksize(&attr, STACK_SIZE), 0);
+    CHECK_EQUAL(pthread_create(&t->id, &attr, thread_main, t), 0);
+    pthread_attr_destroy(&attr);
+}
+
+void test_thread_join(struct test_thread *t) { CHECK_EQUAL(pthread_join(t->id, NULL), 0); }
+
+static cpu_set_t all_cores;
+
+void use_one_core(void)
+{
+    CHECK_EQUAL(sched_getaffinity(0, sizeof all_cores, &all_cores), 0);
+    int core = 0;
+    while (!CPU_ISSET(core, &all_cores))
+        core++;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    CHECK_EQUAL(sched_setaffinity(0, sizeof one, &one), 0);
+}
+
+void use_all_cores(void) { CHECK_EQUAL(sched_setaffinity(0, sizeof all_cores, &all_cores), 0); }
+
+int in_child(int (*fn)(void *arg), void *arg)
+{
+    fflush(stdout);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        alarm(60); /* the watchdog stays with the parent */
+        static const int caught_by_cmocka[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS};
+        for (size_t i = 0; i < sizeof caught_by_cmocka / sizeof *caught_by_cmocka; i++)
+            signal(caught_by_cmocka[i], SIG_DFL);
+        _exit(fn(arg));
+    }
+    int status;
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
+}
+
+/* ---- Chance ---- */
+
+static uint64_t seed;
+static pthread_once_t seed_once = PTHREAD_ONCE_INIT;
+
+static void choose_seed(void)
+{
+    const char *given = getenv("CONC_TEST_SEED");
+    seed = given ? strtoull(given, NULL, 0) : (uint64_t)real_now() ^ (uint64_t)getpid() << 32;
+    printf("# CONC_TEST_SEED=%llu\n", (unsigned long long)seed);
+    fflush(stdout);
+}
+
+/* splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators"). */
+uint64_t test_random_next(struct test_random *r)
+{
+    uint64_t z = r->state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+struct test_random test_random_for(unsigned index)
+{
+    pthread_once(&seed_once, choose_seed);
+    struct test_random r = {.state = seed + index};
+    r.state = test_random_next(&r); /* far from its neighbours' */
+    return r;
+}
+
+uint64_t test_random_below(struct test_random *r, uint64_t n) { return test_random_next(r) % n; }
