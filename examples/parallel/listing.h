@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * listing.h: what the programs of this folder share: the end of main(); for those that wait at
+ * random, Python's random.randint(), and the length of a 'second', so that nobody has to wait ten
+ * real ones.
+ */
+#ifndef EXAMPLES_LISTING_H
+#define EXAMPLES_LISTING_H
+
+#include <conc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/options.h"
+#include "support/report.h"
+
+/** The command line of a program that has options (NULL: none but --help) and no operands. */
+static inline void parse_options(int argc, char **argv, const char *about,
+                                 const struct option_spec *options)
+{
+    options_parse(argc, argv, &(struct program){.about = about, .options = options});
+}
+
+/** A program's exit status: EXIT_FAILURE, and a line on stderr, if `err` is an error just returned
+ * or stdout can't be written. */
+static inline int exit_status(int err)
+{
+    if (err < 0) {
+        const char *message = conc_error_message();
+        complain("%s", *message != '\0' ? message : conc_strerror(err));
+    } else if (fflush(stdout) != 0) {
+        err = -errno;
+        complain("cannot write the output: %s", strerror(errno));
+    }
+    return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* ---- For the listings that wait ---- */
+
+static int64_t a_second = CONC_MS(100);
+static int64_t seed = -1;
+
+#define OPTION_ROW_UNIT                                                                      \
+    {                                                                                        \
+        .name = "unit", .kind = OPTION_MILLIS, .value = &a_second, .meta = "MS", .min = 0.1, \
+        .max = 60000, .help = "how long a second lasts here, in milliseconds (default: 100)" \
+    }
+#define OPTION_ROW_SEED                                                                     \
+    {                                                                                       \
+        .name = "seed", .kind = OPTION_INTEGER, .value = &seed, .meta = "N", .min = 0,      \
+        .max = 1e15, .help = "begin the random numbers there (default: at the time of day)" \
+    }
+
+/** Since conc_now() was `start_time`, in the program's own seconds. */
+static inline double seconds_elapsed(int64_t start_time)
+{
+    return (double)(conc_now() - start_time) / (double)a_second;
+}
+
+/** As Python's random.randint(): both ends are possible, and any thread may call it. */
+static inline int randint(int low, int high)
+{
+    static conc_lock lock = CONC_LOCK_INIT;
+    static uint64_t state;
+    uint64_t x = 0;
+
+    conc_with_lock (&lock) {
+        if (state == 0)
+            state = (uint64_t)(seed < 0 ? conc_now() : seed) + 1;
+        state += 0x9e3779b97f4a7c15; /* splitmix64, by Steele, Lea and Flood */
+        x = state;
+    }
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+    x ^= x >> 31;
+    return low + (int)(x % (uint64_t)(high - low + 1));
+}
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Listing 7-10: a semaphore lets three wait at a time.
+ *
+ * Watch: three 'Waiting' lines at once; then a new one only after a 'Resumed' line, until all five
+ * have been served.
+ */
+#include <conc.h>
+#include <stdio.h>
+
+#include "listing.h"
+
+static conc_sem semaphore = CONC_SEM_INIT(3);
+
+static int wait_random(void *arg, void *result)
+{
+    uint32_t thread_id = conc_id();
+    int to_wait = randint(1, 10);
+    int err = conc_sem_acquire(&semaphore, CONC_FOREVER);
+    if (err)
+        return err;
+    printf("Thread %5u: Waiting %2d seconds\n", thread_id, to_wait);
+    int64_t start_time = conc_now();
+    err = conc_sleep(to_wait * a_second);
+    if (!err)
+        printf("Thread %5u: Resumed after %5.3f seconds\n", thread_id, seconds_elapsed(start_time));
+    conc_sem_release(&semaphore, 1);
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    const struct option_spec options[] = {OPTION_ROW_UNIT, OPTION_ROW_SEED, {.name = NULL}};
+    parse_options(argc, argv, "Listing 7-10: five threads, three at a time.", options);
+    conc_executor *pool;
+    conc_group group;
+    int err = conc_thread_pool_new(&pool, 0, NULL);
+    if (err)
+        return exit_status(err);
+    conc_group_init(&group);
+    /* Schedule five worker functions */
+    for (int i = 0; i < 5; i++)
+        conc_group_submit(&group, pool, wait_random, NULL, 0, NULL, 0);
+    int status = exit_status(conc_group_wait(&group, CONC_FOREVER));
+    conc_group_destroy(&group);
+    conc_executor_free(pool);
+    return status;
+}

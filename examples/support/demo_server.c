@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * demo_server.c: the web server that the examples talk to, and the chapter's 'multi-user
+ * application'.
+ *
+ * Watch for MODELS: the same job serves the connections in a thread per job, in a pool of threads,
+ * or one after the other; which one is an argument, and nothing else in the server knows. Signals
+ * are taken by sigtimedwait() in the main thread, so there is no handler, and nothing that a
+ * handler must not do.
+ */
+#include <conc.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support/options.h"
+#include "support/report.h"
+#include "support/server/server.h"
+
+static const int64_t GRACE = CONC_S(1); /* for requests in progress when the server stops */
+
+static int make_threads(conc_executor **ret, size_t workers)
+{
+    return conc_thread_per_job_new(ret);
+}
+
+static int make_pool(conc_executor **ret, size_t workers)
+{
+    return conc_thread_pool_new(ret, workers, NULL);
+}
+
+static int make_inline(conc_executor **ret, size_t workers) { return conc_inline_new(ret); }
+
+static const struct {
+    const char *name;
+    int (*make)(conc_executor **ret, size_t workers);
+} MODELS[] = {{"threads", make_threads}, {"pool", make_pool}, {"inline", make_inline}};
+
+enum { MODELS_COUNT = sizeof MODELS / sizeof *MODELS };
+
+static int make_executor(const char *model, int64_t workers, conc_executor **ret)
+{
+    for (size_t i = 0; i < MODELS_COUNT; i++)
+        if (strcmp(MODELS[i].name, model) == 0)
+            return MODELS[i].make(ret, (size_t)workers);
+    complain("--model: not threads, pool or inline: '%s' (try --help)", model);
+    exit(EXIT_USAGE);
+}
+
+/* Block them here, before any thread is started, so that every thread has them blocked. */
+static void block_signals(sigset_t *set)
+{
+    static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP};
+
+    sigemptyset(set);
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
+        sigaddset(set, SIGNALS[i]);
+        signal(SIGNALS[i],
+               SIG_DFL); /* a shell starts what runs in the background with SIGINT ignored */
+    }
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+static void wait_for_signal(const sigset_t *set, int64_t ns)
+{
+    const int64_t until = ns > 0 ? conc_now() + ns : INT64_MAX;
+    struct timespec wait;
+
+    for (;;) {
+        int64_t left = until - conc_now();
+
+        if (left <= 0)
+            return;
+        wait.tv_sec = (time_t)(left / CONC_S(1));
+        wait.tv_nsec = (long)(left % CONC_S(1));
+        if (sigtimedwait(set, NULL, &wait) > 0)
+            return;
+    }
+}
+
+/* With --with-parent: a SIGTERM when the process that started this one ends, whatever way it ends.
+ * */
+static void stay_with_parent(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
+        complain("--with-parent: %s", conc_strerror(errno));
+    if (getppid() != parent) /* it has ended already */
+        raise(SIGTERM);
+}
+
+/* Print the URL, for whoever started this, and serve until a signal comes, or the time is up. */
+static int serve(struct server *server, const sigset_t *set, int64_t stop_after)
+{
+    int err = server_start(server);
+
+    if (err < 0)
+        return conc_raise(err, "cannot start: %s", conc_strerror(err));
+    if (printf("%s\n", server_url(server)) < 0 || fflush(stdout) != 0)
+        return conc_raise(-EIO, "cannot print the URL");
+    wait_for_signal(set, stop_after);
+    return 0;
+}
+
+static int run(const struct server_options *options, conc_executor *executor, const sigset_t *set,
+               int64_t stop_after)
+{
+    struct server *server;
+    int err = server_new(&server, options, executor);
+
+    if (err == 0)
+        err = serve(server, set, stop_after);
+    else
+        server = NULL;
+    if (err < 0)
+        complain("%s", conc_error_message());
+    if (server != NULL) {
+        server_stop(server, GRACE);
+        server_free(server);
+    }
+    return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    const pid_t parent = getppid();
+    struct server_options options = {.port = 8080, .address = "127.0.0.1", .seed = 1};
+    const char *model = "threads";
+    int64_t workers = 16, stop_after = 0;
+    bool with_parent = false;
+    const struct option_spec rows[] = {
+        {"address", OPTION_TEXT, &options.address, "A", 0, 0,
+         "numeric address to listen on (default: 127.0.0.1)"},
+        {"port", OPTION_INTEGER, &options.port, "N", 0, 65535,
+         "port (default: 8080); 0: any, see the URL printed"},
+        {"model", OPTION_TEXT, &model, "NAME", 0, 0,
+         "threads (one a job; the default), pool, or inline"},
+        {"workers", OPTION_INTEGER, &workers, "N", 1, 1000, "threads of the pool (default: 16)"},
+        {"latency", OPTION_MILLIS, &options.latency, "MS", 0, 60000,
+         "each answer takes MS milliseconds"},
+        {"jitter", OPTION_MILLIS, &options.jitter, "MS", 0, 60000, "up to MS more or less"},
+        {"limit", OPTION_NUMBER, &options.limit, "N", 0.01, 1e6,
+         "requests per second; more get 429"},
+        {"burst", OPTION_NUMBER, &options.burst, "N", 1, 1e6,
+         "how many at once (default: half the limit, 2 at least)"},
+        {"fail-rate", OPTION_NUMBER, &options.fail_rate, "P", 0, 1,
+         "the share of answers that are a 500"},
+        {"seed", OPTION_INTEGER, &options.seed, "N", 0, 0, "of jitter and failures (default: 1)"},
+        {"api-key", OPTION_TEXT, &options.api_key, "KEY", 0, 0,
+         "what /v/2.0/sensors/ wants as X-API-KEY"},
+        {"idle-timeout", OPTION_MILLIS, &options.idle_timeout, "MS", 1, 3600000,
+         "of connections (default: 15000)"},
+        {"max-connections", OPTION_INTEGER, &options.max_connections, "N", 1, 100000,
+         "more get 503 (default: 1000)"},
+        {"stop-after", OPTION_SECONDS, &stop_after, "S", 0.001, 1e6,
+         "stop by itself after S seconds"},
+        {"with-parent", OPTION_FLAG, &with_parent, NULL, 0, 0,
+         "stop when the process that started it ends"},
+        {.name = NULL},
+    };
+    const struct program program = {.about = "A web server for libconc's examples.",
+                                    .options = rows};
+    conc_executor *executor;
+    sigset_t set;
+    int err, status;
+
+    options_parse(argc, argv, &program);
+    block_signals(&set);
+    if (with_parent)
+        stay_with_parent(parent);
+    err = make_executor(model, workers, &executor);
+    if (err < 0) {
+        complain("no executor: %s", conc_strerror(err));
+        return EXIT_FAILURE;
+    }
+    status = run(&options, executor, &set, stop_after);
+    conc_executor_free(executor);
+    return status;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * traffic.c: latency, a limit, failures, counts.
+ *
+ * The limit: requests that come evenly, `interval` apart, are due at `due`, due + interval ... A
+ * request may come before it is due by `tolerance` at most, which is a burst of 1 + tolerance /
+ * interval; it moves `due` on by one interval. So over any t seconds at most burst + limit * t
+ * requests pass, as from a leaky bucket, and a client that keeps exactly to the rate passes always,
+ * though some of its requests may be late on their way. (The generic cell rate algorithm, ITU-T
+ * I.371; nginx's limit_req has the same effect.) conc_bucket makes its callers wait instead and
+ * begins empty: it is for the other side.
+ */
+#include "support/server/traffic.h"
+
+#include <conc/base.h>
+#include <conc/context.h>
+#include <stdio.h>
+
+void traffic_init(struct traffic *traffic, int64_t latency, int64_t jitter, double limit,
+                  double burst, double fail_rate, uint64_t seed)
+{
+    *traffic = (struct traffic){
+        .latency = latency,
+        .jitter = jitter,
+        .fail_rate = fail_rate,
+        .started = conc_now(),
+        .random = seed,
+    };
+    conc_lock_init(&traffic->lock);
+    if (limit > 0) {
+        if (burst <= 0)
+            burst = limit / 2 < 2 ? 2 : limit / 2;
+        traffic->interval = (int64_t)((double)CONC_S(1) / limit);
+        traffic->tolerance = (int64_t)((burst - 1) * (double)traffic->interval);
+    }
+}
+
+/* 0 <= a number < 1; under the lock. The generator is SplitMix64 (Steele, Lea, Flood, 2014). */
+static double next_random(struct traffic *traffic)
+{
+    uint64_t z = traffic->random += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return (double)(z >> 11) * 0x1p-53;
+}
+
+void traffic_connection(struct traffic *traffic)
+{
+    conc_with_lock (&traffic->lock)
+        traffic->connections++;
+}
+
+void traffic_request_begin(struct traffic *traffic)
+{
+    conc_with_lock (&traffic->lock) {
+        traffic->requests++;
+        if (++traffic->busy > traffic->busy_most)
+            traffic->busy_most = traffic->busy;
+    }
+}
+
+void traffic_request_end(struct traffic *traffic, int status)
+{
+    conc_with_lock (&traffic->lock) {
+        traffic->busy--;
+        if (status > 0 && status < STATUS_MAX)
+            traffic->answers[status]++;
+    }
+}
+
+int traffic_admit(struct traffic *traffic, int *seconds)
+{
+    conc_with_lock (&traffic->lock) {
+        int64_t now = conc_now();
+
+        if (traffic->interval > 0) {
+            int64_t early = traffic->due - traffic->tolerance - now;
+
+            if (early > 0) {
+                *seconds = (int)((early + CONC_S(1) - 1) / CONC_S(1));
+                return 429;
+            }
+            traffic->due = (traffic->due > now ? traffic->due : now) + traffic->interval;
+        }
+        if (traffic->fail_rate > 0 && next_random(traffic) < traffic->fail_rate)
+            return 500;
+    }
+    return 200;
+}
+
+int traffic_delay(struct traffic *traffic)
+{
+    int64_t ns = traffic->latency;
+
+    if (traffic->jitter > 0)
+        conc_with_lock (&traffic->lock)
+            ns += (int64_t)((2 * next_random(traffic) - 1) * (double)traffic->jitter);
+    return ns > 0 ? conc_sleep(ns) : 0;
+}
+
+json_t *traffic_json(struct traffic *traffic)
+{
+    struct traffic now;
+    json_t *answers = json_object();
+
+    conc_lock_acquire(&traffic->lock);
+    now = *traffic;
+    conc_lock_release(&traffic->lock);
+    for (int status = 0; status < STATUS_MAX; status++) {
+        char key[12];
+
+        if (now.answers[status] == 0)
+            continue;
+        snprintf(key, sizeof key, "%d", status);
+        json_object_set_new(answers, key, json_integer(now.answers[status]));
+    }
+    return json_pack("{s:f, s:I, s:I, s:I, s:I, s:o}", "seconds",
+                     (double)(conc_now() - now.started) / (double)CONC_S(1), "connections",
+                     (json_int_t)now.connections, "requests", (json_int_t)now.requests, "busy",
+                     (json_int_t)now.busy, "busy_most", (json_int_t)now.busy_most, "answers",
+                     answers);
+}
