@@ -112,4 +112,12 @@ uint64_t test_random_next(struct test_random *r);
 /* 0 to n - 1. */
 uint64_t test_random_below(struct test_random *r, uint64_t n);
 
+/* In a loop that waits for another thread to be as far, without giving up the core. */
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
 #endif

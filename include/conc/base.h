@@ -80,6 +80,14 @@ CONC_API conc_deadline conc_in(int64_t ns);
  */
 CONC_API conc_deadline conc_at(int64_t ns);
 
+/**
+ * How many nanoseconds are left until the deadline; 0 if it has passed (or is CONC_NOW), INT64_MAX if it is CONC_FOREVER. For
+ * calls of other libraries that want a timeout.
+ *
+ * Called from: anywhere. Blocks: no.
+ */
+CONC_API int64_t conc_remaining(conc_deadline deadline);
+
 /* ---- Errors ------------------------------------------------------------------------------ */
 
 /*

@@ -3,7 +3,8 @@
  * conc/bucket.h: a token bucket, to keep to a rate: "at most ten requests a second".
  *
  * It starts empty and never holds more than `burst` tokens, so over any t seconds at most burst + rate * t tokens are
- * given, and under steady demand the rate is reached. A burst of 1 is strict pacing: one token every 1/rate seconds.
+ * given, and under steady demand the rate is reached. A burst of 1 is strict pacing: one token every 1/rate seconds at the soonest, so
+ * that what a late wake-up costs cannot be made up for; a burst of 2 can.
  */
 #ifndef CONC_BUCKET_H
 #define CONC_BUCKET_H

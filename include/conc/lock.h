@@ -82,7 +82,7 @@ CONC_API void conc_lock_leave(struct conc__with *with);
 
 /** `conc_with_lock (&lock) { ... }`: hold the lock in the block; `break`, `continue`, `return` and `goto` release it. */
 #define conc_with_lock(lock)                                                                       \
-    CONC__WITH(conc_lock_enter(lock), conc_lock_leave, CONC__CONCAT(conc__with_, __LINE__))
+    CONC__WITH(conc_lock_enter(lock), conc_lock_leave, CONC__CONCAT(conc__with_, __COUNTER__))
 
 #ifdef __cplusplus
 }

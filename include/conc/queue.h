@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/queue.h: a queue of values between contexts: first in first out, last in first out, or by priority;
- * bounded or not; with task_done/join and a graceful or immediate shutdown, as CPython 3.13's.
+ * conc/queue.h: a queue of values between contexts: first in first out, last in first out, or by
+ * priority; bounded or not; with task_done/join and a graceful or immediate shutdown, as CPython
+ * 3.13's.
  *
- * Elements are copied in and out. Who waits is served in order of arrival: an item put goes straight to the getter
- * that has waited longest. The queue is not touched any more once another context can know of an operation's effect,
- * so that whoever gets the last item may destroy the queue.
+ * Elements are copied in and out. Who waits is served in order of arrival: an element that is put
+ * goes straight to the getter that has waited longest, and a get lets in the element of the putter
+ * that has waited longest. The queue is not touched any more once another context can know of an
+ * operation's effect, so that whoever gets the last element (or returns from the join, or is told
+ * of the shutdown) may destroy the queue, even if the call that brought that about has not returned
+ * yet.
  */
 #ifndef CONC_QUEUE_H
 #define CONC_QUEUE_H
@@ -22,11 +26,12 @@ typedef enum conc_queue_order {
     CONC_PRIORITY, /* set by conc_queue_init_priority() */
 } conc_queue_order;
 
-/** Less than 0: `a` comes out before `b`; more: after; 0: whichever was put first. Called under the queue's guard:
- *  it must not call the queue. */
+/** Less than 0: `a` comes out before `b`; more: after; 0: whichever was put first. Both are aligned for any type of
+ *  the element's size, as far as malloc() aligns. Called under the queue's guard: it must not call the queue, nor block. */
 typedef int conc_compare(const void *a, const void *b, void *arg);
 
-/* Where the elements lie. Private. What changes with every element comes first: it shares a cache line with the guard. */
+/* Where the elements lie. Private. What changes with every element comes first: it shares a cache
+ * line with the guard. */
 struct conc__store {
     size_t count;         /* written under the queue's guard, read also without */
     size_t first;         /* the ring's oldest element */
@@ -58,7 +63,11 @@ typedef struct conc_queue {
  * @param elem_size  bytes of an element; above 0
  * @param capacity   the most elements it holds; 0: no bound
  * @param order      CONC_FIFO or CONC_LIFO
- * @return 0; -EINVAL; -ENOMEM
+ * @return 0; -EINVAL; -ENOMEM. On failure there is nothing to destroy.
+ *
+ * A bounded queue of up to 64 KiB has all of its memory from the start, so that putting into it never fails for want of
+ * memory. Others grow as they need it, and give it back when they are destroyed or shut down
+ * with `immediate`.
  *
  * Called from: anywhere. Blocks: no. Python: queue.Queue(maxsize), LifoQueue, asyncio.Queue
  */
@@ -68,7 +77,8 @@ CONC_API int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacit
 /**
  * Make a queue that gives the smallest element first, in the order of `compare`; equals in the order they came.
  *
- * @return 0; -EINVAL; -ENOMEM
+ * @param arg  for `compare`
+ * @return as conc_queue_init()
  *
  * Called from: anywhere. Blocks: no. Python: queue.PriorityQueue
  */
@@ -77,14 +87,15 @@ CONC_API int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_
 
 /**
  * Call `drop` for each element that is thrown away, by an immediate shutdown or by conc_queue_destroy(): for
- * elements that own something. Called without any lock held.
+ * elements that own something. It is called in the order in which they would have come out, in the context that shuts down
+ * or destroys, with no lock held.
  *
  * Called from: before the queue is shared. Blocks: no.
  */
 CONC_API void conc_queue_on_drop(conc_queue *queue, void (*drop)(void *item, void *arg), void *arg);
 
 /**
- * Free what the queue holds. Nobody may be inside a call on it.
+ * Free what the queue holds. Nobody may be inside a call on it, but for those whose effect the caller has seen.
  *
  * Called from: anywhere. Blocks: no.
  */
@@ -94,8 +105,8 @@ CONC_API void conc_queue_destroy(conc_queue *queue);
  * Put a copy of *item into the queue; wait while it is full.
  *
  * @param item  of the element size; borrowed
- * @return 0; -EAGAIN (full, CONC_NOW), -ETIMEDOUT, -ECANCELED, -ESHUTDOWN (also while it waited), -ENOMEM. The item
- *         is in the queue only on 0.
+ * @return 0; -EAGAIN (full, CONC_NOW), -ETIMEDOUT, -ECANCELED, -ESHUTDOWN (also while it waited), -ENOMEM (see
+ *         conc_queue_init()). The item is, or was, in the queue only on 0.
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: Queue.put(), put_nowait()
@@ -114,10 +125,11 @@ CONC_API int conc_queue_put(conc_queue *queue, const void *item, conc_deadline d
 CONC_API int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline);
 
 /**
- * Put n elements, in order, waiting for room as often as needed.
+ * Put n elements, in order, waiting for room as often as needed: as n calls of conc_queue_put() in a row, with no
+ * other put coming between.
  *
  * @param items  an array of n elements; borrowed
- * @return how many were put: n, or fewer if a wait failed after the first; else, with none put, as
+ * @return how many were put: n, or the first few of them if waiting or memory then failed; else, with none put, as
  *         conc_queue_put(). n = 0 returns 0.
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
@@ -126,7 +138,7 @@ CONC_API ptrdiff_t conc_queue_put_many(conc_queue *queue, const void *items, siz
                                        conc_deadline deadline);
 
 /**
- * Take up to n elements: wait for one, then take what more there is.
+ * Take up to n elements: wait for one, then take what more there is by then.
  *
  * @param items  room for n elements
  * @return how many were taken, at least 1; else as conc_queue_get(). n = 0 returns 0.
@@ -155,7 +167,11 @@ CONC_API int conc_queue_join(conc_queue *queue, conc_deadline deadline);
 
 /**
  * Close the queue for good. Whoever puts, or waits to put, gets -ESHUTDOWN. What is in it can still be taken out,
- * and then getters get -ESHUTDOWN; with `immediate` it is thrown away at once (and counts as dealt with).
+ * and then getters get -ESHUTDOWN; with `immediate` it is thrown away at once (and counts as dealt with). May be
+ * called again, also to throw away what a first call left.
+ *
+ * What is thrown away has been dropped (conc_queue_on_drop()) when this returns; a getter or a joiner may return
+ * before that.
  *
  * Called from: any thread or task. Blocks: no. Python: Queue.shutdown(immediate) (3.13)
  */

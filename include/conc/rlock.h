@@ -83,7 +83,7 @@ CONC_API void conc_rlock_leave(struct conc__with *with);
 
 /** `conc_with_rlock (&rlock) { ... }`, as conc_with_lock(). */
 #define conc_with_rlock(rlock)                                                                     \
-    CONC__WITH(conc_rlock_enter(rlock), conc_rlock_leave, CONC__CONCAT(conc__with_, __LINE__))
+    CONC__WITH(conc_rlock_enter(rlock), conc_rlock_leave, CONC__CONCAT(conc__with_, __COUNTER__))
 
 #ifdef __cplusplus
 }

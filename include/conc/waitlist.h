@@ -22,7 +22,10 @@ struct conc__with {
 
 #define CONC__CONCAT2(a, b) a##b
 #define CONC__CONCAT(a, b) CONC__CONCAT2(a, b)
-#define CONC__WITH(acquire, release, name)                                                         \
-    for (struct conc__with name __attribute__((cleanup(release))) = acquire; name.lock; release(&name))
+/* The pointer tells the compiler that the block runs, and once: so what is set in it counts as set. */
+#define CONC__WITH(acquire, release, with)                                                         \
+    for (struct conc__with with __attribute__((cleanup(release))) = acquire,                        \
+                                *CONC__CONCAT(with, _once) = &with;                                 \
+         CONC__CONCAT(with, _once); release(&with), CONC__CONCAT(with, _once) = NULL)
 
 #endif

@@ -37,14 +37,4 @@ static inline bool cas_relaxed(uint32_t *p, uint32_t *expected, uint32_t desired
     return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-/* Tell the core that this is a spinning loop. */
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb");
-#endif
-}
-
 #endif

@@ -47,6 +47,14 @@ conc_deadline conc_in(int64_t ns)
     return conc_at(at);
 }
 
+int64_t conc_remaining(conc_deadline deadline)
+{
+    if (deadline_is_forever(deadline))
+        return INT64_MAX;
+    int64_t left = deadline_is_now(deadline) ? 0 : deadline.ns - conc_now();
+    return left > 0 ? left : 0;
+}
+
 struct timespec conc__kernel_time(conc_deadline deadline)
 {
     int64_t ns = deadline.ns - offset();

@@ -6,7 +6,7 @@
  *     HELD      somebody is inside
  *     SLEEPERS  somebody may sleep in the kernel until it is released
  *
- * It is held for some tens of nanoseconds, but its holder can be preempted, so those who want it spin only briefly, then
+ * It is held for some tens of nanoseconds, but its holder can be preempted, so those who want it yield a few times, then
  * sleep (spinning on would hang a program whose threads have real-time priorities).
  *
  * Invariant: whoever holds it leaves the other bits' fast paths alone: they change by compare-and-swap at any time, and

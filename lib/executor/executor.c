@@ -4,7 +4,20 @@
  */
 #include <conc/executor_impl.h>
 
+#include "executor/submit.h"
 #include "future/future_impl.h"
+
+int conc__submit(conc_executor *executor, conc_future *job)
+{
+    conc_future_ref(job); /* the executor's */
+    struct conc_context *self = context_self();
+    struct message before = message_put_aside(self); /* or a refusal would carry its words */
+    int err = executor ? executor->ops->submit(executor, job) : -EINVAL;
+    if (err)
+        conc_job_drop(job, err);
+    message_put_back(self, before);
+    return err;
+}
 
 conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
@@ -13,15 +26,7 @@ conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg, 
     if (!job)
         return conc__future_no_memory();
     job->executor = executor;
-    conc_future_ref(job); /* the executor's */
-    struct conc_context *self = context_self();
-    struct message before = message_put_aside(self); /* or a refusal would carry its words */
-    int err = valid ? executor->ops->submit(executor, job) : -EINVAL;
-    if (err) {
-        fetch_or_release(&job->word, FUTURE_REFUSED);
-        conc_job_drop(job, err);
-    }
-    message_put_back(self, before);
+    conc__submit(valid ? executor : NULL, job);
     return job;
 }
 

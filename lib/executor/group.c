@@ -3,22 +3,25 @@
  * group.c: structured concurrency: jobs that end together.
  *
  * How: each member is a job with a callback at its end. The callback of the first that fails (or is cancelled, but not by the group)
- * ends the group: it cancels the others. A
- * member is active from its submission until its callback is over, so when none is active nothing of the group's runs any more,
- * and it may be destroyed (the future being done is not enough: its callback may still be running).
+ * ends the group: it cancels the others. A member is active from its submission until its callback is over, so when none is active
+ * nothing of the group's runs any more, and it may be destroyed (the future being done is not enough: its callback may still be
+ * running).
+ *
+ * A job is a member before it is submitted: the submission may wait for room, or run the job itself, and the member is to be cancelled
+ * meanwhile like any other. Once it has been submitted the group may be gone, so its submitter does not touch that again.
  *
  * Cancelling calls back into this file (a pending member ends at once, in the canceller), so it is done with the lock released, member by
- * member. `ended` is set before, under the lock: a submitter that finds it set after it has entered its member's future cancels
- * that one itself; so none is missed.
+ * member. `ended` is set before, under the lock, and then no more members are taken: so none is missed.
  */
 #include <conc/group.h>
 
 #include "base/alloc.h"
+#include "executor/submit.h"
 #include "future/future_impl.h"
 
 struct conc__member {
     struct conc_group *group;
-    conc_future *future; /* NULL: being submitted. Under the group's lock */
+    conc_future *future; /* a reference */
     void *ret;
 };
 
@@ -30,22 +33,21 @@ void conc_group_init(conc_group *group)
 
 /* ---- Members ---- */
 
-/* The i-th member's future with a reference; NULL: being submitted, or no such member. */
+/* The i-th member's future with a reference; NULL: no such member. */
 static conc_future *future_of(conc_group *group, size_t i)
 {
     conc_future *f = NULL;
     conc_with_lock (&group->lock)
-        if (i < group->count && group->members[i]->future)
+        if (i < group->count)
             f = conc_future_ref(group->members[i]->future);
     return f;
 }
 
 static void cancel_members(conc_group *group)
 {
-    for (size_t i = 0; i < conc_group_count(group); i++) {
-        conc_future *f = future_of(group, i);
-        if (f)
-            conc_future_cancel(f);
+    conc_future *f;
+    for (size_t i = 0; (f = future_of(group, i)); i++) {
+        conc_future_cancel(f);
         conc_future_unref(f);
     }
 }
@@ -99,12 +101,13 @@ ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn 
 {
     if (!executor || !fn || (arg_size && !arg))
         return -EINVAL;
-    struct conc__member *m = alloc_one(struct conc__member);
-    struct future_callback *callback = conc__callback_new(member_ended, m);
     ptrdiff_t index = -ENOMEM;
-    if (!m || !callback)
+    conc_future *f = conc__job_new(fn, arg, arg_size, result_size);
+    struct conc__member *m = alloc_one(struct conc__member);
+    if (!f || !m || conc_future_on_done(f, member_ended, m))
         goto fail;
-    *m = (struct conc__member){.group = group, .ret = ret};
+    f->executor = executor;
+    *m = (struct conc__member){.group = group, .future = f, .ret = ret};
     conc_with_lock (&group->lock) {
         index = group->ended ? -ECANCELED : add_member(group, m);
         if (index == 0)
@@ -112,20 +115,12 @@ ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn 
     }
     if (index < 0)
         goto fail;
-    conc_future *f = conc_submit(executor, fn, arg, arg_size, result_size);
-    bool ended = false;
-    conc_with_lock (&group->lock) {
-        m->future = f;
-        ended = group->ended;
-    }
-    if (ended)
-        conc_future_cancel(f);
-    if (future_state(f) & FUTURE_REFUSED)
-        index = conc_future_error(f);
-    conc__callback_attach(f, callback); /* from here on the group may be gone */
-    return index;
+    conc_future_ref(f);
+    int refused = conc__submit(executor, f); /* from here on the group may be gone */
+    conc_future_unref(f);
+    return refused ? refused : index;
 fail:
-    free_bytes(callback);
+    conc_future_unref(f);
     free_bytes(m);
     if (index == -ENOMEM)
         fail(group, conc__future_no_memory());
@@ -154,10 +149,9 @@ static int wait_idle(conc_group *group, conc_deadline deadline)
 /* A worker that waits for jobs of its own executor runs those that have not begun. */
 static void help_members(conc_group *group, conc_deadline deadline)
 {
-    for (size_t i = 0; i < conc_group_count(group) && may_help(deadline); i++) {
-        conc_future *f = future_of(group, i);
-        if (f)
-            conc__future_help(f);
+    conc_future *f;
+    for (size_t i = 0; may_help(deadline) && (f = future_of(group, i)); i++) {
+        conc__future_help(f);
         conc_future_unref(f);
     }
 }
@@ -170,17 +164,24 @@ static void wait_idle_firmly(conc_group *group)
     conc_shield_end(&shield);
 }
 
-/* All have ended: give the results, or the error that was first. */
-static int collect(conc_group *group)
+/* The wait has ended, with `err`: store the results of those members that have ended, once, and say what the group has come to.
+ * Under the lock, for others may be submitting still. */
+static int collect(conc_group *group, int err)
 {
-    for (size_t i = 0; i < group->count; i++) {
-        struct conc__member *m = group->members[i];
-        conc_future_result(m->future, m->ret, CONC_NOW);
-        m->ret = NULL; /* it was borrowed until now */
+    conc_with_lock (&group->lock) {
+        for (size_t i = 0; i < group->count; i++) {
+            struct conc__member *m = group->members[i];
+            if (conc_future_is_done(m->future)) {
+                conc_future_result(m->future, m->ret, CONC_NOW);
+                m->ret = NULL; /* it was borrowed until now */
+            }
+        }
+        if (group->failed)
+            err = conc_future_result(group->failed, NULL, CONC_NOW);
+        else if (!err && group->ended)
+            err = -ECANCELED;
     }
-    if (group->failed)
-        return conc_future_result(group->failed, NULL, CONC_NOW);
-    return group->ended ? -ECANCELED : 0;
+    return err;
 }
 
 int conc_group_wait(conc_group *group, conc_deadline deadline)
@@ -196,8 +197,7 @@ int conc_group_wait(conc_group *group, conc_deadline deadline)
         conc_group_cancel(group);
         wait_idle_firmly(group);
     }
-    int end = collect(group);
-    return group->failed || !err ? end : err;
+    return collect(group, err);
 }
 
 size_t conc_group_count(conc_group *group)
@@ -210,13 +210,13 @@ size_t conc_group_count(conc_group *group)
 
 int conc_group_error(conc_group *group, size_t index, const char **message)
 {
-    if (index >= conc_group_count(group))
-        return -EINVAL;
     conc_future *f = future_of(group, index);
-    int err = f ? conc_future_error(f) : -EAGAIN;
+    if (!f)
+        return -EINVAL;
+    int err = conc_future_error(f);
     if (message)
-        *message = f ? conc_future_message(f) : "";
-    conc_future_unref(f);
+        *message = conc_future_message(f);
+    conc_future_unref(f); /* the group has one */
     return err;
 }
 

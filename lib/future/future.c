@@ -66,8 +66,7 @@ int conc_future_new(conc_future **ret, size_t result_size)
 conc_future *conc__future_no_memory(void)
 {
     /* So many references that they never run out. */
-    static conc_future future = {
-        .word = FUTURE_DONE | FUTURE_OBSERVED | FUTURE_REFUSED, .refs = 1u << 30, .error = -ENOMEM};
+    static conc_future future = {.word = FUTURE_DONE | FUTURE_OBSERVED, .refs = 1u << 30, .error = -ENOMEM};
     return conc_future_ref(&future);
 }
 
@@ -332,32 +331,20 @@ int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
 
 /* ---- Callbacks ---- */
 
-struct future_callback *conc__callback_new(void (*fn)(conc_future *, void *), void *arg)
+int conc_future_on_done(conc_future *future, void (*callback)(conc_future *, void *arg), void *arg)
 {
-    struct future_callback *c = alloc_one(struct future_callback);
-    if (c)
-        *c = (struct future_callback){.fn = fn, .arg = arg};
-    return c;
-}
-
-void conc__callback_attach(conc_future *future, struct future_callback *callback)
-{
+    struct future_callback *c = alloc_one(struct future_callback); /* before the guard: it may take a while */
+    if (!c)
+        return -ENOMEM;
+    *c = (struct future_callback){.fn = callback, .arg = arg};
     if (!lock_undone(future)) {
-        run_callbacks(future, callback);
-        return;
+        run_callbacks(future, c);
+        return 0;
     }
     struct future_callback **end = &future->callbacks;
     while (*end)
         end = &(*end)->next;
-    *end = callback;
+    *end = c;
     guard_unlock(&future->word);
-}
-
-int conc_future_on_done(conc_future *future, void (*callback)(conc_future *, void *arg), void *arg)
-{
-    struct future_callback *c = conc__callback_new(callback, arg);
-    if (!c)
-        return -ENOMEM;
-    conc__callback_attach(future, c);
     return 0;
 }

@@ -16,7 +16,6 @@
 #define FUTURE_CANCELLED 4u  /* how it was done */
 #define FUTURE_CANCELLING 8u /* cancelled while it runs, or not to begin */
 #define FUTURE_OBSERVED 16u  /* somebody has asked for its error; not under the guard */
-#define FUTURE_REFUSED 32u   /* no executor took it: set, not under the guard, before it is done */
 
 struct future_callback {
     struct future_callback *next;
@@ -122,10 +121,6 @@ static inline void message_put_back(struct conc_context *self, struct message m)
     self->message = m.text;
     self->message_err = m.err;
 }
-
-/* conc_future_on_done() in two steps, of which only the first can fail (NULL). */
-struct future_callback *conc__callback_new(void (*fn)(conc_future *, void *), void *arg);
-void conc__callback_attach(conc_future *future, struct future_callback *callback);
 
 /* ---- watch.c ---- */
 

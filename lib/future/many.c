@@ -105,6 +105,9 @@ int conc_as_completed_next(conc_as_completed *iterator, conc_future **future, si
     w = next_done(&iterator->set, iterator->watches, iterator->n, &iterator->helped, deadline, &err);
     if (!w)
         return err;
+    /* It was made ready under its guard, whose release makes it done. */
+    guard_lock(&w->future->word);
+    guard_unlock(&w->future->word);
     iterator->given++;
     if (future)
         *future = w->future;

@@ -4,7 +4,8 @@
  *
  * How: a watch hangs on the list of its future, under the future's guard. The end of the future moves it, still under that guard, to
  * its set's list of those that are ready, and wakes whoever waits for the set. So after a watch has been taken off under the future's
- * guard, or was found moved, nobody holds a pointer to it or to the set: both may lie on the watcher's stack.
+ * guard, or was found moved, nobody holds a pointer to it or to the set: both may lie on the watcher's stack. A future is ready a moment
+ * before it is done: whoever has taken its guard since finds it done.
  * Locks: a future's guard, then a set's.
  */
 #include "future/watch.h"

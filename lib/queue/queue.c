@@ -1,40 +1,51 @@
 /* SPDX-License-Identifier: MIT
  *
- * queue.c: a queue of values: who waits for what, and what is handed to whom. Where the elements lie: store.c.
+ * queue.c: a queue of values: who waits for what, and what is handed to whom. Where the elements
+ * lie: store.c.
  *
- * How: one guard over everything, and three lists: those who wait to get, to put, and for the join. A put gives its element
- * straight to the getter that has waited longest, by copying it to where that one wants it; only with no getter waiting does it go
- * into the store. A get takes from the store, and then lets in the elements of those who wait to put, in the order in which
- * they came, as far as there is room: they need not run for that. Copying is done under the guard, waking after it.
+ * How: one guard over everything, and three lists: those who wait to get, to put, and for the join.
+ * A put gives its element straight to the getter that has waited longest, by copying it to where
+ * that one wants it; only with no getter waiting does it go into the store. A get takes from the
+ * store, and then lets in the elements of those who wait to put, in the order in which they came,
+ * as far as there is room: they need not run for that. Copying is done under the guard, waking
+ * after it.
  *
  * Invariants, whenever the guard is free:
- * - A getter is on its list only if the store is empty, a putter only if it is full. So nobody who comes overtakes one who
- *   waits, and what a getter is handed is what would come out next in any order.
- * - `unfinished` is what was put and not told done; an element counts from the moment in which it is in the store or handed over.
- *   Joiners are on their list only if it is above 0.
+ * - A getter is on its list only if the store is empty, a putter only if it is full. So nobody who
+ *   comes overtakes one who waits, and what a getter is handed is what would come out next in any
+ *   order.
+ * - `unfinished` is what was put and not told done; an element counts from the moment in which it
+ *   is in the store or handed over. Joiners are on their list only if it is above 0.
  * - Once shut down, nobody is on the getters' or the putters' list.
  *
- * Destruction: a call's last touch of the queue is the release of the guard that makes its effect known; after it, it knows only
- * the waiters that it has taken off the lists (and, in a shutdown, the elements that it has taken out). So whoever gets the last
- * element, or returns from the join, may destroy the queue while the call that put it is still on its way out. A put that
- * waits needs something more: it may be giving up (its deadline has come) while a getter lets its element in, takes it out and
- * destroys the queue, so it must not take the queue's guard to find that out. Therefore it lies, for the wait room, on a list of its
- * own, in its own frame, under a guard of its own; and an entry on the queue's list leads there. Whoever lets its last
- * element in takes it off the list of its own first (claim(), under both guards, the queue's first): from then on it waits for the
- * delivery and touches nothing else. If it was faster, it gives up: nothing can be got any more of what it would still put, so the queue
- * lives, and it takes its entry off under the queue's guard, which also makes sure that nobody looks at its frame any more.
+ * Destruction: a call's last touch of the queue is the release of the guard that makes its effect
+ * known; after it, it knows only the waiters that it has taken off the lists (and, in a shutdown,
+ * the elements that it has taken out). So whoever gets the last element, or returns from the join,
+ * may destroy the queue while the call that put it is still on its way out. A put that waits needs
+ * something more: it may be giving up (its deadline has come) while a getter lets its element in,
+ * takes it out and destroys the queue, so it must not take the queue's guard to find that out.
+ * Therefore it lies, for the wait room, on a list of its own, in its own frame, under a guard of
+ * its own; and an entry on the queue's list leads there. Whoever lets its last element in takes it
+ * off the list of its own first (claim(), under both guards, the queue's first): from then on it
+ * waits for the delivery and touches nothing else. If it was faster, it gives up: nothing can be
+ * got any more of what it would still put, so the queue lives, and it takes its entry off under the
+ * queue's guard, which also makes sure that nobody looks at its frame any more.
  *
  * Races:
- * - hand-over against time-out or cancel: decided by who takes the waiter off its list (wait.c), for getters under the
- *   queue's guard, for putters under their own. A call that returns an error has had no effect; one that was served returns success.
- * - a batch that waits to put gives up half-way: what is in stays in, and counts; the rest is not looked at any more. Both
- *   under the guard.
- * - shutdown against puts: it sets is_shutdown and takes the lists under the guard. A put that returned 0 came before; its
- *   element is got by somebody, or dropped. One that is giving up is skipped, and says why it gave up.
- * - the last task_done against a put: whoever waited for the join when it was zero goes, whatever is put after that.
+ * - hand-over against time-out or cancel: decided by who takes the waiter off its list (wait.c),
+ *   for getters under the queue's guard, for putters under their own. A call that returns an error
+ *   has had no effect; one that was served returns success.
+ * - a batch that waits to put gives up half-way: what is in stays in, and counts; the rest is not
+ *   looked at any more. Both under the guard.
+ * - shutdown against puts: it sets is_shutdown and takes the lists under the guard. A put that
+ *   returned 0 came before; its element is got by somebody, or dropped. One that is giving up is
+ *   skipped, and says why it gave up.
+ * - the last task_done against a put: whoever waited for the join when it was zero goes, whatever
+ *   is put after that.
  *
- * Order: the guard orders all, and the delivery orders what a waiter was given (wait.c). store.count is also read without it, by the
- * functions whose answer is true only for the moment anyway: relaxed.
+ * Order: the guard orders all, and the delivery orders what a waiter was given (wait.c).
+ * store.count is also read without it, by the functions whose answer is true only for the moment
+ * anyway: relaxed.
  */
 #include <conc/queue.h>
 
@@ -43,12 +54,11 @@
 
 /* ---- Those to be woken ---- */
 
-/* Waiters that have been taken off their lists, to be delivered to once the guard is released. */
+/* Waiters that have been taken off their lists, to be delivered to once the guard is released. An
+ * empty one's `end` is its own `first`. */
 struct chain {
     struct conc__waiter *first, **end;
 };
-
-#define CHAIN_INIT(chain) {NULL, &(chain).first}
 
 static void chain_add(struct chain *chain, struct conc__waiter *w)
 {
@@ -76,7 +86,8 @@ struct putter {
     uint32_t word;
 };
 
-/* Under the queue's guard: may its last element be let in? Not if it is giving up; if so, it cannot any more. */
+/* Under the queue's guard: may the putter's last element be let in? Not if it is giving up; and if
+ * not so, it cannot give up any more. */
 static bool claim(struct putter *p)
 {
     guard_lock(&p->word);
@@ -97,7 +108,7 @@ static void let_in_first(conc_queue *queue, struct chain *served)
             return;
         chain_add(served, &p->waiter);
     }
-    conc__store_push(&queue->store, p->items, n); /* there is memory: it was full once */
+    conc__store_push(&queue->store, p->items, n); /* there is memory: the store was full */
     queue->unfinished += n;
     p->items += n * queue->store.elem_size;
     p->left -= n;
@@ -110,18 +121,20 @@ static void let_in(conc_queue *queue, struct chain *served)
         let_in_first(queue, served);
 }
 
-/* Under the guard, which it releases: `done` of n elements are in; wait until all are. Returns as conc_queue_put_many(). */
+/* Under the guard, which it releases: `done` of n elements are in; wait until all are. Returns as
+ * conc_queue_put_many(). */
 static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size_t n, size_t done,
                              struct chain *served, conc_deadline deadline)
 {
-    struct putter p = {.items = items + done * queue->store.elem_size, .left = n - done,
-                       .waiter = waiter_here()};
+    struct putter p = {
+        .items = items + done * queue->store.elem_size, .left = n - done, .waiter = waiter_here()};
     p.entry.slot = &p;
     waitlist_push(&p.own, &p.waiter);
     waitlist_push(&queue->putters, &p.entry);
     guard_unlock(&queue->word);
     deliver(served);
-    const struct wait_on on = {.list = &p.own, .guard = &p.word, .what = "queue put", .object = queue};
+    const struct wait_on on = {
+        .list = &p.own, .guard = &p.word, .what = "queue put", .object = queue};
     int err = conc__wait(&p.waiter, &on, deadline);
     if (!err)
         return (ptrdiff_t)n; /* don't touch the queue: it may be gone */
@@ -137,7 +150,8 @@ static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size
 /* ---- Putting ---- */
 
 /* Under the guard: hand elements to those who wait for some. Returns how many. */
-static size_t hand_over(conc_queue *queue, const unsigned char *items, size_t n, struct chain *served)
+static size_t hand_over(conc_queue *queue, const unsigned char *items, size_t n,
+                        struct chain *served)
 {
     size_t done = 0;
     while (done < n && !waitlist_is_empty(&queue->getters)) {
@@ -151,7 +165,8 @@ static size_t hand_over(conc_queue *queue, const unsigned char *items, size_t n,
     return done;
 }
 
-/* Under the guard, nobody waiting to get: put into the store what there is room for. Returns how many. */
+/* Under the guard, nobody waiting to get: put into the store what there is room for. Returns how
+ * many. */
 static size_t store_some(conc_queue *queue, const unsigned char *items, size_t n, int *err)
 {
     struct conc__store *store = &queue->store;
@@ -172,7 +187,7 @@ static ptrdiff_t put_guarded(conc_queue *queue, const unsigned char *items, size
                              conc_deadline deadline)
 {
     int err = queue->is_shutdown ? -ESHUTDOWN : 0;
-    struct chain served = CHAIN_INIT(served);
+    struct chain served = {.end = &served.first};
     size_t done = 0;
     if (!err)
         done = hand_over(queue, items, n, &served);
@@ -207,7 +222,8 @@ int conc_queue_put(conc_queue *queue, const void *item, conc_deadline deadline)
     return n < 0 ? (int)n : 0;
 }
 
-ptrdiff_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
+ptrdiff_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n,
+                              conc_deadline deadline)
 {
     return n == 0 ? 0 : put(queue, items, n, deadline);
 }
@@ -226,15 +242,16 @@ static size_t take(conc_queue *queue, unsigned char *items, size_t n, struct cha
 }
 
 /* Under the guard, which it releases: wait for an element. */
-static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n, conc_deadline deadline)
+static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n,
+                             conc_deadline deadline)
 {
     struct conc__waiter w = waiter_here();
     w.slot = items;
     w.number = n;
     waitlist_push(&queue->getters, &w);
     guard_unlock(&queue->word);
-    const struct wait_on on = {.list = &queue->getters, .guard = &queue->word, .what = "queue get",
-                               .object = queue};
+    const struct wait_on on = {
+        .list = &queue->getters, .guard = &queue->word, .what = "queue get", .object = queue};
     int err = conc__wait(&w, &on, deadline);
     if (err)
         return err;
@@ -242,7 +259,7 @@ static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n, 
     if (done == n)
         return (ptrdiff_t)n;
     /* A batch: what has come since, too. */
-    struct chain served = CHAIN_INIT(served);
+    struct chain served = {.end = &served.first};
     guard_lock(&queue->word);
     done += take(queue, items + done * queue->store.elem_size, n - done, &served);
     guard_unlock(&queue->word);
@@ -251,9 +268,10 @@ static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n, 
 }
 
 /* Under the guard, which it releases. */
-static ptrdiff_t get_guarded(conc_queue *queue, unsigned char *items, size_t n, conc_deadline deadline)
+static ptrdiff_t get_guarded(conc_queue *queue, unsigned char *items, size_t n,
+                             conc_deadline deadline)
 {
-    struct chain served = CHAIN_INIT(served);
+    struct chain served = {.end = &served.first};
     size_t done = take(queue, items, n, &served);
     if (done == 0 && !queue->is_shutdown && !deadline_is_now(deadline))
         return wait_to_get(queue, items, n, deadline);
@@ -269,7 +287,8 @@ static inline ptrdiff_t get(conc_queue *queue, void *items, size_t n, conc_deadl
     if (err)
         return err;
     guard_lock(&queue->word);
-    if (n == 1 && waitlist_is_empty(&queue->putters) && conc__store_pop_fast(&queue->store, items)) {
+    if (n == 1 && waitlist_is_empty(&queue->putters) &&
+        conc__store_pop_fast(&queue->store, items)) {
         guard_unlock(&queue->word);
         return 1;
     }
@@ -318,8 +337,8 @@ int conc_queue_join(conc_queue *queue, conc_deadline deadline)
     struct conc__waiter w = waiter_here();
     waitlist_push(&queue->joiners, &w);
     guard_unlock(&queue->word);
-    const struct wait_on on = {.list = &queue->joiners, .guard = &queue->word, .what = "queue join",
-                               .object = queue};
+    const struct wait_on on = {
+        .list = &queue->joiners, .guard = &queue->word, .what = "queue join", .object = queue};
     return conc__wait(&w, &on, deadline);
 }
 
@@ -347,10 +366,11 @@ static struct conc__store take_store(conc_queue *queue)
 
 void conc_queue_shutdown(conc_queue *queue, bool immediate)
 {
-    struct chain putters = CHAIN_INIT(putters);
+    struct chain putters = {.end = &putters.first};
     struct conc__waiter *getters, *joiners = NULL;
     struct conc__store dropped = {0};
-    void (*const drop)(void *item, void *arg) = queue->drop; /* the queue may be gone when they are called */
+    /* here, for the queue may be gone when it is called */
+    void (*const drop)(void *item, void *arg) = queue->drop;
     void *const drop_arg = queue->drop_arg;
     guard_lock(&queue->word);
     queue->is_shutdown = true;
@@ -375,7 +395,8 @@ static int init(conc_queue *queue, size_t elem_size, size_t capacity, conc_queue
     if (elem_size == 0)
         return -EINVAL;
     *queue = (conc_queue){0};
-    return conc__store_init(&queue->store, elem_size, capacity ? capacity : SIZE_MAX, order, compare, arg);
+    return conc__store_init(&queue->store, elem_size, capacity ? capacity : SIZE_MAX, order,
+                            compare, arg);
 }
 
 int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacity, conc_queue_order order)

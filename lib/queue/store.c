@@ -2,21 +2,26 @@
  *
  * store.c: the memory of a queue.
  *
- * Ring: the elements lie at first, first + 1, ... first + count - 1, modulo room. FIFO takes from the front, LIFO from the
- * back; both add at the back. A batch is one or two copies.
+ * Ring: the elements lie at first, first + 1, ... first + count - 1, modulo room. FIFO takes from
+ * the front, LIFO from the back; both add at the back. A batch is one or two copies.
  *
- * Heap: 4-ary, the smallest element at 0, the children of i at 4i + 1 to 4i + 4: half as deep as a binary one, and the
- * children lie side by side. Each element is followed by its sequence number, which breaks ties, so that equals come out in the
- * order they came. Instead of swapping, a hole moves to where the element in hand belongs.
+ * Heap: 4-ary, the smallest element at 0, the children of i at 4i + 1 to 4i + 4: half as deep as a
+ * binary one, and the children lie side by side. Each element is followed by its sequence number,
+ * which breaks ties, so that equals come out in the order they came. Instead of swapping, a hole
+ * moves to where the element in hand belongs.
  *
- * Alignment: elements lie at multiples of their size (heap: of their size and number, rounded up to the size's largest
- * power of two), from an address that suits malloc's largest alignment. So `compare` and `drop` may look at them in place.
+ * Alignment: elements lie at multiples of their size (heap: of their size and number, rounded up to
+ * the size's largest power of two), from an address that suits malloc's largest alignment. So
+ * `compare` and `drop` may look at them in place.
  *
- * Memory: a bounded store of at most AT_ONCE bytes has all of it from the start, so that adding never fails. Others grow, at
- * least by half at a time beyond the first few elements and never beyond the limit. They don't shrink: a queue that was long once
- * may be so again, and giving back memory that a put may not get again would trade a sure thing for a chance.
+ * Memory: a bounded store of at most AT_ONCE bytes has all of it from the start, so that adding
+ * never fails. Others grow, at least by half at a time beyond the first few elements and never
+ * beyond the limit; the queue's guard is held meanwhile, but the longer the queue, the more seldom.
+ * They don't shrink: a queue that was long once may be so again, and giving back memory that a put
+ * may not get again would trade a sure thing for a chance.
  *
- * Invariants: count <= room <= limit. first < room, or both are 0. Sizes in bytes never overflow: grow() checks them.
+ * Invariants: count <= room <= limit. first < room, or both are 0. Sizes in bytes never overflow:
+ * grow() checks them.
  */
 #include "queue/store.h"
 
@@ -55,14 +60,18 @@ static size_t heap_stride(size_t elem_size)
     return stride > elem_size ? stride : 0;
 }
 
-int conc__store_init(struct conc__store *store, size_t elem_size, size_t limit, conc_queue_order order,
-                     conc_compare *compare, void *compare_arg)
+int conc__store_init(struct conc__store *store, size_t elem_size, size_t limit,
+                     conc_queue_order order, conc_compare *compare, void *compare_arg)
 {
     size_t stride = order == CONC_PRIORITY ? heap_stride(elem_size) : elem_size;
     if (stride == 0)
         return -ENOMEM;
-    *store = (struct conc__store){.elem_size = elem_size, .stride = stride, .limit = limit,
-                                  .order = order, .compare = compare, .compare_arg = compare_arg};
+    *store = (struct conc__store){.elem_size = elem_size,
+                                  .stride = stride,
+                                  .limit = limit,
+                                  .order = order,
+                                  .compare = compare,
+                                  .compare_arg = compare_arg};
     return limit <= AT_ONCE / stride ? conc__store_grow(store, limit) : 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * store.h: where a queue's elements lie: a ring (first or last in, first out) or a heap (by priority). It knows nothing of
- * waiting; the queue calls everything under its guard.
+ * store.h: where a queue's elements lie: a ring (first or last in, first out) or a heap (by
+ * priority). It knows nothing of waiting; the queue calls everything under its guard.
  */
 #ifndef CONC_LIB_STORE_H
 #define CONC_LIB_STORE_H
@@ -12,17 +12,20 @@
 
 #include "base/atomic.h"
 
-/* limit: the most elements that it will hold; SIZE_MAX: no bound. compare: for CONC_PRIORITY. 0 or -ENOMEM. */
-int conc__store_init(struct conc__store *store, size_t elem_size, size_t limit, conc_queue_order order,
-                     conc_compare *compare, void *compare_arg);
+/* limit: the most elements that it will hold; SIZE_MAX: no bound. compare: for CONC_PRIORITY. 0 or
+ * -ENOMEM. */
+int conc__store_init(struct conc__store *store, size_t elem_size, size_t limit,
+                     conc_queue_order order, conc_compare *compare, void *compare_arg);
 
-/* Throw away what is in it, in the order in which it would come out, by `drop` (NULL: nothing to do), and free the memory. */
+/* Throw away what is in it, in the order in which it would come out, by `drop` (NULL: nothing to
+ * do), and free the memory. */
 void conc__store_destroy(struct conc__store *store, void (*drop)(void *item, void *arg), void *arg);
 
 /* Move all elements out into a store of their own; this one is empty then, and has no memory. */
 struct conc__store conc__store_split(struct conc__store *store);
 
-/* Get memory for n elements more, n + count being within the limit. 0; -ENOMEM: nothing has changed. */
+/* Get memory for n elements more, n + count being within the limit. 0; -ENOMEM: nothing has
+ * changed. */
 int conc__store_grow(struct conc__store *store, size_t n);
 
 /* Add n elements, for which there is room, in turn. */
@@ -43,8 +46,10 @@ static inline void conc__store_set_count(struct conc__store *store, size_t count
     store_relaxed(&store->count, count);
 }
 
-/* Copy n elements. Most are a number, a pointer or two: there a fixed size is a move or two instead of a call. */
-static inline void conc__store_copy(const struct conc__store *store, void *to, const void *from, size_t n)
+/* Copy n elements. Most are a number, a pointer or two: there a fixed size is a move or two instead
+ * of a call. */
+static inline void conc__store_copy(const struct conc__store *store, void *to, const void *from,
+                                    size_t n)
 {
     size_t size = n * store->elem_size;
     switch (size) {
@@ -62,8 +67,9 @@ static inline void conc__store_copy(const struct conc__store *store, void *to, c
     }
 }
 
-/* One element into a ring that has room, one out of a FIFO ring that has some: the usual case, in line, for which calls and
- * general code would cost as much again as the guard. false: another case; nothing has changed. */
+/* One element into a ring that has room, one out of a FIFO ring that has some: the usual case, in
+ * line, for which calls and general code would cost as much again as the guard. false: another
+ * case; nothing has changed. */
 static inline bool conc__store_push_fast(struct conc__store *store, const void *item)
 {
     if (store->count >= store->room || store->order == CONC_PRIORITY)

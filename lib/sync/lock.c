@@ -2,7 +2,7 @@
  *
  * lock.c: mutual exclusion.
  *
- * How: free, the word is 0; taking it is one compare-and-swap, releasing it another. Who finds it held spins a little, then
+ * How: free, the word is 0; taking it is one compare-and-swap, releasing it another. Who finds it held yields a little, then
  * lies down on the list. A release that finds waiters wakes the first, but does not give it the lock: the woken one must
  * take it like anybody, and if a running context was faster it goes back to the front of the list. That keeps the lock busy
  * while the woken one's core wakes up. A first waiter whose patience has run out is given the lock itself.
@@ -34,6 +34,8 @@
  */
 #include <conc/lock.h>
 
+#include <sched.h>
+
 #include "sync/lock_impl.h"
 
 #define LOCKED 1u
@@ -42,7 +44,9 @@
 
 #define PATIENCE CONC_MS(1)
 
-enum { SPINS = 10 }; /* looks with a pause between: a short critical section; more only heats the core */
+/* How often to yield the core and look again before lying down: the lock is mostly held briefly, and lying down costs two system calls
+ * and a wake-up. Yielding beats a busy wait, which keeps the cache line moving and, on a shared core, the holder from running. */
+enum { YIELDS = 4 };
 
 /* relaxed: for reports only */
 static void note_holder(conc_lock *lock, const struct conc_context *holder)
@@ -60,14 +64,14 @@ static bool take(conc_lock *lock, uint32_t waking)
     return false;
 }
 
-static bool take_spinning(conc_lock *lock)
+static bool take_yielding(conc_lock *lock, uint32_t waking)
 {
-    for (int i = 0; i < SPINS; i++) {
-        if (take(lock, 0))
+    for (int i = 0; i < YIELDS; i++) {
+        if (take(lock, waking))
             return true;
-        cpu_relax();
+        sched_yield();
     }
-    return false;
+    return take(lock, waking);
 }
 
 /* Lie down on the list; false: the lock is free, try again. */
@@ -85,33 +89,24 @@ static bool enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
     return true;
 }
 
-/* Acquire as w, which is on no list. A firm one has no deadline and cannot be cancelled. */
-static int acquire_waiting(conc_lock *lock, struct conc__waiter *w, uint32_t waking, conc_deadline deadline, bool firm)
+/* Acquire; `waking` is WAKING if a release has woken us. A firm one has no deadline and cannot be cancelled. */
+static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline, bool firm)
 {
+    struct conc__waiter w = waiter_here();
     const struct wait_on on = {.list = &lock->waiters, .guard = &lock->word, .if_empty = WAITERS,
                                .what = "lock", .object = lock, .holder = &lock->holder};
-    while (!take(lock, waking)) {
-        if (!enlist(lock, w, waking))
+    while (!take_yielding(lock, waking)) {
+        if (!enlist(lock, &w, waking))
             continue;
-        int end = firm ? conc__wait_firmly(w, &on) : conc__wait(w, &on, deadline);
+        int end = firm ? conc__wait_firmly(&w, &on) : conc__wait(&w, &on, deadline);
         if (end < 0)
             return end;
         if (end == LOCK_HANDED)
             return 0;
         waking = end == LOCK_WOKEN ? WAKING : 0;
     }
-    note_holder(lock, w->context);
+    note_holder(lock, w.context);
     return 0;
-}
-
-static int acquire_slow(conc_lock *lock, conc_deadline deadline, bool firm)
-{
-    struct conc__waiter w = waiter_here();
-    if (take_spinning(lock)) {
-        note_holder(lock, w.context);
-        return 0;
-    }
-    return acquire_waiting(lock, &w, 0, deadline, firm);
 }
 
 /* ---- The public functions ---- */
@@ -124,7 +119,7 @@ void conc_lock_acquire(conc_lock *lock)
     if (cas_acquire(&lock->word, &v, LOCKED))
         note_holder(lock, context_self());
     else
-        acquire_slow(lock, CONC_FOREVER, true);
+        acquire_slow(lock, 0, CONC_FOREVER, true);
 }
 
 bool conc_lock_try(conc_lock *lock)
@@ -140,7 +135,7 @@ int conc_lock_acquire_until(conc_lock *lock, conc_deadline deadline)
     int err = checkpoint(deadline);
     if (err || conc_lock_try(lock))
         return err;
-    return deadline_is_now(deadline) ? -EAGAIN : acquire_slow(lock, deadline, false);
+    return deadline_is_now(deadline) ? -EAGAIN : acquire_slow(lock, 0, deadline, false);
 }
 
 /* Under the guard, which it releases: let go, and see to the first waiter. */
@@ -228,8 +223,6 @@ void conc__lock_adopt(conc_lock *lock, struct conc__waiter *chain)
 
 void conc__lock_resume(conc_lock *lock, int outcome)
 {
-    if (outcome == LOCK_HANDED)
-        return;
-    struct conc__waiter w = waiter_here();
-    acquire_waiting(lock, &w, outcome == LOCK_WOKEN ? WAKING : 0, CONC_FOREVER, true);
+    if (outcome != LOCK_HANDED)
+        acquire_slow(lock, outcome == LOCK_WOKEN ? WAKING : 0, CONC_FOREVER, true);
 }

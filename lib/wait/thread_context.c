@@ -15,7 +15,8 @@
  * Spinning: handing over between two cores through the kernel takes tens of microseconds, a hundred times what a short job
  * takes. So before it sleeps a thread yields its core a few times and looks again; on one core that runs the other thread, on
  * two it saves the trip. It does so only while that has lately paid: a fruitless spin halves the next one down to none, and
- * one park in PROBE_EVERY tries again.
+ * one park in PROBE_EVERY tries again. On a core that others want too a yield takes as long as their turns, so the first long one
+ * ends the spin: it is not what the thread waits for that runs meanwhile, and its own deadline may pass.
  *
  * Every thread gets its context when it first calls libconc, and a thread-specific destructor takes it out of the registry
  * when the thread ends. The context is thread-local memory: nothing to allocate, nothing to fail (see
@@ -39,6 +40,9 @@ enum {
     PROBE_EVERY = 16, /* parks */
 };
 
+/* If so many yields take longer than this, others want the core, and each yield costs us all their turns. */
+#define SPIN_TIME CONC_US(50)
+
 static __thread struct conc_context thread_context;
 static pthread_key_t at_exit; /* its destructor takes a thread's context out of the registry */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -53,11 +57,16 @@ static bool spin(struct conc_context *self)
             return false;
         self->spins = SPIN_MAX;
     }
+    int64_t begin = conc_now();
     for (unsigned i = 0; i < self->spins; i++) {
         sched_yield();
         if (load_relaxed(&self->word) & PARK_BITS) { /* relaxed: park acquires when it takes them */
             self->spins = SPIN_MAX;
             return true;
+        }
+        if (conc_now() - begin > SPIN_TIME) { /* or a deadline would be missed by many times that */
+            self->spins = 0;
+            return false;
         }
     }
     self->spins = self->spins / 2 < SPIN_MIN ? 0 : self->spins / 2;
