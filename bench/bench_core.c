@@ -74,6 +74,29 @@ static void parse_options(int argc, char **argv)
     }
 }
 
+/* The processor time, in seconds, that all programs of this machine have used. */
+static double machine_seconds(void)
+{
+    unsigned long long user = 0, nice = 0, system = 0, irq = 0, softirq = 0, steal = 0;
+    FILE *stat = fopen("/proc/stat", "r");
+    if (stat != NULL) {
+        if (fscanf(stat, "cpu %llu %llu %llu %*u %*u %llu %llu %llu", &user, &nice, &system, &irq,
+                   &softirq, &steal) != 6)
+            user = nice = system = irq = softirq = steal = 0;
+        fclose(stat);
+    }
+    return (double)(user + nice + system + irq + softirq + steal) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* How much others have run meanwhile, so that the reader knows how far to trust the figures. */
+static void print_end(struct stopwatch took, double all_seconds)
+{
+    double seconds = (double)took.wall_ns / 1e9;
+    double others = (all_seconds - (double)took.cpu_ns / 1e9) / seconds;
+    printf("\n%.0f s in all. Other programs kept %.1f cores busy meanwhile%s\n", seconds,
+           others > 0 ? others : 0, others > 0.3 ? ": measure again when they have ended." : ".");
+}
+
 int main(int argc, char **argv)
 {
     parse_options(argc, argv);
@@ -81,9 +104,10 @@ int main(int argc, char **argv)
     printf("libconc %s, %ld cores. Medians of rounds by turns; ratio: how many times better "
            "libconc is.\n",
            conc_version(), sysconf(_SC_NPROCESSORS_ONLN));
-    int64_t start = conc_now();
+    struct stopwatch watch = start_clock();
+    double all_seconds = machine_seconds();
     for (size_t i = 0; i < SECTIONS; i++)
         sections[i].run();
-    printf("\n%.0f s in all.\n", (double)(conc_now() - start) / 1e9);
+    print_end(stop_clock(watch), machine_seconds() - all_seconds);
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

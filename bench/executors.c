@@ -104,10 +104,10 @@ void bench_executors(void)
         char what[64];
         snprintf(what, sizeof what, "%zu threads, %d jobs in flight", threads, WINDOW_MAX);
         compare(what, "k jobs/s", MORE_IS_BETTER, throughput,
-                &(struct pool_setup){threads, WINDOW_MAX, 100 * WINDOW_MAX});
+                &(struct pool_setup){threads, WINDOW_MAX, 60 * WINDOW_MAX});
     }
     compare("1 thread, one job and its result", "us", LESS_IS_BETTER, round_trip,
-            &(struct pool_setup){1, 1, 6000});
+            &(struct pool_setup){1, 1, 4000});
     compare("4 threads, one job and its result", "us", LESS_IS_BETTER, round_trip,
-            &(struct pool_setup){4, 1, 6000});
+            &(struct pool_setup){4, 1, 4000});
 }

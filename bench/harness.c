@@ -14,7 +14,7 @@
 
 struct bench_options options;
 
-enum { ROUNDS = 7, QUICK_ROUNDS = 3 };
+enum { ROUNDS = 9, QUICK_ROUNDS = 3 };
 
 void must(int err, const char *what)
 {

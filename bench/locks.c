@@ -161,7 +161,7 @@ static struct figures contended(enum peer peer, const void *setup)
     const struct contended_setup *s = setup;
     /* Not a tenth of it with --quick: a thread that has to wait for its turn on a core may need 10
      * ms for that alone. */
-    const int64_t length_ns = options.quick ? CONC_MS(50) : CONC_MS(150);
+    const int64_t length_ns = options.quick ? CONC_MS(50) : CONC_MS(100);
     int cores[MAX_THREADS];
     spread_cores(cores);
     struct contended c = {.setup = s, .peer = peer, .end_ns = conc_now() + length_ns};

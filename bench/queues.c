@@ -82,7 +82,7 @@ static void flow_body(void *arg, size_t index)
 static struct figures flow(enum peer peer, const void *setup)
 {
     const struct flow_setup *s = setup;
-    struct flow f = {.setup = s, .peer = peer, .each = amount(400000) / s->producers};
+    struct flow f = {.setup = s, .peer = peer, .each = amount(250000) / s->producers};
     queue_open(&f.queue, peer, s->capacity);
     int cores[MAX_THREADS];
     spread_cores(cores);
@@ -126,7 +126,7 @@ static void ping_body(void *arg, size_t index)
 static struct figures ping_pong(enum peer peer, const void *setup)
 {
     const struct ping_setup *s = setup;
-    struct ping p = {.peer = peer, .trips = amount(8000)};
+    struct ping p = {.peer = peer, .trips = amount(5000)};
     queue_open(&p.there, peer, 1);
     queue_open(&p.back, peer, 1);
     struct stopwatch w = run_threads(2, ping_body, &p, s->cores);

@@ -95,7 +95,7 @@ static void trip_body(void *arg, size_t index)
 static struct figures round_trip(enum peer peer, const void *setup)
 {
     const struct trip_setup *s = setup;
-    struct trip t = {.setup = s, .peer = peer, .trips = amount(8000)};
+    struct trip t = {.setup = s, .peer = peer, .trips = amount(5000)};
     for (int i = 0; i < 2; i++) {
         must(plain_sem_init(&t.plain_sem[i], 0), "a semaphore");
         must(plain_event_init(&t.plain_event[i]), "an event");

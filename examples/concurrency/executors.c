@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * 'Executors and futures': what an executor offers: submit, map and shutdown; and a future: its
- * result or its error.
+ * executors.c, the chapter's 'Executors and futures': what an executor offers: submit, map and
+ * shutdown; and a future: its result or its error.
  *
  * Watch for the four executors: one that runs a job at once in the caller, one with a thread for
  * each job, two pools. The jobs and the calls are the same; the time is not.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * googlemap_errors: the chapter's worker(), as it was and as it was changed, with a city that
- * doesn't exist in the list.
+ * geocode_errors.c, the chapter's worker(), original and modified: one place in the list does not
+ * exist.
  *
  * Watch the first version: the worker that meets the error ends without task_done(), so join()
  * never returns (here it is given a deadline), and nobody in the program has looked at the error

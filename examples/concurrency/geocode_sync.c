@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * googlemap.py: ask where ten cities are, one after another, and print a table.
+ * geocode_sync.c, the chapter's googlemap.py: ask where ten cities are, one after another, and
+ * print a table.
  *
  * Watch the time: it is the sum of all the waiting, and there is hardly anything else.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * googlemap_thread.py: the same with a thread for each city.
+ * geocode_thread_per_item.c, the chapter's googlemap_thread.py: the same with a thread for each
+ * city.
  *
  * Watch the time: it is that of one request, since all wait at once; and the order, which is no
  * longer that of the list. fetch_place() is as before, but has the shape of a job: it finds its

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * token_bucket.py: a throttle for workers whose server allows ten requests per second and answers
- * 429 to more.
+ * geocode_throttled.c, the chapter's token_bucket.py: a throttle for workers whose server allows
+ * ten requests per second and answers 429 to more.
  *
  * Watch the first run, without a throttle: it is quick, and a part of the answers is missing. In
  * the second each worker takes a token before it asks. The bucket is empty at the start, so that
@@ -18,8 +18,8 @@
 
 enum {
     THREAD_POOL_SIZE = 4,
-    /* The chapter's bucket holds a second's worth of tokens; no more than two is gentler to the server. With one, a
-     * token would be lost whenever a worker comes for it a little late, and the rate with it. */
+    /* The chapter's bucket holds a second's worth of tokens; no more than two is gentler to the
+     * server. With one, time would be lost whenever a worker wakes a little late. */
     BURST = 2,
 };
 
@@ -161,7 +161,7 @@ int main(int argc, char **argv)
                             sizeof PLACES / sizeof *PLACES);
     printf("Without a throttle:\n");
     err = fetch_all(false, &failures);
-    if (err == 0) {
+    if (err == 0 && failures.count == 0) {
         conc_sleep(CONC_S(1)); /* the server forgets what it has just seen */
         printf("\nWith a throttle of %g requests per second:\n", rate);
         with_timer ("\ntime elapsed") {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * googlemap_two_way_queue.py: the workers' results come back through a second queue; only the main
- * thread prints.
+ * geocode_two_way.c, the chapter's googlemap_two_way_queue.py: the workers' results come back
+ * through a second queue; only the main thread prints.
  *
  * Watch for the output: no lines of two threads can mix, and what is done with a result is decided
  * in one place. Queues hold values: a struct place is copied in by a worker and copied out by

@@ -10,7 +10,6 @@
 #include <conc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "support/options.h"
 #include "support/report.h"
@@ -23,17 +22,12 @@ static inline void parse_options(int argc, char **argv, const char *about,
 }
 
 /** A program's exit status: EXIT_FAILURE, and a line on stderr, if `err` is an error just returned
- * or stdout can't be written. */
+ * or stdout could not be written. */
 static inline int exit_status(int err)
 {
-    if (err < 0) {
-        const char *message = conc_error_message();
-        complain("%s", *message != '\0' ? message : conc_strerror(err));
-    } else if (fflush(stdout) != 0) {
-        err = -errno;
-        complain("cannot write the output: %s", strerror(errno));
-    }
-    return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    struct failures failures = {0};
+    failures_add(&failures, err);
+    return failures_report(&failures);
 }
 
 /* ---- For the listings that wait ---- */

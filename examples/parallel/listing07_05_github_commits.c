@@ -9,7 +9,9 @@
  * for ever: the two are a group, and the first error cancels the other.
  */
 #include <conc.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "listing.h"
 #include "support/http.h"

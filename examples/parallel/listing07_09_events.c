@@ -25,8 +25,7 @@ static int wait_random(void *arg, void *result)
         return err;
     double elapsed = seconds_elapsed(start_time);
     if (master) {
-        /* Printed before, so that the lines come in the order of the facts: Python's order is luck.
-         */
+        /* Before the set, or the others' lines could come first: in Python they may. */
         printf("Thread %5u: Resumed after %5.3f seconds\n", thread_id, elapsed);
         conc_event_set(&event);
         return 0;

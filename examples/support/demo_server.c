@@ -83,14 +83,15 @@ static void wait_for_signal(const sigset_t *set, int64_t ns)
     }
 }
 
-/* With --with-parent: a SIGTERM when the process that started this one ends, whatever way it ends.
- * */
-static void stay_with_parent(pid_t parent)
+/* A SIGTERM when the process that started this one ends, in whatever way. Its id must be told:
+ * after it has ended there is nobody to ask. */
+static int stay_with_parent(pid_t parent)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
-        complain("--with-parent: %s", conc_strerror(errno));
-    if (getppid() != parent) /* it has ended already */
-        raise(SIGTERM);
+        return conc_raise(-errno, "--with-parent: %s", conc_strerror(errno));
+    if (getppid() != parent) /* it has ended before */
+        return conc_raise(-ESRCH, "--with-parent: %d is not the parent", (int)parent);
+    return 0;
 }
 
 /* Print the URL, for whoever started this, and serve until a signal comes, or the time is up. */
@@ -127,11 +128,9 @@ static int run(const struct server_options *options, conc_executor *executor, co
 
 int main(int argc, char **argv)
 {
-    const pid_t parent = getppid();
     struct server_options options = {.port = 8080, .address = "127.0.0.1", .seed = 1};
     const char *model = "threads";
-    int64_t workers = 16, stop_after = 0;
-    bool with_parent = false;
+    int64_t workers = 16, stop_after = 0, parent = 0;
     const struct option_spec rows[] = {
         {"address", OPTION_TEXT, &options.address, "A", 0, 0,
          "numeric address to listen on (default: 127.0.0.1)"},
@@ -158,8 +157,7 @@ int main(int argc, char **argv)
          "more get 503 (default: 1000)"},
         {"stop-after", OPTION_SECONDS, &stop_after, "S", 0.001, 1e6,
          "stop by itself after S seconds"},
-        {"with-parent", OPTION_FLAG, &with_parent, NULL, 0, 0,
-         "stop when the process that started it ends"},
+        {"with-parent", OPTION_INTEGER, &parent, "PID", 1, 1e9, "stop when the parent, PID, ends"},
         {.name = NULL},
     };
     const struct program program = {.about = "A web server for libconc's examples.",
@@ -170,8 +168,10 @@ int main(int argc, char **argv)
 
     options_parse(argc, argv, &program);
     block_signals(&set);
-    if (with_parent)
-        stay_with_parent(parent);
+    if (parent != 0 && stay_with_parent((pid_t)parent) < 0) {
+        complain("%s", conc_error_message());
+        return EXIT_FAILURE;
+    }
     err = make_executor(model, workers, &executor);
     if (err < 0) {
         complain("no executor: %s", conc_strerror(err));

@@ -7,7 +7,6 @@
  */
 #include "support/report.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,8 +46,8 @@ void failures_add(struct failures *failures, int err)
 
 int failures_report(const struct failures *failures)
 {
-    if (fflush(stdout) != 0) {
-        complain("cannot write the output: %s", conc_strerror(errno));
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        complain("cannot write the output");
         return EXIT_FAILURE;
     }
     if (failures->count == 0)

@@ -123,7 +123,7 @@ typedef void handler(struct server *server, const struct request *request, const
 
 /* The handlers; `rest` is what follows their path. */
 handler handle_geocode, handle_latest, handle_posts, handle_commits, handle_sensors, handle_page,
-    handle_delay, handle_status, handle_stats, handle_bad_json, handle_bad_close, handle_bad_hang,
-    handle_bad_drip, handle_bad_garbage, handle_bad_type;
+    handle_delay, handle_status, handle_redirect, handle_stats, handle_bad_loop, handle_bad_json,
+    handle_bad_type, handle_bad_close, handle_bad_drip, handle_bad_garbage, handle_bad_hang;
 
 #endif

@@ -40,7 +40,9 @@ static const struct {
     {"/page", API, handle_page, "/N: an HTML page of N KiB"},
     {"/delay", 0, handle_delay, "/MS: answers after MS milliseconds"},
     {"/status", 0, handle_status, "/N: answers with status N"},
+    {"/redirect", 0, handle_redirect, "/PATH: sends to /PATH on this server"},
     {"/stats", EXACT, handle_stats, ": what the server has done so far"},
+    {"/bad/loop", 0, handle_bad_loop, ": sends to itself"},
     {"/bad/json", 0, handle_bad_json, ": malformed JSON"},
     {"/bad/type", 0, handle_bad_type, ": JSON of an unexpected kind"},
     {"/bad/close", 0, handle_bad_close, ": closes in the middle of the body"},
@@ -151,6 +153,15 @@ void handle_status(struct server *server, const struct request *request, const c
         respond_error(response, (int)status, "as asked for");
 }
 
+void handle_redirect(struct server *server, const struct request *request, const char *rest,
+                     struct response *response)
+{
+    respond_header(response, "Location: %s%s%s", *rest != '\0' ? rest : "/",
+                   *request->query != '\0' ? "?" : "", request->query);
+    respond_header(response, "X-Redirected: yes");
+    respond_error(response, 302, "elsewhere");
+}
+
 /* An HTML page of exactly N KiB: a head, lines of text, an end. */
 void handle_page(struct server *server, const struct request *request, const char *rest,
                  struct response *response)
@@ -196,6 +207,13 @@ static void misbehave(struct response *response, const char *body, enum manner m
 {
     response->manner = manner;
     respond_bytes(response, "application/json", body, strlen(body));
+}
+
+void handle_bad_loop(struct server *server, const struct request *request, const char *rest,
+                     struct response *response)
+{
+    respond_header(response, "Location: %s", request->path);
+    respond_error(response, 302, "round and round");
 }
 
 void handle_bad_json(struct server *server, const struct request *request, const char *rest,
