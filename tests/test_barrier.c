@@ -239,23 +239,58 @@ static void test_round_that_completes_as_one_times_out_is_complete(void **state)
     assert_false(conc_barrier_is_broken(&b));
 }
 
-static void test_reset_between_giving_up_and_sending_away_leaves_the_next_round_alone(void **state)
+#define BROKEN 1u
+
+/* Take the guard between the moment in which a party has given up and the one in which it sends the
+ * others away; false: it was faster. */
+static bool cut_in(conc_barrier *b)
 {
-    /* Hard to hit: the first gives up, a reset comes, others come, and only then it sends away. */
-    struct stress stress = stress_begin();
-    while (stress_goes_on(&stress)) {
-        conc_barrier b = CONC_BARRIER_INIT(2, NULL, NULL);
-        struct party p = {.deadline = conc_in(CONC_US(30))}, q = {.deadline = CONC_FOREVER};
-        p.barrier = q.barrier = &b;
-        test_thread_start(&p.thread, NULL, join_in, &p);
-        WAIT_UNTIL(conc_barrier_is_broken(&b));
-        conc_barrier_reset(&b);
-        test_thread_start(&q.thread, NULL, join_in, &q);
-        assert_int_equal(conc_barrier_wait(&b, CONC_FOREVER) & ~1, 0);
-        test_thread_join(&q.thread);
-        assert_int_equal(q.result & ~1, 0);
-        end_parties(&p, 1, -ETIMEDOUT);
+    uint32_t v;
+    do
+        v = load_relaxed(&b->word);
+    while (!(v & BROKEN) || (v & GUARD_HELD) || !cas_acquire(&b->word, &v, v | GUARD_HELD));
+    if (!waitlist_is_empty(&b->waiters))
+        return true;
+    guard_unlock(&b->word);
+    return false;
+}
+
+/* One has given up. Now, the guard held, comes a reset, and the first party of the next round. */
+static void reset_meanwhile(conc_barrier *b, struct party *p, struct conc__waiter *newcomer)
+{
+    assert_int_equal(conc_barrier_waiting(b), 1); /* it has uncounted itself */
+    struct conc__waiter *chain = waitlist_take_all(&b->waiters);
+    waitlist_push(&b->waiters, newcomer);
+    guard_unlock_with(&b->word, BROKEN, 0);
+    conc__deliver_all(chain, -CONC_EBROKEN);
+    end_parties(p, 1, -ETIMEDOUT);
+    end_parties(p + 1, 1, -CONC_EBROKEN);
+    assert_ptr_equal(newcomer->list, &b->waiters); /* it was not sent away with the others */
+    assert_false(conc_barrier_is_broken(b));
+}
+
+static void test_reset_just_after_one_gave_up_leaves_the_next_round_alone(void **state)
+{
+    int hits = 0;
+    size_t tries = crowd_of(1000); /* on one core it may never be hit */
+    for (size_t i = 0; i < tries && hits < 5; i++) {
+        conc_barrier b = CONC_BARRIER_INIT(3, NULL, NULL);
+        struct party p[2] = {{.deadline = conc_in(CONC_S(900))}};
+        struct conc__waiter newcomer = waiter_here();
+        start_parties(&b, p, 2);
+        guard_lock(&b.word);
+        conc__test_advance(CONC_S(1000));
+        WAIT_UNTIL(load_relaxed(&b.word) & GUARD_SLEEPERS); /* it is giving up */
+        guard_unlock(&b.word);
+        if (cut_in(&b)) {
+            reset_meanwhile(&b, p, &newcomer);
+            hits++;
+        } else {
+            end_parties(p, 1, -ETIMEDOUT);
+            end_parties(p + 1, 1, -CONC_EBROKEN);
+        }
     }
+    print_message("# hit %d times\n", hits);
 }
 
 /* ---- The action ---- */
@@ -352,7 +387,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_abort_sends_all_away_until_reset),
     cmocka_unit_test(test_reset_sends_away_who_waits_and_starts_anew),
     cmocka_unit_test(test_round_that_completes_as_one_times_out_is_complete),
-    cmocka_unit_test(test_reset_between_giving_up_and_sending_away_leaves_the_next_round_alone),
+    cmocka_unit_test(test_reset_just_after_one_gave_up_leaves_the_next_round_alone),
     cmocka_unit_test(test_action_runs_once_a_round_in_the_last_party),
     cmocka_unit_test(test_action_that_fails_breaks_the_barrier),
     cmocka_unit_test(test_nobody_goes_on_before_the_action_is_done),

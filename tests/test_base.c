@@ -96,6 +96,21 @@ static void test_at_keeps_the_time_but_clamps_it_above_NOW(void **state)
         assert_int_equal(conc_at(cases[i].at).ns, cases[i].expected);
 }
 
+static void test_remaining_is_what_is_left_of_the_time(void **state)
+{
+    assert_int_equal(conc_remaining(CONC_FOREVER), INT64_MAX);
+    assert_int_equal(conc_remaining(CONC_NOW), 0);
+    assert_int_equal(conc_remaining(conc_in(0)), 0);
+    assert_int_equal(conc_remaining(conc_at(0)), 0);
+    int64_t left = conc_remaining(conc_in(CONC_S(100)));
+    assert_in_range(left, CONC_S(90), CONC_S(100));
+    conc_deadline d = conc_in(CONC_S(100));
+    conc__test_advance(CONC_S(60));
+    assert_in_range(conc_remaining(d), CONC_S(30), CONC_S(40));
+    conc__test_advance(CONC_S(60));
+    assert_int_equal(conc_remaining(d), 0);
+}
+
 static void test_the_past_times_out_and_NOW_would_wait(void **state)
 {
     conc_event never = CONC_EVENT_INIT;
@@ -396,7 +411,7 @@ static void want_guard_plainly(void *arg)
 
 /* The guard is released with `clear` once some of the crowd sleep: a wake-up that reaches one who is
  * turned away must reach the next one too. */
-static void run_crowd(uint32_t clear, struct crowd *c)
+static void run_crowd(uint32_t clear, bool add, struct crowd *c)
 {
     *c = (struct crowd){0};
     pthread_barrier_init(&c->begin, NULL, 2 * CROWD + 1);
@@ -408,7 +423,10 @@ static void run_crowd(uint32_t clear, struct crowd *c)
         store_relaxed(&c->word, GUARD_HELD | FLAG);
         pthread_barrier_wait(&c->begin);
         WAIT_UNTIL(load_relaxed(&c->word) & GUARD_SLEEPERS);
-        guard_unlock_with(&c->word, clear, 0);
+        if (add)
+            guard_unlock_add(&c->word, clear, 4);
+        else
+            guard_unlock_with(&c->word, clear, 0);
         pthread_barrier_wait(&c->end);
     }
     for (size_t i = 0; i < 2 * CROWD; i++)
@@ -421,14 +439,18 @@ static void run_crowd(uint32_t clear, struct crowd *c)
 static void test_guard_wakes_all_who_sleep(void **state)
 {
     struct crowd c;
-    run_crowd(0, &c);
+    run_crowd(0, false, &c);
+    assert_int_equal(c.turned_away, 0);
+    run_crowd(0, true, &c);
     assert_int_equal(c.turned_away, 0);
 }
 
 static void test_guard_wakes_all_who_sleep_when_the_bit_goes(void **state)
 {
     struct crowd c;
-    run_crowd(FLAG, &c);
+    run_crowd(FLAG, false, &c);
+    assert_int_equal(c.let_in, 0);
+    run_crowd(FLAG, true, &c);
     assert_int_equal(c.let_in, 0);
 }
 
@@ -442,6 +464,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_in_nothing_or_less_is_past_but_not_NOW),
     cmocka_unit_test(test_in_too_far_ahead_is_FOREVER),
     cmocka_unit_test(test_at_keeps_the_time_but_clamps_it_above_NOW),
+    cmocka_unit_test(test_remaining_is_what_is_left_of_the_time),
     cmocka_unit_test(test_the_past_times_out_and_NOW_would_wait),
     cmocka_unit_test(test_advance_moves_the_clock),
     cmocka_unit_test(test_kernel_time_takes_back_what_the_clock_was_moved),

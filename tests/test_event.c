@@ -2,6 +2,7 @@
  *
  * test_event.c: the event; and events that die on their waiter's stack while they are being set.
  */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,31 +191,41 @@ static void test_what_was_done_before_the_set_is_seen(void **state)
 
 /* ---- An event that dies when its waiter returns ---- */
 
-#define SETTERS 3
-
 struct desk {
     conc_event *event; /* NULL: none wants to be set. Atomic */
     uint32_t stop;
 };
 
+/* Up to a few hundred nanoseconds: so that each comes at any moment of what the other does. */
+static void dawdle(struct test_random *r)
+{
+    for (volatile unsigned n = (unsigned)test_random_below(r, 200); n > 0;)
+        n--;
+}
+
 static void set_what_comes(void *arg)
 {
     struct desk *desk = arg;
-    while (!load_relaxed(&desk->stop)) {
+    struct test_random r = test_random_for(conc_id());
+    for (unsigned i = 1; !load_relaxed(&desk->stop); i++) {
+        if (i % 1000 == 0)
+            sched_yield(); /* or two on one core would take turns only */
         conc_event *event = __atomic_exchange_n(&desk->event, NULL, __ATOMIC_ACQ_REL);
-        if (event)
+        if (event) {
+            dawdle(&r);
             conc_event_set(event); /* its waiter may be gone before this returns */
-        else
-            conc_yield();
+        }
     }
 }
 
 /* On the stack, below frames that the next calls overwrite. */
-static void __attribute__((noinline)) wait_on_stack(struct desk *desk, unsigned how)
+static void __attribute__((noinline)) wait_on_stack(struct desk *desk, struct test_random *r)
 {
     conc_event event = CONC_EVENT_INIT;
+    unsigned how = (unsigned)test_random_below(r, 3);
     __atomic_store_n(&desk->event, &event, __ATOMIC_RELEASE);
-    if (how % 3 == 0)
+    dawdle(r);
+    if (how == 0)
         while (!conc_event_is_set(&event))
             conc_yield();
     else
@@ -223,13 +234,15 @@ static void __attribute__((noinline)) wait_on_stack(struct desk *desk, unsigned 
 }
 
 /* On the heap, so that ASan knows when it is gone. */
-static void wait_on_heap(struct desk *desk, unsigned how)
+static void wait_on_heap(struct desk *desk, struct test_random *r)
 {
     conc_event *event = malloc(sizeof *event);
+    unsigned how = (unsigned)test_random_below(r, 3);
     CHECK(event);
     conc_event_init(event);
     __atomic_store_n(&desk->event, event, __ATOMIC_RELEASE);
-    if (how % 3 == 0)
+    dawdle(r);
+    if (how == 0)
         while (!conc_event_is_set(event))
             conc_yield();
     else
@@ -237,18 +250,17 @@ static void wait_on_heap(struct desk *desk, unsigned how)
     free(event);
 }
 
-static void run_desk(void (*wait)(struct desk *desk, unsigned how))
+static void run_desk(void (*wait)(struct desk *desk, struct test_random *r))
 {
     struct desk desk = {.event = NULL};
-    struct test_thread t[SETTERS];
-    for (int i = 0; i < SETTERS; i++)
-        test_thread_start(&t[i], NULL, set_what_comes, &desk);
+    struct test_thread t;
+    struct test_random r = test_random_for(0);
+    test_thread_start(&t, NULL, set_what_comes, &desk);
     struct stress stress = stress_begin();
-    for (unsigned how = 0; stress_goes_on(&stress); how++)
-        wait(&desk, how);
+    while (stress_goes_on(&stress))
+        wait(&desk, &r);
     store_relaxed(&desk.stop, 1);
-    for (int i = 0; i < SETTERS; i++)
-        test_thread_join(&t[i]);
+    test_thread_join(&t);
 }
 
 static void test_event_may_die_on_its_waiters_stack(void **state) { run_desk(wait_on_stack); }

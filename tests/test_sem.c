@@ -2,6 +2,7 @@
  *
  * test_sem.c: the semaphore: units, bounds, order of arrival, and its death with the last unit.
  */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -314,29 +315,40 @@ struct desk {
     uint32_t stop;
 };
 
+/* Up to a few hundred nanoseconds: so that each comes at any moment of what the other does. */
+static void dawdle(struct test_random *r)
+{
+    for (volatile unsigned n = (unsigned)test_random_below(r, 200); n > 0;)
+        n--;
+}
+
 static void release_what_comes(void *arg)
 {
     struct desk *desk = arg;
-    while (!load_relaxed(&desk->stop)) {
+    struct test_random r = test_random_for(conc_id());
+    for (unsigned i = 1; !load_relaxed(&desk->stop); i++) {
+        if (i % 1000 == 0)
+            sched_yield(); /* or two on one core would take turns only */
         conc_sem *sem = __atomic_exchange_n(&desk->sem, NULL, __ATOMIC_ACQ_REL);
-        if (sem)
+        if (sem) {
+            dawdle(&r);
             CHECK_EQUAL(conc_sem_release(sem, 2), 0); /* may be gone before this returns */
-        else
-            conc_yield();
+        }
     }
 }
 
 static void test_sem_may_be_freed_by_who_gets_its_last_unit(void **state)
 {
     struct desk desk = {.sem = NULL};
-    struct test_thread t[3];
-    for (int i = 0; i < 3; i++)
-        test_thread_start(&t[i], NULL, release_what_comes, &desk);
+    struct test_thread t;
+    struct test_random r = test_random_for(0);
+    test_thread_start(&t, NULL, release_what_comes, &desk);
     struct stress stress = stress_begin();
     for (unsigned how = 0; stress_goes_on(&stress); how++) {
         conc_sem *sem = calloc(1, sizeof *sem);
         assert_non_null(sem);
         __atomic_store_n(&desk.sem, sem, __ATOMIC_RELEASE);
+        dawdle(&r);
         for (unsigned i = 0; i < 2; i++)
             if ((how + i) % 3)
                 assert_int_equal(conc_sem_acquire(sem, CONC_FOREVER), 0);
@@ -346,8 +358,7 @@ static void test_sem_may_be_freed_by_who_gets_its_last_unit(void **state)
         free(sem);
     }
     store_relaxed(&desk.stop, 1);
-    for (int i = 0; i < 3; i++)
-        test_thread_join(&t[i]);
+    test_thread_join(&t);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -237,7 +237,61 @@ static void test_thousands_of_moved_waiters_lose_and_double_no_wakeup(void **sta
     run(crowd_of(2000), 5, &lobby);
 }
 
+/* ---- A kick against the park ---- */
+
+struct nap {
+    struct conc_context *sleeper; /* atomic; NULL: not there yet */
+    uint32_t naps;                /* how many are over; atomic */
+    uint32_t stop;
+};
+
+/* Up to a few hundred nanoseconds: so that each comes at any moment of what the other does. */
+static void dawdle(struct test_random *r)
+{
+    for (volatile unsigned n = (unsigned)test_random_below(r, 200); n > 0;)
+        n--;
+}
+
+static void take_naps(void *arg)
+{
+    struct nap *nap = arg;
+    struct test_random r = test_random_for(1);
+    struct conc_context *self = conc_current();
+    __atomic_store_n(&nap->sleeper, self, __ATOMIC_RELEASE);
+    while (!load_relaxed(&nap->stop)) {
+        dawdle(&r);
+        self->spins = (unsigned)test_random_below(&r, 2); /* or it would hardly ever sleep */
+        while (!(self->ops->park(self, CONC_FOREVER) & PARK_KICKED))
+            continue;
+        fetch_add_relaxed(&nap->naps, 1);
+    }
+}
+
+static void test_kick_racing_the_park_is_never_lost(void **state)
+{
+    struct nap nap = {.stop = 0};
+    struct test_thread t;
+    struct conc_context *sleeper;
+    struct test_random r = test_random_for(2);
+    test_thread_start(&t, "sleeper", take_naps, &nap);
+    WAIT_UNTIL((sleeper = __atomic_load_n(&nap.sleeper, __ATOMIC_ACQUIRE)));
+    struct stress stress = stress_begin();
+    uint32_t naps = 0;
+    while (stress_goes_on(&stress)) {
+        dawdle(&r);
+        sleeper->ops->kick(sleeper);
+        naps++;
+        for (unsigned i = 1; load_relaxed(&nap.naps) != naps; i++) /* for ever, if it was lost */
+            if (i % 1000 == 0)
+                sched_yield();
+    }
+    store_relaxed(&nap.stop, 1);
+    sleeper->ops->kick(sleeper);
+    test_thread_join(&t);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_kick_racing_the_park_is_never_lost),
     cmocka_unit_test(test_few_waiters_lose_and_double_no_wakeup),
     cmocka_unit_test(test_moved_waiters_lose_and_double_no_wakeup),
     cmocka_unit_test(test_on_one_core_no_wakeup_is_lost_or_doubled),

@@ -49,24 +49,24 @@ static double next_random(struct traffic *traffic)
 void traffic_connection(struct traffic *traffic)
 {
     conc_with_lock (&traffic->lock)
-        traffic->connections++;
+        traffic->counts.connections++;
 }
 
 void traffic_request_begin(struct traffic *traffic)
 {
     conc_with_lock (&traffic->lock) {
-        traffic->requests++;
-        if (++traffic->busy > traffic->busy_most)
-            traffic->busy_most = traffic->busy;
+        traffic->counts.requests++;
+        if (++traffic->counts.busy > traffic->counts.busy_most)
+            traffic->counts.busy_most = traffic->counts.busy;
     }
 }
 
 void traffic_request_end(struct traffic *traffic, int status)
 {
     conc_with_lock (&traffic->lock) {
-        traffic->busy--;
+        traffic->counts.busy--;
         if (status > 0 && status < STATUS_MAX)
-            traffic->answers[status]++;
+            traffic->counts.answers[status]++;
     }
 }
 
@@ -102,12 +102,11 @@ int traffic_delay(struct traffic *traffic)
 
 json_t *traffic_json(struct traffic *traffic)
 {
-    struct traffic now;
+    struct counts now = {0};
     json_t *answers = json_object();
 
-    conc_lock_acquire(&traffic->lock);
-    now = *traffic;
-    conc_lock_release(&traffic->lock);
+    conc_with_lock (&traffic->lock)
+        now = traffic->counts;
     for (int status = 0; status < STATUS_MAX; status++) {
         char key[12];
 
@@ -117,7 +116,7 @@ json_t *traffic_json(struct traffic *traffic)
         json_object_set_new(answers, key, json_integer(now.answers[status]));
     }
     return json_pack("{s:f, s:I, s:I, s:I, s:I, s:o}", "seconds",
-                     (double)(conc_now() - now.started) / (double)CONC_S(1), "connections",
+                     (double)(conc_now() - traffic->started) / (double)CONC_S(1), "connections",
                      (json_int_t)now.connections, "requests", (json_int_t)now.requests, "busy",
                      (json_int_t)now.busy, "busy_most", (json_int_t)now.busy_most, "answers",
                      answers);

@@ -13,6 +13,11 @@ enum {
     STATUS_MAX = 600, /* statuses are below it */
 };
 
+struct counts {
+    int64_t connections, requests, busy, busy_most;
+    int64_t answers[STATUS_MAX];
+};
+
 struct traffic {
     int64_t latency, jitter, interval, tolerance;
     double fail_rate;
@@ -21,8 +26,7 @@ struct traffic {
     conc_lock lock; /* guards the rest */
     int64_t due;    /* when the next request would come if all came evenly at the limit's rate */
     uint64_t random;
-    int64_t connections, requests, busy, busy_most;
-    int64_t answers[STATUS_MAX];
+    struct counts counts;
 };
 
 /** Begin: the times in ns, the rates per second; limit 0: none. */

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * jobs.c: see jobs.h.
+ */
+#include "jobs.h"
+
+#include <dirent.h>
+#include <stdio.h>
+
+/* The sanitizers end a program that asks for impossibly much memory, if they are not told to let it see its failure. */
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+const char *__tsan_default_options(void) { return "allocator_may_return_null=1"; }
+
+/* ---- Jobs ---- */
+
+int job_square(void *arg, void *result)
+{
+    int n = *(int *)arg;
+    *(int *)result = n * n;
+    return 0;
+}
+
+int job_return(void *arg, void *result) { return *(int *)arg; }
+
+int job_raise(void *arg, void *result)
+{
+    int err = *(int *)arg;
+    return conc_raise(err, "job failed: %d", err);
+}
+
+int job_count(void *arg, void *result)
+{
+    __atomic_add_fetch(*(int **)arg, 1, __ATOMIC_ACQ_REL);
+    return 0;
+}
+
+int job_until_cancelled(void *arg, void *result) { return conc_sleep_until(CONC_FOREVER); }
+
+int job_gate(void *arg, void *result)
+{
+    struct gate *gate = *(struct gate **)arg;
+    __atomic_add_fetch(&gate->runs, 1, __ATOMIC_ACQ_REL);
+    conc_event_set(&gate->entered);
+    int err = conc_event_wait(&gate->open, CONC_FOREVER);
+    store_release(&gate->end, err);
+    if (result)
+        *(int *)result = 7;
+    return err;
+}
+
+int job_gate_shielded(void *arg, void *result)
+{
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    int err = job_gate(arg, result);
+    CHECK_EQUAL(conc_shield_end(&shield), 0);
+    return err;
+}
+
+void gate_entered(struct gate *gate) { CHECK_EQUAL(conc_event_wait(&gate->entered, CONC_FOREVER), 0); }
+
+conc_future *submit_gate(conc_executor *executor, struct gate *gate)
+{
+    return conc_submit(executor, job_gate, &gate, sizeof gate, sizeof(int));
+}
+
+/* ---- What a test leaves behind ---- */
+
+static struct {
+    int allocated, threads;
+} before;
+
+int count_threads(void)
+{
+    int n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    for (const struct dirent *e; (e = readdir(tasks));)
+        n += e->d_name[0] != '.';
+    closedir(tasks);
+    return n;
+}
+
+void wait_until_threads(int more)
+{
+    /* An ended thread that was joined may stay in /proc for a moment. */
+    WAIT_UNTIL(count_threads() == before.threads + more);
+}
+
+int leaks_setup(void **state)
+{
+    conc_raise(-EIO, "stale");
+    before.threads = count_threads();
+    before.allocated = load_relaxed(&conc__hooks.allocated);
+    return 0;
+}
+
+int leaks_teardown(void **state)
+{
+    fail_alloc(0);
+    fail_thread(0);
+    conc_set_unobserved_hook(NULL, NULL);
+    /* A bound of its own: a test that has failed leaves its threads, and is to be reported. */
+    for (int64_t end = real_now() + CONC_S(10); count_threads() != before.threads && real_now() < end;)
+        conc_yield();
+    int threads = count_threads() - before.threads, blocks = load_relaxed(&conc__hooks.allocated) - before.allocated;
+    if (!threads && !blocks && !conc_check_cancel())
+        return 0;
+    fprintf(stderr, "the test leaves %d threads, %d blocks%s\n", threads, blocks,
+            conc_check_cancel() ? ", a cancelled scope" : "");
+    return 1;
+}
+
+void fail_alloc(int n) { store_relaxed(&conc__hooks.fail_alloc_in, n); }
+
+void fail_thread(int n) { store_relaxed(&conc__hooks.fail_thread_in, n); }
+
+bool alloc_has_failed(void)
+{
+    bool has = load_relaxed(&conc__hooks.fail_alloc_in) <= 0;
+    fail_alloc(0);
+    return has;
+}
+
+/* ---- Unobserved errors ---- */
+
+static void note_unobserved(int err, const char *message, void *arg)
+{
+    struct unobserved *u = arg;
+    u->err = err;
+    snprintf(u->message, sizeof u->message, "%s", message);
+    u->context = conc_id();
+    __atomic_add_fetch(&u->count, 1, __ATOMIC_ACQ_REL);
+}
+
+void unobserved_watch(struct unobserved *u)
+{
+    *u = (struct unobserved){0};
+    conc_set_unobserved_hook(note_unobserved, u);
+}
