@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * check_install.c: a user's program, valid as C11 and as C++17; check_install.sh builds it outside the tree.
+ * check_install.c: a user's program, valid as C11 and as C++17; check_install.sh builds it outside
+ * the tree.
  */
 #include <conc.h>
 #include <conc/executor_impl.h>
@@ -38,10 +39,11 @@ int main(void)
     conc_executor_free(pool);
 
     char linked[32];
-    snprintf(linked, sizeof linked, "%d.%d.%d", CONC_VERSION_MAJOR, CONC_VERSION_MINOR, CONC_VERSION_PATCH);
+    snprintf(linked, sizeof linked, "%d.%d.%d", CONC_VERSION_MAJOR, CONC_VERSION_MINOR,
+             CONC_VERSION_PATCH);
     if (calls != 10 || out[9] != 81 || strcmp(linked, conc_version()) != 0) {
-        fprintf(stderr, "check_install: %d calls, 9 * 9 = %d, headers of %s, library of %s\n", calls, out[9], linked,
-                conc_version());
+        fprintf(stderr, "check_install: %d calls, 9 * 9 = %d, headers of %s, library of %s\n",
+                calls, out[9], linked, conc_version());
         return 1;
     }
     return 0;

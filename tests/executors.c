@@ -99,7 +99,8 @@ static void lifo_free(conc_executor *executor)
     free(ex);
 }
 
-static const conc_executor_ops lifo_ops = {.submit = lifo_submit, .shutdown = lifo_shutdown, .free = lifo_free};
+static const conc_executor_ops lifo_ops = {
+    .submit = lifo_submit, .shutdown = lifo_shutdown, .free = lifo_free};
 
 int lifo_new(conc_executor **ret)
 {
@@ -108,7 +109,8 @@ int lifo_new(conc_executor **ret)
         return -ENOMEM;
     ex->base.ops = &lifo_ops;
     conc_cond_init(&ex->changed, &ex->lock);
-    int err = conc_thread_start(&ex->thread, lifo_main, &ex, sizeof ex, &(conc_thread_options){.name = "lifo"});
+    int err = conc_thread_start(&ex->thread, lifo_main, &ex, sizeof ex,
+                                &(conc_thread_options){.name = "lifo"});
     if (err) {
         free(ex);
         return err;
@@ -192,7 +194,8 @@ static void submitter_main(void *arg)
     store_release(&s->submitted, 1);
 }
 
-void submit_elsewhere(struct other_submitter *s, const char *name, conc_executor *executor, struct gate *gate)
+void submit_elsewhere(struct other_submitter *s, const char *name, conc_executor *executor,
+                      struct gate *gate)
 {
     *s = (struct other_submitter){.executor = executor, .gate = gate};
     test_thread_start(&s->thread, name, submitter_main, s);

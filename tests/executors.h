@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * executors.h: every kind of executor, for tests that hold for all of them; among them one that is written against
- * conc/executor_impl.h alone, as a program's own would be.
+ * executors.h: every kind of executor, for tests that hold for all of them; among them one that is
+ * written against conc/executor_impl.h alone, as a program's own would be.
  */
 #ifndef CONC_TESTS_EXECUTORS_H
 #define CONC_TESTS_EXECUTORS_H
@@ -33,8 +33,8 @@ extern const struct executor_case executor_cases[EXECUTOR_KINDS];
 /* A thread of one's own that takes the last job first. */
 int lifo_new(conc_executor **ret);
 
-/* For cmocka's setup: *state becomes a case with an executor of that kind; and teardown, which frees it and looks for
- * leaks. `*state` at the setup: the kind's place in executor_cases. */
+/* For cmocka's setup: *state becomes a case with an executor of that kind; and teardown, which
+ * frees it and looks for leaks. `*state` at the setup: the kind's place in executor_cases. */
 int executor_setup(void **state);
 int executor_teardown(void **state);
 
@@ -42,19 +42,20 @@ int executor_teardown(void **state);
 conc_executor *executor_of(enum executor_kind kind);
 
 /* A test, once for each kind. */
-#define ON_EVERY_EXECUTOR(test)                                                                                        \
-    ON_EXECUTOR(test, INLINE, "inline"), ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"),                          \
-        ON_EXECUTOR(test, POOL_OF_1, "pool_of_1"), ON_EXECUTOR(test, POOL_OF_4, "pool_of_4"),                          \
+#define ON_EVERY_EXECUTOR(test)                                                               \
+    ON_EXECUTOR(test, INLINE, "inline"), ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"), \
+        ON_EXECUTOR(test, POOL_OF_1, "pool_of_1"), ON_EXECUTOR(test, POOL_OF_4, "pool_of_4"), \
         ON_EXECUTOR(test, BOUNDED_POOL, "bounded_pool"), ON_EXECUTOR(test, LIFO, "lifo")
 
 /* Once for each kind in which a job can wait for a worker. */
-#define ON_QUEUEING_EXECUTORS(test)                                                                                    \
-    ON_EXECUTOR(test, POOL_OF_1, "pool_of_1"), ON_EXECUTOR(test, POOL_OF_4, "pool_of_4"),                              \
+#define ON_QUEUEING_EXECUTORS(test)                                                       \
+    ON_EXECUTOR(test, POOL_OF_1, "pool_of_1"), ON_EXECUTOR(test, POOL_OF_4, "pool_of_4"), \
         ON_EXECUTOR(test, BOUNDED_POOL, "bounded_pool"), ON_EXECUTOR(test, LIFO, "lifo")
 
-#define ON_EXECUTOR(test, kind, suffix)                                                                                \
-    {                                                                                                                  \
-        #test "__" suffix, test, executor_setup, executor_teardown, (void *)(uintptr_t)&executor_cases[kind]            \
+#define ON_EXECUTOR(test, kind, suffix)                             \
+    {                                                               \
+#test "__" suffix, test, executor_setup, executor_teardown, \
+            (void *)(uintptr_t)&executor_cases[kind]                \
     }
 
 /* Jobs that keep every worker busy until they are let go; so the next job waits. */
@@ -76,7 +77,8 @@ struct other_submitter {
     uint32_t submitted;
 };
 
-void submit_elsewhere(struct other_submitter *s, const char *name, conc_executor *executor, struct gate *gate);
+void submit_elsewhere(struct other_submitter *s, const char *name, conc_executor *executor,
+                      struct gate *gate);
 bool other_has_submitted(struct other_submitter *s);
 
 /* Joins the thread; gives the future. */

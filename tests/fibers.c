@@ -3,9 +3,9 @@
  * fibers.c: see fibers.h.
  *
  * How: a loop has a mutex, under which lies all that another thread may touch: the fibers' parking
- * words and states, and the list of those that are ready. Whoever delivers to a parked fiber makes it
- * ready; the loop's own thread switches to it, and only once it has switched away from it. Deadlines
- * are found by looking at every fiber.
+ * words and states, and the list of those that are ready. Whoever delivers to a parked fiber makes
+ * it ready; the loop's own thread switches to it, and only once it has switched away from it.
+ * Deadlines are found by looking at every fiber.
  *
  * park() now and then returns for no reason, as it may.
  */
@@ -87,9 +87,9 @@ enum fiber_state { READY, RUNNING, PARKED, ENDED };
 struct fiber {
     struct conc_context context; /* its word: under the loop's mutex, as all to `next` */
     enum fiber_state state;
-    conc_deadline until;         /* PARKED */
-    struct fiber *next;          /* READY: in the loop's list */
-    struct fiber *sibling;       /* in the loop's list of all */
+    conc_deadline until;   /* PARKED */
+    struct fiber *next;    /* READY: in the loop's list */
+    struct fiber *sibling; /* in the loop's list of all */
     struct fiber_loop *loop;
     struct side side;
     unsigned valgrind_id;

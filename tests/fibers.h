@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * fibers.h: a second kind of context, for tests: fibers, which take turns in a loop's thread. They
- * fill in struct context_ops, and nothing below knows of them; so a test that passes between fibers,
- * and between fibers and threads, shows that no primitive knows whom it blocks.
+ * fill in struct context_ops, and nothing below knows of them; so a test that passes between
+ * fibers, and between fibers and threads, shows that no primitive knows whom it blocks.
  */
 #ifndef CONC_TESTS_FIBERS_H
 #define CONC_TESTS_FIBERS_H

@@ -7,7 +7,8 @@
 #include <dirent.h>
 #include <stdio.h>
 
-/* The sanitizers end a program that asks for impossibly much memory, if they are not told to let it see its failure. */
+/* The sanitizers end a program that asks for impossibly much memory, if they are not told to let it
+ * see its failure. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 __attribute__((visibility("default"))) const char *__tsan_default_options(void);
 const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
@@ -59,7 +60,10 @@ int job_gate_shielded(void *arg, void *result)
     return err;
 }
 
-void gate_entered(struct gate *gate) { CHECK_EQUAL(conc_event_wait(&gate->entered, CONC_FOREVER), 0); }
+void gate_entered(struct gate *gate)
+{
+    CHECK_EQUAL(conc_event_wait(&gate->entered, CONC_FOREVER), 0);
+}
 
 conc_future *submit_gate(conc_executor *executor, struct gate *gate)
 {
@@ -103,9 +107,11 @@ int leaks_teardown(void **state)
     fail_thread(0);
     conc_set_unobserved_hook(NULL, NULL);
     /* A bound of its own: a test that has failed leaves its threads, and is to be reported. */
-    for (int64_t end = real_now() + CONC_S(10); count_threads() != before.threads && real_now() < end;)
+    for (int64_t end = real_now() + CONC_S(10);
+         count_threads() != before.threads && real_now() < end;)
         conc_yield();
-    int threads = count_threads() - before.threads, blocks = load_relaxed(&conc__hooks.allocated) - before.allocated;
+    int threads = count_threads() - before.threads,
+        blocks = load_relaxed(&conc__hooks.allocated) - before.allocated;
     if (!threads && !blocks && !conc_check_cancel())
         return 0;
     fprintf(stderr, "the test leaves %d threads, %d blocks%s\n", threads, blocks,

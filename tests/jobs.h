@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * jobs.h: jobs for the tests of futures, threads and executors; and that a test leaves nothing behind.
+ * jobs.h: jobs for the tests of futures, threads and executors; and that a test leaves nothing
+ * behind.
  */
 #ifndef CONC_TESTS_JOBS_H
 #define CONC_TESTS_JOBS_H
@@ -36,8 +37,8 @@ struct gate {
     int end;            /* what the last one's wait for `open` returned; atomic */
 };
 
-/* Argument: a struct gate *. Returns what its wait for `open` did: 0 or -ECANCELED. Its result, if it has one of the size of
- * an int, is 7. */
+/* Argument: a struct gate *. Returns what its wait for `open` did: 0 or -ECANCELED. Its result, if
+ * it has one of the size of an int, is 7. */
 int job_gate(void *arg, void *result);
 
 /* The same, but it lets nothing disturb it. */
@@ -52,8 +53,9 @@ static inline int runs_of(const struct gate *gate) { return load_acquire(&gate->
 
 /* ---- What a test leaves behind ---- */
 
-/* For cmocka's setup and teardown: the test frees all blocks that it has made the library allocate, its threads end, and
- * no hook is left set. The caller gets an older message, "stale" for -EIO, so that one that is none of its own shows. */
+/* For cmocka's setup and teardown: the test frees all blocks that it has made the library allocate,
+ * its threads end, and no hook is left set. The caller gets an older message, "stale" for -EIO, so
+ * that one that is none of its own shows. */
 int leaks_setup(void **state);
 int leaks_teardown(void **state);
 
@@ -68,7 +70,8 @@ void wait_until_threads(int more);
 void fail_alloc(int n);
 void fail_thread(int n);
 
-/* Has the failure that was asked for happened? Then the next one may be asked for; else all places are through. */
+/* Has the failure that was asked for happened? Then the next one may be asked for; else all places
+ * are through. */
 bool alloc_has_failed(void);
 
 /* ---- Unobserved errors ---- */

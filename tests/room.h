@@ -26,7 +26,7 @@ static void room_gave_up(void *object)
 static inline void room_enter(struct room *room, struct conc__waiter *w)
 {
     guard_lock(&room->word);
-    waitlist_push(&room->waiters, w);
+    conc__waitlist_push(&room->waiters, w);
     guard_unlock_with(&room->word, 0, ROOM_WAITERS);
 }
 
@@ -53,7 +53,7 @@ static inline size_t room_let_out(struct room *room, size_t n, int first)
 {
     size_t taken;
     guard_lock(&room->word);
-    struct conc__waiter *chain = waitlist_take(&room->waiters, n, &taken);
+    struct conc__waiter *chain = conc__waitlist_take(&room->waiters, n, &taken);
     guard_unlock_with(&room->word, waitlist_is_empty(&room->waiters) ? ROOM_WAITERS : 0, 0);
     while (chain) {
         struct conc__waiter *w = chain;

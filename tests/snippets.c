@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * snippets.c: the code that the public headers' comments show, so that the compiler sees it. check_snippets.py finds a line there
- * that is not here.
+ * snippets.c: the code that the public headers' comments show, so that the compiler sees it.
+ * check_snippets.py finds a line there that is not here.
  */
 #include <conc.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * support.h: what the test programs have in common. Nothing here sleeps to synchronise: a test waits
- * until something is so, within a bound far beyond any honest delay, after which the program prints
- * who waits for what and aborts.
+ * support.h: what the test programs have in common. Nothing here sleeps to synchronise: a test
+ * waits until something is so, within a bound far beyond any honest delay, after which the program
+ * prints who waits for what and aborts.
  */
 #ifndef CONC_TESTS_SUPPORT_H
 #define CONC_TESTS_SUPPORT_H
@@ -22,13 +22,13 @@
 
 /* Run the group `tests` and end main() with its result. A program that takes longer than `seconds`
  * (of real time; ten times as long under valgrind) prints all contexts and aborts. */
-#define TEST_MAIN(tests, seconds)                                                                  \
-    int main(void)                                                                                 \
-    {                                                                                              \
-        watchdog_start(seconds);                                                                   \
-        int failed = cmocka_run_group_tests(tests, NULL, NULL);                                    \
-        watchdog_stop();                                                                           \
-        return failed;                                                                             \
+#define TEST_MAIN(tests, seconds)                               \
+    int main(void)                                              \
+    {                                                           \
+        watchdog_start(seconds);                                \
+        int failed = cmocka_run_group_tests(tests, NULL, NULL); \
+        watchdog_stop();                                        \
+        return failed;                                          \
     }
 
 void watchdog_start(unsigned seconds);
@@ -37,7 +37,7 @@ void watchdog_stop(void);
 /* An assertion for any context: cmocka's may fail in the test's own thread only. Prints, and aborts
  * the program. */
 #define CHECK(condition) ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
-#define CHECK_EQUAL(actual, expected)                                                              \
+#define CHECK_EQUAL(actual, expected) \
     check_equal((intmax_t)(actual), (intmax_t)(expected), #actual, __FILE__, __LINE__)
 
 void check_failed(const char *what, const char *file, int line) __attribute__((noreturn));
@@ -49,8 +49,8 @@ void check_equal(intmax_t actual, intmax_t expected, const char *what, const cha
 int64_t real_now(void);
 
 /* Poll until the expression is true. */
-#define WAIT_UNTIL(condition)                                                                      \
-    for (int64_t give_up_at_ = real_now() + CONC_S(60); !(condition);)                             \
+#define WAIT_UNTIL(condition)                                          \
+    for (int64_t give_up_at_ = real_now() + CONC_S(60); !(condition);) \
     poll_again(give_up_at_, #condition, __FILE__, __LINE__)
 
 void poll_again(int64_t give_up_at, const char *what, const char *file, int line);
@@ -66,7 +66,8 @@ bool stress_goes_on(const struct stress *stress);
 /* Does the program run under valgrind, where everything is many times slower? */
 bool on_valgrind(void);
 
-/* n; fewer where a thread is dear, under valgrind and TSan: for tests with hundreds or thousands. */
+/* n; fewer where a thread is dear, under valgrind and TSan: for tests with hundreds or thousands.
+ * */
 size_t crowd_of(size_t n);
 
 /* ---- Who is blocked ---- */
@@ -95,7 +96,8 @@ void test_thread_join(struct test_thread *t);
 void use_one_core(void);
 void use_all_cores(void);
 
-/* Run fn in a child process; returns what it returned, 0 to 100, or 100 + the signal it died of. */
+/* Run fn in a child process; returns what it returned, 0 to 99; or 100, if it ended by itself, or
+ * 100 + the signal that it died of. */
 int in_child(int (*fn)(void *arg), void *arg);
 
 /* ---- Chance ---- */

@@ -8,7 +8,8 @@
 enum { FEW = 3, MANY = 40 };
 
 static const size_t sizes[] = {1, 2, FEW, 16, 17, MANY};
-#define FOR_SIZES(n) for (size_t i_ = 0, n; i_ < sizeof sizes / sizeof *sizes && (n = sizes[i_]); i_++)
+#define FOR_SIZES(n) \
+    for (size_t i_ = 0, n; i_ < sizeof sizes / sizeof *sizes && (n = sizes[i_]); i_++)
 
 static void make(conc_future **futures, size_t n)
 {
@@ -25,12 +26,16 @@ static void drop(conc_future **futures, size_t n)
 }
 
 static void finish(conc_future *f) { CHECK_EQUAL(conc_future_set_result(f, &(int){42}), 0); }
-static void spoil(conc_future *f, int err) { CHECK_EQUAL(conc_future_set_error(f, err, "spoilt: %d", err), 0); }
+static void spoil(conc_future *f, int err)
+{
+    CHECK_EQUAL(conc_future_set_error(f, err, "spoilt: %d", err), 0);
+}
 
 static void test_as_completed_gives_them_in_the_order_of_their_ends(void **state)
 {
     conc_future *f[MANY], *next;
-    FOR_SIZES (n) {
+    FOR_SIZES(n)
+    {
         conc_as_completed *it;
         size_t index = 99;
         make(f, n);

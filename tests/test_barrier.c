@@ -4,6 +4,7 @@
  * test_barrier_stress.c.
  */
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 
 #include <conc/barrier.h>
@@ -245,10 +246,13 @@ static void test_round_that_completes_as_one_times_out_is_complete(void **state)
  * others away; false: it was faster. */
 static bool cut_in(conc_barrier *b)
 {
-    uint32_t v;
-    do
-        v = load_relaxed(&b->word);
-    while (!(v & BROKEN) || (v & GUARD_HELD) || !cas_acquire(&b->word, &v, v | GUARD_HELD));
+    for (unsigned i = 1;; i++) {
+        uint32_t v = load_relaxed(&b->word);
+        if ((v & BROKEN) && !(v & GUARD_HELD) && cas_acquire(&b->word, &v, v | GUARD_HELD))
+            break;
+        if (i % 10000 == 0)
+            sched_yield();
+    }
     if (!waitlist_is_empty(&b->waiters))
         return true;
     guard_unlock(&b->word);
@@ -260,7 +264,7 @@ static void reset_meanwhile(conc_barrier *b, struct party *p, struct conc__waite
 {
     assert_int_equal(conc_barrier_waiting(b), 1); /* it has uncounted itself */
     struct conc__waiter *chain = waitlist_take_all(&b->waiters);
-    waitlist_push(&b->waiters, newcomer);
+    conc__waitlist_push(&b->waiters, newcomer);
     guard_unlock_with(&b->word, BROKEN, 0);
     conc__deliver_all(chain, -CONC_EBROKEN);
     end_parties(p, 1, -ETIMEDOUT);

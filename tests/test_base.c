@@ -409,8 +409,8 @@ static void want_guard_plainly(void *arg)
     }
 }
 
-/* The guard is released with `clear` once some of the crowd sleep: a wake-up that reaches one who is
- * turned away must reach the next one too. */
+/* The guard is released with `clear` once some of the crowd sleep: a wake-up that reaches one who
+ * is turned away must reach the next one too. */
 static void run_crowd(uint32_t clear, bool add, struct crowd *c)
 {
     *c = (struct crowd){0};

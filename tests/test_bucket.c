@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_bucket.c: the token bucket: how many tokens over any span of time, never too many and not too
- * few; and the order in which takers are served.
+ * test_bucket.c: the token bucket: how many tokens over any span of time, never too many and not
+ * too few; and the order in which takers are served.
  */
 #include <math.h>
 #include <string.h>
@@ -131,7 +131,8 @@ struct take {
     uint32_t n;
 };
 
-/* Take 1 to `most` tokens as often as possible while time passes in random steps of up to `step`. */
+/* Take 1 to `most` tokens as often as possible while time passes in random steps of up to `step`.
+ * */
 static void take_greedily(conc_bucket *b, uint32_t most, int64_t step, struct take *takes)
 {
     struct test_random r = test_random_for(most);

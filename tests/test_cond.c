@@ -19,7 +19,10 @@ struct room {
     int order[8], n; /* who returned; under the lock */
 };
 
-#define ROOM_INIT(room) {.lock = CONC_LOCK_INIT, .cond = CONC_COND_INIT(&(room).lock)}
+#define ROOM_INIT(room)                                              \
+    {                                                                \
+        .lock = CONC_LOCK_INIT, .cond = CONC_COND_INIT(&(room).lock) \
+    }
 
 struct waiter {
     struct test_thread thread;

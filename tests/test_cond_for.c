@@ -13,7 +13,10 @@ struct room {
     conc_cond cond;
 };
 
-#define ROOM_INIT(room) {.lock = CONC_LOCK_INIT, .cond = CONC_COND_INIT(&(room).lock)}
+#define ROOM_INIT(room)                                              \
+    {                                                                \
+        .lock = CONC_LOCK_INIT, .cond = CONC_COND_INIT(&(room).lock) \
+    }
 
 static void notify(struct room *room)
 {
@@ -51,8 +54,7 @@ static void test_wait_for_looks_at_once_and_last(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct condition c = {.room = &room, .true_from = cases[i].true_from};
         conc_lock_acquire(&room.lock);
-        int result =
-            conc_cond_wait_for(&room.cond, true_after_some_calls, &c, cases[i].deadline);
+        int result = conc_cond_wait_for(&room.cond, true_after_some_calls, &c, cases[i].deadline);
         assert_int_equal(result, cases[i].result);
         assert_int_equal(c.calls, cases[i].calls);
         assert_int_equal(conc_lock_release(&room.lock), 0);

@@ -11,9 +11,9 @@
 
 /* ---- No notification is lost ----
  *
- * A few items are put, with one notification for each. Patient consumers wait for ever. Impatient ones
- * leave with an error, and then don't look whether there is an item: if one of them swallowed a
- * notification an item would stay, and with it the producer, who waits until there is none. */
+ * A few items are put, with one notification for each. Patient consumers wait for ever. Impatient
+ * ones leave with an error, and then don't look whether there is an item: if one of them swallowed
+ * a notification an item would stay, and with it the producer, who waits until there is none. */
 
 struct market {
     conc_lock lock;

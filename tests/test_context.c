@@ -112,7 +112,7 @@ static void test_set_name_names_the_context_and_the_os_thread(void **state)
 struct seen {
     size_t n;
     uint32_t ids[MOST];
-    conc_context_info info;          /* of the one that is sought */
+    conc_context_info info; /* of the one that is sought */
     char name[CONC_NAME_MAX], holder_name[CONC_NAME_MAX];
     const char *seek;
 };
@@ -593,8 +593,8 @@ static void fork_while_others_dump(void *arg)
     conc_event_set(&o->event);
 }
 
-/* The allocators of gcc 12's and clang 14's sanitizers do not survive a fork while another thread allocates (glibc's does): a
- * child that then allocates may hang. */
+/* The allocators of gcc 12's and clang 14's sanitizers do not survive a fork while another thread
+ * allocates (glibc's does): a child that then allocates may hang. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define ALLOCATOR_SURVIVES_FORK 0
 #elif defined(__has_feature)

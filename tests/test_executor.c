@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_executor.c: what holds for every executor: conc_submit() and conc_call(), the job's argument and result, its errors.
- * Their ends: test_shutdown.c. conc_map(): test_map.c. Cancelling: test_job.c.
+ * test_executor.c: what holds for every executor: conc_submit() and conc_call(), the job's argument
+ * and result, its errors. Their ends: test_shutdown.c. conc_map(): test_map.c. Cancelling:
+ * test_job.c.
  */
 #include "executors.h"
 
@@ -62,7 +63,8 @@ static void test_the_argument_is_a_private_copy(void **state)
 
 static int job_nothing_given(void *arg, void *result)
 {
-    return arg == NULL && result == NULL ? 0 : conc_raise(-EINVAL, "arg %p, result %p", arg, result);
+    return arg == NULL && result == NULL ? 0
+                                         : conc_raise(-EINVAL, "arg %p, result %p", arg, result);
 }
 
 static void test_without_argument_and_result_the_job_gets_NULL(void **state)
@@ -79,7 +81,8 @@ static void test_without_argument_and_result_the_job_gets_NULL(void **state)
     conc_future_unref(f);
 }
 
-/* Argument: the sizes of argument and result, then bytes of a pattern, which the result gets too. */
+/* Argument: the sizes of argument and result, then bytes of a pattern, which the result gets too.
+ * */
 struct sizes {
     size_t arg, result;
 };
@@ -158,7 +161,8 @@ static void test_an_error_has_no_message_but_its_own(void **state)
     static const struct {
         conc_fn *fn;
         const char *what;
-    } cases[] = {{job_return, "the submitter's, or an earlier job's"}, {job_raise_other, "another error's"}};
+    } cases[] = {{job_return, "the submitter's, or an earlier job's"},
+                 {job_raise_other, "another error's"}};
     conc_future *f = conc_submit(c->executor, job_raise, &(int){-EIO}, sizeof(int), 0);
     assert_int_equal(conc_future_wait(f, CONC_FOREVER), 0);
     assert_int_equal(conc_future_error(f), -EIO);
@@ -264,7 +268,8 @@ static void test_without_memory_submit_is_refused_and_call_fails(void **state)
         assert_int_equal(value, err ? -1 : 36);
         conc_future_unref(f);
         fail_alloc(n);
-        err = conc_call(c->executor, job_square, &(int){6}, sizeof(int), &value, sizeof(int), CONC_FOREVER);
+        err = conc_call(c->executor, job_square, &(int){6}, sizeof(int), &value, sizeof(int),
+                        CONC_FOREVER);
         assert_true(err == 0 || err == -ENOMEM);
         if (!err && !alloc_has_failed())
             return;
@@ -276,7 +281,8 @@ static void test_refused_futures_can_be_used_like_others(void **state)
 {
     const struct executor_case *c = *state;
     fail_alloc(1);
-    conc_future *futures[2] = {conc_submit(c->executor, job_square, &(int){1}, sizeof(int), sizeof(int))};
+    conc_future *futures[2] = {
+        conc_submit(c->executor, job_square, &(int){1}, sizeof(int), sizeof(int))};
     futures[1] = conc_submit(c->executor, NULL, NULL, 0, 0);
     static const int expected[] = {-ENOMEM, -EINVAL};
     for (int i = 0; i < 2; i++) {
@@ -301,11 +307,16 @@ static void test_call_gives_result_or_error(void **state)
 {
     const struct executor_case *c = *state;
     int value = -1;
-    assert_int_equal(conc_call(c->executor, job_square, &(int){7}, sizeof(int), &value, sizeof value, CONC_FOREVER), 0);
+    assert_int_equal(conc_call(c->executor, job_square, &(int){7}, sizeof(int), &value,
+                               sizeof value, CONC_FOREVER),
+                     0);
     assert_int_equal(value, 49);
-    assert_int_equal(conc_call(c->executor, job_square, &(int){7}, sizeof(int), NULL, sizeof value, CONC_FOREVER), 0);
+    assert_int_equal(conc_call(c->executor, job_square, &(int){7}, sizeof(int), NULL, sizeof value,
+                               CONC_FOREVER),
+                     0);
     assert_int_equal(conc_call(c->executor, job_nothing_given, NULL, 0, NULL, 0, CONC_FOREVER), 0);
-    assert_int_equal(conc_call(c->executor, job_raise, &(int){-EIO}, sizeof(int), &value, sizeof value, CONC_FOREVER),
+    assert_int_equal(conc_call(c->executor, job_raise, &(int){-EIO}, sizeof(int), &value,
+                               sizeof value, CONC_FOREVER),
                      -EIO);
     assert_string_equal(conc_error_message(), "job failed: -5");
     assert_int_equal(value, 49); /* untouched */
@@ -322,7 +333,8 @@ static void test_call_that_is_late_cancels_the_job(void **state)
     for (int i = 0; i < 3; i++) {
         struct gate *g = &gates[i];
         int value = -1;
-        int err = conc_call(c->executor, job_gate, &g, sizeof g, &value, sizeof value, cases[i].deadline);
+        int err =
+            conc_call(c->executor, job_gate, &g, sizeof g, &value, sizeof value, cases[i].deadline);
         assert_int_equal(err, cases[i].err);
         assert_int_equal(value, -1);
     }
@@ -338,8 +350,12 @@ static void test_call_by_a_cancelled_caller_cancels_the_job(void **state)
     conc_scope scope;
     int value = -1;
     conc_scope_enter(&scope, conc_in(CONC_MS(10)));
-    assert_int_equal(conc_call(c->executor, job_gate, &g, sizeof g, &value, sizeof value, CONC_FOREVER), -ECANCELED);
-    assert_int_equal(conc_call(c->executor, job_gate, &g, sizeof g, &value, sizeof value, conc_in(CONC_S(9))), -ECANCELED);
+    assert_int_equal(
+        conc_call(c->executor, job_gate, &g, sizeof g, &value, sizeof value, CONC_FOREVER),
+        -ECANCELED);
+    assert_int_equal(
+        conc_call(c->executor, job_gate, &g, sizeof g, &value, sizeof value, conc_in(CONC_S(9))),
+        -ECANCELED);
     assert_int_equal(conc_scope_exit(&scope), -ETIMEDOUT);
     assert_int_equal(value, -1);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
@@ -350,7 +366,8 @@ static void test_the_errors_of_a_call_are_observed(void **state)
     const struct executor_case *c = *state;
     struct unobserved u;
     unobserved_watch(&u);
-    assert_int_equal(conc_call(c->executor, job_raise, &(int){-EIO}, sizeof(int), NULL, 0, CONC_FOREVER), -EIO);
+    assert_int_equal(
+        conc_call(c->executor, job_raise, &(int){-EIO}, sizeof(int), NULL, 0, CONC_FOREVER), -EIO);
     (void)conc_call(c->executor, job_until_cancelled, NULL, 0, NULL, 0, conc_in(CONC_MS(1)));
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
     assert_int_equal(u.count, 0);

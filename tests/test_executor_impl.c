@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_executor_impl.c: what conc/executor_impl.h gives to those who write an executor: one that keeps its jobs until the
- * test takes them in hand. (One that works by itself, in every test of executors: executors.c.)
+ * test_executor_impl.c: what conc/executor_impl.h gives to those who write an executor: one that
+ * keeps its jobs until the test takes them in hand. (One that works by itself, in every test of
+ * executors: executors.c.)
  */
 #include "jobs.h"
 
@@ -47,11 +48,12 @@ static int keeper_shutdown(conc_executor *executor, unsigned flags, conc_deadlin
 
 static void keeper_free(conc_executor *executor) { ((struct keeper *)executor)->frees++; }
 
-static const conc_executor_ops keeper_ops = {.submit = keeper_submit, .shutdown = keeper_shutdown, .free = keeper_free};
+static const conc_executor_ops keeper_ops = {
+    .submit = keeper_submit, .shutdown = keeper_shutdown, .free = keeper_free};
 
-#define KEEPER                                                                                                         \
-    {                                                                                                                  \
-        .base = {.ops = &keeper_ops }                                                                                  \
+#define KEEPER                        \
+    {                                 \
+        .base = {.ops = &keeper_ops } \
     }
 
 static conc_future *take(struct keeper *k)
@@ -90,7 +92,8 @@ static void test_run_takes_its_reference_whatever_became_of_the_job(void **state
     assert_int_equal(count, 0);
     assert_true(conc_future_is_cancelled(f));
     conc_future_unref(f);
-    conc_future_unref(conc_submit(&k.base, job_count, &counter, sizeof counter, 0)); /* nobody wants it: it runs */
+    conc_future_unref(conc_submit(&k.base, job_count, &counter, sizeof counter,
+                                  0)); /* nobody wants it: it runs */
     assert_true(conc_job_run(take(&k)));
     assert_int_equal(count, 1);
 }
@@ -166,7 +169,8 @@ static void test_a_refusal_is_a_failed_future_with_the_executors_message(void **
     static const struct {
         int err;
         const char *message;
-    } cases[] = {{-EIO, "the keep is on fire"}, {-EIO, NULL}, {-ECANCELED, NULL}, {-CONC_EBROKEN, "broken"}};
+    } cases[] = {
+        {-EIO, "the keep is on fire"}, {-EIO, NULL}, {-ECANCELED, NULL}, {-CONC_EBROKEN, "broken"}};
     for (int i = 0; i < 4; i++) {
         struct keeper k = KEEPER;
         k.refuse = cases[i].err;
@@ -179,8 +183,9 @@ static void test_a_refusal_is_a_failed_future_with_the_executors_message(void **
         assert_string_equal(conc_future_message(f), cases[i].message ? cases[i].message : "");
         assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), cases[i].err);
         conc_future_unref(f);
-        assert_int_equal(conc_call(&k.base, job_square, &(int){1}, sizeof(int), NULL, sizeof(int), CONC_FOREVER),
-                         cases[i].err);
+        assert_int_equal(
+            conc_call(&k.base, job_square, &(int){1}, sizeof(int), NULL, sizeof(int), CONC_FOREVER),
+            cases[i].err);
     }
 }
 

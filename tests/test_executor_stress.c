@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_executor_stress.c: every executor in a storm: threads that submit jobs, cancel them, time out on them, drop their
- * futures, wait for several at once; jobs that fail, block, and submit further ones; and a shutdown in the middle of it, with
- * any flags. Every job runs at most once, every one that was taken and not cancelled just once, its result is in its future,
- * and nothing is left behind.
+ * test_executor_stress.c: every executor in a storm: threads that submit jobs, cancel them, time
+ * out on them, drop their futures, wait for several at once; jobs that fail, block, and submit
+ * further ones; and a shutdown in the middle of it, with any flags. Every job runs at most once,
+ * every one that was taken and not cancelled just once, its result is in its future, and nothing is
+ * left behind.
  */
 #include "executors.h"
 
@@ -11,8 +12,8 @@
 
 enum {
     SUBMITTERS = 3,
-    JOBS = 24,      /* of each submitter */
-    HELD = 6,       /* futures that it holds at a time */
+    JOBS = 24, /* of each submitter */
+    HELD = 6,  /* futures that it holds at a time */
     NAP_NS = 60000,
 };
 
@@ -21,7 +22,8 @@ struct entry {
     int runs;       /* atomic */
     int end;        /* what it returned */
     int accepted;   /* not refused */
-    int cancelled;  /* conc_future_cancel() said true; or a call or a shutdown may have cancelled it */
+    int cancelled;  /* conc_future_cancel() said true; or a call or a shutdown may have cancelled it
+                     */
     int last_error; /* of its future, if it was done when it was dropped; else -EAGAIN */
 };
 
@@ -123,7 +125,8 @@ static void submit_one(struct submitter *s, unsigned i, unsigned slot)
     s->held[slot] = conc_submit(storm->c->executor, job_order, &o, sizeof o, sizeof(unsigned));
     s->place[slot] = i;
     e->last_error = -EAGAIN;
-    e->accepted = !conc_future_is_done(s->held[slot]) || conc_future_error(s->held[slot]) != -ESHUTDOWN;
+    e->accepted =
+        !conc_future_is_done(s->held[slot]) || conc_future_error(s->held[slot]) != -ESHUTDOWN;
 }
 
 static void treat(struct submitter *s, unsigned slot, struct test_random *random)
@@ -135,7 +138,9 @@ static void treat(struct submitter *s, unsigned slot, struct test_random *random
         e->cancelled |= conc_future_cancel(f);
         break;
     case 1:
-        e->cancelled |= conc_wait_for(f, NULL, conc_in((int64_t)test_random_below(random, NAP_NS))) == -ETIMEDOUT;
+        e->cancelled |=
+            conc_wait_for(f, NULL, conc_in((int64_t)test_random_below(random, NAP_NS))) ==
+            -ETIMEDOUT;
         break;
     case 2:
         (void)conc_future_wait(f, conc_in((int64_t)test_random_below(random, NAP_NS)));
@@ -206,7 +211,8 @@ static void blow(struct executor_case *c, unsigned round)
         storm->shut_down = flags & (CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING);
         for (uint64_t n = test_random_below(&random, 20000); n > 0; n--)
             cpu_relax();
-        int err = conc_executor_shutdown(c->executor, flags, conc_in((int64_t)test_random_below(&random, NAP_NS)));
+        int err = conc_executor_shutdown(c->executor, flags,
+                                         conc_in((int64_t)test_random_below(&random, NAP_NS)));
         assert_true(err == 0 || (err == -ETIMEDOUT && (flags & CONC_SHUTDOWN_WAIT)));
     }
     for (unsigned i = 0; i < SUBMITTERS; i++)

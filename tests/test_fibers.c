@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_fibers.c: every primitive between threads, between fibers (tests/fibers.h), and between both:
- * each scenario runs in all kinds of contexts, and cannot tell in which. Giving up:
+ * test_fibers.c: every primitive between threads, between fibers (tests/fibers.h), and between
+ * both: each scenario runs in all kinds of contexts, and cannot tell in which. Giving up:
  * test_fibers_cancel.c. Queues and futures: test_fibers_values.c.
  */
 #include <stdio.h>
@@ -52,7 +52,8 @@ static void note_identity(size_t i, void *arg)
 
 static void test_each_context_has_an_identity_of_its_own(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct identity all = {.all_there = CONC_BARRIER_INIT(CONTEXTS, NULL, NULL)};
         run_contexts(kind, CONTEXTS, note_identity, &all);
         for (int i = 0; i < CONTEXTS; i++)
@@ -97,7 +98,8 @@ static void watch(size_t i, void *arg)
 static void test_registry_shows_contexts_of_all_kinds(void **state)
 {
     static const uint32_t fibers[] = {0, CONTEXTS - 1, CONTEXTS - 1, CONTEXTS / 2 - 1};
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct watched w = {.fibers = 0};
         run_contexts(kind, CONTEXTS, watch, &w);
         assert_int_equal(w.fibers, fibers[kind]);
@@ -144,7 +146,8 @@ static void use_lock(size_t i, void *arg)
 
 static void test_lock_in_all_kinds_lets_one_in_at_a_time(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct locked l = {.count = 0};
         run_contexts(kind, CONTEXTS, use_lock, &l);
         assert_int_equal(l.count, CONTEXTS * ROUNDS);
@@ -169,7 +172,8 @@ static void use_rlock(size_t i, void *arg)
 
 static void test_rlock_in_all_kinds_is_owned_by_its_context(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct locked l = {.count = 0};
         run_contexts(kind, CONTEXTS, use_rlock, &l);
         assert_int_equal(l.count, CONTEXTS * ROUNDS);
@@ -225,7 +229,8 @@ static void pass_on(size_t i, void *arg)
 
 static void test_cond_in_all_kinds_passes_the_turn(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct ring ring = {.cond = CONC_COND_INIT(&ring.lock)};
         run_contexts(kind, CONTEXTS, pass_on, &ring);
         assert_int_equal(ring.moves, CONTEXTS * (ROUNDS / 4));
@@ -235,7 +240,8 @@ static void test_cond_in_all_kinds_passes_the_turn(void **state)
 
 static void test_cond_in_all_kinds_passes_the_turn_with_an_rlock(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct ring ring = {.cond = CONC_COND_INIT_R(&ring.rlock), .with_rlock = true};
         run_contexts(kind, CONTEXTS, pass_on, &ring);
         assert_int_equal(ring.moves, CONTEXTS * (ROUNDS / 4));
@@ -264,7 +270,8 @@ static void pass_value(size_t i, void *arg)
 
 static void test_event_in_all_kinds_wakes_who_waits(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct chain c = {.value = 0};
         run_contexts(kind, CONTEXTS, pass_value, &c);
         assert_int_equal(c.value, CONTEXTS);
@@ -301,7 +308,8 @@ static void use_unit(size_t i, void *arg)
 
 static void test_sem_in_all_kinds_keeps_its_units(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct pool p = {.sem = CONC_SEM_INIT_BOUND(UNITS, UNITS)};
         run_contexts(kind, CONTEXTS, use_unit, &p);
         assert_int_equal(p.sem.word, UNITS);
@@ -341,7 +349,8 @@ static void walk(size_t i, void *arg)
 
 static void test_barrier_in_all_kinds_gathers_all(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct rounds r = {.barrier = CONC_BARRIER_INIT(CONTEXTS, look_at_steps, &r)};
         run_contexts(kind, CONTEXTS, walk, &r);
         assert_int_equal(r.actions, ROUNDS);
@@ -358,7 +367,8 @@ static void break_it(size_t i, void *arg)
 
 static void test_barrier_in_all_kinds_breaks_when_one_gives_up(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct rounds r = {.barrier = CONC_BARRIER_INIT(CONTEXTS + 1, NULL, NULL)};
         run_contexts(kind, CONTEXTS, break_it, &r);
         assert_true(conc_barrier_is_broken(&r.barrier));
@@ -375,7 +385,8 @@ static void take_tokens(size_t i, void *arg)
 
 static void test_bucket_in_all_kinds_keeps_its_rate(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         conc_bucket b;
         assert_int_equal(conc_bucket_init(&b, 10000, 50), 0);
         int64_t begin = conc_now();
@@ -396,8 +407,8 @@ static void sleep_a_little(size_t i, void *arg)
 
 static void test_sleep_in_all_kinds_lasts_long_enough(void **state)
 {
-    FOR_ALL_KINDS (kind)
-        run_contexts(kind, CONTEXTS, sleep_a_little, NULL);
+    FOR_ALL_KINDS(kind)
+    run_contexts(kind, CONTEXTS, sleep_a_little, NULL);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_fibers_cancel.c: time-outs and cancels of contexts of all kinds, blocked on every primitive, by
- * contexts of all kinds.
+ * test_fibers_cancel.c: time-outs and cancels of contexts of all kinds, blocked on every primitive,
+ * by contexts of all kinds.
  */
 #include <string.h>
 
@@ -162,7 +162,8 @@ static void take_part_in_timeout(size_t i, void *arg)
 
 static void test_cancel_ends_every_wait_in_all_kinds(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct scene s;
         scene_init(&s);
         run_contexts(kind, BLOCKED + 1, take_part_in_cancel, &s);
@@ -176,7 +177,8 @@ static void test_cancel_ends_every_wait_in_all_kinds(void **state)
 
 static void test_deadline_ends_every_wait_in_all_kinds(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct scene s;
         scene_init(&s);
         s.deadline = conc_in(CONC_MS(5));
@@ -260,7 +262,8 @@ static void take_part_in_mint(size_t i, void *arg)
 
 static void test_no_unit_is_lost_in_all_kinds(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct mint m = {.stress = stress_begin(), .left = CONTEXTS - 1};
         run_contexts(kind, CONTEXTS, take_part_in_mint, &m);
         assert_int_equal(m.got + conc_sem_value(&m.sem), m.given);

@@ -70,7 +70,8 @@ static void trade(size_t i, void *arg)
 static void test_queue_in_all_kinds_loses_and_doubles_nothing(void **state)
 {
     static const size_t capacities[] = {1, 3, 0};
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         for (int c = 0; c < 3; c++) {
             struct market m = {.producers_left = CONTEXTS / 2};
             CHECK_EQUAL(conc_queue_init(&m.queue, sizeof(int), capacities[c], CONC_FIFO), 0);
@@ -131,7 +132,8 @@ static void take_part(size_t i, void *arg)
 
 static void test_futures_in_all_kinds_reach_who_waits(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct relay r = {.sum = 0};
         for (int i = 0; i < CONTEXTS - 1; i++)
             CHECK_EQUAL(conc_future_new(&r.futures[i], sizeof(int)), 0);
@@ -168,7 +170,8 @@ static void wait_for_cancelled(size_t i, void *arg)
 
 static void test_cancelled_and_failed_futures_in_all_kinds_reach_who_waits(void **state)
 {
-    FOR_ALL_KINDS (kind) {
+    FOR_ALL_KINDS(kind)
+    {
         struct cancelled c = {.waiting = 0};
         CHECK_EQUAL(conc_future_new(&c.future, 0), 0);
         CHECK_EQUAL(conc_future_new(&c.failed, 0), 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_future.c: a future that the program completes itself: its states, what each function returns in each of them,
- * messages, references, and errors that nobody looked at. Waiting: test_future_wait.c. Futures of jobs: test_job.c.
+ * test_future.c: a future that the program completes itself: its states, what each function returns
+ * in each of them, messages, references, and errors that nobody looked at. Waiting:
+ * test_future_wait.c. Futures of jobs: test_job.c.
  */
 #include "jobs.h"
 
@@ -27,7 +28,9 @@ static conc_future *finished(int value)
 static conc_future *failed(int err, const char *message)
 {
     conc_future *f = pending();
-    assert_int_equal(message ? conc_future_set_error(f, err, "%s", message) : conc_future_set_error(f, err, NULL), 0);
+    assert_int_equal(message ? conc_future_set_error(f, err, "%s", message)
+                             : conc_future_set_error(f, err, NULL),
+                     0);
     return f;
 }
 
@@ -158,7 +161,8 @@ static void test_a_future_without_a_result(void **state)
 
 static void test_an_impossible_result_size_is_ENOMEM(void **state)
 {
-    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 15, SIZE_MAX / 2, SIZE_MAX / 4 + 1};
+    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 15, SIZE_MAX / 2,
+                                   SIZE_MAX / 4 + 1};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         conc_future *f = NULL;
         assert_int_equal(conc_future_new(&f, sizes[i]), -ENOMEM);
@@ -207,7 +211,8 @@ static void test_no_message_is_the_empty_one(void **state)
         conc_future *f = failed(-EIO, messages[i]);
         assert_string_equal(conc_future_message(f), "");
         assert_int_equal(conc_future_result(f, NULL, CONC_NOW), -EIO);
-        assert_string_equal(conc_error_message(), ""); /* not "stale", which was raised with the same error */
+        assert_string_equal(conc_error_message(),
+                            ""); /* not "stale", which was raised with the same error */
         conc_future_unref(f);
     }
 }
@@ -368,10 +373,16 @@ static void test_an_unobserved_error_without_a_message(void **state)
     assert_string_equal(u.message, "");
 }
 
-static void look_by_result(conc_future *f) { assert_int_equal(conc_future_result(f, NULL, CONC_NOW), -EIO); }
+static void look_by_result(conc_future *f)
+{
+    assert_int_equal(conc_future_result(f, NULL, CONC_NOW), -EIO);
+}
 static void look_by_error(conc_future *f) { assert_int_equal(conc_future_error(f), -EIO); }
 static void look_by_message(conc_future *f) { assert_string_equal(conc_future_message(f), "seen"); }
-static void look_by_wait_for(conc_future *f) { assert_int_equal(conc_wait_for(f, NULL, CONC_NOW), -EIO); }
+static void look_by_wait_for(conc_future *f)
+{
+    assert_int_equal(conc_wait_for(f, NULL, CONC_NOW), -EIO);
+}
 
 static void look_by_gather(conc_future *f)
 {
@@ -379,12 +390,16 @@ static void look_by_gather(conc_future *f)
     assert_int_equal(conc_gather(&f, 1, &err, CONC_NOW), 0);
 }
 
-static void look_by_first_gather(conc_future *f) { assert_int_equal(conc_gather(&f, 1, NULL, CONC_NOW), -EIO); }
+static void look_by_first_gather(conc_future *f)
+{
+    assert_int_equal(conc_gather(&f, 1, NULL, CONC_NOW), -EIO);
+}
 
 static void test_who_asks_for_the_error_observes_it(void **state)
 {
-    static void (*const looks[])(conc_future *) = {look_by_result,   look_by_error,  look_by_message,
-                                                   look_by_wait_for, look_by_gather, look_by_first_gather};
+    static void (*const looks[])(conc_future *) = {look_by_result,  look_by_error,
+                                                   look_by_message, look_by_wait_for,
+                                                   look_by_gather,  look_by_first_gather};
     struct unobserved u;
     unobserved_watch(&u);
     for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) {
@@ -435,8 +450,8 @@ static int default_report(void *arg)
     conc_future_unref(f);
     fflush(stderr);
     ssize_t n = pread(fd, line, sizeof line - 1, 0);
-    bool good = n > 0 && line[n - 1] == '\n' && strchr(line, '\n') == line + n - 1 && strstr(line, conc_strerror(-EIO)) &&
-                strstr(line, "what was wrong");
+    bool good = n > 0 && line[n - 1] == '\n' && strchr(line, '\n') == line + n - 1 &&
+                strstr(line, conc_strerror(-EIO)) && strstr(line, "what was wrong");
     return good ? 0 : 1;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_future_wait.c: waiting for one future: its end, time-outs, the caller's cancellation, and the races among them.
+ * test_future_wait.c: waiting for one future: its end, time-outs, the caller's cancellation, and
+ * the races among them.
  */
 #include "jobs.h"
 
@@ -29,7 +30,10 @@ struct waiter {
     char message[CONC_MESSAGE_MAX];
 };
 
-static int only_wait(conc_future *future, void *ret, conc_deadline deadline) { return conc_future_wait(future, deadline); }
+static int only_wait(conc_future *future, void *ret, conc_deadline deadline)
+{
+    return conc_future_wait(future, deadline);
+}
 
 static void waiter_main(void *arg)
 {
@@ -331,7 +335,8 @@ static void test_wait_for_either_gives_the_result_or_has_cancelled(void **state)
         int value = -1;
         end_soon(&e, f, spins + (unsigned)test_random_below(&random, 100));
         int err = conc_wait_for(f, &value, conc_in(CONC_US(5)));
-        spins = err ? spins - (spins > 10 ? 10 : 0) : spins + 10; /* so that either has its chance */
+        spins =
+            err ? spins - (spins > 10 ? 10 : 0) : spins + 10; /* so that either has its chance */
         assert_true(conc_future_is_done(f));
         assert_int_equal(err, conc_future_is_cancelled(f) ? -ETIMEDOUT : 0);
         assert_int_equal(value, err ? -1 : 42);
@@ -343,7 +348,8 @@ static void test_wait_for_either_gives_the_result_or_has_cancelled(void **state)
     test_thread_join(&thread);
 }
 
-/* Many contexts share a future: some complete it, some cancel it, some wait with and without deadlines, some give up. */
+/* Many contexts share a future: some complete it, some cancel it, some wait with and without
+ * deadlines, some give up. */
 enum { CROWD = 8, ROUNDS = 60 };
 
 struct crowd {
@@ -351,7 +357,10 @@ struct crowd {
     int completed[ROUNDS], callbacks[ROUNDS]; /* atomic */
 };
 
-static void count_callback(conc_future *future, void *count) { __atomic_add_fetch((int *)count, 1, __ATOMIC_RELAXED); }
+static void count_callback(conc_future *future, void *count)
+{
+    __atomic_add_fetch((int *)count, 1, __ATOMIC_RELAXED);
+}
 
 static void crowd_wait(conc_future *f, struct test_random *random)
 {

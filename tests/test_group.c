@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_group.c: groups of jobs: results, errors, the first of which cancels the rest, deadlines, cancellation, refusals; and
- * that no member outlives the wait. In the long and at random: test_group_stress.c.
+ * test_group.c: groups of jobs: results, errors, the first of which cancels the rest, deadlines,
+ * cancellation, refusals; and that no member outlives the wait. In the long and at random:
+ * test_group_stress.c.
  */
 #include "executors.h"
 
@@ -9,7 +10,8 @@
 
 enum { N = 4 };
 
-static ptrdiff_t add(conc_group *group, const struct executor_case *c, conc_fn *fn, int arg, int *ret)
+static ptrdiff_t add(conc_group *group, const struct executor_case *c, conc_fn *fn, int arg,
+                     int *ret)
 {
     return conc_group_submit(group, c->executor, fn, &arg, sizeof arg, ret, sizeof(int));
 }
@@ -149,7 +151,9 @@ static void test_pending_members_of_a_failed_group_never_run(void **state)
     assert_int_equal(add(&group, c, job_raise, -EIO, NULL), 0);
     size_t more = c->queue == 1 ? 0 : 3;
     for (size_t i = 0; i < more; i++)
-        assert_int_equal(conc_group_submit(&group, c->executor, job_count, &counter, sizeof counter, NULL, 0), i + 1);
+        assert_int_equal(
+            conc_group_submit(&group, c->executor, job_count, &counter, sizeof counter, NULL, 0),
+            i + 1);
     conc_group_cancel(&group);
     let_go(&busy);
     assert_int_equal(conc_group_wait(&group, CONC_FOREVER), -ECANCELED);
@@ -175,7 +179,9 @@ static void test_every_error_is_kept_and_none_is_unobserved(void **state)
     unobserved_watch(&u);
     conc_group_init(&group);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(conc_group_submit(&group, c->executor, job_fail_when_cancelled, &g[i], sizeof g[i], NULL, 0), i);
+        assert_int_equal(conc_group_submit(&group, c->executor, job_fail_when_cancelled, &g[i],
+                                           sizeof g[i], NULL, 0),
+                         i);
         gate_entered(&gates[i]);
     }
     assert_int_equal(add(&group, c, job_raise, -EIO, NULL), 2);
@@ -222,7 +228,8 @@ static void test_the_deadline_cancels_the_members_and_waits_for_them(void **stat
         assert_int_equal(gate.end, -ECANCELED);
         assert_int_equal(conc_group_error(&group, 0, NULL), -ECANCELED);
         assert_int_equal(add(&group, c, job_square, 1, NULL), -ECANCELED);
-        assert_int_equal(conc_group_wait(&group, CONC_FOREVER), -ECANCELED); /* it has been cancelled */
+        assert_int_equal(conc_group_wait(&group, CONC_FOREVER),
+                         -ECANCELED); /* it has been cancelled */
         conc_group_destroy(&group);
     }
 }
@@ -233,7 +240,8 @@ static void test_a_members_own_error_comes_before_the_deadlines(void **state)
     conc_group group;
     struct gate gate = {0}, *g = &gate;
     conc_group_init(&group);
-    assert_int_equal(conc_group_submit(&group, c->executor, job_fail_when_cancelled, &g, sizeof g, NULL, 0), 0);
+    assert_int_equal(
+        conc_group_submit(&group, c->executor, job_fail_when_cancelled, &g, sizeof g, NULL, 0), 0);
     gate_entered(&gate);
     assert_int_equal(conc_group_wait(&group, conc_in(0)), -EPERM);
     assert_string_equal(conc_error_message(), "failed while it was cancelled");
@@ -254,7 +262,8 @@ static void test_a_member_that_does_not_listen_delays_the_wait(void **state)
     struct test_thread opener;
     struct gate gate = {0}, *g = &gate;
     conc_group_init(&group);
-    assert_int_equal(conc_group_submit(&group, c->executor, job_gate_shielded, &g, sizeof g, NULL, 0), 0);
+    assert_int_equal(
+        conc_group_submit(&group, c->executor, job_gate_shielded, &g, sizeof g, NULL, 0), 0);
     gate_entered(&gate);
     test_thread_start(&opener, "opener", open_when_main_waits, &gate);
     assert_int_equal(conc_group_wait(&group, conc_in(0)), -ETIMEDOUT);
@@ -422,18 +431,19 @@ static void test_a_member_cancelled_by_its_executor_fails_the_group(void **state
     keep_busy(c, &busy);
     conc_group_init(&group);
     assert_int_equal(add(&group, c, job_square, 3, &result), 0);
-    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_CANCEL_PENDING, CONC_FOREVER), 0);
+    assert_int_equal(
+        conc_executor_shutdown(c->executor, CONC_SHUTDOWN_CANCEL_PENDING, CONC_FOREVER), 0);
     let_go(&busy);
     assert_int_equal(conc_group_wait(&group, CONC_FOREVER), -ECANCELED); /* not 'all succeeded' */
     assert_int_equal(result, 77);
     conc_group_destroy(&group);
 }
 
-#define ON_EXECUTORS_WITH_THREADS(test)                                                                                \
+#define ON_EXECUTORS_WITH_THREADS(test) \
     ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"), ON_QUEUEING_EXECUTORS(test)
 
 /* Where several jobs run at once. */
-#define ON_PARALLEL_EXECUTORS(test)                                                                                    \
+#define ON_PARALLEL_EXECUTORS(test) \
     ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"), ON_EXECUTOR(test, POOL_OF_4, "pool_of_4")
 
 static const struct CMUnitTest tests[] = {

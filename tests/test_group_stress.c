@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_group_stress.c: groups at random: members that succeed, fail, block until they are cancelled, and submit further
- * members, while others submit from outside, cancel, and time runs out. No member may run once the wait is over, every
- * result and error must be in its place, and the group may be freed at once.
+ * test_group_stress.c: groups at random: members that succeed, fail, block until they are
+ * cancelled, and submit further members, while others submit from outside, cancel, and time runs
+ * out. No member may run once the wait is over, every result and error must be in its place, and
+ * the group may be freed at once.
  */
 #include "executors.h"
 
 #include <conc/group.h>
 
 enum {
-    OUTSIDE = 2,   /* threads that submit from outside */
+    OUTSIDE = 2, /* threads that submit from outside */
     PER_THREAD = 6,
     DEPTH = 2,
     WAIT_NS = 300000,
@@ -34,7 +35,8 @@ static int job_member(void *arg, void *result);
 static ptrdiff_t submit_member(struct play *play, int depth, int *ret)
 {
     struct member m = {play, depth};
-    ptrdiff_t index = conc_group_submit(play->group, play->c->executor, job_member, &m, sizeof m, ret, sizeof(int));
+    ptrdiff_t index = conc_group_submit(play->group, play->c->executor, job_member, &m, sizeof m,
+                                        ret, sizeof(int));
     CHECK(index >= 0 || index == -ECANCELED);
     return index;
 }
@@ -141,14 +143,16 @@ static void play_once(const struct executor_case *c, unsigned round)
         test_thread_start(&outsides[i].thread, "outside", submit_from_outside, &outsides[i]);
     }
     if (test_random_below(&random, 4)) /* races the submissions */
-        check_wait(conc_group_wait(play.group, conc_in((int64_t)test_random_below(&random, WAIT_NS))));
+        check_wait(
+            conc_group_wait(play.group, conc_in((int64_t)test_random_below(&random, WAIT_NS))));
     if (c->queue == 1) /* or the members that block would keep those outside waiting for room */
         conc_group_cancel(play.group);
     for (int i = 0; i < OUTSIDE; i++)
         test_thread_join(&outsides[i].thread);
     int err = -EAGAIN;
     if (test_random_below(&random, 4)) {
-        err = conc_group_wait(play.group, conc_in((int64_t)test_random_below(&random, 2 * WAIT_NS)));
+        err =
+            conc_group_wait(play.group, conc_in((int64_t)test_random_below(&random, 2 * WAIT_NS)));
         check_wait(err);
     } else {
         conc_group_destroy(play.group); /* without a wait */

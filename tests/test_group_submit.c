@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_group_submit.c: members whose submission takes time, because it waits for room in a bounded queue or runs the job
- * itself: they are members already, to be cancelled and helped like any other.
+ * test_group_submit.c: members whose submission takes time, because it waits for room in a bounded
+ * queue or runs the job itself: they are members already, to be cancelled and helped like any
+ * other.
  */
 #include "executors.h"
 
@@ -42,7 +43,9 @@ static void end_group(conc_group *group, enum ending ending)
         assert_int_equal(conc_group_submit(group, inner, job_raise, &err, sizeof err, NULL, 0), 1);
     if (ending != DESTROY)
         assert_int_equal(conc_group_wait(group, ending == DEADLINE ? conc_in(0) : CONC_FOREVER),
-                         ending == CANCEL ? -ECANCELED : ending == ERROR ? -EIO : -ETIMEDOUT);
+                         ending == CANCEL  ? -ECANCELED
+                         : ending == ERROR ? -EIO
+                                           : -ETIMEDOUT);
     conc_group_destroy(group);
     assert_int_equal(conc_executor_free(inner), 0);
 }
@@ -99,7 +102,8 @@ static void test_a_member_that_waits_for_room_ends_with_the_group(void **state)
     }
 }
 
-/* ---- A worker waits for a group on its own pool, for which another context has no room to submit ---- */
+/* ---- A worker waits for a group on its own pool, for which another context has no room to submit
+ * ---- */
 
 struct scene {
     conc_executor *pool;
@@ -124,7 +128,8 @@ static void test_a_waiting_worker_helps_a_member_that_waits_for_room(void **stat
     conc_group_init(&scene.group);
     conc_future *waiter = conc_submit(scene.pool, job_waits_for_group, &p, sizeof p, 0);
     assert_int_equal(conc_event_wait(&scene.begun, CONC_FOREVER), 0);
-    conc_future *queued = conc_submit(scene.pool, job_return, &(int){0}, sizeof(int), 0); /* fills the queue */
+    conc_future *queued =
+        conc_submit(scene.pool, job_return, &(int){0}, sizeof(int), 0); /* fills the queue */
     submitter_start(&s, &scene.group, scene.pool);
     wait_until_blocked("submitter", "executor");
     conc_event_set(&s.gate.open);

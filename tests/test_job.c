@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_job.c: a job and its future in every executor: states, cancelling it before it runs, as it runs, and after; what it may
- * leave behind in the context that ran it.
+ * test_job.c: a job and its future in every executor: states, cancelling it before it runs, as it
+ * runs, and after; what it may leave behind in the context that ran it.
  */
 #include "executors.h"
 
@@ -171,7 +171,8 @@ static void test_cancelling_one_job_leaves_the_next_alone(void **state)
         conc_future *f = cancel_running(c->executor, &j);
         conc_event_clear(&j.entered);
         int err = -1;
-        assert_int_equal(conc_call(c->executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
+        assert_int_equal(
+            conc_call(c->executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
         assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), -ECANCELED);
         conc_future_unref(f);
         struct gate gate = {0};
@@ -281,7 +282,7 @@ static void test_cancel_racing_a_job_either_ends_it_or_comes_late(void **state)
     }
 }
 
-#define ON_EXECUTORS_WITH_THREADS(test)                                                                                \
+#define ON_EXECUTORS_WITH_THREADS(test) \
     ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"), ON_QUEUEING_EXECUTORS(test)
 
 static const struct CMUnitTest tests[] = {

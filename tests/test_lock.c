@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_lock.c: the lock: what each function returns, the order in which it goes round, and giving up.
- * In the long and at random: test_lock_stress.c.
+ * test_lock.c: the lock: what each function returns, the order in which it goes round, and giving
+ * up. In the long and at random: test_lock_stress.c.
  */
 #include <string.h>
 
@@ -311,7 +311,8 @@ static void test_woken_waiter_that_gives_up_leaves_no_other_asleep(void **state)
         conc_lock_acquire(&log.lock);
         start_takers(&log, t, 2);
         bool overtaken = release_and_overtake(&log);
-        conc__test_advance(CONC_S(1000)); /* the woken one's deadline comes while it is on its way */
+        conc__test_advance(
+            CONC_S(1000)); /* the woken one's deadline comes while it is on its way */
         if (overtaken) {
             test_thread_join(&t[0].thread);
             assert_int_equal(t[0].result, -ETIMEDOUT);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_many.c: waiting for many futures: conc_wait in its modes, conc_gather in its two forms. In the order of their
- * ends: test_as_completed.c. In the long and at random: test_many_stress.c. Helping: test_pool_help.c.
+ * test_many.c: waiting for many futures: conc_wait in its modes, conc_gather in its two forms. In
+ * the order of their ends: test_as_completed.c. In the long and at random: test_many_stress.c.
+ * Helping: test_pool_help.c.
  */
 #include "jobs.h"
 
@@ -11,7 +12,8 @@
 enum { FEW = 3, MANY = 40 };
 
 static const size_t sizes[] = {1, 2, FEW, 16, 17, MANY};
-#define FOR_SIZES(n) for (size_t i_ = 0, n; i_ < sizeof sizes / sizeof *sizes && (n = sizes[i_]); i_++)
+#define FOR_SIZES(n) \
+    for (size_t i_ = 0, n; i_ < sizeof sizes / sizeof *sizes && (n = sizes[i_]); i_++)
 
 static void make(conc_future **futures, size_t n)
 {
@@ -28,7 +30,10 @@ static void drop(conc_future **futures, size_t n)
 }
 
 static void finish(conc_future *f) { CHECK_EQUAL(conc_future_set_result(f, &(int){42}), 0); }
-static void spoil(conc_future *f, int err) { CHECK_EQUAL(conc_future_set_error(f, err, "spoilt: %d", err), 0); }
+static void spoil(conc_future *f, int err)
+{
+    CHECK_EQUAL(conc_future_set_error(f, err, "spoilt: %d", err), 0);
+}
 
 /* ---- A thread that waits for many ---- */
 
@@ -86,10 +91,12 @@ static void test_wait_for_none_is_0(void **state)
 
 static void test_wait_for_what_is_done_counts_them_all(void **state)
 {
-    static const conc_wait_mode modes[] = {CONC_FIRST_COMPLETED, CONC_FIRST_ERROR, CONC_ALL_COMPLETED};
+    static const conc_wait_mode modes[] = {CONC_FIRST_COMPLETED, CONC_FIRST_ERROR,
+                                           CONC_ALL_COMPLETED};
     const conc_deadline deadlines[] = {CONC_FOREVER, CONC_NOW, conc_in(0)};
     conc_future *futures[MANY];
-    FOR_SIZES (n) {
+    FOR_SIZES(n)
+    {
         make(futures, n);
         for (size_t i = 0; i < n; i++)
             i % 3 == 1 ? spoil(futures[i], -EIO) : finish(futures[i]);
@@ -102,12 +109,14 @@ static void test_wait_for_what_is_done_counts_them_all(void **state)
 static void test_wait_for_what_is_not_done_gives_up(void **state)
 {
     conc_future *futures[MANY];
-    FOR_SIZES (n) {
+    FOR_SIZES(n)
+    {
         make(futures, n);
         for (int mode = CONC_FIRST_COMPLETED; mode <= CONC_ALL_COMPLETED; mode++) {
             assert_int_equal(conc_wait(futures, n, (conc_wait_mode)mode, CONC_NOW), -EAGAIN);
             assert_int_equal(conc_wait(futures, n, (conc_wait_mode)mode, conc_in(0)), -ETIMEDOUT);
-            assert_int_equal(conc_wait(futures, n, (conc_wait_mode)mode, conc_in(CONC_MS(1))), -ETIMEDOUT);
+            assert_int_equal(conc_wait(futures, n, (conc_wait_mode)mode, conc_in(CONC_MS(1))),
+                             -ETIMEDOUT);
         }
         for (size_t i = 0; i < n; i++)
             finish(futures[i]); /* nothing of the waits is left on them */
@@ -142,7 +151,8 @@ static void test_one_error_or_cancellation_is_enough_for_first_error(void **stat
 static void test_first_completed_wakes_at_the_first_end(void **state)
 {
     conc_future *f[MANY];
-    FOR_SIZES (n) {
+    FOR_SIZES(n)
+    {
         struct waiter w = {.mode = CONC_FIRST_COMPLETED};
         make(f, n);
         waiter_start(&w, f, n);
@@ -180,7 +190,8 @@ static void test_first_error_without_errors_waits_for_all(void **state)
 static void test_all_completed_waits_for_all_errors_included(void **state)
 {
     conc_future *f[MANY];
-    FOR_SIZES (n) {
+    FOR_SIZES(n)
+    {
         struct waiter w = {.mode = CONC_ALL_COMPLETED};
         make(f, n);
         waiter_start(&w, f, n);
@@ -213,8 +224,12 @@ static void test_many_waits_on_the_same_futures(void **state)
 {
     enum { N = 6 };
     conc_future *f[MANY];
-    struct waiter w[N] = {{.mode = CONC_ALL_COMPLETED}, {.mode = CONC_FIRST_COMPLETED}, {.mode = CONC_ALL_COMPLETED},
-                          {.mode = CONC_FIRST_ERROR},   {.gather = true},               {.mode = CONC_ALL_COMPLETED}};
+    struct waiter w[N] = {{.mode = CONC_ALL_COMPLETED},
+                          {.mode = CONC_FIRST_COMPLETED},
+                          {.mode = CONC_ALL_COMPLETED},
+                          {.mode = CONC_FIRST_ERROR},
+                          {.gather = true},
+                          {.mode = CONC_ALL_COMPLETED}};
     make(f, MANY);
     for (int i = 0; i < N; i++)
         waiter_start(&w[i], f, MANY);
@@ -247,7 +262,8 @@ static void test_wait_times_out_when_its_time_has_come(void **state)
 static void test_cancelling_the_caller_ends_the_wait(void **state)
 {
     conc_future *f[MANY];
-    FOR_SIZES (n) {
+    FOR_SIZES(n)
+    {
         struct waiter w = {.mode = CONC_ALL_COMPLETED}, g = {.gather = true};
         make(f, n);
         waiter_start(&w, f, n);

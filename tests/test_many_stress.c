@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_many_stress.c: ends of futures that race the time-outs of those who wait for many of them, with the sets that
- * they wait with on their stacks. A touch of a set after its wait's return shows under ASan and TSan, or as a wait
- * that never ends.
+ * test_many_stress.c: ends of futures that race the time-outs of those who wait for many of them,
+ * with the sets that they wait with on their stacks. A touch of a set after its wait's return shows
+ * under ASan and TSan, or as a wait that never ends.
  */
 #include "fibers.h"
 #include "jobs.h"
@@ -27,7 +27,7 @@ static void complete(struct board *board, struct test_random *random)
     for (unsigned tries = 0; load_acquire(&board->completed) < BOARD; tries++) {
         unsigned i = (unsigned)test_random_below(random, BOARD);
         conc_future *f = board->futures[i];
-        int done = i % 7 == 3 ? (conc_future_cancel(f) ? 0 : -EINVAL)
+        int done = i % 7 == 3    ? (conc_future_cancel(f) ? 0 : -EINVAL)
                    : error_of(i) ? conc_future_set_error(f, error_of(i), "planned")
                                  : conc_future_set_result(f, &(int){(int)i});
         if (!done)
@@ -70,7 +70,8 @@ static void wait_once(const struct board *board, struct test_random *random)
     conc_future *futures[MOST];
     size_t n = choose(board, futures, random);
     conc_wait_mode mode = (conc_wait_mode)test_random_below(random, 3);
-    size_t done_before = count_done(futures, n, false), errors_before = count_done(futures, n, true);
+    size_t done_before = count_done(futures, n, false),
+           errors_before = count_done(futures, n, true);
     ptrdiff_t result = conc_wait(futures, n, mode, soon(random));
     if (result < 0) {
         CHECK(result == -EAGAIN || result == -ETIMEDOUT);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_map.c: conc_map() and conc_map_with() on every executor: order, chunks, errors, and leaving early.
+ * test_map.c: conc_map() and conc_map_with() on every executor: order, chunks, errors, and leaving
+ * early.
  */
 #include "executors.h"
 
@@ -29,7 +30,9 @@ static void test_map_gives_the_results_in_order(void **state)
     fill(in, N);
     for (size_t n = 0; n <= N; n++) {
         memset(out, 0, sizeof out);
-        assert_int_equal(conc_map(c->executor, job_square, in, n, sizeof *in, out, sizeof *out, CONC_FOREVER), 0);
+        assert_int_equal(
+            conc_map(c->executor, job_square, in, n, sizeof *in, out, sizeof *out, CONC_FOREVER),
+            0);
         expect_squares(out, n);
         assert_int_equal(out[n], 0);
     }
@@ -48,8 +51,9 @@ static void test_map_takes_chunks_of_any_length(void **state)
                                               .errors = with_errors ? errors : NULL};
             memset(errors, 1, sizeof errors);
             memset(out, 0, sizeof out);
-            assert_int_equal(conc_map_with(c->executor, job_square, in, N, sizeof *in, out, sizeof *out, &options,
-                                           CONC_FOREVER), 0);
+            assert_int_equal(conc_map_with(c->executor, job_square, in, N, sizeof *in, out,
+                                           sizeof *out, &options, CONC_FOREVER),
+                             0);
             expect_squares(out, N);
             assert_int_equal(out[N], 0);
             for (int e = 0; with_errors && e < N; e++)
@@ -64,7 +68,9 @@ static void test_map_without_options_is_map(void **state)
     const struct executor_case *c = *state;
     int in[N], out[N] = {0};
     fill(in, N);
-    assert_int_equal(conc_map_with(c->executor, job_square, in, N, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER), 0);
+    assert_int_equal(conc_map_with(c->executor, job_square, in, N, sizeof *in, out, sizeof *out,
+                                   NULL, CONC_FOREVER),
+                     0);
     expect_squares(out, N);
 }
 
@@ -97,7 +103,9 @@ static void test_map_takes_elements_of_odd_sizes(void **state)
     for (size_t chunk = 1; chunk <= N + 1; chunk += 5) {
         const conc_map_options options = {.chunk = chunk};
         memset(out, 0, sizeof out);
-        assert_int_equal(conc_map_with(c->executor, job_turn_round, in, N, 3, out, 3, &options, CONC_FOREVER), 0);
+        assert_int_equal(
+            conc_map_with(c->executor, job_turn_round, in, N, 3, out, 3, &options, CONC_FOREVER),
+            0);
         for (size_t i = 0; i < N; i++) {
             assert_int_equal(out[i].bytes[0], 200 + i);
             assert_int_equal(out[i].bytes[2], i);
@@ -121,10 +129,14 @@ static void test_map_without_arguments_or_results(void **state)
         int errors[N];
         conc_map_options options = {.chunk = chunk};
         nothing_calls = 0;
-        assert_int_equal(conc_map_with(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER), 0);
+        assert_int_equal(
+            conc_map_with(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER),
+            0);
         assert_int_equal(nothing_calls, N);
         options.errors = errors;
-        assert_int_equal(conc_map_with(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER), 0);
+        assert_int_equal(
+            conc_map_with(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER),
+            0);
         assert_int_equal(nothing_calls, 2 * N);
     }
 }
@@ -159,7 +171,10 @@ static int job_square_or_fail(void *arg, void *result)
     return n == 12 ? 12 : job_square(arg, result);
 }
 
-static int expected_error(int n) { return n == 5 || n == 9 ? -EIO : n == 10 ? -EPERM : n == 12 ? -EINVAL : 0; }
+static int expected_error(int n)
+{
+    return n == 5 || n == 9 ? -EIO : n == 10 ? -EPERM : n == 12 ? -EINVAL : 0;
+}
 
 static void test_the_first_error_of_the_array_ends_the_map(void **state)
 {
@@ -169,8 +184,9 @@ static void test_the_first_error_of_the_array_ends_the_map(void **state)
     for (size_t chunk = 1; chunk <= N + 1; chunk++) {
         const conc_map_options options = {.chunk = chunk};
         memset(out, 0, sizeof out);
-        assert_int_equal(conc_map_with(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out, &options,
-                                       CONC_FOREVER), -EIO);
+        assert_int_equal(conc_map_with(c->executor, job_square_or_fail, in, N, sizeof *in, out,
+                                       sizeof *out, &options, CONC_FOREVER),
+                         -EIO);
         assert_string_equal(conc_error_message(), "5 is bad");
         for (int i = 0; i < N; i++) /* some of the results, and nothing else */
             assert_true(out[i] == 0 || out[i] == in[i] * in[i]);
@@ -186,8 +202,9 @@ static void test_errors_lets_all_run_and_stores_each(void **state)
     for (size_t chunk = 1; chunk <= N + 1; chunk++) {
         const conc_map_options options = {.chunk = chunk, .errors = errors};
         memset(out, 0, sizeof out);
-        assert_int_equal(conc_map_with(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out, &options,
-                                       CONC_FOREVER), 0);
+        assert_int_equal(conc_map_with(c->executor, job_square_or_fail, in, N, sizeof *in, out,
+                                       sizeof *out, &options, CONC_FOREVER),
+                         0);
         for (int i = 0; i < N; i++) {
             assert_int_equal(errors[i], expected_error(in[i]));
             assert_int_equal(out[i], errors[i] ? 0 : in[i] * in[i]);
@@ -209,8 +226,9 @@ static void test_an_element_has_no_message_of_the_one_before(void **state)
     int in[2] = {1, 2};
     for (size_t chunk = 1; chunk <= 2; chunk++) {
         const conc_map_options options = {.chunk = chunk};
-        assert_int_equal(conc_map_with(c->executor, job_handles_an_error, in, 2, sizeof *in, NULL, 0, &options,
-                                       CONC_FOREVER), -EIO);
+        assert_int_equal(conc_map_with(c->executor, job_handles_an_error, in, 2, sizeof *in, NULL,
+                                       0, &options, CONC_FOREVER),
+                         -EIO);
         assert_string_equal(conc_error_message(), "");
     }
 }
@@ -228,8 +246,9 @@ static void test_a_scope_left_open_by_an_element_ends_with_it(void **state)
     const struct executor_case *c = *state;
     for (size_t chunk = 1; chunk <= 8; chunk++) {
         const conc_map_options options = {.chunk = chunk};
-        assert_int_equal(conc_map_with(c->executor, job_leaves_a_scope_open, NULL, 8, 0, NULL, 0, &options,
-                                       CONC_FOREVER), 0);
+        assert_int_equal(conc_map_with(c->executor, job_leaves_a_scope_open, NULL, 8, 0, NULL, 0,
+                                       &options, CONC_FOREVER),
+                         0);
     }
 }
 
@@ -241,9 +260,12 @@ static void test_the_errors_of_a_map_are_observed(void **state)
     const conc_map_options options = {.errors = errors};
     fill(in, N);
     unobserved_watch(&u);
-    assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out, CONC_FOREVER), -EIO);
-    assert_int_equal(conc_map_with(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out, &options,
-                                   CONC_FOREVER), 0);
+    assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out,
+                              CONC_FOREVER),
+                     -EIO);
+    assert_int_equal(conc_map_with(c->executor, job_square_or_fail, in, N, sizeof *in, out,
+                                   sizeof *out, &options, CONC_FOREVER),
+                     0);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
     assert_int_equal(u.count, 0);
 }
@@ -261,10 +283,12 @@ static void test_a_map_that_is_late_gives_up_and_cancels_what_remains(void **sta
     const struct executor_case *c = *state;
     int in[6], *out = test_calloc(6, sizeof *out);
     fill(in, 6);
-    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, conc_in(CONC_MS(50))),
+    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out,
+                              conc_in(CONC_MS(50))),
                      -ETIMEDOUT);
     test_free(out); /* nothing is written to it after the return */
-    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0); /* or this would hang */
+    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER),
+                     0); /* or this would hang */
 }
 
 static void test_a_map_with_CONC_NOW_does_not_wait(void **state)
@@ -272,7 +296,9 @@ static void test_a_map_with_CONC_NOW_does_not_wait(void **state)
     const struct executor_case *c = *state;
     int in[6], out[6] = {0};
     fill(in, 6);
-    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, CONC_NOW), -EAGAIN);
+    assert_int_equal(
+        conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, CONC_NOW),
+        -EAGAIN);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
 }
 
@@ -283,7 +309,8 @@ static void test_a_map_of_a_cancelled_caller_gives_up(void **state)
     int in[6], out[6] = {0};
     fill(in, 6);
     conc_scope_enter(&scope, conc_in(CONC_MS(20)));
-    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, CONC_FOREVER),
+    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out,
+                              CONC_FOREVER),
                      -ECANCELED);
     assert_int_equal(conc_scope_exit(&scope), -ETIMEDOUT);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
@@ -315,8 +342,9 @@ static void test_a_late_map_with_errors_keeps_what_is_done(void **state)
     let_go(&busy);
     wait_until_n_blocked(c->executor, 4); /* all idle */
     test_thread_start(&clock, "clock", advance_when_three_are_idle, c->executor);
-    assert_int_equal(conc_map_with(c->executor, job_wait_or_square, in, 4, sizeof *in, out, sizeof *out, &options,
-                                   conc_in(CONC_S(400))), -ETIMEDOUT);
+    assert_int_equal(conc_map_with(c->executor, job_wait_or_square, in, 4, sizeof *in, out,
+                                   sizeof *out, &options, conc_in(CONC_S(400))),
+                     -ETIMEDOUT);
     test_thread_join(&clock);
     assert_int_equal(errors[0], -ECANCELED);
     assert_int_equal(out[0], 0);
@@ -336,8 +364,8 @@ static void test_without_memory_a_map_is_ENOMEM(void **state)
         bool through = false;
         for (int n = 1; n < 100 && !through; n++) {
             fail_alloc(n);
-            int err = conc_map_with(c->executor, job_square, in, 4, sizeof *in, out, sizeof *out, &options,
-                                    CONC_FOREVER);
+            int err = conc_map_with(c->executor, job_square, in, 4, sizeof *in, out, sizeof *out,
+                                    &options, CONC_FOREVER);
             through = !alloc_has_failed();
             assert_true(err == 0 || err == -ENOMEM);
             if (!err)
@@ -354,11 +382,14 @@ static void test_impossible_sizes_are_ENOMEM(void **state)
     const struct executor_case *c = *state;
     int in = 1, out = 0;
     const conc_map_options chunks = {.chunk = 8};
-    assert_int_equal(conc_map(c->executor, job_square, &in, SIZE_MAX / 4, sizeof in, &out, sizeof out, CONC_FOREVER),
+    assert_int_equal(conc_map(c->executor, job_square, &in, SIZE_MAX / 4, sizeof in, &out,
+                              sizeof out, CONC_FOREVER),
                      -ENOMEM);
-    assert_int_equal(conc_map_with(c->executor, job_square, &in, 8, SIZE_MAX / 4, &out, 4, &chunks, CONC_FOREVER),
+    assert_int_equal(conc_map_with(c->executor, job_square, &in, 8, SIZE_MAX / 4, &out, 4, &chunks,
+                                   CONC_FOREVER),
                      -ENOMEM);
-    assert_int_equal(conc_map_with(c->executor, job_square, &in, 8, 4, &out, SIZE_MAX / 8, &chunks, CONC_FOREVER),
+    assert_int_equal(conc_map_with(c->executor, job_square, &in, 8, 4, &out, SIZE_MAX / 8, &chunks,
+                                   CONC_FOREVER),
                      -ENOMEM);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_pool_bound.c: a pool whose queue is bounded: who waits, in which order they are let in, and how such a wait ends.
+ * test_pool_bound.c: a pool whose queue is bounded: who waits, in which order they are let in, and
+ * how such a wait ends.
  */
 #include "executors.h"
 
@@ -167,7 +168,8 @@ static void test_a_worker_runs_what_it_submits_to_its_own_full_pool(void **state
 {
     conc_executor *pool = pool_of(1, 1);
     struct depth d = {.pool = pool, .left = 4};
-    assert_int_equal(conc_call(pool, job_submits_to_its_own_pool, &d, sizeof d, NULL, 0, CONC_FOREVER), 0);
+    assert_int_equal(
+        conc_call(pool, job_submits_to_its_own_pool, &d, sizeof d, NULL, 0, CONC_FOREVER), 0);
     assert_int_equal(conc_executor_free(pool), 0);
 }
 
@@ -191,7 +193,8 @@ static int job_submits_when_cancelled(void *arg, void *result)
         int *check = &s->checks[i];
         conc_future *f = conc_submit(s->pool, job_note_check, &check, sizeof check, 0);
         if (i == 1)
-            CHECK_EQUAL(conc_future_error(f), 0); /* run at once, and not with the submitter's cancellation */
+            CHECK_EQUAL(conc_future_error(f),
+                        0); /* run at once, and not with the submitter's cancellation */
         conc_future_unref(f);
     }
     conc_scope_exit(&scope);
@@ -202,7 +205,8 @@ static void test_its_own_cancellation_is_not_that_of_the_job_that_it_runs(void *
 {
     conc_executor *pool = pool_of(1, 1);
     struct cancelled_submit s = {.pool = pool, .checks = {1, 1}}, *p = &s;
-    assert_int_equal(conc_call(pool, job_submits_when_cancelled, &p, sizeof p, NULL, 0, CONC_FOREVER), 0);
+    assert_int_equal(
+        conc_call(pool, job_submits_when_cancelled, &p, sizeof p, NULL, 0, CONC_FOREVER), 0);
     assert_int_equal(conc_executor_free(pool), 0);
     assert_int_equal(s.checks[0], 0);
     assert_int_equal(s.checks[1], 0);
@@ -288,9 +292,14 @@ static void test_a_call_meets_its_deadline_though_the_queue_is_full(void **state
     for (int i = 0; i < 3; i++) {
         int in[3] = {0}, errors[3] = {1, 1, 1};
         const conc_map_options options = {.errors = errors};
-        assert_int_equal(conc_call(full.pool, job_return, in, sizeof(int), NULL, 0, cases[i].deadline), cases[i].err);
-        assert_int_equal(conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, cases[i].deadline), cases[i].err);
-        assert_int_equal(conc_map_with(full.pool, job_return, in, 3, sizeof *in, NULL, 0, &options, cases[i].deadline),
+        assert_int_equal(
+            conc_call(full.pool, job_return, in, sizeof(int), NULL, 0, cases[i].deadline),
+            cases[i].err);
+        assert_int_equal(
+            conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, cases[i].deadline),
+            cases[i].err);
+        assert_int_equal(conc_map_with(full.pool, job_return, in, 3, sizeof *in, NULL, 0, &options,
+                                       cases[i].deadline),
                          cases[i].err);
         for (int e = 0; e < 3; e++)
             assert_int_equal(errors[e], -ECANCELED);
@@ -313,9 +322,11 @@ static void test_a_map_of_a_cancelled_caller_ends_though_the_queue_is_full(void 
     fill(&full);
     conc_scope_enter(&scope, CONC_FOREVER);
     test_thread_start(&canceller, "canceller", cancel_when_blocked, &scope);
-    assert_int_equal(conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, CONC_FOREVER), -ECANCELED);
+    assert_int_equal(conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, CONC_FOREVER),
+                     -ECANCELED);
     test_thread_join(&canceller);
-    assert_int_equal(conc_call(full.pool, job_return, in, sizeof(int), NULL, 0, CONC_FOREVER), -ECANCELED);
+    assert_int_equal(conc_call(full.pool, job_return, in, sizeof(int), NULL, 0, CONC_FOREVER),
+                     -ECANCELED);
     assert_int_equal(conc_scope_exit(&scope), -ECANCELED);
     drain(&full);
 }
@@ -329,7 +340,9 @@ static void test_a_map_larger_than_the_queue_goes_through(void **state)
         in[i] = i;
     for (size_t chunk = 1; chunk < 8; chunk += 2) {
         const conc_map_options options = {.chunk = chunk};
-        assert_int_equal(conc_map_with(pool, job_square, in, N, sizeof *in, out, sizeof *out, &options, CONC_FOREVER), 0);
+        assert_int_equal(conc_map_with(pool, job_square, in, N, sizeof *in, out, sizeof *out,
+                                       &options, CONC_FOREVER),
+                         0);
         for (int i = 0; i < N; i++)
             assert_int_equal(out[i], i * i);
     }

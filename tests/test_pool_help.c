@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_pool_help.c: a worker that waits for a job of its own executor which has not begun runs it itself: so that no
- * executor whose workers wait for each other stands still, however they wait; and what the two jobs must not notice of each
- * other.
+ * test_pool_help.c: a worker that waits for a job of its own executor which has not begun runs it
+ * itself: so that no executor whose workers wait for each other stands still, however they wait;
+ * and what the two jobs must not notice of each other.
  */
 #include "executors.h"
 
@@ -20,7 +20,8 @@ struct fib {
 
 static int by_results(conc_future **f, int *results)
 {
-    int err = conc_future_result(f[1], &results[1], CONC_FOREVER); /* not in the order of the queue */
+    int err =
+        conc_future_result(f[1], &results[1], CONC_FOREVER); /* not in the order of the queue */
     return err ? err : conc_future_result(f[0], &results[0], CONC_FOREVER);
 }
 
@@ -103,7 +104,8 @@ static int job_fib_by_call(void *arg, void *result)
     for (int i = 0; i < 2; i++) {
         int part = -1;
         fib.n--;
-        int err = conc_call(fib.executor, job_fib_by_call, &fib, sizeof fib, &part, sizeof part, CONC_FOREVER);
+        int err = conc_call(fib.executor, job_fib_by_call, &fib, sizeof fib, &part, sizeof part,
+                            CONC_FOREVER);
         if (err)
             return err;
         *sum += part;
@@ -119,7 +121,8 @@ static int job_fib_by_map(void *arg, void *result)
     if (fib->n >= 2) {
         next[0].n = fib->n - 1;
         next[1].n = fib->n - 2;
-        err = conc_map(fib->executor, job_fib_by_map, next, 2, sizeof *next, parts, sizeof *parts, CONC_FOREVER);
+        err = conc_map(fib->executor, job_fib_by_map, next, 2, sizeof *next, parts, sizeof *parts,
+                       CONC_FOREVER);
     }
     *(int *)result = parts[0] + parts[1];
     return err;
@@ -135,8 +138,9 @@ static int job_fib_by_group(void *arg, void *result)
         conc_group_init(&group);
         for (int i = 0; i < 2; i++) {
             next[i].n = fib->n - 1 - i;
-            CHECK_EQUAL(conc_group_submit(&group, fib->executor, job_fib_by_group, &next[i], sizeof next[i], &parts[i],
-                                          sizeof parts[i]), i);
+            CHECK_EQUAL(conc_group_submit(&group, fib->executor, job_fib_by_group, &next[i],
+                                          sizeof next[i], &parts[i], sizeof parts[i]),
+                        i);
         }
         err = conc_group_wait(&group, CONC_FOREVER);
         conc_group_destroy(&group);
@@ -150,15 +154,18 @@ static void test_jobs_may_wait_for_jobs_of_their_own_executor(void **state)
     static const struct {
         conc_fn *fn;
         int (*wait)(conc_future **f, int *results);
-    } ways[] = {{job_fib, by_results},   {job_fib, by_wait_for}, {job_fib, by_wait_all},
-                {job_fib, by_wait_first}, {job_fib, by_gather},   {job_fib, by_gather_with_errors},
-                {job_fib, by_as_completed}, {job_fib_by_call, NULL}, {job_fib_by_map, NULL},
-                {job_fib_by_group, NULL}};
+    } ways[] = {{job_fib, by_results},      {job_fib, by_wait_for},
+                {job_fib, by_wait_all},     {job_fib, by_wait_first},
+                {job_fib, by_gather},       {job_fib, by_gather_with_errors},
+                {job_fib, by_as_completed}, {job_fib_by_call, NULL},
+                {job_fib_by_map, NULL},     {job_fib_by_group, NULL}};
     const struct executor_case *c = *state;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         struct fib fib = {.executor = c->executor, .n = 8, .wait = ways[i].wait};
         int value = -1;
-        assert_int_equal(conc_call(c->executor, ways[i].fn, &fib, sizeof fib, &value, sizeof value, CONC_FOREVER), 0);
+        assert_int_equal(conc_call(c->executor, ways[i].fn, &fib, sizeof fib, &value, sizeof value,
+                                   CONC_FOREVER),
+                         0);
         assert_int_equal(value, 21);
     }
 }
@@ -179,7 +186,8 @@ static int job_body(void *arg, void *result)
     return help->body(help);
 }
 
-static void run_in_worker(conc_executor *executor, struct help *help, int (*body)(struct help *help))
+static void run_in_worker(conc_executor *executor, struct help *help,
+                          int (*body)(struct help *help))
 {
     help->executor = help->executor ? help->executor : executor;
     help->body = body;
@@ -227,7 +235,8 @@ static int do_not_wait(struct help *help)
     for (int i = 0; i < 3; i++)
         f[i] = submit_note(help);
     conc_group_init(&group);
-    CHECK_EQUAL(conc_group_submit(&group, help->executor, job_note_id, &help, sizeof help, NULL, 0), 0);
+    CHECK_EQUAL(conc_group_submit(&group, help->executor, job_note_id, &help, sizeof help, NULL, 0),
+                0);
     CHECK_EQUAL(conc_as_completed_new(&it, f, 3), 0);
     CHECK_EQUAL(conc_future_result(f[0], NULL, CONC_NOW), -EAGAIN);
     CHECK_EQUAL(conc_future_wait(f[0], CONC_NOW), -EAGAIN);
@@ -432,7 +441,8 @@ static void test_cancelling_the_helper_leaves_the_helped_job_alone(void **state)
     conc_future_unref(outer);
 }
 
-#define ON_SINGLE_THREADS(test) ON_EXECUTOR(test, POOL_OF_1, "pool_of_1"), ON_EXECUTOR(test, LIFO, "lifo")
+#define ON_SINGLE_THREADS(test) \
+    ON_EXECUTOR(test, POOL_OF_1, "pool_of_1"), ON_EXECUTOR(test, LIFO, "lifo")
 
 static const struct CMUnitTest tests[] = {
     ON_EVERY_EXECUTOR(test_jobs_may_wait_for_jobs_of_their_own_executor),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_pool_init.c: a thread pool's initialiser and finaliser: where and how often they run; and that an initialiser that fails
- * breaks the pool, with an error on every future that is pending, never a hang.
+ * test_pool_init.c: a thread pool's initialiser and finaliser: where and how often they run; and
+ * that an initialiser that fails breaks the pool, with an error on every future that is pending,
+ * never a hang.
  */
 #include "executors.h"
 
@@ -10,9 +11,9 @@
 
 /* What the initialiser does, and what was seen of it. */
 struct plan {
-    int fail_at;       /* the how manieth start fails; 0: none */
-    int error;         /* what it returns then */
-    struct gate *gate; /* NULL, or: the start that fails waits here first */
+    int fail_at;            /* the how manieth start fails; 0: none */
+    int error;              /* what it returns then */
+    struct gate *gate;      /* NULL, or: the start that fails waits here first */
     int inits, finis, jobs; /* atomic */
     char init_name[CONC_NAME_MAX];
 };
@@ -53,7 +54,8 @@ static int job_needs_init(void *arg, void *result)
 
 static conc_executor *pool_of(size_t threads, struct plan *plan, size_t max_queued)
 {
-    const conc_thread_pool_options options = {.init = init, .fini = fini, .arg = plan, .max_queued = max_queued};
+    const conc_thread_pool_options options = {
+        .init = init, .fini = fini, .arg = plan, .max_queued = max_queued};
     conc_executor *pool = NULL;
     assert_int_equal(conc_thread_pool_new(&pool, threads, &options), 0);
     return pool;
@@ -121,11 +123,13 @@ static void test_either_may_be_missing(void **state)
 {
     int inits = 0;
     struct plan plan = {0};
-    const conc_thread_pool_options options[] = {{.init = init, .arg = &plan}, {.fini = NULL, .arg = &inits}};
+    const conc_thread_pool_options options[] = {{.init = init, .arg = &plan},
+                                                {.fini = NULL, .arg = &inits}};
     for (int i = 0; i < 2; i++) {
         conc_executor *pool;
         assert_int_equal(conc_thread_pool_new(&pool, 1, &options[i]), 0);
-        assert_int_equal(conc_call(pool, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
+        assert_int_equal(conc_call(pool, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER),
+                         0);
         assert_int_equal(conc_executor_free(pool), 0);
     }
     assert_int_equal(plan.inits, 1);
@@ -158,7 +162,8 @@ static void test_cancel_pending_cancels_a_job_whose_worker_is_still_being_initia
     shut_down_during_init(0, 0, 1);
     shut_down_during_init(CONC_SHUTDOWN_CANCEL_PENDING, -ECANCELED, 0);
     shut_down_during_init(CONC_SHUTDOWN_CANCEL_RUNNING, -ECANCELED, 0);
-    shut_down_during_init(CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING, -ECANCELED, 0);
+    shut_down_during_init(CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING, -ECANCELED,
+                          0);
 }
 
 static void test_so_does_its_future_at_once(void **state)
@@ -190,7 +195,8 @@ static void test_a_failing_initialiser_breaks_the_pool(void **state)
         assert_true(conc_future_is_done(f));
         assert_int_equal(conc_future_error(f), -CONC_EBROKEN);
         conc_future_unref(f);
-        assert_int_equal(conc_call(pool, job_needs_init, &p, sizeof p, NULL, 0, CONC_FOREVER), -CONC_EBROKEN);
+        assert_int_equal(conc_call(pool, job_needs_init, &p, sizeof p, NULL, 0, CONC_FOREVER),
+                         -CONC_EBROKEN);
         assert_int_equal(conc_executor_free(pool), 0);
         assert_int_equal(plan.inits, 1);
         assert_int_equal(plan.finis, 0); /* only for those that succeeded */
@@ -198,7 +204,10 @@ static void test_a_failing_initialiser_breaks_the_pool(void **state)
     }
 }
 
-static void raise_another(conc_future *future, void *arg) { conc_raise(-CONC_EBROKEN, "raised in a callback"); }
+static void raise_another(conc_future *future, void *arg)
+{
+    conc_raise(-CONC_EBROKEN, "raised in a callback");
+}
 
 static void test_every_pending_future_is_told_and_why(void **state)
 {
@@ -285,7 +294,8 @@ static void test_a_map_on_a_breaking_pool_is_EBROKEN(void **state)
     for (int with_errors = 0; with_errors < 2; with_errors++) {
         struct plan plan = {.fail_at = 1, .error = -EIO};
         conc_executor *pool = pool_of(1, &plan, 0);
-        int err = conc_map_with(pool, job_return, in, 20, sizeof *in, NULL, 0, with_errors ? &options : NULL, CONC_FOREVER);
+        int err = conc_map_with(pool, job_return, in, 20, sizeof *in, NULL, 0,
+                                with_errors ? &options : NULL, CONC_FOREVER);
         assert_int_equal(err, with_errors ? 0 : -CONC_EBROKEN);
         for (int i = 0; with_errors && i < 20; i++)
             assert_int_equal(errors[i], -CONC_EBROKEN);

@@ -225,7 +225,7 @@ static void test_unit_that_races_a_time_out_is_taken(void **state)
     guard_lock(&sem.word); /* as release() does */
     conc__test_advance(CONC_S(1000));
     WAIT_UNTIL(load_relaxed(&sem.word) & GUARD_SLEEPERS); /* it is giving up */
-    struct conc__waiter *chain = waitlist_take(&sem.waiters, 1, NULL);
+    struct conc__waiter *chain = conc__waitlist_take(&sem.waiters, 1, NULL);
     guard_unlock_with(&sem.word, WAITERS, 0);
     conc__deliver_all(chain, 0);
     end_waiters(&w, 1);

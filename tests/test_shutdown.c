@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_shutdown.c: the end of every executor: what is refused afterwards, what still runs, what each flag cancels, who must
- * not wait; and freeing it.
+ * test_shutdown.c: the end of every executor: what is refused afterwards, what still runs, what
+ * each flag cancels, who must not wait; and freeing it.
  */
 #include "executors.h"
 
@@ -23,10 +23,16 @@ static void test_after_shutdown_everything_is_refused(void **state)
         conc_future_unref(f);
         assert_int_equal(conc_executor_shutdown(c->executor, 0, CONC_FOREVER), 0);
     }
-    assert_int_equal(conc_call(c->executor, job_square, in, sizeof(int), out, sizeof(int), CONC_FOREVER), -ESHUTDOWN);
-    assert_int_equal(conc_map(c->executor, job_square, in, 3, sizeof(int), out, sizeof(int), CONC_FOREVER), -ESHUTDOWN);
+    assert_int_equal(
+        conc_call(c->executor, job_square, in, sizeof(int), out, sizeof(int), CONC_FOREVER),
+        -ESHUTDOWN);
+    assert_int_equal(
+        conc_map(c->executor, job_square, in, 3, sizeof(int), out, sizeof(int), CONC_FOREVER),
+        -ESHUTDOWN);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
-    assert_int_equal(conc_call(c->executor, job_square, in, sizeof(int), out, sizeof(int), CONC_FOREVER), -ESHUTDOWN);
+    assert_int_equal(
+        conc_call(c->executor, job_square, in, sizeof(int), out, sizeof(int), CONC_FOREVER),
+        -ESHUTDOWN);
 }
 
 static void test_bad_arguments_are_EINVAL_and_change_nothing(void **state)
@@ -36,7 +42,9 @@ static void test_bad_arguments_are_EINVAL_and_change_nothing(void **state)
     assert_int_equal(conc_executor_shutdown(NULL, 0, CONC_FOREVER), -EINVAL);
     assert_int_equal(conc_executor_shutdown(c->executor, 8, CONC_FOREVER), -EINVAL);
     assert_int_equal(conc_executor_shutdown(c->executor, ~0u, CONC_FOREVER), -EINVAL);
-    assert_int_equal(conc_call(c->executor, job_square, &(int){3}, sizeof(int), &value, sizeof value, CONC_FOREVER), 0);
+    assert_int_equal(conc_call(c->executor, job_square, &(int){3}, sizeof(int), &value,
+                               sizeof value, CONC_FOREVER),
+                     0);
     assert_int_equal(value, 9);
 }
 
@@ -44,7 +52,8 @@ static void test_shutting_down_an_idle_executor_again_and_again_is_harmless(void
 {
     const struct executor_case *c = *state;
     const conc_deadline deadlines[] = {CONC_FOREVER, CONC_NOW, conc_in(0), conc_in(CONC_S(10))};
-    assert_int_equal(conc_call(c->executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
+    assert_int_equal(
+        conc_call(c->executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
     for (unsigned flags = 0; flags < 8; flags++)
         for (int i = 0; i < 4; i++)
@@ -73,14 +82,18 @@ static void test_shutdown_waits_only_if_asked_to_and_gives_up_in_time(void **sta
     gate_entered(&gate);
     assert_int_equal(conc_executor_shutdown(c->executor, 0, CONC_FOREVER), 0);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_NOW), -EAGAIN);
-    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, conc_in(0)), -ETIMEDOUT);
-    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, conc_in(CONC_MS(2))), -ETIMEDOUT);
+    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, conc_in(0)),
+                     -ETIMEDOUT);
+    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, conc_in(CONC_MS(2))),
+                     -ETIMEDOUT);
     conc_scope_enter(&scope, conc_in(CONC_MS(2)));
-    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), -ECANCELED);
+    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER),
+                     -ECANCELED);
     assert_int_equal(conc_scope_exit(&scope), -ETIMEDOUT);
     assert_int_equal(runs_of(&gate), 1);
     conc_event_set(&gate.open);
-    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0); /* waits on */
+    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER),
+                     0); /* waits on */
     assert_int_equal(gate.end, 0);
     conc_future *f = submitted_elsewhere(&other);
     assert_int_equal(conc_future_error(f), 0);
@@ -154,7 +167,8 @@ static void shut_down_with(struct executor_case *c, const struct flags_case *f, 
     keep_busy(c, &busy);
     conc_future *pending = conc_submit(c->executor, job_count, &counter, sizeof counter, 0);
     unsigned flags = f->flags | (wait ? CONC_SHUTDOWN_WAIT : 0);
-    int err = conc_executor_shutdown(c->executor, flags, f->running ? CONC_FOREVER : conc_in(CONC_MS(5)));
+    int err =
+        conc_executor_shutdown(c->executor, flags, f->running ? CONC_FOREVER : conc_in(CONC_MS(5)));
     assert_int_equal(err, wait && !f->running ? -ETIMEDOUT : 0);
     if (f->pending) /* at once */
         assert_true(conc_future_is_cancelled(pending));
@@ -203,7 +217,8 @@ static void test_cancel_pending_lets_a_running_job_be(void **state)
     struct other_submitter other;
     submit_elsewhere(&other, "submitter", c->executor, &gate);
     gate_entered(&gate);
-    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_CANCEL_PENDING, CONC_FOREVER), 0);
+    assert_int_equal(
+        conc_executor_shutdown(c->executor, CONC_SHUTDOWN_CANCEL_PENDING, CONC_FOREVER), 0);
     conc_event_set(&gate.open);
     conc_future *f = submitted_elsewhere(&other);
     assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), 0);
@@ -214,7 +229,8 @@ static void test_cancel_pending_lets_a_running_job_be(void **state)
 
 struct own_job {
     conc_executor *executor;
-    conc_executor *through; /* NULL, or: an inline executor, so that the job runs inside a job of another executor */
+    conc_executor *through; /* NULL, or: an inline executor, so that the job runs inside a job of
+                               another executor */
     int wait, wait_now, end, free;
 };
 
@@ -222,7 +238,8 @@ static int job_ends_its_executor(void *arg, void *result)
 {
     struct own_job *own = *(struct own_job **)arg;
     own->wait = conc_executor_shutdown(own->executor, CONC_SHUTDOWN_WAIT, conc_in(CONC_S(5)));
-    own->wait_now = conc_executor_shutdown(own->executor, CONC_SHUTDOWN_WAIT | CONC_SHUTDOWN_CANCEL_RUNNING, CONC_NOW);
+    own->wait_now = conc_executor_shutdown(
+        own->executor, CONC_SHUTDOWN_WAIT | CONC_SHUTDOWN_CANCEL_RUNNING, CONC_NOW);
     own->free = conc_executor_free(own->executor);
     return conc_check_cancel();
 }
@@ -238,16 +255,21 @@ static void test_a_job_that_waits_for_its_own_executor_is_EDEADLK(void **state)
 {
     const struct executor_case *c = *state;
     struct own_job own = {.executor = c->executor}, *o = &own;
-    assert_int_equal(conc_call(c->executor, job_ends_its_executor, &o, sizeof o, NULL, 0, CONC_FOREVER), 0);
+    assert_int_equal(
+        conc_call(c->executor, job_ends_its_executor, &o, sizeof o, NULL, 0, CONC_FOREVER), 0);
     assert_int_equal(own.wait, -EDEADLK);
     assert_int_equal(own.wait_now, -EDEADLK);
     assert_int_equal(own.free, -EDEADLK);
     /* Nothing has changed by it. */
-    assert_int_equal(conc_call(c->executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
+    assert_int_equal(
+        conc_call(c->executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
     /* Not to wait is allowed. */
-    assert_int_equal(conc_call(c->executor, job_closes_its_executor, &o, sizeof o, NULL, 0, CONC_FOREVER), 0);
+    assert_int_equal(
+        conc_call(c->executor, job_closes_its_executor, &o, sizeof o, NULL, 0, CONC_FOREVER), 0);
     assert_int_equal(own.end, 0);
-    assert_int_equal(conc_call(c->executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), -ESHUTDOWN);
+    assert_int_equal(
+        conc_call(c->executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER),
+        -ESHUTDOWN);
 }
 
 static int job_calls_through(void *arg, void *result)
@@ -261,10 +283,12 @@ static void test_so_is_a_job_inside_a_job_of_another_executor(void **state)
     const struct executor_case *c = *state;
     conc_executor *inner;
     assert_int_equal(conc_inline_new(&inner), 0);
-    struct own_job cases[] = {{.executor = c->executor, .through = inner}, {.executor = inner, .through = inner}};
+    struct own_job cases[] = {{.executor = c->executor, .through = inner},
+                              {.executor = inner, .through = inner}};
     for (int i = 0; i < 2; i++) {
         struct own_job *o = &cases[i];
-        assert_int_equal(conc_call(c->executor, job_calls_through, &o, sizeof o, NULL, 0, CONC_FOREVER), 0);
+        assert_int_equal(
+            conc_call(c->executor, job_calls_through, &o, sizeof o, NULL, 0, CONC_FOREVER), 0);
         assert_int_equal(o->wait, -EDEADLK);
         assert_int_equal(o->wait_now, -EDEADLK);
         assert_int_equal(o->free, -EDEADLK);
@@ -312,7 +336,8 @@ static void test_several_may_shut_down_at_once(void **state)
     conc_future_unref(f);
 }
 
-/* Submitters race the shutdown: what was taken runs, or is cancelled if so asked; the rest is refused. */
+/* Submitters race the shutdown: what was taken runs, or is cancelled if so asked; the rest is
+ * refused. */
 struct racer {
     struct test_thread thread;
     conc_executor *executor;
@@ -351,7 +376,8 @@ static void test_what_races_a_shutdown_runs_or_is_told(void **state)
         }
         WAIT_UNTIL(load_acquire(&racers[0].ran) > 0);
         unsigned flags = round % 2 ? CONC_SHUTDOWN_CANCEL_PENDING : 0;
-        assert_int_equal(conc_executor_shutdown(c->executor, flags | CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
+        assert_int_equal(
+            conc_executor_shutdown(c->executor, flags | CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
         for (int i = 0; i < N; i++) {
             test_thread_join(&racers[i].thread);
             assert_int_equal(racers[i].ran, racers[i].taken);

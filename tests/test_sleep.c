@@ -49,7 +49,8 @@ static void cancel_me(void *arg)
     while (stress_goes_on(&stress)) {
         conc_scope_enter(&s->outer, CONC_FOREVER);
         conc_event_set(&s->entered);
-        int err = conc_sleep_until(CONC_FOREVER); /* lost, if the cancel came between look and sleep */
+        int err =
+            conc_sleep_until(CONC_FOREVER); /* lost, if the cancel came between look and sleep */
         CHECK_EQUAL(err, -ECANCELED);
         WAIT_UNTIL(!conc_event_is_set(&s->entered)); /* so that the scope is not left too early */
         CHECK_EQUAL(conc_scope_exit(&s->outer), -ECANCELED);

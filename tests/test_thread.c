@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_thread.c: threads of one's own: starting, joining, identity, cancelling, and giving them back at any time.
+ * test_thread.c: threads of one's own: starting, joining, identity, cancelling, and giving them
+ * back at any time.
  */
 #include "jobs.h"
 
@@ -9,7 +10,8 @@
 
 #include <conc/thread.h>
 
-static conc_thread *start(conc_fn *fn, const void *arg, size_t arg_size, const conc_thread_options *options)
+static conc_thread *start(conc_fn *fn, const void *arg, size_t arg_size,
+                          const conc_thread_options *options)
 {
     conc_thread *t = NULL;
     CHECK_EQUAL(conc_thread_start(&t, fn, arg, arg_size, options), 0);
@@ -60,7 +62,8 @@ static void test_join_gives_the_jobs_error_and_message(void **state)
     assert_int_equal(value, 77);
     conc_thread_free(t);
     t = start(job_return, &(int){3}, sizeof(int), NULL);
-    assert_int_equal(conc_thread_join(t, NULL, CONC_FOREVER), -EINVAL); /* a positive return is a mistake */
+    assert_int_equal(conc_thread_join(t, NULL, CONC_FOREVER),
+                     -EINVAL); /* a positive return is a mistake */
     conc_thread_free(t);
 }
 
@@ -85,7 +88,8 @@ static void test_join_gives_up(void **state)
 
 static void test_bad_arguments_are_EINVAL(void **state)
 {
-    const conc_thread_options impossible = {.stack_size = SIZE_MAX}, absurd = {.stack_size = SIZE_MAX / 2 + 1};
+    const conc_thread_options impossible = {.stack_size = SIZE_MAX},
+                              absurd = {.stack_size = SIZE_MAX / 2 + 1};
     conc_thread *t = NULL;
     assert_int_equal(conc_thread_start(&t, NULL, NULL, 0, NULL), -EINVAL);
     assert_int_equal(conc_thread_start(&t, job_nothing, NULL, 4, NULL), -EINVAL);
@@ -155,7 +159,8 @@ static void test_a_thread_may_join_one_that_had_its_stack_before(void **state)
         struct joiner joiner = {.value = -1}, *j = &joiner;
         joiner.thread = start(job_square, &i, sizeof i, &options);
         assert_int_equal(conc_thread_join(joiner.thread, NULL, CONC_FOREVER), 0);
-        conc_thread *second = start(job_join, &j, sizeof j, NULL); /* the system gives it the first's memory */
+        conc_thread *second =
+            start(job_join, &j, sizeof j, NULL); /* the system gives it the first's memory */
         assert_int_equal(conc_thread_join(second, NULL, CONC_FOREVER), 0); /* not -EDEADLK */
         assert_int_equal(joiner.value, i * i);
         conc_thread_free(second);
@@ -221,12 +226,14 @@ static void test_names(void **state)
         if (i == 0)
             assert_string_equal(name, "gopher");
         else if (i == 1)
-            assert_true(strlen(name) == CONC_NAME_MAX - 1 && !strncmp(name, long_name, CONC_NAME_MAX - 1));
+            assert_true(strlen(name) == CONC_NAME_MAX - 1 &&
+                        !strncmp(name, long_name, CONC_NAME_MAX - 1));
         else
             assert_true(!strncmp(name, "thread-", 7));
         conc_event_set(&s.go);
         assert_int_equal(conc_thread_join(t, NULL, CONC_FOREVER), 0);
-        assert_string_equal(conc_thread_name(t), s.name); /* as the thread itself sees it; also after its end */
+        assert_string_equal(conc_thread_name(t),
+                            s.name); /* as the thread itself sees it; also after its end */
         conc_thread_free(t);
     }
 }
@@ -443,7 +450,8 @@ static void test_join_cancel_and_free_race_the_end(void **state)
             cpu_relax();
         bool cancelled = test_random_below(&random, 3) == 0 && conc_thread_cancel(t);
         if (test_random_below(&random, 2)) {
-            int err = conc_thread_join(t, NULL, conc_in((int64_t)test_random_below(&random, 50000)));
+            int err =
+                conc_thread_join(t, NULL, conc_in((int64_t)test_random_below(&random, 50000)));
             assert_true(err == 0 || err == -ETIMEDOUT || (err == -ECANCELED && cancelled));
         }
         conc_thread_free(t);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_thread_pool.c: the pool's threads: when they start and end, their names, initialisers, and what happens if one cannot
- * start. Its bounded queue: test_pool_bound.c. Helping: test_pool_help.c. What it shares with all executors:
- * test_executor.c, test_job.c, test_map.c, test_shutdown.c.
+ * test_thread_pool.c: the pool's threads: when they start and end, their names, initialisers, and
+ * what happens if one cannot start. Its bounded queue: test_pool_bound.c. Helping:
+ * test_pool_help.c. What it shares with all executors: test_executor.c, test_job.c, test_map.c,
+ * test_shutdown.c.
  */
 #include "executors.h"
 
@@ -62,7 +63,8 @@ static void test_an_idle_thread_is_used_again(void **state)
 {
     conc_executor *pool = pool_of(4, NULL);
     for (int i = 0; i < 20; i++) {
-        assert_int_equal(conc_call(pool, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
+        assert_int_equal(conc_call(pool, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER),
+                         0);
         wait_until_n_blocked(pool, 1);
         wait_until_threads(1);
     }
@@ -149,7 +151,8 @@ static void test_the_queue_is_first_in_first_out(void **state)
     conc_executor *pool = pool_of(1, NULL);
     occupy(pool, &gate, &first, 1);
     for (int i = 0; i < N; i++)
-        futures[i] = conc_submit(pool, job_take_place, &(struct order){&next, &places[i]}, sizeof(struct order), 0);
+        futures[i] = conc_submit(pool, job_take_place, &(struct order){&next, &places[i]},
+                                 sizeof(struct order), 0);
     release(&gate, &first, 1);
     for (int i = 0; i < N; i++) {
         assert_int_equal(conc_future_result(futures[i], NULL, CONC_FOREVER), 0);
@@ -227,7 +230,8 @@ static void test_with_an_impossible_stack_submit_is_refused(void **state)
 {
     const conc_thread_pool_options options = {.stack_size = SIZE_MAX};
     conc_executor *pool = pool_of(1, &options);
-    assert_int_equal(conc_call(pool, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), -EINVAL);
+    assert_int_equal(conc_call(pool, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER),
+                     -EINVAL);
     end_pool(pool);
 }
 
@@ -242,7 +246,8 @@ static void test_without_any_thread_submit_is_refused(void **state)
         assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), -ENOMEM);
         assert_false(conc_future_is_cancelled(f));
         conc_future_unref(f);
-        assert_int_equal(conc_call(executors[i], job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
+        assert_int_equal(
+            conc_call(executors[i], job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), 0);
         end_pool(executors[i]);
     }
 }
@@ -272,7 +277,8 @@ static void test_a_thread_per_job_that_cannot_start_is_refused_though_others_run
     conc_executor *executor = executor_of(THREAD_PER_JOB);
     occupy(executor, &gate, &first, 1);
     fail_thread(1);
-    assert_int_equal(conc_call(executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER), -ENOMEM);
+    assert_int_equal(conc_call(executor, job_return, &(int){0}, sizeof(int), NULL, 0, CONC_FOREVER),
+                     -ENOMEM);
     release(&gate, &first, 1);
     end_pool(executor);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_timer.c: a job after a while: that it runs when its time has come and not before, or is cancelled, one of the two.
+ * test_timer.c: a job after a while: that it runs when its time has come and not before, or is
+ * cancelled, one of the two.
  */
 #include "jobs.h"
 
@@ -13,7 +14,10 @@ static conc_timer *start(int64_t after, conc_fn *fn, const void *arg, size_t arg
     return t;
 }
 
-static conc_timer *start_count(int64_t after, int *count) { return start(after, job_count, &count, sizeof count); }
+static conc_timer *start_count(int64_t after, int *count)
+{
+    return start(after, job_count, &count, sizeof count);
+}
 
 /* ---- Firing ---- */
 
@@ -241,8 +245,8 @@ static void storm(struct test_random *random)
     for (int i = 0; i < TIMERS; i++) {
         timers[i] = start_count((int64_t)test_random_below(random, 200000), &counts[i]);
         for (int j = 0; j < CANCELLERS; j++) {
-            cancellers[i][j] =
-                (struct canceller){.timer = timers[i], .spins = (unsigned)test_random_below(random, 8000)};
+            cancellers[i][j] = (struct canceller){
+                .timer = timers[i], .spins = (unsigned)test_random_below(random, 8000)};
             test_thread_start(&cancellers[i][j].thread, NULL, cancel_at, &cancellers[i][j]);
         }
     }
@@ -270,7 +274,8 @@ static void test_timers_may_be_given_back_at_any_time(void **state)
     struct test_random random = test_random_for(4);
     int count = 0, *counter = &count, expected = 0;
     for (struct stress s = stress_begin(); stress_goes_on(&s);) {
-        conc_timer *t = start((int64_t)test_random_below(&random, 100000), job_count, &counter, sizeof counter);
+        conc_timer *t =
+            start((int64_t)test_random_below(&random, 100000), job_count, &counter, sizeof counter);
         for (uint64_t n = test_random_below(&random, 20000); n > 0; n--)
             cpu_relax();
         bool cancelled = test_random_below(&random, 2) && conc_timer_cancel(t);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_wait.c: the wait room: lists, waking, giving up, and the races between the two, each provoked
- * by holding the guard at the right moment. At random, and with thousands: test_wait_stress.c.
+ * test_wait.c: the wait room: lists, waking, giving up, and the races between the two, each
+ * provoked by holding the guard at the right moment. At random, and with thousands:
+ * test_wait_stress.c.
  */
 #include <conc/context.h>
 
@@ -42,7 +43,7 @@ static void test_list_pop_gives_them_in_order(void **state)
     struct conc__waitlist list = {0};
     struct conc__waiter w[3] = {0};
     for (int i = 0; i < 3; i++)
-        waitlist_push(&list, &w[i]);
+        conc__waitlist_push(&list, &w[i]);
     assert_int_equal(list_length(&list), 3);
     for (int i = 0; i < 3; i++) {
         assert_ptr_equal(waitlist_pop(&list), &w[i]);
@@ -55,9 +56,9 @@ static void test_list_push_front_overtakes(void **state)
 {
     struct conc__waitlist list = {0};
     struct conc__waiter w[3] = {0};
-    waitlist_push_front(&list, &w[1]);
-    waitlist_push(&list, &w[2]);
-    waitlist_push_front(&list, &w[0]);
+    conc__waitlist_push_front(&list, &w[1]);
+    conc__waitlist_push(&list, &w[2]);
+    conc__waitlist_push_front(&list, &w[0]);
     assert_int_equal(list_length(&list), 3);
     for (int i = 0; i < 3; i++)
         assert_ptr_equal(waitlist_pop(&list), &w[i]);
@@ -69,8 +70,8 @@ static void test_list_remove_leaves_the_others_in_order(void **state)
         struct conc__waitlist list = {0};
         struct conc__waiter w[4] = {0};
         for (int i = 0; i < 4; i++)
-            waitlist_push(&list, &w[i]);
-        waitlist_remove(&list, &w[removed]);
+            conc__waitlist_push(&list, &w[i]);
+        conc__waitlist_remove(&list, &w[removed]);
         assert_null(w[removed].list);
         assert_int_equal(list_length(&list), 3);
         for (int i = 0; i < 4; i++)
@@ -87,9 +88,9 @@ static void test_list_take_chains_the_first_n(void **state)
         struct conc__waitlist list = {0};
         struct conc__waiter w[3] = {0};
         for (int j = 0; j < 3; j++)
-            waitlist_push(&list, &w[j]);
+            conc__waitlist_push(&list, &w[j]);
         size_t expected = wanted[i] < 3 ? wanted[i] : 3, taken = 99;
-        struct conc__waiter *chain = waitlist_take(&list, wanted[i], &taken);
+        struct conc__waiter *chain = conc__waitlist_take(&list, wanted[i], &taken);
         assert_int_equal(taken, expected);
         for (size_t j = 0; j < expected; j++, chain = chain->next) {
             assert_ptr_equal(chain, &w[j]);
@@ -106,11 +107,11 @@ struct guest {
     struct test_thread thread;
     struct room *room;
     conc_deadline deadline;
-    conc_scope scope;    /* entered if `scoped` */
+    conc_scope scope; /* entered if `scoped` */
     bool scoped, shielded, firm;
-    int result;          /* of the wait */
-    int afterwards;      /* of conc_check_cancel() after it, still in the scope */
-    int exit;            /* of the scope */
+    int result;     /* of the wait */
+    int afterwards; /* of conc_check_cancel() after it, still in the scope */
+    int exit;       /* of the scope */
 };
 
 static int guest_wait(struct guest *g)
@@ -422,7 +423,7 @@ static void test_moved_waiter_waits_on_though_its_deadline_has_come(void **state
     guard_lock(&room.word);
     guard_lock(&other.word);
     struct conc__waiter *w = waitlist_pop(&room.waiters);
-    waitlist_push(&other.waiters, w);
+    conc__waitlist_push(&other.waiters, w);
     guard_unlock_with(&other.word, 0, ROOM_WAITERS);
     guard_unlock_with(&room.word, ROOM_WAITERS, 0);
     guard_lock(&room.word);

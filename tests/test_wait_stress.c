@@ -15,7 +15,8 @@
 #define ROOMS 4
 #define NOT_SERVED (-7) /* an outcome that nobody gives */
 
-/* How many tickets, and which: a lost and a doubled one can't make up for each other in all three. */
+/* How many tickets, and which: a lost and a doubled one can't make up for each other in all three.
+ * */
 struct tickets {
     uint64_t count, sum, squares;
 };
@@ -115,7 +116,7 @@ static void let_out(struct world *world, struct room *room, size_t n)
 {
     size_t taken;
     guard_lock(&room->word);
-    struct conc__waiter *chain = waitlist_take(&room->waiters, n, &taken);
+    struct conc__waiter *chain = conc__waitlist_take(&room->waiters, n, &taken);
     guard_unlock_with(&room->word, waitlist_is_empty(&room->waiters) ? ROOM_WAITERS : 0, 0);
     while (chain) {
         struct conc__waiter *w = chain;
@@ -164,12 +165,13 @@ static void mover_main(void *arg)
     while (some_left(world)) {
         struct room *room = &world->rooms[test_random_below(&r, ROOMS)];
         guard_lock(&room->word);
-        struct conc__waiter *chain = waitlist_take(&room->waiters, test_random_below(&r, 4), NULL);
+        struct conc__waiter *chain =
+            conc__waitlist_take(&room->waiters, test_random_below(&r, 4), NULL);
         guard_lock(&world->lobby->word);
         while (chain) {
             struct conc__waiter *w = chain;
             chain = w->next;
-            waitlist_push(&world->lobby->waiters, w);
+            conc__waitlist_push(&world->lobby->waiters, w);
         }
         guard_unlock_with(&world->lobby->word, 0, ROOM_WAITERS);
         guard_unlock_with(&room->word, waitlist_is_empty(&room->waiters) ? ROOM_WAITERS : 0, 0);

@@ -23,20 +23,24 @@ typedef struct conc_barrier {
 } conc_barrier;
 
 #ifdef __cplusplus
-#define CONC_BARRIER_INIT(parties_, action_, arg_)                                                 \
-    {0, (parties_), 0, {nullptr}, (action_), (arg_), CONC_LOCK_INIT}
+#define CONC_BARRIER_INIT(parties_, action_, arg_)                     \
+    {                                                                  \
+        0, (parties_), 0, {nullptr}, (action_), (arg_), CONC_LOCK_INIT \
+    }
 #else
 /** For static objects; parties at least 1, action may be NULL. */
-#define CONC_BARRIER_INIT(parties_, action_, arg_)                                                 \
-    {.parties = (parties_), .action = (action_), .arg = (arg_)}
+#define CONC_BARRIER_INIT(parties_, action_, arg_)                \
+    {                                                             \
+        .parties = (parties_), .action = (action_), .arg = (arg_) \
+    }
 #endif
 
 /**
  * Make a barrier. There is nothing to destroy; nobody may be waiting when its memory goes.
  *
  * @param parties  how many must come before all go on
- * @param action   called by the last to come, before anybody goes on; may be NULL. If it returns other
- *                 than 0 the barrier is broken.
+ * @param action   called by the last to come, before anybody goes on; may be NULL. If it returns
+ *                 other than 0 the barrier is broken.
  * @param arg      given to the action
  * @return 0; -EINVAL: parties is 0
  *
@@ -48,10 +52,10 @@ CONC_API int conc_barrier_init(conc_barrier *barrier, uint32_t parties, int (*ac
 /**
  * Wait until all parties have come.
  *
- * @return the caller's own index, 0 to parties - 1, in order of arrival;
- *         -ETIMEDOUT, -EAGAIN (CONC_NOW, and not the last), -ECANCELED: the caller gave up, and the barrier is
- *         broken now (CONC_NOW leaves it as it was); -CONC_EBROKEN: it was broken, or was broken or reset while
- *         the caller waited; whoever ran the action gets the action's own negative error.
+ * @return the caller's own index, 0 to parties - 1, in order of arrival; -ETIMEDOUT, -EAGAIN
+ *         (CONC_NOW, and not the last), -ECANCELED: the caller gave up, and the barrier is broken
+ *         now (CONC_NOW leaves it as it was); -CONC_EBROKEN: it was broken, or was broken or reset
+ *         while the caller waited; whoever ran the action gets the action's own negative error.
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Barrier.wait()
  */
@@ -73,9 +77,13 @@ CONC_API void conc_barrier_abort(conc_barrier *barrier);
 
 /** Is it broken? Called from: any thread or task. Blocks: no. Python: Barrier.broken */
 CONC_API bool conc_barrier_is_broken(const conc_barrier *barrier);
-/** How many parties it takes. Called from: any thread or task. Blocks: no. Python: Barrier.parties */
+/**
+ * How many parties it takes. Called from: any thread or task. Blocks: no. Python: Barrier.parties
+ */
 CONC_API uint32_t conc_barrier_parties(const conc_barrier *barrier);
-/** How many are waiting now. Called from: any thread or task. Blocks: no. Python: Barrier.n_waiting */
+/**
+ * How many are waiting now. Called from: any thread or task. Blocks: no. Python: Barrier.n_waiting
+ */
 CONC_API uint32_t conc_barrier_waiting(const conc_barrier *barrier);
 
 #ifdef __cplusplus

@@ -33,16 +33,16 @@ CONC_API const char *conc_version(void);
 
 /* Durations are int64_t nanoseconds. The argument is evaluated once. */
 #define CONC_NS(n) ((int64_t)(n))
-#define CONC_US(n) ((int64_t)(n) * 1000)
-#define CONC_MS(n) ((int64_t)(n) * 1000000)
-#define CONC_S(n) ((int64_t)(n) * 1000000000)
+#define CONC_US(n) ((int64_t)(n)*1000)
+#define CONC_MS(n) ((int64_t)(n)*1000000)
+#define CONC_S(n) ((int64_t)(n)*1000000000)
 
 /**
- * A point in time on CLOCK_MONOTONIC. A struct of its own, so that a bare number is a compile error.
- * Make one with conc_in() or conc_at(), or use CONC_FOREVER or CONC_NOW; `ns` is private.
+ * A point in time on CLOCK_MONOTONIC. A struct of its own, so that a bare number is a compile
+ * error. Make one with conc_in() or conc_at(), or use CONC_FOREVER or CONC_NOW; `ns` is private.
  *
- * Every call that can block takes one, last. Deadlines compose: pass the same one to every call of a
- * function and the function as a whole meets it.
+ * Every call that can block takes one, last. Deadlines compose: pass the same one to every call of
+ * a function and the function as a whole meets it.
  */
 typedef struct conc_deadline {
     int64_t ns;
@@ -81,8 +81,8 @@ CONC_API conc_deadline conc_in(int64_t ns);
 CONC_API conc_deadline conc_at(int64_t ns);
 
 /**
- * How many nanoseconds are left until the deadline; 0 if it has passed (or is CONC_NOW), INT64_MAX if it is CONC_FOREVER. For
- * calls of other libraries that want a timeout.
+ * How many nanoseconds are left until the deadline; 0 if it has passed (or is CONC_NOW), INT64_MAX
+ * if it is CONC_FOREVER. For calls of other libraries that want a timeout.
  *
  * Called from: anywhere. Blocks: no.
  */
@@ -91,8 +91,8 @@ CONC_API int64_t conc_remaining(conc_deadline deadline);
 /* ---- Errors ------------------------------------------------------------------------------ */
 
 /*
- * Functions return 0 (or a count) on success and a negative error on failure: -EINVAL, -ETIMEDOUT ...,
- * or one of these, which lie outside errno's range and are negated like them.
+ * Functions return 0 (or a count) on success and a negative error on failure: -EINVAL, -ETIMEDOUT
+ * ..., or one of these, which lie outside errno's range and are negated like them.
  */
 #define CONC_EBROKEN 5001 /* a barrier or an executor is broken: -CONC_EBROKEN */
 
@@ -107,10 +107,11 @@ CONC_API const char *conc_strerror(int err);
 /**
  * A job: any function of this shape can be called, given to a thread, submitted to an executor ...
  *
- * @param arg     a private copy of the argument that the submitter passed (its bytes, aligned for any
- *                type; NULL if the size given was 0). The job may change it.
+ * @param arg     a private copy of the argument that the submitter passed (its bytes, aligned for
+ *                any type; NULL if the size given was 0). The job may change it.
  * @param result  space of the result size that the submitter asked for (zeroed; NULL if 0)
- * @return 0, or a negative error; see conc_raise(). A positive return is a mistake and becomes -EINVAL.
+ * @return 0, or a negative error; see conc_raise(). A positive return is a mistake and becomes
+ *         -EINVAL.
  */
 typedef int conc_fn(void *arg, void *result);
 
@@ -118,9 +119,9 @@ typedef int conc_fn(void *arg, void *result);
  * Attach a message to an error, as a Python exception carries one, and return the error:
  * `return conc_raise(-EIO, "%s: bad status %d", url, status);`
  *
- * The message belongs to the calling context until its next conc_raise(). If a job returns that error, its
- * future keeps the message (conc_future_message()), and a waiter that gets the error from
- * conc_future_result() finds the message with conc_error_message(). Longer messages are cut at
+ * The message belongs to the calling context until its next conc_raise(). If a job returns that
+ * error, its future keeps the message (conc_future_message()), and a waiter that gets the error
+ * from conc_future_result() finds the message with conc_error_message(). Longer messages are cut at
  * CONC_MESSAGE_MAX - 1 bytes; out of memory loses the message, never the error.
  *
  * @param err  the error; returned as it is
@@ -133,8 +134,9 @@ CONC_API int conc_raise(int err, const char *fmt, ...) CONC_PRINTF(2, 3);
 #define CONC_MESSAGE_MAX 256
 
 /**
- * The message of the last error raised in the calling context, by conc_raise() or by a future's result;
- * "" if there was none. Valid until the next libconc call in this context; copy it to keep it.
+ * The message of the last error raised in the calling context, by conc_raise() or by a future's
+ * result; "" if there was none. Valid until the next libconc call in this context; copy it to keep
+ * it.
  *
  * Called from: any thread or task. Blocks: no. Python: str(exception)
  */

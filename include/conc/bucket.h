@@ -2,9 +2,10 @@
  *
  * conc/bucket.h: a token bucket, to keep to a rate: "at most ten requests a second".
  *
- * It starts empty and never holds more than `burst` tokens, so over any t seconds at most burst + rate * t tokens are
- * given, and under steady demand the rate is reached. A burst of 1 is strict pacing: one token every 1/rate seconds at the soonest, so
- * that what a late wake-up costs cannot be made up for; a burst of 2 can.
+ * It starts empty and never holds more than `burst` tokens, so over any t seconds at most burst +
+ * rate * t tokens are given, and under steady demand the rate is reached. A burst of 1 is strict
+ * pacing: one token every 1/rate seconds at the soonest, so that what a late wake-up costs cannot
+ * be made up for; a burst of 2 can.
  */
 #ifndef CONC_BUCKET_H
 #define CONC_BUCKET_H
@@ -17,20 +18,28 @@ extern "C" {
 
 /** All fields are private. */
 typedef struct conc_bucket {
-    conc_sem turn;     /* who may look at the tokens; first come first served */
+    conc_sem turn; /* who may look at the tokens; first come first served */
     double per_second;
     double burst;
-    uint32_t word;     /* the guard of the two below */
-    double level;      /* tokens at the time `since` */
-    int64_t since;     /* conc_now()'s nanoseconds; 0: not used yet */
+    uint32_t word; /* the guard of the two below */
+    double level;  /* tokens at the time `since` */
+    int64_t since; /* conc_now()'s nanoseconds; 0: not used yet */
 } conc_bucket;
 
 #ifdef __cplusplus
-#define CONC_BUCKET_INIT(per_second_, burst_) {CONC_SEM_INIT(1), (per_second_), (burst_), 0, 0, 0}
+#define CONC_BUCKET_INIT(per_second_, burst_)              \
+    {                                                      \
+        CONC_SEM_INIT(1), (per_second_), (burst_), 0, 0, 0 \
+    }
 #else
-/** For static objects: tokens begin to gather at the first use. Both numbers above 0, burst at least 1. */
-#define CONC_BUCKET_INIT(per_second_, burst_)                                                      \
-    {.turn = CONC_SEM_INIT(1), .per_second = (per_second_), .burst = (burst_)}
+/**
+ * For static objects: tokens begin to gather at the first use. Both numbers above 0, burst at least
+ * 1.
+ */
+#define CONC_BUCKET_INIT(per_second_, burst_)                                    \
+    {                                                                            \
+        .turn = CONC_SEM_INIT(1), .per_second = (per_second_), .burst = (burst_) \
+    }
 #endif
 
 /**
@@ -48,8 +57,8 @@ CONC_API int conc_bucket_init(conc_bucket *bucket, double per_second, double bur
  * Take n tokens; sleep until they are there. Takers are served in order of arrival.
  *
  * @param n  0: nothing to take, returns 0
- * @return 0; -ETIMEDOUT, -EAGAIN (not there, and CONC_NOW), -ECANCELED: none were taken; -EINVAL: n is more than
- *         the bucket ever holds
+ * @return 0; -ETIMEDOUT, -EAGAIN (not there, and CONC_NOW), -ECANCELED: none were taken; -EINVAL: n
+ *         is more than the bucket ever holds
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  */

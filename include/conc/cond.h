@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/cond.h: a condition: wait, with a lock held, until another context says that something has changed.
+ * conc/cond.h: a condition: wait, with a lock held, until another context says that something has
+ * changed.
  *
  * Bound to its lock (or rlock) when it is made; both may serve several conditions.
  */
@@ -24,11 +25,23 @@ typedef struct conc_cond {
 
 /* Static initialisers; the lock's address must be a constant for static objects. */
 #ifdef __cplusplus
-#define CONC_COND_INIT(lock_) {0, {nullptr}, (lock_), nullptr}
-#define CONC_COND_INIT_R(rlock_) {0, {nullptr}, &(rlock_)->lock, (rlock_)}
+#define CONC_COND_INIT(lock_)          \
+    {                                  \
+        0, {nullptr}, (lock_), nullptr \
+    }
+#define CONC_COND_INIT_R(rlock_)                \
+    {                                           \
+        0, {nullptr}, &(rlock_)->lock, (rlock_) \
+    }
 #else
-#define CONC_COND_INIT(lock_) {.lock = (lock_)}
-#define CONC_COND_INIT_R(rlock_) {.lock = &(rlock_)->lock, .rlock = (rlock_)}
+#define CONC_COND_INIT(lock_) \
+    {                         \
+        .lock = (lock_)       \
+    }
+#define CONC_COND_INIT_R(rlock_)                   \
+    {                                              \
+        .lock = &(rlock_)->lock, .rlock = (rlock_) \
+    }
 #endif
 
 /** Bind a condition to a lock. Nobody may be in a wait, notified or not, when its memory goes. */
@@ -37,15 +50,15 @@ CONC_API void conc_cond_init(conc_cond *cond, conc_lock *lock);
 CONC_API void conc_cond_init_r(conc_cond *cond, conc_rlock *rlock);
 
 /**
- * Release the lock, wait for a notification, take the lock again. There are no spurious wake-ups, but another
- * context may have run between the notification and the return: test what you wait for in a loop, or use
- * conc_cond_wait_for().
+ * Release the lock, wait for a notification, take the lock again. There are no spurious wake-ups,
+ * but another context may have run between the notification and the return: test what you wait for
+ * in a loop, or use conc_cond_wait_for().
  *
- * @return 0: notified; -ETIMEDOUT, -ECANCELED, -EAGAIN (CONC_NOW); the caller holds the lock again in every case.
- *         -EPERM: the lock was not held (an rlock: not by the caller)
+ * @return 0: notified; -ETIMEDOUT, -ECANCELED, -EAGAIN (CONC_NOW); the caller holds the lock again
+ *         in every case. -EPERM: the lock was not held (an rlock: not by the caller)
  *
- * Called from: any thread or task that holds the lock. Blocks: yes (taking the lock again is no subject to the
- * deadline). Cancellation point: yes. Python: Condition.wait()
+ * Called from: any thread or task that holds the lock. Blocks: yes (taking the lock again is no
+ * subject to the deadline). Cancellation point: yes. Python: Condition.wait()
  */
 CONC_API int conc_cond_wait(conc_cond *cond, conc_deadline deadline);
 
@@ -60,8 +73,8 @@ CONC_API int conc_cond_wait_for(conc_cond *cond, bool (*predicate)(void *arg), v
                                 conc_deadline deadline);
 
 /**
- * Wake at most n of those who wait, in the order in which they came. They go on when the lock is released.
- * Without waiters it costs no system call.
+ * Wake at most n of those who wait, in the order in which they came. They go on when the lock is
+ * released. Without waiters it costs no system call.
  *
  * @return 0; -EPERM: the lock is not held (an rlock: not by the caller)
  *

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/context.h: who is running, cancellation and deadline scopes, sleeping, and the list of all contexts.
+ * conc/context.h: who is running, cancellation and deadline scopes, sleeping, and the list of all
+ * contexts.
  *
- * A context is what runs: a thread, or a task. Every thread that calls libconc has one, also those that
- * libconc did not start.
+ * A context is what runs: a thread, or a task. Every thread that calls libconc has one, also those
+ * that libconc did not start.
  */
 #ifndef CONC_CONTEXT_H
 #define CONC_CONTEXT_H
@@ -24,17 +25,20 @@ typedef struct conc_context conc_context;
 /**
  * The calling context. Borrowed: valid in the calling thread or task while it runs. Never NULL.
  *
- * Called from: any thread or task. Blocks: no. Python: threading.current_thread(), asyncio.current_task()
+ * Called from: any thread or task. Blocks: no. Python: threading.current_thread(),
+ * asyncio.current_task()
  */
 CONC_API conc_context *conc_current(void);
 
-/** The id of the calling context, as in conc_contexts_foreach(): unique among the living, never 0. Called from: any thread or
- *  task. Blocks: no. Python: threading.get_ident() */
+/**
+ * The id of the calling context, as in conc_contexts_foreach(): unique among the living, never 0.
+ * Called from: any thread or task. Blocks: no. Python: threading.get_ident()
+ */
 CONC_API uint32_t conc_id(void);
 
 /**
- * A context's name: "main" for the first thread, "thread-N" until another is given. Valid while the context
- * lives and keeps its name.
+ * A context's name: "main" for the first thread, "thread-N" until another is given. Valid while the
+ * context lives and keeps its name.
  *
  * Called from: any thread or task. Blocks: no. Python: Thread.name
  */
@@ -59,10 +63,10 @@ CONC_API void conc_set_name(const char *name);
  *     int err = fetch_and_store();            // calls in it return -ECANCELED after 5 s
  *     int why = conc_scope_exit(&scope);      // -ETIMEDOUT if that was the reason
  *
- * It lives in the user's memory, between enter and exit, which the same context calls, properly nested.
- * Cancellation is level-triggered: once a scope has ended, every call in it that could block returns
- * -ECANCELED until the scope is left, even if it would not have had to wait. Exempt are calls with CONC_NOW,
- * conc_lock_acquire(), conc_rlock_acquire(), and what stands in a shield.
+ * It lives in the user's memory, between enter and exit, which the same context calls, properly
+ * nested. Cancellation is level-triggered: once a scope has ended, every call in it that could
+ * block returns -ECANCELED until the scope is left, even if it would not have had to wait. Exempt
+ * are calls with CONC_NOW, conc_lock_acquire(), conc_rlock_acquire(), and what stands in a shield.
  * All fields are private.
  */
 typedef struct conc_scope {
@@ -87,17 +91,18 @@ CONC_API void conc_scope_enter(conc_scope *scope, conc_deadline deadline);
 /**
  * Leave the innermost scope, and learn whether it ended a call.
  *
- * @return 0: no call inside was told that it is over (or the scope has not ended); -ETIMEDOUT: this scope's
- *         deadline came; -ECANCELED: it was cancelled, or a scope around it has ended (so that an outer end is
- *         never swallowed by an inner one). -EPERM: not the innermost scope of the caller; nothing is left.
+ * @return 0: no call inside was told that it is over (or the scope has not ended); -ETIMEDOUT: this
+ *         scope's deadline came; -ECANCELED: it was cancelled, or a scope around it has ended (so
+ *         that an outer end is never swallowed by an inner one). -EPERM: not the innermost scope of
+ *         the caller; nothing is left.
  *
  * Called from: the context that entered it. Blocks: no.
  */
 CONC_API int conc_scope_exit(conc_scope *scope);
 
 /**
- * End a scope: calls inside it return -ECANCELED from now on, the one that blocks included. The caller
- * makes sure that the scope is not left meanwhile. Cancelling twice is harmless.
+ * End a scope: calls inside it return -ECANCELED from now on, the one that blocks included. The
+ * caller makes sure that the scope is not left meanwhile. Cancelling twice is harmless.
  *
  * Called from: any thread or task. Blocks: no. Python: CancelScope.cancel()
  */
@@ -109,7 +114,8 @@ CONC_API void conc_scope_cancel(conc_scope *scope);
  *
  * @param shield  uninitialised memory, borrowed until conc_shield_end()
  *
- * Called from: any thread or task. Blocks: no. Python: asyncio.shield(), trio.CancelScope(shield=True)
+ * Called from: any thread or task. Blocks: no. Python: asyncio.shield(),
+ * trio.CancelScope(shield=True)
  */
 CONC_API void conc_shield_begin(conc_scope *shield);
 
@@ -123,8 +129,8 @@ CONC_API void conc_shield_begin(conc_scope *shield);
 CONC_API int conc_shield_end(conc_scope *shield);
 
 /**
- * Has the caller been cancelled: has a scope around it ended (a job's future cancelled, a deadline passed)?
- * For long computations that do not block.
+ * Has the caller been cancelled: has a scope around it ended (a job's future cancelled, a deadline
+ * passed)? For long computations that do not block.
  *
  * Called from: any thread or task. Blocks: no. Python: Task.cancelling()
  */
@@ -133,7 +139,8 @@ CONC_API bool conc_cancelled(void);
 /**
  * The same as an error: 0, or -ECANCELED.
  *
- * Called from: any thread or task. Blocks: no. Cancellation point: yes. Python: trio.lowlevel.checkpoint()
+ * Called from: any thread or task. Blocks: no. Cancellation point: yes. Python:
+ * trio.lowlevel.checkpoint()
  */
 CONC_API int conc_check_cancel(void);
 
@@ -144,7 +151,8 @@ CONC_API int conc_check_cancel(void);
  *
  * @return 0: slept to the end; -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: time.sleep(), asyncio.sleep()
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: time.sleep(),
+ * asyncio.sleep()
  */
 CONC_API int conc_sleep(int64_t ns);
 
@@ -168,35 +176,36 @@ CONC_API void conc_yield(void);
 
 /** What conc_contexts_foreach() tells of a context. Strings are valid during the callback only. */
 typedef struct conc_context_info {
-    uint32_t id;             /* unique among the living */
-    const char *kind;        /* "thread", "task" */
+    uint32_t id;      /* unique among the living */
+    const char *kind; /* "thread", "task" */
     const char *name;
-    const char *blocked_on;  /* "lock", "queue get", "sleep" ...; NULL: running */
-    const void *object;      /* the object it is blocked on; NULL if none */
-    uint32_t holder;         /* the id of the context that holds that object; 0: none, or not known */
+    const char *blocked_on; /* "lock", "queue get", "sleep" ...; NULL: running */
+    const void *object;     /* the object it is blocked on; NULL if none */
+    uint32_t holder; /* the id of the context that holds that object; 0: none, or not known */
     const char *holder_name; /* its name; "" if there is none */
     int64_t blocked_ns;      /* for how long it has been blocked */
 } conc_context_info;
 
 /**
- * Call `callback` for every context, in order of their age, with what it was doing a moment ago (a snapshot; the
- * callback may call anything). A callback that returns other than 0 ends the walk.
+ * Call `callback` for every context, in order of their age, with what it was doing a moment ago (a
+ * snapshot; the callback may call anything). A callback that returns other than 0 ends the walk.
  *
  * @return 0; the callback's last return; -ENOMEM
  *
  * Called from: any thread or task. Blocks: no. Python: threading.enumerate(), asyncio.all_tasks()
  */
-CONC_API int conc_contexts_foreach(int (*callback)(const conc_context_info *info, void *arg), void *arg);
+CONC_API int conc_contexts_foreach(int (*callback)(const conc_context_info *info, void *arg),
+                                   void *arg);
 
 /**
- * Print a line for every context: its name, what it is blocked on, for how long, and who holds that.
- * The first thing to call when a program hangs.
+ * Print a line for every context: its name, what it is blocked on, for how long, and who holds
+ * that. The first thing to call when a program hangs.
  *
  * @param out  borrowed
  * @return 0; -ENOMEM; -EIO: writing failed
  *
- * Called from: any thread or task (not from a signal handler). Blocks: only as writing to `out` does.
- * Python: faulthandler.dump_traceback(), asyncio.print_call_graph()
+ * Called from: any thread or task (not from a signal handler). Blocks: only as writing to `out`
+ * does. Python: faulthandler.dump_traceback(), asyncio.print_call_graph()
  */
 CONC_API int conc_dump(FILE *out);
 

@@ -2,8 +2,8 @@
  *
  * conc/event.h: a flag that contexts can wait for.
  *
- * It may lie on the stack of the only one who waits for it: conc_event_set() does not touch it any more once a
- * waiter can know that it is set.
+ * It may lie on the stack of the only one who waits for it: conc_event_set() does not touch it any
+ * more once a waiter can know that it is set.
  */
 #ifndef CONC_EVENT_H
 #define CONC_EVENT_H
@@ -21,12 +21,20 @@ typedef struct conc_event {
 } conc_event;
 
 #ifdef __cplusplus
-#define CONC_EVENT_INIT {}
+#define CONC_EVENT_INIT \
+    {                   \
+    }
 #else
-#define CONC_EVENT_INIT {0}
+#define CONC_EVENT_INIT \
+    {                   \
+        0               \
+    }
 #endif
 
-/** Make an event that is not set. There is nothing to destroy; nobody may be waiting when its memory goes. */
+/**
+ * Make an event that is not set. There is nothing to destroy; nobody may be waiting when its memory
+ * goes.
+ */
 CONC_API void conc_event_init(conc_event *event);
 
 /**

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/executor.h: who runs a job: the caller itself, a thread of its own, a pool of threads. One interface.
+ * conc/executor.h: who runs a job: the caller itself, a thread of its own, a pool of threads. One
+ * interface.
  *
  *     conc_executor *pool;
  *     int err = conc_thread_pool_new(&pool, 4, NULL);
@@ -28,61 +29,68 @@ typedef struct conc_executor conc_executor;
  * @param fn           the job
  * @param arg          its argument, of arg_size bytes: copied (NULL if arg_size is 0)
  * @param result_size  bytes of its result
- * @return a future, for the caller to unref; never NULL. A refusal is a future that has failed already:
- *         -ESHUTDOWN, -CONC_EBROKEN, -ENOMEM (no memory, no thread), -ECANCELED (the caller was cancelled while it
- *         waited for room in a bounded queue), -EINVAL (no fn; no arg with a size)
+ * @return a future, for the caller to unref; never NULL. A refusal is a future that has failed
+ *         already: -ESHUTDOWN, -CONC_EBROKEN, -ENOMEM (no memory, no thread), -ECANCELED (the
+ *         caller was cancelled while it waited for room in a bounded queue), -EINVAL (no fn; no arg
+ *         with a size)
  *
- * Called from: any thread or task. Blocks: only an inline executor, and a pool whose max_queued is reached.
- * Python: Executor.submit()
+ * Called from: any thread or task. Blocks: only an inline executor, and a pool whose max_queued is
+ * reached. Python: Executor.submit()
  */
-CONC_API CONC_MUST_CHECK conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg,
-                                                  size_t arg_size, size_t result_size);
+CONC_API CONC_MUST_CHECK conc_future *conc_submit(conc_executor *executor, conc_fn *fn,
+                                                  const void *arg, size_t arg_size,
+                                                  size_t result_size);
 
 /**
  * Have a job run and wait for its result: conc_submit() and conc_wait_for() in one.
  *
  * @param ret  room for the result; untouched on failure; may be NULL
- * @return 0; the job's error; -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED (the job was cancelled then); a refusal as of
- *         conc_submit(). The deadline also ends the wait for room in a bounded queue and what blocks in an inline job.
+ * @return 0; the job's error; -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED (the job was cancelled
+ *         then); a refusal as of conc_submit(). The deadline also ends the wait for room in a
+ *         bounded queue and what blocks in an inline job.
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Pool.apply()
  */
-CONC_API int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size, void *ret,
-                       size_t result_size, conc_deadline deadline);
+CONC_API int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size,
+                       void *ret, size_t result_size, conc_deadline deadline);
 
 /**
  * Run the job once for every element of an array, and store the results in an array, in order.
  *
  * @param in   n arguments of in_size bytes each; copied
- * @param out  room for n results of out_size bytes each (NULL if out_size is 0). On failure it holds some of the
- *             results; nothing is written to it after the return.
- * @return 0; the first element's error (in the order of the array), -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED; the jobs
- *         that remain are cancelled then. -ENOMEM and the other refusals of conc_submit(). As for the deadline, see
- *         conc_call().
+ * @param out  room for n results of out_size bytes each (NULL if out_size is 0). On failure it
+ *             holds some of the results; nothing is written to it after the return.
+ * @return 0; the first element's error (in the order of the array), -ETIMEDOUT, -EAGAIN (CONC_NOW),
+ *         -ECANCELED; the jobs that remain are cancelled then. -ENOMEM and the other refusals of
+ *         conc_submit(). As for the deadline, see conc_call().
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Executor.map(), Pool.map()
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Executor.map(),
+ * Pool.map()
  */
-CONC_API int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
-                      void *out, size_t out_size, conc_deadline deadline);
+CONC_API int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n,
+                      size_t in_size, void *out, size_t out_size, conc_deadline deadline);
 
 /** All-zero: what conc_map() does. */
 typedef struct conc_map_options {
-    size_t chunk; /* how many elements one job takes, one after another; 0: 1. More is cheaper for small jobs. */
-    int *errors;  /* room for n errors: then all jobs run, each one's error (or 0) is stored, and 0 returned */
+    size_t chunk; /* how many elements one job takes, one after another; 0: 1. More is cheaper for
+                     small jobs. */
+    int *errors;  /* room for n errors: then all jobs run, each one's error (or 0) is stored, and 0
+                     returned */
 } conc_map_options;
 
 /**
  * conc_map() with options.
  *
  * @param options  borrowed; NULL: all-zero
- * @return as conc_map(); with `errors`, only the wait's own errors (-ETIMEDOUT, -EAGAIN, -ECANCELED, -ENOMEM), and the
- *         elements that were not done have -ECANCELED
+ * @return as conc_map(); with `errors`, only the wait's own errors (-ETIMEDOUT, -EAGAIN,
+ *         -ECANCELED, -ENOMEM), and the elements that were not done have -ECANCELED
  */
-CONC_API int conc_map_with(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
-                           void *out, size_t out_size, const conc_map_options *options,
-                           conc_deadline deadline);
+CONC_API int conc_map_with(conc_executor *executor, conc_fn *fn, const void *in, size_t n,
+                           size_t in_size, void *out, size_t out_size,
+                           const conc_map_options *options, conc_deadline deadline);
 
-/* ---- Its end ----------------------------------------------------------------------------------- */
+/* ---- Its end -----------------------------------------------------------------------------------
+ * */
 
 enum {
     CONC_SHUTDOWN_WAIT = 1,           /* wait until every job has ended and every thread is gone */
@@ -95,17 +103,18 @@ enum {
  *
  * @param flags     CONC_SHUTDOWN_..., or 0
  * @param deadline  how long to wait, with CONC_SHUTDOWN_WAIT
- * @return 0; -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED: it is shut down, but not all has ended (call again to wait
- *         on); -EDEADLK: asked to wait by one of its own jobs; -EINVAL
+ * @return 0; -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED: it is shut down, but not all has ended
+ *         (call again to wait on); -EDEADLK: asked to wait by one of its own jobs; -EINVAL
  *
  * Called from: any thread or task. Blocks: with CONC_SHUTDOWN_WAIT. Cancellation point: with it.
  * Python: Executor.shutdown(wait, cancel_futures)
  */
-CONC_API int conc_executor_shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline);
+CONC_API int conc_executor_shutdown(conc_executor *executor, unsigned flags,
+                                    conc_deadline deadline);
 
 /**
- * Shut down, wait until every job has ended, and free the executor. NULL is ignored. Futures stay valid. To bound
- * the time, shut down with a deadline first.
+ * Shut down, wait until every job has ended, and free the executor. NULL is ignored. Futures stay
+ * valid. To bound the time, shut down with a deadline first.
  *
  * @return 0; -EDEADLK: called by one of its own jobs; nothing was freed
  *
@@ -113,7 +122,8 @@ CONC_API int conc_executor_shutdown(conc_executor *executor, unsigned flags, con
  */
 CONC_API int conc_executor_free(conc_executor *executor);
 
-/* ---- Makers ------------------------------------------------------------------------------------- */
+/* ---- Makers -------------------------------------------------------------------------------------
+ * */
 
 /**
  * An executor that runs a job in conc_submit() itself: for tests, and to compare.
@@ -131,13 +141,15 @@ CONC_API int conc_thread_per_job_new(conc_executor **ret);
 
 /** All-zero: the defaults. */
 typedef struct conc_thread_pool_options {
-    const char *name;        /* workers are called name-0, name-1 ...; NULL: "worker" */
-    int (*init)(void *arg);  /* called in each new worker; if it returns other than 0 the pool is broken */
+    const char *name; /* workers are called name-0, name-1 ...; NULL: "worker" */
+    int (*init)(
+        void *arg); /* called in each new worker; if it returns other than 0 the pool is broken */
     void (*fini)(void *arg); /* called in each worker whose init succeeded, at its end */
     void *arg;               /* given to both */
-    size_t max_queued;       /* jobs that may wait for a worker before conc_submit() blocks; 0: no bound. A worker of
-                                the pool itself is never blocked: it runs the job that it submits at once. */
-    size_t stack_size;       /* bytes; 0: the system's default */
+    size_t max_queued; /* jobs that may wait for a worker before conc_submit() blocks; 0: no bound.
+                          A worker of the pool itself is never blocked: it runs the job that it
+                          submits at once. */
+    size_t stack_size; /* bytes; 0: the system's default */
 } conc_thread_pool_options;
 
 /**
@@ -148,7 +160,8 @@ typedef struct conc_thread_pool_options {
  * @param options  borrowed; NULL: all-zero
  * @return 0; -ENOMEM
  *
- * Called from: anywhere. Blocks: no. Python: ThreadPoolExecutor(max_workers, thread_name_prefix, initializer)
+ * Called from: anywhere. Blocks: no. Python: ThreadPoolExecutor(max_workers, thread_name_prefix,
+ * initializer)
  */
 CONC_API int conc_thread_pool_new(conc_executor **ret, size_t threads,
                                   const conc_thread_pool_options *options);

@@ -2,8 +2,9 @@
  *
  * conc/future.h: the result, or error, that a job will have; and waiting for one or many.
  *
- * A future is reference-counted: whoever gets one owns a reference and gives it back with conc_future_unref(). It is
- * pending, then running, then done: finished (with a result or an error) or cancelled.
+ * A future is reference-counted: whoever gets one owns a reference and gives it back with
+ * conc_future_unref(). It is pending, then running, then done: finished (with a result or an error)
+ * or cancelled.
  */
 #ifndef CONC_FUTURE_H
 #define CONC_FUTURE_H
@@ -17,7 +18,8 @@ extern "C" {
 typedef struct conc_future conc_future;
 
 /**
- * Make a pending future that the program completes itself, with conc_future_set_result() or conc_future_set_error().
+ * Make a pending future that the program completes itself, with conc_future_set_result() or
+ * conc_future_set_error().
  *
  * @param ret          gives a reference
  * @param result_size  bytes of its result
@@ -31,8 +33,9 @@ CONC_API int conc_future_new(conc_future **ret, size_t result_size);
 CONC_API conc_future *conc_future_ref(conc_future *future);
 
 /**
- * Give a reference back; NULL is ignored. When the last one goes, so does the future; if it failed and nobody asked
- * for its result, error or message, the unobserved hook is told. A job that was submitted runs all the same.
+ * Give a reference back; NULL is ignored. When the last one goes, so does the future; if it failed
+ * and nobody asked for its result, error or message, the unobserved hook is told. A job that was
+ * submitted runs all the same.
  *
  * Called from: anywhere. Blocks: no.
  */
@@ -42,7 +45,8 @@ CONC_API void conc_future_unref(conc_future *future);
  * Complete the future with a copy of *value.
  *
  * @param value  of the future's result size (may be NULL if that is 0); borrowed
- * @return 0; -EINVAL: it is done already (a cancelled one too); -EPERM: it belongs to a job that libconc runs
+ * @return 0; -EINVAL: it is done already (a cancelled one too); -EPERM: it belongs to a job that
+ *         libconc runs
  *
  * Called from: any thread or task. Blocks: no (callbacks run in it). Python: Future.set_result()
  */
@@ -53,7 +57,8 @@ CONC_API int conc_future_set_result(conc_future *future, const void *value);
  *
  * @param err  negative
  * @param fmt  the error's message, as in conc_raise(); NULL: none
- * @return 0; -EINVAL: it is done already, or err is not negative; -EPERM: it belongs to a job that libconc runs
+ * @return 0; -EINVAL: it is done already, or err is not negative; -EPERM: it belongs to a job that
+ *         libconc runs
  *
  * Called from: any thread or task. Blocks: no (callbacks run in it). Python: Future.set_exception()
  */
@@ -63,15 +68,18 @@ CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt
 /**
  * Wait until the future is done, and get its result.
  *
- * A worker of a thread pool that waits for a job which still lies in its own pool's queue runs that job itself, so
- * that a pool whose workers all wait for their own pool goes on (such a wait may outlast its deadline by the job).
+ * A worker of a thread pool that waits for a job which still lies in its own pool's queue runs that
+ * job itself, so that a pool whose workers all wait for their own pool goes on (such a wait may
+ * outlast its deadline by the job).
  *
- * @param ret  room for the result, of the future's result size; NULL: not wanted; untouched on failure
- * @return 0; the job's own negative error (then conc_error_message() is its message); -ECANCELED: the future was
- *         cancelled, or the caller; -ETIMEDOUT, -EAGAIN (not done, CONC_NOW). conc_future_is_done() tells the wait's
- *         errors from the job's.
+ * @param ret  room for the result, of the future's result size; NULL: not wanted; untouched on
+ *             failure
+ * @return 0; the job's own negative error (then conc_error_message() is its message); -ECANCELED:
+ *         the future was cancelled, or the caller; -ETIMEDOUT, -EAGAIN (not done, CONC_NOW).
+ *         conc_future_is_done() tells the wait's errors from the job's.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Future.result(timeout)
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
+ * Future.result(timeout)
  */
 CONC_API int conc_future_result(conc_future *future, void *ret, conc_deadline deadline);
 
@@ -92,15 +100,16 @@ CONC_API int conc_future_wait(conc_future *future, conc_deadline deadline);
 CONC_API int conc_future_error(conc_future *future);
 
 /**
- * The message of a failed future's error; "" if there is none, or it isn't done. Valid while the caller's reference is.
+ * The message of a failed future's error; "" if there is none, or it isn't done. Valid while the
+ * caller's reference is.
  *
  * Called from: any thread or task. Blocks: no. Python: str(Future.exception())
  */
 CONC_API const char *conc_future_message(conc_future *future);
 
 /**
- * Where a finished future's result lies; NULL if it failed, is not done, or its result size is 0. Borrowed while the
- * caller's reference is valid.
+ * Where a finished future's result lies; NULL if it failed, is not done, or its result size is 0.
+ * Borrowed while the caller's reference is valid.
  *
  * Called from: any thread or task. Blocks: no.
  */
@@ -110,25 +119,28 @@ CONC_API const void *conc_future_value(conc_future *future);
 CONC_API bool conc_future_is_done(const conc_future *future);
 /** Being run now? Called from: any thread or task. Blocks: no. Python: Future.running() */
 CONC_API bool conc_future_is_running(const conc_future *future);
-/** Cancelled before it ran, or ended by its cancellation? Called from: any thread or task. Blocks: no.
- *  Python: Future.cancelled() */
+/**
+ * Cancelled before it ran, or ended by its cancellation? Called from: any thread or task. Blocks:
+ * no. Python: Future.cancelled()
+ */
 CONC_API bool conc_future_is_cancelled(const conc_future *future);
 
 /**
- * Cancel the future. A pending one is done at once and its job never runs. A running job gets -ECANCELED from the call
- * that it blocks in and from every later one, until it returns: if it then returns -ECANCELED its future is
- * cancelled; any other end stands.
+ * Cancel the future. A pending one is done at once and its job never runs. A running job gets
+ * -ECANCELED from the call that it blocks in and from every later one, until it returns: if it then
+ * returns -ECANCELED its future is cancelled; any other end stands.
  *
  * @return true: it was pending or running; false: it was done already
  *
- * Called from: any thread or task. Blocks: no (a pending one's callbacks run in it). Python: Future.cancel()
+ * Called from: any thread or task. Blocks: no (a pending one's callbacks run in it). Python:
+ * Future.cancel()
  */
 CONC_API bool conc_future_cancel(conc_future *future);
 
 /**
- * Call callback(future, arg) when the future is done: in the context that completes it, after those who wait were
- * woken, callbacks in the order of their registration; at once, in the caller, if it is done already. The future is
- * borrowed to the callback, which must not block for long.
+ * Call callback(future, arg) when the future is done: in the context that completes it, after those
+ * who wait were woken, callbacks in the order of their registration; at once, in the caller, if it
+ * is done already. The future is borrowed to the callback, which must not block for long.
  *
  * @return 0; -ENOMEM: not registered
  *
@@ -149,7 +161,8 @@ typedef enum conc_wait_mode {
  * Wait for the futures. The same one may stand in the array twice. n = 0 returns 0.
  *
  * @param futures  n futures; borrowed
- * @return how many are done now, when the wait's end has come; -ETIMEDOUT, -EAGAIN, -ECANCELED: it has not; -ENOMEM
+ * @return how many are done now, when the wait's end has come; -ETIMEDOUT, -EAGAIN, -ECANCELED: it
+ *         has not; -ENOMEM
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: concurrent.futures.wait(), asyncio.wait()
@@ -160,20 +173,21 @@ CONC_API ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mo
 /**
  * Wait for all the futures' results.
  *
- * @param errors  NULL: return the first error as soon as there is one (the others go on). Else room for n errors:
- *                wait for all, and store each one's error or 0 in its place. Either way the futures' errors count as
- *                observed.
- * @return 0; the first error (errors is NULL), with its message in conc_error_message(); -ETIMEDOUT, -EAGAIN,
- *         -ECANCELED: the wait ended before; -ENOMEM
+ * @param errors  NULL: return the first error as soon as there is one (the others go on). Else room
+ *                for n errors: wait for all, and store each one's error or 0 in its place. Either
+ *                way the futures' errors count as observed.
+ * @return 0; the first error (errors is NULL), with its message in conc_error_message();
+ *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -ENOMEM
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: asyncio.gather(return_exceptions=False or True)
  */
-CONC_API int conc_gather(conc_future *const *futures, size_t n, int *errors, conc_deadline deadline);
+CONC_API int conc_gather(conc_future *const *futures, size_t n, int *errors,
+                         conc_deadline deadline);
 
 /**
- * conc_future_result() that cancels the future if the deadline comes, or the caller is cancelled, before it is done.
- * It does not wait for the cancelled job to return.
+ * conc_future_result() that cancels the future if the deadline comes, or the caller is cancelled,
+ * before it is done. It does not wait for the cancelled job to return.
  *
  * @return as conc_future_result()
  *
@@ -188,7 +202,8 @@ typedef struct conc_as_completed conc_as_completed;
  * Begin: the futures are watched from now on.
  *
  * @param ret      gives an iterator
- * @param futures  n futures; the array is borrowed during the call, each future shared until the iterator is freed
+ * @param futures  n futures; the array is borrowed during the call, each future shared until the
+ *                 iterator is freed
  * @return 0; -ENOMEM
  *
  * Called from: any thread or task. Blocks: no. Python: as_completed()
@@ -202,26 +217,29 @@ CONC_API int conc_as_completed_new(conc_as_completed **ret, conc_future *const *
  * @param index   its place in the array (may be NULL)
  * @return 1; 0: all have been given; -ETIMEDOUT, -EAGAIN, -ECANCELED
  *
- * Called from: the context that made the iterator, or one at a time. Blocks: yes. Cancellation point: yes.
+ * Called from: the context that made the iterator, or one at a time. Blocks: yes. Cancellation
+ * point: yes.
  */
-CONC_API int conc_as_completed_next(conc_as_completed *iterator, conc_future **future, size_t *index,
-                                    conc_deadline deadline);
+CONC_API int conc_as_completed_next(conc_as_completed *iterator, conc_future **future,
+                                    size_t *index, conc_deadline deadline);
 
 /** End, wherever it stands; NULL is ignored. Called from: anywhere. Blocks: no. */
 CONC_API void conc_as_completed_free(conc_as_completed *iterator);
 
-/* ---- Errors that nobody looked at -------------------------------------------------------------- */
+/* ---- Errors that nobody looked at --------------------------------------------------------------
+ * */
 
 /**
- * Set what happens when a failed future dies and nobody looked at its error; NULL: the default, a line on stderr.
- * Cancelled futures are not reported.
+ * Set what happens when a failed future dies and nobody looked at its error; NULL: the default, a
+ * line on stderr. Cancelled futures are not reported.
  *
- * @param hook  called with the error, its message ("" if none) and `arg`, in the context that gave back the last
- *              reference
+ * @param hook  called with the error, its message ("" if none) and `arg`, in the context that gave
+ *              back the last reference
  *
  * Called from: anywhere. Blocks: no. Python: loop.set_exception_handler()
  */
-CONC_API void conc_set_unobserved_hook(void (*hook)(int err, const char *message, void *arg), void *arg);
+CONC_API void conc_set_unobserved_hook(void (*hook)(int err, const char *message, void *arg),
+                                       void *arg);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/group.h: structured concurrency: no job of a group outlives conc_group_wait(); the first error cancels the rest,
- * and every error is kept.
+ * conc/group.h: structured concurrency: no job of a group outlives conc_group_wait(); the first
+ * error cancels the rest, and every error is kept.
  */
 #ifndef CONC_GROUP_H
 #define CONC_GROUP_H
@@ -21,9 +21,9 @@ typedef struct conc_group {
     conc_cond idle;                /* no member is active any more */
     struct conc__member **members; /* in the order of submission */
     size_t count, room;
-    size_t active;                 /* members that have not ended */
-    bool ended;                    /* cancelled, or a member failed: the rest is cancelled, and no more are taken */
-    conc_future *failed;           /* the member's that failed first; a reference */
+    size_t active; /* members that have not ended */
+    bool ended;    /* cancelled, or a member failed: the rest is cancelled, and no more are taken */
+    conc_future *failed; /* the member's that failed first; a reference */
 } conc_group;
 
 /** Make an empty group. Called from: anywhere. Blocks: no. Python: TaskGroup() */
@@ -33,25 +33,32 @@ CONC_API void conc_group_init(conc_group *group);
  * Submit a job to an executor as a member of the group.
  *
  * @param executor     the executor; must not be NULL
- * @param ret          where conc_group_wait() stores the result, if the job succeeds; NULL: not wanted. Borrowed until then.
+ * @param ret          where conc_group_wait() stores the result, if the job succeeds; NULL: not
+ *                     wanted. Borrowed until then.
  * @param result_size  bytes of the result
- * @return the member's index, counted from 0; -ECANCELED: the group has been cancelled, or a member has failed;
- *         -EINVAL; -ENOMEM and other refusals of conc_submit(), which end the group as a member's error does
+ * @return the member's index, counted from 0; -ECANCELED: the group has been cancelled, or a member
+ *         has failed; -EINVAL; -ENOMEM and other refusals of conc_submit(), which end the group as
+ *         a member's error does
  *
- * Called from: any thread or task, members included. Blocks: as conc_submit(). Python: TaskGroup.create_task()
+ * Called from: any thread or task, members included. Blocks: as conc_submit(). Python:
+ * TaskGroup.create_task()
  */
 CONC_API ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
-                                     const void *arg, size_t arg_size, void *ret, size_t result_size);
+                                     const void *arg, size_t arg_size, void *ret,
+                                     size_t result_size);
 
 /**
- * Wait until all members have ended. When the deadline comes, or the caller is cancelled, the members are cancelled,
- * and it still waits until they have ended: so a member that never blocks in libconc, nor asks conc_cancelled(), can delay it.
+ * Wait until all members have ended. When the deadline comes, or the caller is cancelled, the
+ * members are cancelled, and it still waits until they have ended: so a member that never blocks in
+ * libconc, nor asks conc_cancelled(), can delay it.
  *
- * @return 0: all succeeded, and the results are stored; the error of the member that failed first (its message in
- *         conc_error_message()); -ETIMEDOUT, -ECANCELED: the wait was ended and the members with it, or
- *         conc_group_cancel() was called. CONC_NOW: -EAGAIN if not all have ended, and nothing is cancelled.
+ * @return 0: all succeeded, and the results are stored; the error of the member that failed first
+ *         (its message in conc_error_message()); -ETIMEDOUT, -ECANCELED: the wait was ended and the
+ *         members with it, or conc_group_cancel() was called. CONC_NOW: -EAGAIN if not all have
+ *         ended, and nothing is cancelled.
  *
- * Called from: one context, not a member. Blocks: yes. Cancellation point: yes. Python: async with TaskGroup()
+ * Called from: one context, not a member. Blocks: yes. Cancellation point: yes. Python: async with
+ * TaskGroup()
  */
 CONC_API int conc_group_wait(conc_group *group, conc_deadline deadline);
 

@@ -7,8 +7,9 @@
  *         counter++;
  *     }
  *
- * Whoever runs may take a free lock before those who wait (that is what makes it fast), but not for long: the first
- * who waits is handed the lock after a millisecond, so nobody starves. 16 bytes; all-zero is a free lock.
+ * Whoever runs may take a free lock before those who wait (that is what makes it fast), but not for
+ * long: the first who waits is handed the lock after a millisecond, so nobody starves. 16 bytes;
+ * all-zero is a free lock.
  */
 #ifndef CONC_LOCK_H
 #define CONC_LOCK_H
@@ -27,9 +28,14 @@ typedef struct conc_lock {
 } conc_lock;
 
 #ifdef __cplusplus
-#define CONC_LOCK_INIT {}
+#define CONC_LOCK_INIT \
+    {                  \
+    }
 #else
-#define CONC_LOCK_INIT {0}
+#define CONC_LOCK_INIT \
+    {                  \
+        0              \
+    }
 #endif
 
 /** Make a free lock. There is nothing to destroy; nobody may be waiting when its memory goes. */
@@ -56,7 +62,8 @@ CONC_API CONC_MUST_CHECK bool conc_lock_try(conc_lock *lock);
  *
  * @return 0: the caller holds it; -ETIMEDOUT, -EAGAIN (held, and CONC_NOW), -ECANCELED: it doesn't
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Lock.acquire(timeout=...)
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
+ * Lock.acquire(timeout=...)
  */
 CONC_API CONC_MUST_CHECK int conc_lock_acquire_until(conc_lock *lock, conc_deadline deadline);
 
@@ -65,7 +72,8 @@ CONC_API CONC_MUST_CHECK int conc_lock_acquire_until(conc_lock *lock, conc_deadl
  *
  * @return 0; -EPERM: it was not held
  *
- * Called from: any thread or task, not only the one that took it. Blocks: no. Python: Lock.release()
+ * Called from: any thread or task, not only the one that took it. Blocks: no. Python:
+ * Lock.release()
  */
 CONC_API int conc_lock_release(conc_lock *lock);
 
@@ -80,8 +88,11 @@ CONC_API bool conc_lock_is_locked(const conc_lock *lock);
 CONC_API struct conc__with conc_lock_enter(conc_lock *lock);
 CONC_API void conc_lock_leave(struct conc__with *with);
 
-/** `conc_with_lock (&lock) { ... }`: hold the lock in the block; `break`, `continue`, `return` and `goto` release it. */
-#define conc_with_lock(lock)                                                                       \
+/**
+ * `conc_with_lock (&lock) { ... }`: hold the lock in the block; `break`, `continue`, `return` and
+ * `goto` release it.
+ */
+#define conc_with_lock(lock) \
     CONC__WITH(conc_lock_enter(lock), conc_lock_leave, CONC__CONCAT(conc__with_, __COUNTER__))
 
 #ifdef __cplusplus

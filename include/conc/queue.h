@@ -26,8 +26,11 @@ typedef enum conc_queue_order {
     CONC_PRIORITY, /* set by conc_queue_init_priority() */
 } conc_queue_order;
 
-/** Less than 0: `a` comes out before `b`; more: after; 0: whichever was put first. Both are aligned for any type of
- *  the element's size, as far as malloc() aligns. Called under the queue's guard: it must not call the queue, nor block. */
+/**
+ * Less than 0: `a` comes out before `b`; more: after; 0: whichever was put first. Both are aligned
+ * for any type of the element's size, as far as malloc() aligns. Called under the queue's guard: it
+ * must not call the queue, nor block.
+ */
 typedef int conc_compare(const void *a, const void *b, void *arg);
 
 /* Where the elements lie. Private. What changes with every element comes first: it shares a cache
@@ -40,7 +43,7 @@ struct conc__store {
     size_t room;          /* for how many elements there is memory */
     size_t limit;         /* the most elements; SIZE_MAX: no bound */
     size_t elem_size;
-    size_t stride;        /* from one element to the next */
+    size_t stride; /* from one element to the next */
     conc_queue_order order;
     conc_compare *compare;
     void *compare_arg;
@@ -65,9 +68,9 @@ typedef struct conc_queue {
  * @param order      CONC_FIFO or CONC_LIFO
  * @return 0; -EINVAL; -ENOMEM. On failure there is nothing to destroy.
  *
- * A bounded queue of up to 64 KiB has all of its memory from the start, so that putting into it never fails for want of
- * memory. Others grow as they need it, and give it back when they are destroyed or shut down
- * with `immediate`.
+ * A bounded queue of up to 64 KiB has all of its memory from the start, so that putting into it
+ * never fails for want of memory. Others grow as they need it, and give it back when they are
+ * destroyed or shut down with `immediate`.
  *
  * Called from: anywhere. Blocks: no. Python: queue.Queue(maxsize), LifoQueue, asyncio.Queue
  */
@@ -75,7 +78,8 @@ CONC_API int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacit
                              conc_queue_order order);
 
 /**
- * Make a queue that gives the smallest element first, in the order of `compare`; equals in the order they came.
+ * Make a queue that gives the smallest element first, in the order of `compare`; equals in the
+ * order they came.
  *
  * @param arg  for `compare`
  * @return as conc_queue_init()
@@ -86,16 +90,17 @@ CONC_API int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_
                                       conc_compare *compare, void *arg);
 
 /**
- * Call `drop` for each element that is thrown away, by an immediate shutdown or by conc_queue_destroy(): for
- * elements that own something. It is called in the order in which they would have come out, in the context that shuts down
- * or destroys, with no lock held.
+ * Call `drop` for each element that is thrown away, by an immediate shutdown or by
+ * conc_queue_destroy(): for elements that own something. It is called in the order in which they
+ * would have come out, in the context that shuts down or destroys, with no lock held.
  *
  * Called from: before the queue is shared. Blocks: no.
  */
 CONC_API void conc_queue_on_drop(conc_queue *queue, void (*drop)(void *item, void *arg), void *arg);
 
 /**
- * Free what the queue holds. Nobody may be inside a call on it, but for those whose effect the caller has seen.
+ * Free what the queue holds. Nobody may be inside a call on it, but for those whose effect the
+ * caller has seen.
  *
  * Called from: anywhere. Blocks: no.
  */
@@ -105,8 +110,8 @@ CONC_API void conc_queue_destroy(conc_queue *queue);
  * Put a copy of *item into the queue; wait while it is full.
  *
  * @param item  of the element size; borrowed
- * @return 0; -EAGAIN (full, CONC_NOW), -ETIMEDOUT, -ECANCELED, -ESHUTDOWN (also while it waited), -ENOMEM (see
- *         conc_queue_init()). The item is, or was, in the queue only on 0.
+ * @return 0; -EAGAIN (full, CONC_NOW), -ETIMEDOUT, -ECANCELED, -ESHUTDOWN (also while it waited),
+ *         -ENOMEM (see conc_queue_init()). The item is, or was, in the queue only on 0.
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: Queue.put(), put_nowait()
@@ -117,7 +122,8 @@ CONC_API int conc_queue_put(conc_queue *queue, const void *item, conc_deadline d
  * Take an element out; wait while there is none.
  *
  * @param item  room for an element; untouched on failure
- * @return 0; -EAGAIN (empty, CONC_NOW), -ETIMEDOUT, -ECANCELED: nothing was taken; -ESHUTDOWN: shut down and empty
+ * @return 0; -EAGAIN (empty, CONC_NOW), -ETIMEDOUT, -ECANCELED: nothing was taken; -ESHUTDOWN: shut
+ *         down and empty
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: Queue.get(), get_nowait()
@@ -125,12 +131,12 @@ CONC_API int conc_queue_put(conc_queue *queue, const void *item, conc_deadline d
 CONC_API int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline);
 
 /**
- * Put n elements, in order, waiting for room as often as needed: as n calls of conc_queue_put() in a row, with no
- * other put coming between.
+ * Put n elements, in order, waiting for room as often as needed: as n calls of conc_queue_put() in
+ * a row, with no other put coming between.
  *
  * @param items  an array of n elements; borrowed
- * @return how many were put: n, or the first few of them if waiting or memory then failed; else, with none put, as
- *         conc_queue_put(). n = 0 returns 0.
+ * @return how many were put: n, or the first few of them if waiting or memory then failed; else,
+ *         with none put, as conc_queue_put(). n = 0 returns 0.
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  */
@@ -145,7 +151,8 @@ CONC_API ptrdiff_t conc_queue_put_many(conc_queue *queue, const void *items, siz
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  */
-CONC_API ptrdiff_t conc_queue_get_many(conc_queue *queue, void *items, size_t n, conc_deadline deadline);
+CONC_API ptrdiff_t conc_queue_get_many(conc_queue *queue, void *items, size_t n,
+                                       conc_deadline deadline);
 
 /**
  * Say that an element taken out has been dealt with; the last one lets conc_queue_join() return.
@@ -166,22 +173,28 @@ CONC_API int conc_queue_task_done(conc_queue *queue);
 CONC_API int conc_queue_join(conc_queue *queue, conc_deadline deadline);
 
 /**
- * Close the queue for good. Whoever puts, or waits to put, gets -ESHUTDOWN. What is in it can still be taken out,
- * and then getters get -ESHUTDOWN; with `immediate` it is thrown away at once (and counts as dealt with). May be
- * called again, also to throw away what a first call left.
+ * Close the queue for good. Whoever puts, or waits to put, gets -ESHUTDOWN. What is in it can still
+ * be taken out, and then getters get -ESHUTDOWN; with `immediate` it is thrown away at once (and
+ * counts as dealt with). May be called again, also to throw away what a first call left.
  *
- * What is thrown away has been dropped (conc_queue_on_drop()) when this returns; a getter or a joiner may return
- * before that.
+ * What is thrown away has been dropped (conc_queue_on_drop()) when this returns; a getter or a
+ * joiner may return before that.
  *
  * Called from: any thread or task. Blocks: no. Python: Queue.shutdown(immediate) (3.13)
  */
 CONC_API void conc_queue_shutdown(conc_queue *queue, bool immediate);
 
-/** How many elements there are; true only for the moment. Called from: any thread or task. Blocks: no. Python: qsize() */
+/**
+ * How many elements there are; true only for the moment. Called from: any thread or task. Blocks:
+ * no. Python: qsize()
+ */
 CONC_API size_t conc_queue_size(const conc_queue *queue);
 /** No elements? For the moment. Called from: any thread or task. Blocks: no. Python: empty() */
 CONC_API bool conc_queue_is_empty(const conc_queue *queue);
-/** As many as its capacity? For the moment. Called from: any thread or task. Blocks: no. Python: full() */
+/**
+ * As many as its capacity? For the moment. Called from: any thread or task. Blocks: no. Python:
+ * full()
+ */
 CONC_API bool conc_queue_is_full(const conc_queue *queue);
 
 #ifdef __cplusplus

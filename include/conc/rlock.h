@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/rlock.h: a re-entrant lock: its owner may take it again, and releases it as often as it took it.
+ * conc/rlock.h: a re-entrant lock: its owner may take it again, and releases it as often as it took
+ * it.
  */
 #ifndef CONC_RLOCK_H
 #define CONC_RLOCK_H
@@ -20,17 +21,22 @@ typedef struct conc_rlock {
 } conc_rlock;
 
 #ifdef __cplusplus
-#define CONC_RLOCK_INIT {}
+#define CONC_RLOCK_INIT \
+    {                   \
+    }
 #else
-#define CONC_RLOCK_INIT {0}
+#define CONC_RLOCK_INIT \
+    {                   \
+        0               \
+    }
 #endif
 
 /** Make a free lock. There is nothing to destroy; nobody may be waiting when its memory goes. */
 CONC_API void conc_rlock_init(conc_rlock *rlock);
 
 /**
- * Take the lock, or take it once more; wait while another context owns it. Cannot fail (taken 2^32 - 1 times over,
- * the program ends with a message).
+ * Take the lock, or take it once more; wait while another context owns it. Cannot fail (taken 2^32
+ * - 1 times over, the program ends with a message).
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: RLock.acquire()
  */
@@ -48,9 +54,11 @@ CONC_API CONC_MUST_CHECK bool conc_rlock_try(conc_rlock *rlock);
 /**
  * Take the lock, or take it once more; wait until the deadline at most.
  *
- * @return 0: the caller holds it (once more); -ETIMEDOUT, -EAGAIN (another's, and CONC_NOW), -ECANCELED
+ * @return 0: the caller holds it (once more); -ETIMEDOUT, -EAGAIN (another's, and CONC_NOW),
+ *         -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: RLock.acquire(timeout=...)
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
+ * RLock.acquire(timeout=...)
  */
 CONC_API CONC_MUST_CHECK int conc_rlock_acquire_until(conc_rlock *rlock, conc_deadline deadline);
 
@@ -82,7 +90,7 @@ CONC_API struct conc__with conc_rlock_enter(conc_rlock *rlock);
 CONC_API void conc_rlock_leave(struct conc__with *with);
 
 /** `conc_with_rlock (&rlock) { ... }`, as conc_with_lock(). */
-#define conc_with_rlock(rlock)                                                                     \
+#define conc_with_rlock(rlock) \
     CONC__WITH(conc_rlock_enter(rlock), conc_rlock_leave, CONC__CONCAT(conc__with_, __COUNTER__))
 
 #ifdef __cplusplus

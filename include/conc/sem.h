@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/sem.h: a counting semaphore, with a bound if wanted. Units go to those who wait in the order in which
- * they came.
+ * conc/sem.h: a counting semaphore, with a bound if wanted. Units go to those who wait in the order
+ * in which they came.
  */
 #ifndef CONC_SEM_H
 #define CONC_SEM_H
@@ -23,12 +23,24 @@ typedef struct conc_sem {
 } conc_sem;
 
 #ifdef __cplusplus
-#define CONC_SEM_INIT(value) {(value), 0, {nullptr}}
-#define CONC_SEM_INIT_BOUND(value, bound_) {(value), (bound_), {nullptr}}
+#define CONC_SEM_INIT(value)    \
+    {                           \
+        (value), 0, { nullptr } \
+    }
+#define CONC_SEM_INIT_BOUND(value, bound_) \
+    {                                      \
+        (value), (bound_), { nullptr }     \
+    }
 #else
 /** A semaphore of `value` units (at most CONC_SEM_MAX) without a bound, and with one. */
-#define CONC_SEM_INIT(value) {.word = (value)}
-#define CONC_SEM_INIT_BOUND(value, bound_) {.word = (value), .bound = (bound_)}
+#define CONC_SEM_INIT(value) \
+    {                        \
+        .word = (value)      \
+    }
+#define CONC_SEM_INIT_BOUND(value, bound_) \
+    {                                      \
+        .word = (value), .bound = (bound_) \
+    }
 #endif
 
 /**
@@ -47,13 +59,14 @@ CONC_API int conc_sem_init(conc_sem *sem, uint32_t value, uint32_t bound);
  *
  * @return 0; -ETIMEDOUT, -EAGAIN (none, and CONC_NOW), -ECANCELED: none was taken
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Semaphore.acquire()
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
+ * Semaphore.acquire()
  */
 CONC_API int conc_sem_acquire(conc_sem *sem, conc_deadline deadline);
 
 /**
- * Give n units; as many of those who wait go on. Once others can have the last of the units the semaphore is not
- * touched any more, so that who gets it may free the semaphore.
+ * Give n units; as many of those who wait go on. Once others can have the last of the units the
+ * semaphore is not touched any more, so that who gets it may free the semaphore.
  *
  * @return 0; -EOVERFLOW: there would be more than the bound; nothing was given. -EINVAL: n is 0
  *

@@ -32,7 +32,8 @@ typedef struct conc_thread_options {
  * @param ret      gives a thread, for conc_thread_free()
  * @param arg      its argument, of arg_size bytes: copied (NULL if arg_size is 0)
  * @param options  borrowed; NULL: all-zero
- * @return 0; -ENOMEM: no memory, or no more threads; -EINVAL: no fn, no arg with a size, an impossible stack size
+ * @return 0; -ENOMEM: no memory, or no more threads; -EINVAL: no fn, no arg with a size, an
+ *         impossible stack size
  *
  * Called from: any thread or task. Blocks: no. Python: Thread(target, name, args).start()
  */
@@ -43,16 +44,16 @@ CONC_API int conc_thread_start(conc_thread **ret, conc_fn *fn, const void *arg, 
  * Wait until the thread has ended, and get the job's result. May be called again, and by several.
  *
  * @param ret  room for the result (options' result_size); NULL: not wanted; untouched on failure
- * @return 0; the job's own error (message in conc_error_message()); -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED;
- *         -EDEADLK: it is the caller itself
+ * @return 0; the job's own error (message in conc_error_message()); -ETIMEDOUT, -EAGAIN (CONC_NOW),
+ *         -ECANCELED; -EDEADLK: it is the caller itself
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Thread.join()
  */
 CONC_API int conc_thread_join(conc_thread *thread, void *ret, conc_deadline deadline);
 
 /**
- * Give the thread back; NULL is ignored. One that still runs runs on by itself; its error, if it has one and nobody
- * looked, is reported as an unobserved future's.
+ * Give the thread back; NULL is ignored. One that still runs runs on by itself; its error, if it
+ * has one and nobody looked, is reported as an unobserved future's.
  *
  * Called from: anywhere. Blocks: no. Python: daemon threads
  */
@@ -61,17 +62,24 @@ CONC_API void conc_thread_free(conc_thread *thread);
 /** Cancel the thread's job, as conc_future_cancel() does. @return false: it has ended already */
 CONC_API bool conc_thread_cancel(conc_thread *thread);
 
-/** The thread's end as a future, borrowed: for conc_wait() and its kind. Called from: anywhere. Blocks: no. */
+/**
+ * The thread's end as a future, borrowed: for conc_wait() and its kind. Called from: anywhere.
+ * Blocks: no.
+ */
 CONC_API conc_future *conc_thread_future(conc_thread *thread);
 
 /** Has it not ended yet? Called from: anywhere. Blocks: no. Python: Thread.is_alive() */
 CONC_API bool conc_thread_is_alive(const conc_thread *thread);
 /** Its name, valid while the thread is. Called from: anywhere. Blocks: no. Python: Thread.name */
 CONC_API const char *conc_thread_name(const conc_thread *thread);
-/** The id of its context, as in conc_contexts_foreach(); never 0. Called from: anywhere. Blocks: no. Python: Thread.ident */
+/**
+ * The id of its context, as in conc_contexts_foreach(); never 0. Called from: anywhere. Blocks: no.
+ * Python: Thread.ident
+ */
 CONC_API uint32_t conc_thread_id(const conc_thread *thread);
 
-/* ---- A job after a while ------------------------------------------------------------------------ */
+/* ---- A job after a while ------------------------------------------------------------------------
+ * */
 
 typedef struct conc_timer conc_timer;
 
@@ -100,14 +108,17 @@ CONC_API bool conc_timer_cancel(conc_timer *timer);
 /**
  * Wait until the timer's job has ended, or the timer was cancelled.
  *
- * @return 0; the job's error; -ECANCELED: the timer was cancelled, or the caller; -ETIMEDOUT, -EAGAIN; -EDEADLK: called by
- *         the timer's own job
+ * @return 0; the job's error; -ECANCELED: the timer was cancelled, or the caller; -ETIMEDOUT,
+ *         -EAGAIN; -EDEADLK: called by the timer's own job
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Timer.join()
  */
 CONC_API int conc_timer_join(conc_timer *timer, conc_deadline deadline);
 
-/** Give the timer back; NULL is ignored. One that is not cancelled still runs. Called from: anywhere. Blocks: no. */
+/**
+ * Give the timer back; NULL is ignored. One that is not cancelled still runs. Called from:
+ * anywhere. Blocks: no.
+ */
 CONC_API void conc_timer_free(conc_timer *timer);
 
 #ifdef __cplusplus

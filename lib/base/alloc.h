@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * alloc.h: memory. Every allocation of the library comes from here, and each caller bears its failure.
+ * alloc.h: memory. Every allocation of the library comes from here, and each caller bears its
+ * failure.
  */
 #ifndef CONC_LIB_ALLOC_H
 #define CONC_LIB_ALLOC_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * atomic.h: the atomic operations of the library. All of them go through here, always with the order in the name, so
- * that a test scheduler can take their place one day. Fields stay plain integers and pointers, because they stand in
- * public headers, which C++ reads too.
+ * atomic.h: the atomic operations of the library. All of them go through here, always with the
+ * order in the name, so that a test scheduler can take their place one day. Fields stay plain
+ * integers and pointers, because they stand in public headers, which C++ reads too.
  */
 #ifndef CONC_LIB_ATOMIC_H
 #define CONC_LIB_ATOMIC_H
@@ -21,20 +21,24 @@
 #define fetch_or_release(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELEASE)
 #define fetch_and_release(p, v) __atomic_fetch_and((p), (v), __ATOMIC_RELEASE)
 
-/* Replace *expected by desired; on failure *expected is what stands there now. May fail for no reason (weak): for loops. */
+/* Replace *expected by desired; on failure *expected is what stands there now. May fail for no
+ * reason (weak): for loops. */
 static inline bool cas_acquire(uint32_t *p, uint32_t *expected, uint32_t desired)
 {
-    return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
 }
 
 static inline bool cas_release(uint32_t *p, uint32_t *expected, uint32_t desired)
 {
-    return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_RELEASE,
+                                       __ATOMIC_RELAXED);
 }
 
 static inline bool cas_relaxed(uint32_t *p, uint32_t *expected, uint32_t desired)
 {
-    return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
 }
 
 #endif

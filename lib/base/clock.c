@@ -2,8 +2,8 @@
  *
  * clock.c: CLOCK_MONOTONIC in nanoseconds, and deadlines on it.
  *
- * 0 is CONC_NOW and INT64_MAX is CONC_FOREVER; every other deadline is clamped between, so that a time in the past
- * is never mistaken for CONC_NOW (the one gives -ETIMEDOUT, the other -EAGAIN).
+ * 0 is CONC_NOW and INT64_MAX is CONC_FOREVER; every other deadline is clamped between, so that a
+ * time in the past is never mistaken for CONC_NOW (the one gives -ETIMEDOUT, the other -EAGAIN).
  */
 #include "base/clock.h"
 

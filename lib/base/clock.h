@@ -9,7 +9,8 @@
 
 #include <conc/base.h>
 
-/* A time that is a few milliseconds old but costs next to nothing: to note since when something is so. */
+/* A time that is a few milliseconds old but costs next to nothing: to note since when something is
+ * so. */
 int64_t conc__coarse_now(void);
 
 /* The deadline as a point on the kernel's CLOCK_MONOTONIC (tests may have moved ours). */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * futex.c: see futex.h. The deadline goes to the kernel as an absolute time on CLOCK_MONOTONIC, which is what
- * FUTEX_WAIT_BITSET takes. Errors need no look: EAGAIN (the value has changed), EINTR and ETIMEDOUT all mean 'look
- * again', which the caller's loop does.
+ * futex.c: see futex.h. The deadline goes to the kernel as an absolute time on CLOCK_MONOTONIC,
+ * which is what FUTEX_WAIT_BITSET takes. Errors need no look: EAGAIN (the value has changed), EINTR
+ * and ETIMEDOUT all mean 'look again', which the caller's loop does.
  */
 #include "base/futex.h"
 

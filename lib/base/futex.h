@@ -2,8 +2,9 @@
  *
  * futex.h: sleep while a word has a value; wake those who sleep on it. See futex(2).
  *
- * Waking an address whose memory is gone does no harm (an error nobody asks for, or a wake-up without cause in whatever
- * lies there now), as long as every wait stands in a loop. All waits of libconc do.
+ * Waking an address whose memory is gone does no harm (an error nobody asks for, or a wake-up
+ * without cause in whatever lies there now), as long as every wait stands in a loop. All waits of
+ * libconc do.
  */
 #ifndef CONC_LIB_FUTEX_H
 #define CONC_LIB_FUTEX_H
@@ -12,7 +13,8 @@
 
 #include <conc/base.h>
 
-/* Sleep if *word is still `value`, until woken or the deadline; may return at any time for no reason. */
+/* Sleep if *word is still `value`, until woken or the deadline; may return at any time for no
+ * reason. */
 void conc__futex_wait(uint32_t *word, uint32_t value, conc_deadline deadline);
 
 /* Wake at most n of those who sleep on the word. */

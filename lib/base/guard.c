@@ -2,8 +2,9 @@
  *
  * guard.c: taking a guard that may be held. See guard.h.
  *
- * Who has slept takes it with SLEEPERS set, because the release that woke it cleared the bit while others may sleep
- * on; at worst the next release makes one system call too many (Drepper, "Futexes are tricky").
+ * Who has slept takes it with SLEEPERS set, because the release that woke it cleared the bit while
+ * others may sleep on; at worst the next release makes one system call too many (Drepper, "Futexes
+ * are tricky").
  */
 #include "base/guard.h"
 
@@ -11,8 +12,9 @@
 
 #include "base/clock.h"
 
-/* How often to yield the core before sleeping. It lets a preempted holder finish, and, between cores, gives the holder so many turns
- * that the cache line moves seldom: measured, a queue between two threads passes three times as many items as with a busy wait. */
+/* How often to yield the core before sleeping. It lets a preempted holder finish, and, between
+ * cores, gives the holder so many turns that the cache line moves seldom: measured, a queue between
+ * two threads passes three times as many items as with a busy wait. */
 enum { YIELDS = 8 };
 
 bool conc__guard_lock_slow(uint32_t *word, uint32_t require)
@@ -22,7 +24,8 @@ bool conc__guard_lock_slow(uint32_t *word, uint32_t require)
         uint32_t v = load_relaxed(word); /* relaxed: the swap acquires */
         if ((v & require) != require) {
             if (mine & GUARD_SLEEPERS)
-                conc__futex_wake(word, 1); /* the wake-up was ours; pass it on, for we don't take the guard */
+                conc__futex_wake(
+                    word, 1); /* the wake-up was ours; pass it on, for we don't take the guard */
             return false;
         }
         if (!(v & GUARD_HELD)) {

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * guard.h: the small lock inside every primitive, that guards its lists. Two bits of the primitive's word; the other 30
- * are the primitive's own.
+ * guard.h: the small lock inside every primitive, that guards its lists. Two bits of the
+ * primitive's word; the other 30 are the primitive's own.
  *
  *     HELD      somebody is inside
  *     SLEEPERS  somebody may sleep in the kernel until it is released
  *
- * It is held for some tens of nanoseconds, but its holder can be preempted, so those who want it yield a few times, then
- * sleep (spinning on would hang a program whose threads have real-time priorities).
+ * It is held for some tens of nanoseconds, but its holder can be preempted, so those who want it
+ * yield a few times, then sleep (spinning on would hang a program whose threads have real-time
+ * priorities).
  *
- * Invariant: whoever holds it leaves the other bits' fast paths alone: they change by compare-and-swap at any time, and
- * keep HELD and SLEEPERS as they find them.
- * Order: taking it acquires, releasing it releases: what one did under the guard the next one sees.
- * Destruction: the release is one atomic operation, and the last touch of the primitive's memory (a wake-up that may
- * follow names only the address: futex.h). So whoever learns of an effect that was published by the release may free
- * the primitive at once.
+ * Invariant: whoever holds it leaves the other bits' fast paths alone: they change by
+ * compare-and-swap at any time, and keep HELD and SLEEPERS as they find them. Order: taking it
+ * acquires, releasing it releases: what one did under the guard the next one sees. Destruction: the
+ * release is one atomic operation, and the last touch of the primitive's memory (a wake-up that may
+ * follow names only the address: futex.h). So whoever learns of an effect that was published by the
+ * release may free the primitive at once.
  */
 #ifndef CONC_LIB_GUARD_H
 #define CONC_LIB_GUARD_H
@@ -26,7 +27,8 @@
 #define GUARD_SLEEPERS 0x40000000u
 #define GUARD_BITS (GUARD_HELD | GUARD_SLEEPERS)
 
-/* Take the guard while the word has all the bits of `require`; false: it has not, and the guard is not held. */
+/* Take the guard while the word has all the bits of `require`; false: it has not, and the guard is
+ * not held. */
 bool conc__guard_lock_slow(uint32_t *word, uint32_t require);
 
 static inline void guard_lock(uint32_t *word)
@@ -36,7 +38,8 @@ static inline void guard_lock(uint32_t *word)
         conc__guard_lock_slow(word, 0);
 }
 
-/* Take the guard, but only while the word has all the bits of `require`: false and not held otherwise. */
+/* Take the guard, but only while the word has all the bits of `require`: false and not held
+ * otherwise. */
 static inline bool guard_lock_if(uint32_t *word, uint32_t require)
 {
     return conc__guard_lock_slow(word, require);
@@ -52,7 +55,8 @@ static inline void guard_unlock_with(uint32_t *word, uint32_t clear, uint32_t se
         conc__futex_wake(word, 1);
 }
 
-/* Release it, and in the same operation clear bits and add to a number that the primitive keeps in the word. */
+/* Release it, and in the same operation clear bits and add to a number that the primitive keeps in
+ * the word. */
 static inline void guard_unlock_add(uint32_t *word, uint32_t clear, uint32_t add)
 {
     uint32_t v = load_relaxed(word); /* relaxed: the swap releases */

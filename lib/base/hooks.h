@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * hooks.h: what tests may change under the library: the clock, and which allocation or thread start fails. In the
- * installed library (CONC_TEST_HOOKS is not defined) nothing of it is there.
+ * hooks.h: what tests may change under the library: the clock, and which allocation or thread start
+ * fails. In the installed library (CONC_TEST_HOOKS is not defined) nothing of it is there.
  */
 #ifndef CONC_LIB_HOOKS_H
 #define CONC_LIB_HOOKS_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * list.h: an intrusive list, circular and doubly linked: the node lies in what is listed, so listing cannot fail and taking off takes no
- * search. All-zero is an empty list, and a node that is on none. (The lists of waiters, wait/wait.h, have a form of their own.)
+ * list.h: an intrusive list, circular and doubly linked: the node lies in what is listed, so
+ * listing cannot fail and taking off takes no search. All-zero is an empty list, and a node that is
+ * on none. (The lists of waiters, wait/wait.h, have a form of their own.)
  *
  * Listing a node twice would corrupt two lists in silence, so it ends the program.
  */
@@ -55,7 +56,8 @@ static inline struct list_node *list_pop(struct list *list)
     return node;
 }
 
-/* The one after `node`; NULL: it is the last. For walks: for (n = list->head; n; n = list_next(list, n)) */
+/* The one after `node`; NULL: it is the last. For walks: for (n = list->head; n; n =
+ * list_next(list, n)) */
 static inline struct list_node *list_next(const struct list *list, const struct list_node *node)
 {
     return node->next == list->head ? NULL : node->next;

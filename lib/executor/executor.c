@@ -19,7 +19,8 @@ int conc__submit(conc_executor *executor, conc_future *job)
     return err;
 }
 
-conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
+conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size,
+                         size_t result_size)
 {
     bool valid = executor && fn && (arg || !arg_size);
     conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
@@ -30,8 +31,8 @@ conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg, 
     return job;
 }
 
-int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t result_size,
-              conc_deadline deadline)
+int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size, void *ret,
+              size_t result_size, conc_deadline deadline)
 {
     conc_scope scope; /* for a submission that waits for room, or runs the job itself */
     conc_scope_enter(&scope, deadline);
@@ -45,11 +46,15 @@ int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_
     return err;
 }
 
-static bool is_own_worker(const conc_executor *executor) { return context_self()->works_for == executor; }
+static bool is_own_worker(const conc_executor *executor)
+{
+    return context_self()->works_for == executor;
+}
 
 int conc_executor_shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
-    const unsigned known = CONC_SHUTDOWN_WAIT | CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING;
+    const unsigned known =
+        CONC_SHUTDOWN_WAIT | CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING;
     if (!executor || (flags & ~known))
         return -EINVAL;
     if ((flags & CONC_SHUTDOWN_WAIT) && is_own_worker(executor))

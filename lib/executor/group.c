@@ -2,16 +2,19 @@
  *
  * group.c: structured concurrency: jobs that end together.
  *
- * How: each member is a job with a callback at its end. The callback of the first that fails (or is cancelled, but not by the group)
- * ends the group: it cancels the others. A member is active from its submission until its callback is over, so when none is active
- * nothing of the group's runs any more, and it may be destroyed (the future being done is not enough: its callback may still be
+ * How: each member is a job with a callback at its end. The callback of the first that fails (or is
+ * cancelled, but not by the group) ends the group: it cancels the others. A member is active from
+ * its submission until its callback is over, so when none is active nothing of the group's runs any
+ * more, and it may be destroyed (the future being done is not enough: its callback may still be
  * running).
  *
- * A job is a member before it is submitted: the submission may wait for room, or run the job itself, and the member is to be cancelled
- * meanwhile like any other. Once it has been submitted the group may be gone, so its submitter does not touch that again.
+ * A job is a member before it is submitted: the submission may wait for room, or run the job
+ * itself, and the member is to be cancelled meanwhile like any other. Once it has been submitted
+ * the group may be gone, so its submitter does not touch that again.
  *
- * Cancelling calls back into this file (a pending member ends at once, in the canceller), so it is done with the lock released, member by
- * member. `ended` is set before, under the lock, and then no more members are taken: so none is missed.
+ * Cancelling calls back into this file (a pending member ends at once, in the canceller), so it is
+ * done with the lock released, member by member. `ended` is set before, under the lock, and then no
+ * more members are taken: so none is missed.
  */
 #include <conc/group.h>
 
@@ -52,14 +55,14 @@ static void cancel_members(conc_group *group)
     }
 }
 
-/* The future has failed: that ends the group. */
+/* The future has failed, or was cancelled: that ends the group. */
 static void fail(conc_group *group, conc_future *future)
 {
     bool first = false;
     conc_with_lock (&group->lock) {
-        first = !group->ended;
-        if (!group->failed && (first || !conc_future_is_cancelled(future)))
+        if (!group->failed && !conc_future_is_cancelled(future))
             group->failed = conc_future_ref(future);
+        first = !group->ended;
         group->ended = true;
     }
     if (first)
@@ -96,8 +99,8 @@ static int add_member(conc_group *group, struct conc__member *m)
     return 0;
 }
 
-ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size,
-                            void *ret, size_t result_size)
+ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
+                            const void *arg, size_t arg_size, void *ret, size_t result_size)
 {
     if (!executor || !fn || (arg_size && !arg))
         return -EINVAL;
@@ -164,8 +167,8 @@ static void wait_idle_firmly(conc_group *group)
     conc_shield_end(&shield);
 }
 
-/* The wait has ended, with `err`: store the results of those members that have ended, once, and say what the group has come to.
- * Under the lock, for others may be submitting still. */
+/* The wait has ended, with `err`: store the results of those members that have ended, once, and say
+ * what the group has come to. Under the lock, for others may be submitting still. */
 static int collect(conc_group *group, int err)
 {
     conc_with_lock (&group->lock) {

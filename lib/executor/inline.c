@@ -2,8 +2,9 @@
  *
  * inline.c: an executor that runs a job in the caller of conc_submit(), before it returns.
  *
- * The only state is which callers are running a job now, for shutdown to wait for: a lock, a list, a condition. A caller may be some
- * executor's worker, and stays it (it must be able to help its pool): so the list, not conc_worker_of(), tells who must not wait.
+ * The only state is which callers are running a job now, for shutdown to wait for: a lock, a list,
+ * a condition. A caller may be some executor's worker, and stays it (it must be able to help its
+ * pool): so the list, not conc_worker_of(), tells who must not wait.
  */
 #include <conc/cond.h>
 #include <conc/executor_impl.h>
@@ -16,7 +17,7 @@
 struct run {
     struct list_node node; /* in its executor's runs */
     conc_context *context;
-    conc_future *job;      /* the caller of conc_submit() has a reference */
+    conc_future *job; /* the caller of conc_submit() has a reference */
 };
 
 struct inline_executor {
@@ -27,7 +28,10 @@ struct inline_executor {
     bool closed;
 };
 
-static struct inline_executor *self_of(conc_executor *executor) { return (struct inline_executor *)executor; }
+static struct inline_executor *self_of(conc_executor *executor)
+{
+    return (struct inline_executor *)executor;
+}
 
 static int submit(conc_executor *executor, conc_future *job)
 {
@@ -88,7 +92,8 @@ static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadl
 
 static void free_executor(conc_executor *executor) { free_bytes(executor); }
 
-static const conc_executor_ops ops = {.submit = submit, .shutdown = shutdown, .free = free_executor};
+static const conc_executor_ops ops = {
+    .submit = submit, .shutdown = shutdown, .free = free_executor};
 
 int conc_inline_new(conc_executor **ret)
 {

@@ -2,13 +2,14 @@
  *
  * map.c: one job over an array.
  *
- * How: the array is cut into chunks, each chunk is one job, all are submitted, and their results are taken in order. Only the caller
- * writes to the caller's arrays, from the results, so nothing dangles when it leaves early. A chunk of one is the job itself; a larger one
- * is a job of ours (run_chunk), whose argument carries the elements and whose result carries an error and a value for each. All of it
- * is values, so that it works in another process too.
+ * How: the array is cut into chunks, each chunk is one job, all are submitted, and their results
+ * are taken in order. Only the caller writes to the caller's arrays, from the results, so nothing
+ * dangles when it leaves early. A chunk of one is the job itself; a larger one is a job of ours
+ * (run_chunk), whose argument carries the elements and whose result carries an error and a value
+ * for each. All of it is values, so that it works in another process too.
  *
- * Submitting may wait (for room in a bounded queue) or run the jobs (inline): so it stands in a scope with the map's deadline, and ends
- * when a call in it was told that it is over.
+ * Submitting may wait (for room in a bounded queue) or run the jobs (inline): so it stands in a
+ * scope with the map's deadline, and ends when a call in it was told that it is over.
  */
 #include <conc/executor.h>
 
@@ -43,7 +44,8 @@ static size_t up(size_t size, size_t to) { return (size + to - 1) / to * to; }
 static size_t chunk_in_stride(size_t in_size) { return up(in_size, ALIGN); }
 static size_t chunk_values(size_t n) { return up(n * sizeof(int), ALIGN); }
 
-/* As a job of its own would be: never begun after a cancellation, with no message of the one before, nor scopes that it left open. */
+/* As a job of its own would be: never begun after a cancellation, with no message of the one
+ * before, nor scopes that it left open. */
 static int run_element(conc_fn *fn, void *arg, void *result)
 {
     struct conc_context *self = context_self();
@@ -53,7 +55,9 @@ static int run_element(conc_fn *fn, void *arg, void *result)
     self->message_err = 0;
     int err = fn(arg, result);
     self->scope = scope;
-    return err <= 0 ? err : conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
+    return err <= 0
+               ? err
+               : conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
 }
 
 static int run_chunk(void *arg, void *result)
@@ -72,11 +76,14 @@ static int run_chunk(void *arg, void *result)
     return 0;
 }
 
-static conc_future *submit_chunk(conc_executor *executor, const struct map *m, size_t first, size_t n)
+static conc_future *submit_chunk(conc_executor *executor, const struct map *m, size_t first,
+                                 size_t n)
 {
-    size_t head = up(sizeof(struct chunk), ALIGN), stride = chunk_in_stride(m->in_size), body, values;
+    size_t head = up(sizeof(struct chunk), ALIGN), stride = chunk_in_stride(m->in_size), body,
+           values;
     if (__builtin_mul_overflow(n, stride, &body) || body > SIZE_MAX / 2 ||
-        __builtin_mul_overflow(n, up(m->out_size, ALIGN) + sizeof(int), &values) || values > SIZE_MAX / 4)
+        __builtin_mul_overflow(n, up(m->out_size, ALIGN) + sizeof(int), &values) ||
+        values > SIZE_MAX / 4)
         return conc__future_no_memory();
     char *arg = alloc_bytes(head + body);
     if (!arg)
@@ -84,7 +91,8 @@ static conc_future *submit_chunk(conc_executor *executor, const struct map *m, s
     *(struct chunk *)arg = (struct chunk){m->fn, n, m->in_size, m->out_size, m->errors != NULL};
     for (size_t i = 0; m->in_size && i < n; i++)
         memcpy(arg + head + i * stride, m->in + (first + i) * m->in_size, m->in_size);
-    conc_future *f = conc_submit(executor, run_chunk, arg, head + body, chunk_values(n) + n * up(m->out_size, ALIGN));
+    conc_future *f = conc_submit(executor, run_chunk, arg, head + body,
+                                 chunk_values(n) + n * up(m->out_size, ALIGN));
     free_bytes(arg);
     return f;
 }
@@ -99,7 +107,8 @@ static size_t chunk_length(const struct map *m, size_t first)
 static conc_future *submit(conc_executor *executor, const struct map *m, size_t first)
 {
     if (m->chunk == 1)
-        return conc_submit(executor, m->fn, m->in_size ? m->in + first * m->in_size : NULL, m->in_size, m->out_size);
+        return conc_submit(executor, m->fn, m->in_size ? m->in + first * m->in_size : NULL,
+                           m->in_size, m->out_size);
     return submit_chunk(executor, m, first, chunk_length(m, first));
 }
 
@@ -119,7 +128,8 @@ static void store_results(const struct map *m, size_t first, conc_future *f)
         if (m->errors)
             m->errors[first + i] = errors[i];
         if (m->out_size && !errors[i])
-            memcpy(m->out + (first + i) * m->out_size, value + i * up(m->out_size, ALIGN), m->out_size);
+            memcpy(m->out + (first + i) * m->out_size, value + i * up(m->out_size, ALIGN),
+                   m->out_size);
     }
 }
 
@@ -142,8 +152,8 @@ static int collect(const struct map *m, size_t first, conc_future *f, conc_deadl
 }
 
 /* *submitted: how many chunks were. -ETIMEDOUT, -EAGAIN, -ECANCELED: it took too long. */
-static int submit_all(conc_executor *executor, const struct map *m, conc_future **futures, size_t chunks,
-                      size_t *submitted, conc_deadline deadline)
+static int submit_all(conc_executor *executor, const struct map *m, conc_future **futures,
+                      size_t chunks, size_t *submitted, conc_deadline deadline)
 {
     conc_scope scope;
     conc_scope_enter(&scope, deadline);
@@ -181,8 +191,9 @@ static int run_map(conc_executor *executor, const struct map *m, conc_deadline d
     return err;
 }
 
-int conc_map_with(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size, void *out,
-                  size_t out_size, const conc_map_options *options, conc_deadline deadline)
+int conc_map_with(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
+                  void *out, size_t out_size, const conc_map_options *options,
+                  conc_deadline deadline)
 {
     if (!executor || !fn || (n && in_size && !in) || (n && out_size && !out))
         return -EINVAL;
@@ -194,8 +205,8 @@ int conc_map_with(conc_executor *executor, conc_fn *fn, const void *in, size_t n
     return n ? run_map(executor, &m, deadline) : 0;
 }
 
-int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size, void *out, size_t out_size,
-             conc_deadline deadline)
+int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
+             void *out, size_t out_size, conc_deadline deadline)
 {
     return conc_map_with(executor, fn, in, n, in_size, out, out_size, NULL, deadline);
 }

@@ -7,8 +7,9 @@
 
 #include <conc/executor.h>
 
-/* Give a pending job, whose `executor` is set, to that executor (NULL: to none, -EINVAL). The caller keeps its reference. 0, or
- * why it was refused: then the future is done, with that error. */
+/* Give a pending job, whose `executor` is set, to that executor (NULL: to none, -EINVAL). The
+ * caller keeps its reference. 0, or why it was refused: then the future is done, with that error.
+ */
 int conc__submit(conc_executor *executor, conc_future *job);
 
 #endif

@@ -1,23 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * thread_pool.c: jobs on threads: a pool that starts them when they are needed and uses them again, and, as the pool without a limit
- * whose threads end after one job, a thread for every job.
+ * thread_pool.c: jobs on threads: a pool that starts them when they are needed and uses them again,
+ * and, as the pool without a limit whose threads end after one job, a thread for every job.
  *
- * How: a submitted job goes to the worker that became idle last (its stack and caches are warm), else to a new thread while there may be
- * one more, else into the queue, from which a worker that has finished a job takes the next. With the queue at its bound the submitter
- * lies down on a list with the job in its hand, and the worker that makes room moves the job into the queue.
+ * How: a submitted job goes to the worker that became idle last (its stack and caches are warm),
+ * else to a new thread while there may be one more, else into the queue, from which a worker that
+ * has finished a job takes the next. With the queue at its bound the submitter lies down on a list
+ * with the job in its hand, and the worker that makes room moves the job into the queue.
  *
- * All state is under one guard, held for a few pointer moves (and, rarely, while a thread is started). No user code, no wake-up and no
- * allocation but the start's happens under it. Locks: this guard, then a future's.
+ * All state is under one guard, held for a few pointer moves (and, rarely, while a thread is
+ * started). No user code, no wake-up and no allocation but the start's happens under it. Locks:
+ * this guard, then a future's.
  *
  * Invariants:
- * - a worker is idle only while the queue is empty; the queue holds jobs only while there are workers; submitters wait only while
- *   the queue is full: so no job waits while somebody could run it.
+ * - a worker is idle only while the queue is empty; the queue holds jobs only while there are
+ *   workers; submitters wait only while the queue is full: so no job waits while somebody could run
+ *   it.
  * - each worker holds a reference to the job it runs (`job`), so that a shutdown can cancel it.
  *
- * The end: `closed` lets idle workers go at once and the others when the queue is empty. The last to leave wakes who waits for that. A
- * thread that has left is joined by the next one that leaves, the last one by the shutdown: so at most one ended thread is kept. A
- * worker's last touch of the pool is the guard's release in leave().
+ * The end: `closed` lets idle workers go at once and the others when the queue is empty. The last
+ * to leave wakes who waits for that. A thread that has left is joined by the next one that leaves,
+ * the last one by the shutdown: so at most one ended thread is kept. A worker's last touch of the
+ * pool is the guard's release in leave().
  */
 #include <conc/executor_impl.h>
 
@@ -30,11 +34,11 @@
 #include "thread/spawn.h"
 
 struct worker {
-    struct list_node node;      /* in pool->workers */
+    struct list_node node; /* in pool->workers */
     struct pool *pool;
     pthread_t system;
     size_t number;
-    conc_future *job;           /* that it runs, or was just given; NULL: it is idle */
+    conc_future *job; /* that it runs, or was just given; NULL: it is idle */
 };
 
 struct pool {
@@ -42,19 +46,19 @@ struct pool {
 
     /* constant */
     size_t max_threads;
-    bool reuse;                         /* false: a thread ends after its first job */
+    bool reuse; /* false: a thread ends after its first job */
     struct conc_thread_pool_options options;
     char name[CONC_NAME_MAX];
 
-    uint32_t word;                      /* the guard of the rest */
-    struct conc__waitlist idle;         /* workers; slot: the worker */
-    struct conc__waitlist submitters;   /* waiting for room; slot: the job */
-    struct conc__waitlist closers;      /* waiting for the last thread to leave */
-    conc_future *first, *last;          /* the queue, chained by `link` */
+    uint32_t word;                    /* the guard of the rest */
+    struct conc__waitlist idle;       /* workers; slot: the worker */
+    struct conc__waitlist submitters; /* waiting for room; slot: the job */
+    struct conc__waitlist closers;    /* waiting for the last thread to leave */
+    conc_future *first, *last;        /* the queue, chained by `link` */
     size_t queued;
     struct list workers;
-    struct worker *ended;               /* has left, and is to be joined */
-    size_t threads;                     /* workers that have not left */
+    struct worker *ended; /* has left, and is to be joined */
+    size_t threads;       /* workers that have not left */
     size_t started;
     bool closed, broken;
 };
@@ -108,7 +112,8 @@ static void join(struct worker *w)
     free_bytes(w);
 }
 
-/* Take the next job from the queue, if there is one; else list `here`, if it is not NULL, as idle. True: it is. */
+/* Take the next job from the queue, if there is one; else list `here`, if it is not NULL, as idle.
+ * True: it is. */
 static bool take_job(struct pool *pool, struct worker *w, struct conc__waiter *here)
 {
     struct conc__waiter *submitter = NULL;
@@ -119,7 +124,7 @@ static bool take_job(struct pool *pool, struct worker *w, struct conc__waiter *h
         enqueue(pool, submitter->slot);
     } else if (!w->job && here && !pool->closed) {
         here->slot = w;
-        waitlist_push_front(&pool->idle, here);
+        conc__waitlist_push_front(&pool->idle, here);
         idle = true;
     }
     guard_unlock(&pool->word);
@@ -143,12 +148,14 @@ static conc_future *next_job(struct pool *pool, struct worker *w)
         take_job(pool, w, NULL);
     else
         forget_job(pool, w);
-    /* Not while we are listed as idle: the hook for unobserved errors may block, and would be woken in our stead. */
+    /* Not while we are listed as idle: the hook for unobserved errors may block, and would be woken
+     * in our stead. */
     conc_future_unref(done);
     if (w->job || !pool->reuse)
         return w->job;
     struct conc__waiter here = waiter_here();
-    const struct wait_on on = {.list = &pool->idle, .guard = &pool->word, .what = "work", .object = pool};
+    const struct wait_on on = {
+        .list = &pool->idle, .guard = &pool->word, .what = "work", .object = pool};
     if (take_job(pool, w, &here))
         conc__wait_firmly(&here, &on);
     return w->job;
@@ -185,7 +192,8 @@ static void break_pool(struct pool *pool, struct worker *w, int err)
         conc_future *job = jobs;
         jobs = job->link;
         /* each time: callbacks may raise others in between */
-        conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %s (%d)", conc_strerror(err), err);
+        conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %s (%d)", conc_strerror(err),
+                   err);
         conc_job_drop(job, -CONC_EBROKEN);
     }
 }
@@ -235,7 +243,8 @@ static int start_worker(struct pool *pool, conc_future *job)
 /* The queue is at its bound. With the guard, which it releases. */
 static int submit_to_full(struct pool *pool, conc_future *job)
 {
-    if (context_self()->works_for == pool) { /* if all workers waited here, nobody would make room */
+    if (context_self()->works_for ==
+        pool) { /* if all workers waited here, nobody would make room */
         guard_unlock(&pool->word);
         conc__future_help(job);
         conc_future_unref(job);
@@ -243,9 +252,10 @@ static int submit_to_full(struct pool *pool, conc_future *job)
     }
     struct conc__waiter w = waiter_here();
     w.slot = job;
-    waitlist_push(&pool->submitters, &w);
+    conc__waitlist_push(&pool->submitters, &w);
     guard_unlock(&pool->word);
-    const struct wait_on on = {.list = &pool->submitters, .guard = &pool->word, .what = "executor", .object = pool};
+    const struct wait_on on = {
+        .list = &pool->submitters, .guard = &pool->word, .what = "executor", .object = pool};
     return conc__wait(&w, &on, CONC_FOREVER);
 }
 
@@ -262,7 +272,8 @@ static int submit(conc_executor *executor, conc_future *job)
     } else {
         bool may_start = pool->threads < pool->max_threads;
         err = may_start ? start_worker(pool, job) : 0;
-        bool to_queue = !may_start || (err && pool->reuse && pool->threads > 0); /* too few threads, but it works */
+        bool to_queue = !may_start || (err && pool->reuse &&
+                                       pool->threads > 0); /* too few threads, but it works */
         if (to_queue && pool->options.max_queued && pool->queued >= pool->options.max_queued)
             return submit_to_full(pool, job);
         if (to_queue) {
@@ -278,7 +289,8 @@ static int submit(conc_executor *executor, conc_future *job)
 
 /* ---- The end ---- */
 
-/* The jobs that workers have: those that have not begun (a worker may be long in its initialiser), and those that run. */
+/* The jobs that workers have: those that have not begun (a worker may be long in its initialiser),
+ * and those that run. */
 static void cancel_given(struct pool *pool, bool also_running)
 {
     guard_lock(&pool->word);
@@ -303,9 +315,10 @@ static int wait_ended(struct pool *pool, conc_deadline deadline)
         return -EAGAIN;
     }
     if (waits)
-        waitlist_push(&pool->closers, &w);
+        conc__waitlist_push(&pool->closers, &w);
     guard_unlock(&pool->word);
-    const struct wait_on on = {.list = &pool->closers, .guard = &pool->word, .what = "shutdown", .object = pool};
+    const struct wait_on on = {
+        .list = &pool->closers, .guard = &pool->word, .what = "shutdown", .object = pool};
     if (waits && (err = conc__wait(&w, &on, deadline)))
         return err;
     guard_lock(&pool->word);
@@ -339,8 +352,8 @@ static void free_pool(conc_executor *executor) { free_bytes(executor); }
 
 static const conc_executor_ops ops = {.submit = submit, .shutdown = shutdown, .free = free_pool};
 
-static int pool_new(conc_executor **ret, size_t max_threads, bool reuse, const conc_thread_pool_options *options,
-                    const char *name)
+static int pool_new(conc_executor **ret, size_t max_threads, bool reuse,
+                    const conc_thread_pool_options *options, const char *name)
 {
     struct pool *pool = alloc_one(struct pool);
     if (!pool)
@@ -356,17 +369,23 @@ static int pool_new(conc_executor **ret, size_t max_threads, bool reuse, const c
     return 0;
 }
 
-/* CPython 3.13's choice: jobs that wait for input and output want more threads than there are processors. */
+/* CPython 3.13's choice: jobs that wait for input and output want more threads than there are
+ * processors. */
 static size_t default_threads(void)
 {
     cpu_set_t usable;
-    long cpus = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : sysconf(_SC_NPROCESSORS_ONLN);
+    long cpus = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable)
+                                                                  : sysconf(_SC_NPROCESSORS_ONLN);
     return cpus < 1 ? 5 : cpus > 28 ? 32 : (size_t)cpus + 4;
 }
 
-int conc_thread_pool_new(conc_executor **ret, size_t threads, const conc_thread_pool_options *options)
+int conc_thread_pool_new(conc_executor **ret, size_t threads,
+                         const conc_thread_pool_options *options)
 {
     return pool_new(ret, threads ? threads : default_threads(), true, options, "worker");
 }
 
-int conc_thread_per_job_new(conc_executor **ret) { return pool_new(ret, SIZE_MAX, false, NULL, "job"); }
+int conc_thread_per_job_new(conc_executor **ret)
+{
+    return pool_new(ret, SIZE_MAX, false, NULL, "job");
+}

@@ -2,7 +2,8 @@
  *
  * future.c: a value, or error, that is there later.
  *
- *     pending    0 (|CANCELLING)              made (and its executor is to cancel it instead of running it)
+ *     pending    0 (|CANCELLING)              made (and its executor is to cancel it instead of
+ *                                             running it)
  *     running    RUNNING (|CANCELLING)        claimed by whoever runs its job
  *     finished   DONE                         a result, or an error
  *     cancelled  DONE|CANCELLED               before it ran, or by a job that ended because of it
@@ -10,19 +11,21 @@
  *     pending -> running             claim, unless it is CANCELLING
  *     pending -> finished            set_result, set_error
  *     pending -> cancelled           cancel; who was to run it and finds it CANCELLING
- *     pending -> pending|CANCELLING  shutdown, for a job that a worker has but has not begun: callbacks can't run there
+ *     pending -> pending|CANCELLING  shutdown, for a job that a worker has but has not begun:
+ *                                    callbacks can't run there
  *     running -> running|CANCELLING  cancel: the job's scope is cancelled with it
  *     running -> finished, cancelled complete
  *
- * All of these happen under the guard in the word. DONE is set by the guard's release, which is the last that the completer needs
- * the waiters' side for: it takes the waiters and callbacks off before, and delivers and calls afterwards, holding a reference
- * of its own.
+ * All of these happen under the guard in the word. DONE is set by the guard's release, which is the
+ * last that the completer needs the waiters' side for: it takes the waiters and callbacks off
+ * before, and delivers and calls afterwards, holding a reference of its own.
  *
- * Invariants: once DONE, nothing but OBSERVED and the references changes. `scope` points to a living scope while it is not
- * NULL, because the completion takes it away under the guard before its memory goes: so a canceller that holds the guard can use it.
- * Order: result, error and message are written before the release that sets DONE, and read after an acquire that sees it.
- * References: the last unref's decrement acquires what the earlier ones released (acq_rel).
- * Locks: a future's guard, then a watch set's (watch.c). No user code runs under either.
+ * Invariants: once DONE, nothing but OBSERVED and the references changes. `scope` points to a
+ * living scope while it is not NULL, because the completion takes it away under the guard before
+ * its memory goes: so a canceller that holds the guard can use it. Order: result, error and message
+ * are written before the release that sets DONE, and read after an acquire that sees it.
+ * References: the last unref's decrement acquires what the earlier ones released (acq_rel). Locks:
+ * a future's guard, then a watch set's (watch.c). No user code runs under either.
  */
 #include "future/future_impl.h"
 
@@ -38,7 +41,8 @@
 conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
     size_t room;
-    if (result_size > SIZE_MAX / 4 || __builtin_add_overflow(future_arg_offset(result_size), arg_size, &room) ||
+    if (result_size > SIZE_MAX / 4 ||
+        __builtin_add_overflow(future_arg_offset(result_size), arg_size, &room) ||
         room > SIZE_MAX / 2)
         return NULL;
     conc_future *f = alloc_bytes(sizeof *f + room);
@@ -66,13 +70,15 @@ int conc_future_new(conc_future **ret, size_t result_size)
 conc_future *conc__future_no_memory(void)
 {
     /* So many references that they never run out. */
-    static conc_future future = {.word = FUTURE_DONE | FUTURE_OBSERVED, .refs = 1u << 30, .error = -ENOMEM};
+    static conc_future future = {
+        .word = FUTURE_DONE | FUTURE_OBSERVED, .refs = 1u << 30, .error = -ENOMEM};
     return conc_future_ref(&future);
 }
 
 conc_future *conc_future_ref(conc_future *future)
 {
-    fetch_add_relaxed(&future->refs, 1); /* relaxed: the caller has a reference, so nothing can go */
+    fetch_add_relaxed(&future->refs,
+                      1); /* relaxed: the caller has a reference, so nothing can go */
     return future;
 }
 
@@ -96,9 +102,15 @@ void conc_future_unref(conc_future *future)
 
 bool conc_future_is_done(const conc_future *future) { return future_state(future) & FUTURE_DONE; }
 
-bool conc_future_is_running(const conc_future *future) { return future_state(future) & FUTURE_RUNNING; }
+bool conc_future_is_running(const conc_future *future)
+{
+    return future_state(future) & FUTURE_RUNNING;
+}
 
-bool conc_future_is_cancelled(const conc_future *future) { return future_state(future) & FUTURE_CANCELLED; }
+bool conc_future_is_cancelled(const conc_future *future)
+{
+    return future_state(future) & FUTURE_CANCELLED;
+}
 
 void conc__future_observe(conc_future *future)
 {
@@ -124,7 +136,8 @@ const char *conc_future_message(conc_future *future)
 
 const void *conc_future_value(conc_future *future)
 {
-    return conc_future_is_done(future) && !future->error && future->result_size ? future->data : NULL;
+    return conc_future_is_done(future) && !future->error && future->result_size ? future->data
+                                                                                : NULL;
 }
 
 /* ---- Becoming done ---- */
@@ -195,8 +208,8 @@ bool conc__future_complete(conc_future *future, int err, const char *message)
     return true;
 }
 
-/* Is it the future of a job that has yet to run, or runs in a context of ours? Then its end is not the program's to set.
- * With the guard. */
+/* Is it the future of a job that has yet to run, or runs in a context of ours? Then its end is not
+ * the program's to set. With the guard. */
 static bool is_ours(const conc_future *future)
 {
     return future->scope || (future->fn && future_is_pending(future));
@@ -299,13 +312,17 @@ static int wait_done(conc_future *future, conc_deadline deadline)
     struct conc__waiter w = waiter_here();
     if (!lock_undone(future))
         return 0;
-    waitlist_push(&future->waiters, &w);
+    conc__waitlist_push(&future->waiters, &w);
     guard_unlock(&future->word);
-    const struct wait_on on = {.list = &future->waiters, .guard = &future->word, .what = "future", .object = future};
+    const struct wait_on on = {
+        .list = &future->waiters, .guard = &future->word, .what = "future", .object = future};
     return conc__wait(&w, &on, deadline);
 }
 
-int conc_future_wait(conc_future *future, conc_deadline deadline) { return wait_done(future, deadline); }
+int conc_future_wait(conc_future *future, conc_deadline deadline)
+{
+    return wait_done(future, deadline);
+}
 
 int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
 {
@@ -326,14 +343,16 @@ int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
     bool cancelled = err && conc_future_cancel(future);
     if (cancelled || err == -ECANCELED)
         return err;
-    return conc_future_result(future, ret, CONC_NOW); /* also if it was done just now: the result counts */
+    return conc_future_result(future, ret,
+                              CONC_NOW); /* also if it was done just now: the result counts */
 }
 
 /* ---- Callbacks ---- */
 
 int conc_future_on_done(conc_future *future, void (*callback)(conc_future *, void *arg), void *arg)
 {
-    struct future_callback *c = alloc_one(struct future_callback); /* before the guard: it may take a while */
+    struct future_callback *c =
+        alloc_one(struct future_callback); /* before the guard: it may take a while */
     if (!c)
         return -ENOMEM;
     *c = (struct future_callback){.fn = callback, .arg = arg};

@@ -29,14 +29,14 @@ struct conc_future {
     struct conc__waitlist waiters;
     struct list watches; /* of those who wait for many: watch.h */
     struct future_callback *callbacks;
-    conc_scope *scope;   /* in which its job runs; NULL: it does not run here */
-    void *executor;      /* to which it was submitted; NULL: none. Only ever compared */
-    int error;           /* as is `message`: written before DONE, by whoever completes it */
-    char *message;       /* NULL: none */
-    conc_future *link;   /* its executor's */
+    conc_scope *scope; /* in which its job runs; NULL: it does not run here */
+    void *executor;    /* to which it was submitted; NULL: none. Only ever compared */
+    int error;         /* as is `message`: written before DONE, by whoever completes it */
+    char *message;     /* NULL: none */
+    conc_future *link; /* its executor's */
     conc_fn *fn;
     size_t arg_size, result_size;
-    max_align_t data[];  /* the result, then, aligned for any type, the argument */
+    max_align_t data[]; /* the result, then, aligned for any type, the argument */
 };
 
 /* Where the argument lies, for a result of that size. */
@@ -64,21 +64,24 @@ static inline bool future_is_pending(const conc_future *future)
 /* A pending future for a job, with one reference; its argument is copied. NULL: out of memory. */
 conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size);
 
-/* A future that has failed because there is no memory for one: immortal, with a reference for the caller. */
+/* A future that has failed because there is no memory for one: immortal, with a reference for the
+ * caller. */
 conc_future *conc__future_no_memory(void);
 
-/* Make a pending future running, in `scope` (NULL: elsewhere); false: it is not pending any more, or must not begin. */
+/* Make a pending future running, in `scope` (NULL: elsewhere); false: it is not pending any more,
+ * or must not begin. */
 bool conc__future_claim(conc_future *future, conc_scope *scope);
 
-/* Complete a future whose result, if any, is in place already; false: it was done. Copies the message. The caller has a
- * reference. */
+/* Complete a future whose result, if any, is in place already; false: it was done. Copies the
+ * message. The caller has a reference. */
 bool conc__future_complete(conc_future *future, int err, const char *message);
 
 /* Cancel it if it has not begun. */
 bool conc__future_cancel_pending(conc_future *future);
 
-/* Cancel its job, without callbacks: so under an executor's guard too. One that has not begun never will: its future is done when
- * whoever was to run it finds that. One that runs: only if asked for. False: neither. */
+/* Cancel its job, without callbacks: so under an executor's guard too. One that has not begun never
+ * will: its future is done when whoever was to run it finds that. One that runs: only if asked for.
+ * False: neither. */
 bool conc__future_cancel_job(conc_future *future, bool also_running);
 
 /* Its error is known, or of no interest: don't report it. */
@@ -87,12 +90,12 @@ void conc__future_observe(conc_future *future);
 /* Cancel it, and don't report its error: nobody is going to ask. */
 void conc__future_abandon(conc_future *future);
 
-/* Run a pending job in the calling context, and complete it. The caller keeps its reference. False: it was not pending, or must
- * not begin: then it is cancelled. */
+/* Run a pending job in the calling context, and complete it. The caller keeps its reference. False:
+ * it was not pending, or must not begin: then it is cancelled. */
 bool conc__job_run(conc_future *job);
 
-/* If the caller is a worker of the future's own executor, and its job has not begun: run it, apart from the caller's own
- * scopes. False: nothing was done. */
+/* If the caller is a worker of the future's own executor, and its job has not begun: run it, apart
+ * from the caller's own scopes. False: nothing was done. */
 bool conc__future_help(conc_future *future);
 
 /* Is there still time to help: has the caller's wait not come to its end? */

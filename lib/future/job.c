@@ -2,14 +2,16 @@
  *
  * job.c: running a job in the calling context, and completing its future.
  *
- * A job runs in a scope of its own, which is what cancelling its future cancels. The future knows the scope from the claim to the
- * completion, both under its guard; the context leaves it just before the completion, so that callbacks, which run after the job, are
- * not cancelled with it. A message that the context had before is kept aside, so that a job's error never carries somebody
+ * A job runs in a scope of its own, which is what cancelling its future cancels. The future knows
+ * the scope from the claim to the completion, both under its guard; the context leaves it just
+ * before the completion, so that callbacks, which run after the job, are not cancelled with it. A
+ * message that the context had before is kept aside, so that a job's error never carries somebody
  * else's words, nor the other way round.
  *
- * Help: a worker that is about to wait for a job of its own executor which has not begun runs it itself; otherwise, with all workers
- * waiting so, nobody would ever run it. The job it helps with is somebody else's: it runs behind a shield, so that the helper's own
- * deadline and cancellation don't reach it.
+ * Help: a worker that is about to wait for a job of its own executor which has not begun runs it
+ * itself; otherwise, with all workers waiting so, nobody would ever run it. The job it helps with
+ * is somebody else's: it runs behind a shield, so that the helper's own deadline and cancellation
+ * don't reach it.
  */
 #include <conc/executor_impl.h>
 
@@ -20,7 +22,9 @@ static int call(conc_future *job)
     size_t size;
     void *arg = conc_job_arg(job, &size);
     int err = job->fn(arg, job->result_size ? job->data : NULL);
-    return err <= 0 ? err : conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
+    return err <= 0
+               ? err
+               : conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
 }
 
 bool conc__job_run(conc_future *job)
@@ -32,7 +36,8 @@ bool conc__job_run(conc_future *job)
     if (claimed) {
         struct message before = message_put_aside(self);
         int err = call(job);
-        self->scope = root.parent; /* also if the job has left scopes of its own open: their memory is gone */
+        self->scope =
+            root.parent; /* also if the job has left scopes of its own open: their memory is gone */
         conc__future_complete(job, err, conc__message_for(self, err));
         message_put_back(self, before);
     } else {

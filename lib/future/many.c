@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: MIT
  *
- * many.c: waiting for many futures: conc_wait, conc_gather, conc_as_completed. All of them watch the futures (watch.c) and take
- * the ready ones one by one.
+ * many.c: waiting for many futures: conc_wait, conc_gather, conc_as_completed. All of them watch
+ * the futures (watch.c) and take the ready ones one by one.
  */
 #include "base/alloc.h"
 #include "future/watch.h"
 
 enum { ON_STACK = 16 }; /* watches for which no memory is asked */
 
-/* Take the next that is done; a worker helps its own executor's pending ones first, while its wait lasts. *helped: where to look on for
- * those. */
-static struct watch *next_done(struct watch_set *set, struct watch *watches, size_t n, size_t *helped,
-                               conc_deadline deadline, int *err)
+/* Take the next that is done; a worker helps its own executor's pending ones first, while its wait
+ * lasts. *helped: where to look on for those. */
+static struct watch *next_done(struct watch_set *set, struct watch *watches, size_t n,
+                               size_t *helped, conc_deadline deadline, int *err)
 {
-    struct watch *w = watch_next(set, CONC_NOW, err);
+    struct watch *w = conc__watch_next(set, CONC_NOW, err);
     if (w || deadline_is_now(deadline))
         return w;
     while (*helped < n && may_help(deadline)) {
         if (conc__future_help(watches[(*helped)++].future))
-            return watch_next(set, CONC_NOW, err);
+            return conc__watch_next(set, CONC_NOW, err);
     }
-    return watch_next(set, deadline, err);
+    return conc__watch_next(set, deadline, err);
 }
 
-static ptrdiff_t wait_watching(struct watch_set *set, struct watch *watches, size_t n, conc_wait_mode mode,
-                               conc_deadline deadline)
+static ptrdiff_t wait_watching(struct watch_set *set, struct watch *watches, size_t n,
+                               conc_wait_mode mode, conc_deadline deadline)
 {
     size_t done = 0, helped = 0;
     bool enough = false;
@@ -35,11 +35,13 @@ static ptrdiff_t wait_watching(struct watch_set *set, struct watch *watches, siz
         if (!w)
             return enough ? (ptrdiff_t)done : err;
         done++;
-        enough |= done == n || mode == CONC_FIRST_COMPLETED || (mode == CONC_FIRST_ERROR && w->future->error);
+        enough |= done == n || mode == CONC_FIRST_COMPLETED ||
+                  (mode == CONC_FIRST_ERROR && w->future->error);
     }
 }
 
-ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode, conc_deadline deadline)
+ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode,
+                    conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err || n == 0)
@@ -48,9 +50,9 @@ ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode, 
     if (n > ON_STACK && !(watches = alloc_array(n, sizeof *watches)))
         return -ENOMEM;
     struct watch_set set;
-    watch_begin(&set, watches, futures, n);
+    conc__watch_begin(&set, watches, futures, n);
     ptrdiff_t result = wait_watching(&set, watches, n, mode, deadline);
-    watch_end(watches, n);
+    conc__watch_end(watches, n);
     if (watches != on_stack)
         free_bytes(watches);
     return result;
@@ -58,12 +60,14 @@ ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode, 
 
 int conc_gather(conc_future *const *futures, size_t n, int *errors, conc_deadline deadline)
 {
-    ptrdiff_t done = conc_wait(futures, n, errors ? CONC_ALL_COMPLETED : CONC_FIRST_ERROR, deadline);
+    ptrdiff_t done =
+        conc_wait(futures, n, errors ? CONC_ALL_COMPLETED : CONC_FIRST_ERROR, deadline);
     if (done < 0)
         return (int)done;
     int first = 0;
     for (size_t i = 0; i < n; i++) {
-        conc__future_observe(futures[i]); /* also the later ones: whoever gathers has asked for all of them */
+        conc__future_observe(
+            futures[i]); /* also the later ones: whoever gathers has asked for all of them */
         if (errors)
             errors[i] = conc_future_error(futures[i]);
         else if (!first && conc_future_is_done(futures[i]))
@@ -91,18 +95,20 @@ int conc_as_completed_new(conc_as_completed **ret, conc_future *const *futures, 
     it->given = it->helped = 0;
     for (size_t i = 0; i < n; i++)
         conc_future_ref(futures[i]);
-    watch_begin(&it->set, it->watches, futures, n);
+    conc__watch_begin(&it->set, it->watches, futures, n);
     *ret = it;
     return 0;
 }
 
-int conc_as_completed_next(conc_as_completed *iterator, conc_future **future, size_t *index, conc_deadline deadline)
+int conc_as_completed_next(conc_as_completed *iterator, conc_future **future, size_t *index,
+                           conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err || iterator->given == iterator->n)
         return err;
     struct watch *w = NULL;
-    w = next_done(&iterator->set, iterator->watches, iterator->n, &iterator->helped, deadline, &err);
+    w = next_done(&iterator->set, iterator->watches, iterator->n, &iterator->helped, deadline,
+                  &err);
     if (!w)
         return err;
     /* It was made ready under its guard, whose release makes it done. */
@@ -120,7 +126,7 @@ void conc_as_completed_free(conc_as_completed *iterator)
 {
     if (!iterator)
         return;
-    watch_end(iterator->watches, iterator->n);
+    conc__watch_end(iterator->watches, iterator->n);
     for (size_t i = 0; i < iterator->n; i++)
         conc_future_unref(iterator->watches[i].future);
     free_bytes(iterator);

@@ -2,11 +2,12 @@
  *
  * watch.c: being told of the ends of many futures at once.
  *
- * How: a watch hangs on the list of its future, under the future's guard. The end of the future moves it, still under that guard, to
- * its set's list of those that are ready, and wakes whoever waits for the set. So after a watch has been taken off under the future's
- * guard, or was found moved, nobody holds a pointer to it or to the set: both may lie on the watcher's stack. A future is ready a moment
- * before it is done: whoever has taken its guard since finds it done.
- * Locks: a future's guard, then a set's.
+ * How: a watch hangs on the list of its future, under the future's guard. The end of the future
+ * moves it, still under that guard, to its set's list of those that are ready, and wakes whoever
+ * waits for the set. So after a watch has been taken off under the future's guard, or was found
+ * moved, nobody holds a pointer to it or to the set: both may lie on the watcher's stack. A future
+ * is ready a moment before it is done: whoever has taken its guard since finds it done. Locks: a
+ * future's guard, then a set's.
  */
 #include "future/watch.h"
 
@@ -29,7 +30,8 @@ void conc__watches_tell(conc_future *future)
         make_ready(list_entry(node, struct watch, node));
 }
 
-void watch_begin(struct watch_set *set, struct watch *watches, conc_future *const *futures, size_t n)
+void conc__watch_begin(struct watch_set *set, struct watch *watches, conc_future *const *futures,
+                       size_t n)
 {
     *set = (struct watch_set){0};
     for (size_t i = 0; i < n; i++) {
@@ -45,7 +47,7 @@ void watch_begin(struct watch_set *set, struct watch *watches, conc_future *cons
     }
 }
 
-void watch_end(struct watch *watches, size_t n)
+void conc__watch_end(struct watch *watches, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct watch *w = &watches[i];
@@ -57,18 +59,19 @@ void watch_end(struct watch *watches, size_t n)
     }
 }
 
-struct watch *watch_next(struct watch_set *set, conc_deadline deadline, int *err)
+struct watch *conc__watch_next(struct watch_set *set, conc_deadline deadline, int *err)
 {
     for (;;) {
         struct conc__waiter w = waiter_here();
         guard_lock(&set->word);
         struct list_node *ready = list_pop(&set->ready);
         if (!ready && !deadline_is_now(deadline))
-            waitlist_push(&set->waiters, &w);
+            conc__waitlist_push(&set->waiters, &w);
         guard_unlock(&set->word);
         if (ready)
             return list_entry(ready, struct watch, node);
-        const struct wait_on on = {.list = &set->waiters, .guard = &set->word, .what = "futures", .object = set};
+        const struct wait_on on = {
+            .list = &set->waiters, .guard = &set->word, .what = "futures", .object = set};
         *err = deadline_is_now(deadline) ? -EAGAIN : conc__wait(&w, &on, deadline);
         if (*err)
             return NULL;

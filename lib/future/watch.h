@@ -9,7 +9,8 @@
 
 /* One future that is watched. */
 struct watch {
-    struct list_node node; /* in future->watches, under the future's guard; then in set->ready, under the set's */
+    struct list_node node; /* in future->watches, under the future's guard; then in set->ready,
+                              under the set's */
     bool ready;            /* under the future's guard */
     conc_future *future;
     struct watch_set *set;
@@ -17,16 +18,18 @@ struct watch {
 
 /* All-zero is empty. */
 struct watch_set {
-    uint32_t word;                  /* the guard of the rest */
+    uint32_t word; /* the guard of the rest */
     struct conc__waitlist waiters;
-    struct list ready;              /* done, and not yet given; in the order of their ends */
+    struct list ready; /* done, and not yet given; in the order of their ends */
 };
 
-/* Watch n futures, with room for a watch each; stop it: then nobody touches the set or the watches any more. */
-void watch_begin(struct watch_set *set, struct watch *watches, conc_future *const *futures, size_t n);
-void watch_end(struct watch *watches, size_t n);
+/* Watch n futures, with room for a watch each; stop it: then nobody touches the set or the watches
+ * any more. */
+void conc__watch_begin(struct watch_set *set, struct watch *watches, conc_future *const *futures,
+                       size_t n);
+void conc__watch_end(struct watch *watches, size_t n);
 
 /* The next that is done. NULL: *err is -EAGAIN, -ETIMEDOUT, -ECANCELED. */
-struct watch *watch_next(struct watch_set *set, conc_deadline deadline, int *err);
+struct watch *conc__watch_next(struct watch_set *set, conc_deadline deadline, int *err);
 
 #endif

@@ -103,7 +103,7 @@ static void let_in_first(conc_queue *queue, struct chain *served)
     size_t n = queue->store.limit - queue->store.count;
     if (n >= p->left) {
         n = p->left;
-        waitlist_remove(&queue->putters, &p->entry);
+        conc__waitlist_remove(&queue->putters, &p->entry);
         if (!claim(p))
             return;
         chain_add(served, &p->waiter);
@@ -129,8 +129,8 @@ static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size
     struct putter p = {
         .items = items + done * queue->store.elem_size, .left = n - done, .waiter = waiter_here()};
     p.entry.slot = &p;
-    waitlist_push(&p.own, &p.waiter);
-    waitlist_push(&queue->putters, &p.entry);
+    conc__waitlist_push(&p.own, &p.waiter);
+    conc__waitlist_push(&queue->putters, &p.entry);
     guard_unlock(&queue->word);
     deliver(served);
     const struct wait_on on = {
@@ -141,7 +141,7 @@ static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size
     if (err != -ESHUTDOWN) { /* it has given up; nobody may look at its frame any more */
         guard_lock(&queue->word);
         if (p.entry.list)
-            waitlist_remove(&queue->putters, &p.entry);
+            conc__waitlist_remove(&queue->putters, &p.entry);
         guard_unlock(&queue->word);
     }
     return p.left < n ? (ptrdiff_t)(n - p.left) : err;
@@ -248,7 +248,7 @@ static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n,
     struct conc__waiter w = waiter_here();
     w.slot = items;
     w.number = n;
-    waitlist_push(&queue->getters, &w);
+    conc__waitlist_push(&queue->getters, &w);
     guard_unlock(&queue->word);
     const struct wait_on on = {
         .list = &queue->getters, .guard = &queue->word, .what = "queue get", .object = queue};
@@ -335,7 +335,7 @@ int conc_queue_join(conc_queue *queue, conc_deadline deadline)
         return err;
     }
     struct conc__waiter w = waiter_here();
-    waitlist_push(&queue->joiners, &w);
+    conc__waitlist_push(&queue->joiners, &w);
     guard_unlock(&queue->word);
     const struct wait_on on = {
         .list = &queue->joiners, .guard = &queue->word, .what = "queue join", .object = queue};

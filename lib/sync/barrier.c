@@ -2,13 +2,14 @@
  *
  * barrier.c: parties that wait for each other.
  *
- * How: under the guard each party counts itself. All but the last lie down on the list. The last takes all of them off it and sets
- * the count to zero, which begins the next round; runs the action; and delivers to them. So a round that is complete can no
- * more be broken or timed out, and a party that comes meanwhile belongs to the next one.
+ * How: under the guard each party counts itself. All but the last lie down on the list. The last
+ * takes all of them off it and sets the count to zero, which begins the next round; runs the
+ * action; and delivers to them. So a round that is complete can no more be broken or timed out, and
+ * a party that comes meanwhile belongs to the next one.
  *
- * BROKEN in the word changes under the guard only. Who gives up sets it, and uncounts itself, in the moment in which it leaves the list
- * (gave_up), so that no later party can count it; then it sends the others away.
- * Invariant: `waiting` is the length of the list.
+ * BROKEN in the word changes under the guard only. Who gives up sets it, and uncounts itself, in
+ * the moment in which it leaves the list (gave_up), so that no later party can count it; then it
+ * sends the others away. Invariant: `waiting` is the length of the list.
  */
 #include <conc/barrier.h>
 
@@ -63,7 +64,8 @@ static int complete(conc_barrier *barrier, uint32_t index)
     guard_unlock(&barrier->word);
     int err = 0;
     if (barrier->action) {
-        conc_with_lock (&barrier->acting) /* the next round may be complete before this one's action is done */
+        conc_with_lock (
+            &barrier->acting) /* the next round may be complete before this one's action is done */
             err = barrier->action(barrier->arg);
     }
     if (err)
@@ -78,7 +80,8 @@ static void gave_up(void *object)
 {
     conc_barrier *barrier = object;
     set_waiting(barrier, barrier->waiting - 1);
-    fetch_or_release(&barrier->word, BROKEN); /* the word has the guard's bits too, which may change meanwhile */
+    fetch_or_release(&barrier->word,
+                     BROKEN); /* the word has the guard's bits too, which may change meanwhile */
 }
 
 /* After gave_up(): those who wait with us go too, unless a reset has come and done it. */
@@ -115,10 +118,13 @@ int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
         return -EAGAIN;
     }
     set_waiting(barrier, index + 1);
-    waitlist_push(&barrier->waiters, &w);
+    conc__waitlist_push(&barrier->waiters, &w);
     guard_unlock(&barrier->word);
-    const struct wait_on on = {.list = &barrier->waiters, .guard = &barrier->word, .what = "barrier",
-                               .object = barrier, .gave_up = gave_up};
+    const struct wait_on on = {.list = &barrier->waiters,
+                               .guard = &barrier->word,
+                               .what = "barrier",
+                               .object = barrier,
+                               .gave_up = gave_up};
     int end = conc__wait(&w, &on, deadline);
     if (end == -ETIMEDOUT || end == -ECANCELED)
         send_others_away(barrier);

@@ -2,13 +2,14 @@
  *
  * bucket.c: a token bucket.
  *
- * How: takers queue up at a semaphore of one unit, which is first come first served. Whoever has the unit looks how many tokens have
- * gathered since the last look (never more than the burst), takes what it wants, or sleeps until exactly then and looks again. So
- * nobody spins, nobody overtakes, and one who gives up has taken nothing and lets the next one through.
+ * How: takers queue up at a semaphore of one unit, which is first come first served. Whoever has
+ * the unit looks how many tokens have gathered since the last look (never more than the burst),
+ * takes what it wants, or sleeps until exactly then and looks again. So nobody spins, nobody
+ * overtakes, and one who gives up has taken nothing and lets the next one through.
  *
- * Over any t seconds at most burst + rate * t tokens are given, because no more than `burst` are ever there and no more than
- * rate * t come. The sleep's end is rounded up to a whole nanosecond; should the rounding of a double
- * still leave the level short, one more nanosecond is slept.
+ * Over any t seconds at most burst + rate * t tokens are given, because no more than `burst` are
+ * ever there and no more than rate * t come. The sleep's end is rounded up to a whole nanosecond;
+ * should the rounding of a double still leave the level short, one more nanosecond is slept.
  *
  * `word` guards level and since, which conc_bucket_tokens() looks at from outside.
  */
@@ -25,7 +26,8 @@ int conc_bucket_init(conc_bucket *bucket, double per_second, double burst)
 {
     if (burst == 0)
         burst = per_second > 1 ? per_second : 1;
-    if (!__builtin_isfinite(per_second) || per_second <= 0 || !__builtin_isfinite(burst) || burst < 1)
+    if (!__builtin_isfinite(per_second) || per_second <= 0 || !__builtin_isfinite(burst) ||
+        burst < 1)
         return -EINVAL;
     *bucket = (conc_bucket)CONC_BUCKET_INIT(per_second, burst);
     bucket->since = conc_now();

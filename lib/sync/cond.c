@@ -2,15 +2,18 @@
  *
  * cond.c: a condition bound to a lock.
  *
- * How: a wait lies down on the condition's list while it still holds the lock, so that no notification, which needs the lock,
- * can come between; then it releases the lock and parks. A notification does not wake anybody, for the lock is held: it
- * moves the waiters to the lock's list, and the releases of the lock wake them one by one.
+ * How: a wait lies down on the condition's list while it still holds the lock, so that no
+ * notification, which needs the lock, can come between; then it releases the lock and parks. A
+ * notification does not wake anybody, for the lock is held: it moves the waiters to the lock's
+ * list, and the releases of the lock wake them one by one.
  *
- * WAITERS in the word: the list is not empty. It is set with the lock held and notify() looks with the lock held, so a look without
- * the guard is exact but for those who give up: a notification that nobody waits for costs one load.
+ * WAITERS in the word: the list is not empty. It is set with the lock held and notify() looks with
+ * the lock held, so a look without the guard is exact but for those who give up: a notification
+ * that nobody waits for costs one load.
  *
- * A waiter that has been taken off the list was notified: if its deadline comes while it waits for the lock, or it is cancelled,
- * it still returns 0. So a notification is never swallowed by one who gives up.
+ * A waiter that has been taken off the list was notified: if its deadline comes while it waits for
+ * the lock, or it is cancelled, it still returns 0. So a notification is never swallowed by one who
+ * gives up.
  */
 #include <conc/cond.h>
 
@@ -20,7 +23,10 @@
 
 void conc_cond_init(conc_cond *cond, conc_lock *lock) { *cond = (conc_cond)CONC_COND_INIT(lock); }
 
-void conc_cond_init_r(conc_cond *cond, conc_rlock *rlock) { *cond = (conc_cond)CONC_COND_INIT_R(rlock); }
+void conc_cond_init_r(conc_cond *cond, conc_rlock *rlock)
+{
+    *cond = (conc_cond)CONC_COND_INIT_R(rlock);
+}
 
 static bool held(const conc_cond *cond)
 {
@@ -60,17 +66,21 @@ int conc_cond_wait(conc_cond *cond, conc_deadline deadline)
         return err ? err : -EAGAIN;
     struct conc__waiter w = waiter_here();
     guard_lock(&cond->word);
-    waitlist_push(&cond->waiters, &w);
+    conc__waitlist_push(&cond->waiters, &w);
     guard_unlock_with(&cond->word, 0, WAITERS);
     uint32_t depth = let_go(cond);
-    const struct wait_on on = {.list = &cond->waiters, .guard = &cond->word, .if_empty = WAITERS,
-                               .what = "condition", .object = cond};
+    const struct wait_on on = {.list = &cond->waiters,
+                               .guard = &cond->word,
+                               .if_empty = WAITERS,
+                               .what = "condition",
+                               .object = cond};
     int end = conc__wait(&w, &on, deadline);
     take_again(cond, end, depth);
     return end < 0 ? end : 0;
 }
 
-int conc_cond_wait_for(conc_cond *cond, bool (*predicate)(void *arg), void *arg, conc_deadline deadline)
+int conc_cond_wait_for(conc_cond *cond, bool (*predicate)(void *arg), void *arg,
+                       conc_deadline deadline)
 {
     if (!held(cond))
         return -EPERM;
@@ -87,10 +97,11 @@ int conc_cond_notify(conc_cond *cond, size_t n)
 {
     if (!held(cond))
         return -EPERM;
-    if (!(load_relaxed(&cond->word) & WAITERS)) /* relaxed: the lock orders us after those who wait */
+    if (!(load_relaxed(&cond->word) &
+          WAITERS)) /* relaxed: the lock orders us after those who wait */
         return 0;
     guard_lock(&cond->word);
-    struct conc__waiter *chain = waitlist_take(&cond->waiters, n, NULL);
+    struct conc__waiter *chain = conc__waitlist_take(&cond->waiters, n, NULL);
     guard_unlock_with(&cond->word, waitlist_is_empty(&cond->waiters) ? WAITERS : 0, 0);
     conc__lock_adopt(cond->lock, chain);
     return 0;

@@ -5,11 +5,11 @@
  *     SET      the flag
  *     WAITERS  the list is not empty (under the guard)
  *
- * How: without waiters set() is one swap. With waiters it takes all of them off the list under the guard, and the release of the
- * guard sets the flag: only then can a context that did not wait see it, return, and free the event. Those who waited return when
- * they are delivered to, after that.
- * Invariant: SET is set only with the list empty; who enlists looks at SET under the guard, so nobody waits for a flag that is set.
- * Order: setting releases, seeing it acquires.
+ * How: without waiters set() is one swap. With waiters it takes all of them off the list under the
+ * guard, and the release of the guard sets the flag: only then can a context that did not wait see
+ * it, return, and free the event. Those who waited return when they are delivered to, after that.
+ * Invariant: SET is set only with the list empty; who enlists looks at SET under the guard, so
+ * nobody waits for a flag that is set. Order: setting releases, seeing it acquires.
  */
 #include <conc/event.h>
 
@@ -24,7 +24,8 @@ void conc_event_set(conc_event *event)
 {
     uint32_t v = load_relaxed(&event->word); /* relaxed: the swap releases */
     while (!(v & (WAITERS | GUARD_HELD)))
-        if (cas_release(&event->word, &v, v | SET)) /* also if it is set: what we did is to be seen too */
+        if (cas_release(&event->word, &v,
+                        v | SET)) /* also if it is set: what we did is to be seen too */
             return;
     guard_lock(&event->word);
     struct conc__waiter *chain = waitlist_take_all(&event->waiters);
@@ -49,9 +50,12 @@ int conc_event_wait(conc_event *event, conc_deadline deadline)
         guard_unlock(&event->word);
         return 0;
     }
-    waitlist_push(&event->waiters, &w);
+    conc__waitlist_push(&event->waiters, &w);
     guard_unlock_with(&event->word, 0, WAITERS);
-    const struct wait_on on = {.list = &event->waiters, .guard = &event->word, .if_empty = WAITERS,
-                               .what = "event", .object = event};
+    const struct wait_on on = {.list = &event->waiters,
+                               .guard = &event->word,
+                               .if_empty = WAITERS,
+                               .what = "event",
+                               .object = event};
     return conc__wait(&w, &on, deadline);
 }

@@ -2,10 +2,11 @@
  *
  * lock.c: mutual exclusion.
  *
- * How: free, the word is 0; taking it is one compare-and-swap, releasing it another. Who finds it held yields a little, then
- * lies down on the list. A release that finds waiters wakes the first, but does not give it the lock: the woken one must
- * take it like anybody, and if a running context was faster it goes back to the front of the list. That keeps the lock busy
- * while the woken one's core wakes up. A first waiter whose patience has run out is given the lock itself.
+ * How: free, the word is 0; taking it is one compare-and-swap, releasing it another. Who finds it
+ * held yields a little, then lies down on the list. A release that finds waiters wakes the first,
+ * but does not give it the lock: the woken one must take it like anybody, and if a running context
+ * was faster it goes back to the front of the list. That keeps the lock busy while the woken one's
+ * core wakes up. A first waiter whose patience has run out is given the lock itself.
  *
  *     LOCKED   it is held
  *     WAITERS  the list is not empty (kept exact under the guard)
@@ -13,24 +14,27 @@
  *
  *     0                  -> LOCKED                 acquire
  *     LOCKED             -> 0                      release
- *     LOCKED             -> LOCKED|WAITERS         enlist: only while LOCKED is seen as the guard is taken
+ *     LOCKED             -> LOCKED|WAITERS         enlist: only while LOCKED is seen as the guard
+ *                                                  is taken
  *     LOCKED|WAITERS     -> WAITERS?|WAKING        release, and the first waiter is woken
  *     LOCKED|WAITERS     -> LOCKED|WAITERS?        release, and the lock handed to the first waiter
  *     LOCKED|WAITERS|WAKING -> WAITERS|WAKING      release: somebody is on the way
  *     ..|WAKING          -> LOCKED|..              the woken one takes it
  *     LOCKED|..|WAKING   -> LOCKED|WAITERS         the woken one lost; it is at the front again
  *
- * Invariants: WAITERS without LOCKED implies WAKING: nobody waits for a free lock without somebody on the way to it. For
- * that, LOCKED is never dropped past a held guard (whoever holds it may just be enlisting), and the woken one clears WAKING only
- * together with LOCKED becoming its own, or under the guard with LOCKED seen. A woken waiter whose deadline has come goes
- * through the list like any other, so it needs no case of its own.
+ * Invariants: WAITERS without LOCKED implies WAKING: nobody waits for a free lock without somebody
+ * on the way to it. For that, LOCKED is never dropped past a held guard (whoever holds it may just
+ * be enlisting), and the woken one clears WAKING only together with LOCKED becoming its own, or
+ * under the guard with LOCKED seen. A woken waiter whose deadline has come goes through the list
+ * like any other, so it needs no case of its own.
  *
- * Fairness: a waiter's patience begins when it becomes the first of the list (`since`), so that the k-th waits for about k times
- * PATIENCE at most, and hand-overs, each of which idles the lock for a wake-up, cannot become the rule.
+ * Fairness: a waiter's patience begins when it becomes the first of the list (`since`), so that the
+ * k-th waits for about k times PATIENCE at most, and hand-overs, each of which idles the lock for a
+ * wake-up, cannot become the rule.
  *
- * Order: acquire's swap acquires, release's releases, so critical sections are ordered. A hand-over is ordered by the
- * delivery. Destruction: LOCKED is dropped by the last operation on the word (guard.h), so that who takes the lock next may
- * free it.
+ * Order: acquire's swap acquires, release's releases, so critical sections are ordered. A hand-over
+ * is ordered by the delivery. Destruction: LOCKED is dropped by the last operation on the word
+ * (guard.h), so that who takes the lock next may free it.
  */
 #include <conc/lock.h>
 
@@ -44,8 +48,9 @@
 
 #define PATIENCE CONC_MS(1)
 
-/* How often to yield the core and look again before lying down: the lock is mostly held briefly, and lying down costs two system calls
- * and a wake-up. Yielding beats a busy wait, which keeps the cache line moving and, on a shared core, the holder from running. */
+/* How often to yield the core and look again before lying down: the lock is mostly held briefly,
+ * and lying down costs two system calls and a wake-up. Yielding beats a busy wait, which keeps the
+ * cache line moving and, on a shared core, the holder from running. */
 enum { YIELDS = 4 };
 
 /* relaxed: for reports only */
@@ -80,21 +85,26 @@ static bool enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
     if (!guard_lock_if(&lock->word, LOCKED))
         return false;
     if (waking) {
-        waitlist_push_front(&lock->waiters, w);
+        conc__waitlist_push_front(&lock->waiters, w);
     } else {
         w->since = conc_now();
-        waitlist_push(&lock->waiters, w);
+        conc__waitlist_push(&lock->waiters, w);
     }
     guard_unlock_with(&lock->word, waking, WAITERS);
     return true;
 }
 
-/* Acquire; `waking` is WAKING if a release has woken us. A firm one has no deadline and cannot be cancelled. */
+/* Acquire; `waking` is WAKING if a release has woken us. A firm one has no deadline and cannot be
+ * cancelled. */
 static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline, bool firm)
 {
     struct conc__waiter w = waiter_here();
-    const struct wait_on on = {.list = &lock->waiters, .guard = &lock->word, .if_empty = WAITERS,
-                               .what = "lock", .object = lock, .holder = &lock->holder};
+    const struct wait_on on = {.list = &lock->waiters,
+                               .guard = &lock->word,
+                               .if_empty = WAITERS,
+                               .what = "lock",
+                               .object = lock,
+                               .holder = &lock->holder};
     while (!take_yielding(lock, waking)) {
         if (!enlist(lock, &w, waking))
             continue;
@@ -141,7 +151,8 @@ int conc_lock_acquire_until(conc_lock *lock, conc_deadline deadline)
 /* Under the guard, which it releases: let go, and see to the first waiter. */
 static void release_guarded(conc_lock *lock)
 {
-    uint32_t v = load_relaxed(&lock->word); /* relaxed: both bits change only under the guard while LOCKED is set */
+    uint32_t v = load_relaxed(
+        &lock->word); /* relaxed: both bits change only under the guard while LOCKED is set */
     if (!(v & WAITERS) || (v & WAKING)) {
         guard_unlock_with(&lock->word, LOCKED, 0);
         return;
@@ -216,7 +227,7 @@ void conc__lock_adopt(conc_lock *lock, struct conc__waiter *chain)
         struct conc__waiter *w = chain;
         chain = w->next;
         w->since = now;
-        waitlist_push(&lock->waiters, w);
+        conc__waitlist_push(&lock->waiters, w);
     }
     guard_unlock_with(&lock->word, 0, WAITERS);
 }

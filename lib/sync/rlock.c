@@ -2,9 +2,10 @@
  *
  * rlock.c: a re-entrant lock: a lock, its owner, and how often the owner has taken it.
  *
- * Invariant: `owner` is a context only while that context holds `lock`, and only that context writes it. So a context that
- * reads itself there owns the lock, and whatever else it reads, it does not. `depth` is touched by the owner only.
- * Order: relaxed is enough for `owner`: a context always sees its own writes, and the lock orders everything else.
+ * Invariant: `owner` is a context only while that context holds `lock`, and only that context
+ * writes it. So a context that reads itself there owns the lock, and whatever else it reads, it
+ * does not. `depth` is touched by the owner only. Order: relaxed is enough for `owner`: a context
+ * always sees its own writes, and the lock orders everything else.
  */
 #include <conc/rlock.h>
 

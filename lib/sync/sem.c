@@ -5,12 +5,13 @@
  *     UNITS    the free units, in the word's low bits
  *     WAITERS  the list is not empty (under the guard)
  *
- * How: acquire takes a unit with one swap; at zero it waits on the list. release adds units with one swap if nobody waits or is
- * about to (the guard is free); otherwise, under the guard, it gives a unit to each of the first waiters and adds what is left.
- * Units that are given never stand in the word, so nobody can be faster than the waiter they are for: first come, first served.
- * Invariant: units > 0 implies that the list is empty.
- * Order: the release in release() pairs with the acquire in acquire(), or with the delivery's.
- * Destruction: the units appear by the last operation on the word, so that who takes the last of them may free the semaphore.
+ * How: acquire takes a unit with one swap; at zero it waits on the list. release adds units with
+ * one swap if nobody waits or is about to (the guard is free); otherwise, under the guard, it gives
+ * a unit to each of the first waiters and adds what is left. Units that are given never stand in
+ * the word, so nobody can be faster than the waiter they are for: first come, first served.
+ * Invariant: units > 0 implies that the list is empty. Order: the release in release() pairs with
+ * the acquire in acquire(), or with the delivery's. Destruction: the units appear by the last
+ * operation on the word, so that who takes the last of them may free the semaphore.
  */
 #include <conc/sem.h>
 
@@ -27,7 +28,8 @@ int conc_sem_init(conc_sem *sem, uint32_t value, uint32_t bound)
     return 0;
 }
 
-/* Take a unit if there is one. Also with the guard held by another: while it is, units only become fewer. */
+/* Take a unit if there is one. Also with the guard held by another: while it is, units only become
+ * fewer. */
 static bool take(conc_sem *sem)
 {
     uint32_t v = load_relaxed(&sem->word); /* relaxed: the swap acquires */
@@ -50,10 +52,13 @@ int conc_sem_acquire(conc_sem *sem, conc_deadline deadline)
         guard_unlock(&sem->word);
         return 0;
     }
-    waitlist_push(&sem->waiters, &w);
+    conc__waitlist_push(&sem->waiters, &w);
     guard_unlock_with(&sem->word, 0, WAITERS);
-    const struct wait_on on = {.list = &sem->waiters, .guard = &sem->word, .if_empty = WAITERS,
-                               .what = "semaphore", .object = sem};
+    const struct wait_on on = {.list = &sem->waiters,
+                               .guard = &sem->word,
+                               .if_empty = WAITERS,
+                               .what = "semaphore",
+                               .object = sem};
     return conc__wait(&w, &on, deadline);
 }
 
@@ -71,8 +76,9 @@ static int release_to_waiters(conc_sem *sem, uint32_t n)
         return -EOVERFLOW;
     }
     size_t served;
-    struct conc__waiter *chain = waitlist_take(&sem->waiters, n, &served);
-    guard_unlock_add(&sem->word, waitlist_is_empty(&sem->waiters) ? WAITERS : 0, n - (uint32_t)served);
+    struct conc__waiter *chain = conc__waitlist_take(&sem->waiters, n, &served);
+    guard_unlock_add(&sem->word, waitlist_is_empty(&sem->waiters) ? WAITERS : 0,
+                     n - (uint32_t)served);
     conc__deliver_all(chain, 0);
     return 0;
 }

@@ -8,8 +8,8 @@
 #include <pthread.h>
 #include <stddef.h>
 
-/* Start a joinable thread. stack_size in bytes, 0: the default. 0; -ENOMEM: no memory, or no more threads; -EINVAL: an impossible
- * stack size. */
+/* Start a joinable thread. stack_size in bytes, 0: the default. 0; -ENOMEM: no memory, or no more
+ * threads; -EINVAL: an impossible stack size. */
 int conc__spawn(pthread_t *thread, size_t stack_size, void *(*main)(void *), void *arg);
 
 #endif

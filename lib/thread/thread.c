@@ -2,11 +2,12 @@
  *
  * thread.c: a thread that runs one job, whose end is a future.
  *
- * Two references hold the struct: the user's and the thread's own. The operating system's thread is joined once, by whoever comes first of
- * those who joined successfully and free(); a free() before the end detaches it instead (`joined` is exchanged, so that only one
- * does either).
+ * Two references hold the struct: the user's and the thread's own. The operating system's thread is
+ * joined once, by whoever comes first of those who joined successfully and free(); a free() before
+ * the end detaches it instead (`joined` is exchanged, so that only one does either).
  *
- * The thread's id and name are known once it has started: those who ask wait for `started`, some microseconds after the start.
+ * The thread's id and name are known once it has started: those who ask wait for `started`, some
+ * microseconds after the start.
  */
 #include <conc/thread.h>
 
@@ -20,12 +21,12 @@
 
 struct conc_thread {
     uint32_t refs;
-    uint32_t joined;               /* the system's thread has been joined or detached */
+    uint32_t joined; /* the system's thread has been joined or detached */
     pthread_t system;
     conc_future *job;
-    conc_event started;            /* then the two below are set */
-    uint32_t id;                   /* of its context (whose address another thread may have after it) */
-    char name[CONC_NAME_MAX];      /* the thread's at its start; empty: none was given */
+    conc_event started;       /* then the two below are set */
+    uint32_t id;              /* of its context (whose address another thread may have after it) */
+    char name[CONC_NAME_MAX]; /* the thread's at its start; empty: none was given */
 };
 
 static void unref(conc_thread *thread)

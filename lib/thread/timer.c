@@ -2,8 +2,9 @@
  *
  * timer.c: a job after a while, on a thread of its own that sleeps until then.
  *
- * The job's future decides between firing and cancelling: whoever moves it on from pending first, the thread by running it or
- * conc_timer_cancel() by cancelling it, has won. `wake` only ends the sleep early.
+ * The job's future decides between firing and cancelling: whoever moves it on from pending first,
+ * the thread by running it or conc_timer_cancel() by cancelling it, has won. `wake` only ends the
+ * sleep early.
  */
 #include <conc/event.h>
 #include <conc/thread.h>
@@ -12,7 +13,7 @@
 #include "future/future_impl.h"
 
 struct conc_timer {
-    uint32_t refs;       /* the user's and the thread's */
+    uint32_t refs; /* the user's and the thread's */
     conc_deadline at;
     conc_event wake;
     conc_future *job;

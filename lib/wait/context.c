@@ -13,19 +13,20 @@
 
 __thread struct conc_context *conc__self __attribute__((tls_model("initial-exec")));
 
-void conc__context_init(struct conc_context *context, const struct context_ops *ops, const char *name)
+void conc__context_init(struct conc_context *context, const struct context_ops *ops,
+                        const char *name)
 {
     context->ops = ops;
-    context->id = registry_new_id();
+    context->id = conc__registry_new_id();
     char generated[CONC_NAME_MAX];
     snprintf(generated, sizeof generated, "%s-%u", ops->kind, context->id);
     conc__context_set_name(context, name ? name : generated);
-    registry_add(context);
+    conc__registry_add(context);
 }
 
 void conc__context_fini(struct conc_context *context)
 {
-    registry_remove(context);
+    conc__registry_remove(context);
     free_bytes(context->message);
     context->message = NULL;
 }

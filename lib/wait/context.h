@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * context.h: what a context is inside, and the table of functions by which it is suspended and woken. A thread fills it in
- * here (thread_context.c); tasks do so floors above; a test's fake one in tests/.
+ * context.h: what a context is inside, and the table of functions by which it is suspended and
+ * woken. A thread fills it in here (thread_context.c); tasks do so floors above; a test's fake one
+ * in tests/.
  */
 #ifndef CONC_LIB_CONTEXT_H
 #define CONC_LIB_CONTEXT_H
@@ -23,16 +24,18 @@ struct context_ops {
     /* The context has a new name. May be NULL. */
     void (*renamed)(struct conc_context *self);
 
-    /* Suspend the calling context until it is delivered to or kicked, or the deadline has come; at once if one of them
-     * has happened since the last park. Returns and consumes PARK_ bits; 0: the deadline, or no reason at all. */
+    /* Suspend the calling context until it is delivered to or kicked, or the deadline has come; at
+     * once if one of them has happened since the last park. Returns and consumes PARK_ bits; 0: the
+     * deadline, or no reason at all. */
     uint32_t (*park)(struct conc_context *self, conc_deadline until);
 
-    /* End the wait of `waiter`, whose outcome is set. Called from any thread, once for each waiter that was taken off its
-     * list. From the moment that the context can know, neither it nor the waiter may be touched. */
+    /* End the wait of `waiter`, whose outcome is set. Called from any thread, once for each waiter
+     * that was taken off its list. From the moment that the context can know, neither it nor the
+     * waiter may be touched. */
     void (*deliver)(struct conc_context *context, struct conc__waiter *waiter);
 
-    /* Make the context's park(), this one or the next, return. Called from any thread; the caller makes sure that the
-     * context lives. */
+    /* Make the context's park(), this one or the next, return. Called from any thread; the caller
+     * makes sure that the context lives. */
     void (*kick)(struct conc_context *context);
 
     /* Let others run. */
@@ -41,23 +44,25 @@ struct context_ops {
 
 struct conc_context {
     const struct context_ops *ops;
-    uint32_t word;               /* threads: the parking word. PARK_ bits, and THREAD_SLEEPING */
-    uint32_t id;                 /* unique among the living, never 0 */
-    conc_scope *scope;           /* the innermost; the context's own */
-    char *message;               /* of the last error raised; NULL: none. CONC_MESSAGE_MAX bytes. The context's own */
-    int message_err;             /* the error it belongs to */
-    void *works_for;             /* the executor whose worker it is; NULL: none */
-    unsigned spins;              /* threads: how long spinning has lately been worth while */
-    char name[CONC_NAME_MAX];    /* under `blocked`'s guard when written */
+    uint32_t word;     /* threads: the parking word. PARK_ bits, and THREAD_SLEEPING */
+    uint32_t id;       /* unique among the living, never 0 */
+    conc_scope *scope; /* the innermost; the context's own */
+    char *message;   /* of the last error raised; NULL: none. CONC_MESSAGE_MAX bytes. The context's
+                        own */
+    int message_err; /* the error it belongs to */
+    void *works_for; /* the executor whose worker it is; NULL: none */
+    unsigned spins;  /* threads: how long spinning has lately been worth while */
+    char name[CONC_NAME_MAX]; /* under `blocked`'s guard when written */
 
-    struct list_node node;       /* in the registry's list; under its guard */
+    struct list_node node; /* in the registry's list; under its guard */
 
-    /* What it is blocked on, for the registry: written by the context, before it sets BLOCKED; read by others under the
-     * guard in `blocked` while BLOCKED is set, which the context cannot clear meanwhile. So the object lives. */
+    /* What it is blocked on, for the registry: written by the context, before it sets BLOCKED; read
+     * by others under the guard in `blocked` while BLOCKED is set, which the context cannot clear
+     * meanwhile. So the object lives. */
     uint32_t blocked;
     const char *blocked_on;
     const void *object;
-    const uint32_t *holder;      /* NULL, or where the id of the object's holder stands */
+    const uint32_t *holder; /* NULL, or where the id of the object's holder stands */
     int64_t blocked_since;
 };
 
@@ -74,7 +79,8 @@ static inline struct conc_context *context_self(void)
 }
 
 /* Fill in a context (zeroed) and enter it in the registry; remove it. name NULL: "<kind>-<id>". */
-void conc__context_init(struct conc_context *context, const struct context_ops *ops, const char *name);
+void conc__context_init(struct conc_context *context, const struct context_ops *ops,
+                        const char *name);
 void conc__context_fini(struct conc_context *context);
 
 /* The rest of conc_set_name(), for a context that may not be the caller. */
@@ -91,8 +97,8 @@ void conc__set_message(struct conc_context *self, int err, const char *message);
 /* The caller's message, if it belongs to `err`; else NULL. */
 const char *conc__message_for(const struct conc_context *self, int err);
 
-/* Has a scope around the caller ended? If not, *until becomes the time when the next of them would end by itself, if that is
- * earlier. */
+/* Has a scope around the caller ended? If not, *until becomes the time when the next of them would
+ * end by itself, if that is earlier. */
 bool conc__scopes_ended(struct conc_context *self, conc_deadline *until);
 
 /* The same as -ECANCELED or 0, for a call that returns it: tells the scopes so. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * message.c: the message that an error carries. It belongs to the context that raised it, with the error it was raised
- * with, so that a message left over from an error that was dealt with is never taken for another's.
+ * message.c: the message that an error carries. It belongs to the context that raised it, with the
+ * error it was raised with, so that a message left over from an error that was dealt with is never
+ * taken for another's.
  */
 #include <stdarg.h>
 #include <string.h>

@@ -2,13 +2,14 @@
  *
  * registry.c: the list of all contexts, and what each one is doing.
  *
- * How: a list under one guard. A snapshot copies what it needs while it holds the guard (so no context leaves), and
- * calls back afterwards with no guard held (so the callback may do anything, and a context that ends never waits for a slow
- * terminal).
+ * How: a list under one guard. A snapshot copies what it needs while it holds the guard (so no
+ * context leaves), and calls back afterwards with no guard held (so the callback may do anything,
+ * and a context that ends never waits for a slow terminal).
  *
- * A context that blocks writes what it blocks on, then sets BLOCKED in its `blocked` word (release), also past a held guard. The
- * snapshot takes the guard in that word and, if it sees BLOCKED (acquire), may follow the pointers: the context cannot clear
- * BLOCKED without that guard, so it is still inside the call, and the object it blocks on is alive.
+ * A context that blocks writes what it blocks on, then sets BLOCKED in its `blocked` word
+ * (release), also past a held guard. The snapshot takes the guard in that word and, if it sees
+ * BLOCKED (acquire), may follow the pointers: the context cannot clear BLOCKED without that guard,
+ * so it is still inside the call, and the object it blocks on is alive.
  *
  * Locks: the registry's guard, then one context's `blocked`.
  *
@@ -26,7 +27,7 @@
 #define BLOCKED 1u
 
 static struct {
-    uint32_t word; /* the guard of the next two */
+    uint32_t word;        /* the guard of the next two */
     struct list contexts; /* the oldest first */
     size_t count;
     uint32_t last_id;
@@ -34,7 +35,7 @@ static struct {
 
 /* ---- Coming and going ---- */
 
-uint32_t registry_new_id(void)
+uint32_t conc__registry_new_id(void)
 {
     uint32_t id;
     do
@@ -43,7 +44,7 @@ uint32_t registry_new_id(void)
     return id;
 }
 
-void registry_add(struct conc_context *context)
+void conc__registry_add(struct conc_context *context)
 {
     guard_lock(&registry.word);
     list_push(&registry.contexts, &context->node);
@@ -51,7 +52,7 @@ void registry_add(struct conc_context *context)
     guard_unlock(&registry.word);
 }
 
-void registry_remove(struct conc_context *context)
+void conc__registry_remove(struct conc_context *context)
 {
     guard_lock(&registry.word);
     list_remove(&registry.contexts, &context->node);
@@ -83,7 +84,8 @@ __attribute__((constructor)) static void watch_forks(void)
 
 /* ---- Blocking ---- */
 
-void conc__blocked_begin(struct conc_context *self, const char *what, const void *object, const uint32_t *holder)
+void conc__blocked_begin(struct conc_context *self, const char *what, const void *object,
+                         const uint32_t *holder)
 {
     self->blocked_on = what;
     self->object = object;
@@ -96,7 +98,8 @@ void conc__blocked_begin(struct conc_context *self, const char *what, const void
 void conc__blocked_end(struct conc_context *self)
 {
     uint32_t v = BLOCKED;
-    /* acquire: what we write into these fields next must not be seen by a reader that was here before */
+    /* acquire: what we write into these fields next must not be seen by a reader that was here
+     * before */
     if (!cas_acquire(&self->blocked, &v, 0)) {
         guard_lock(&self->blocked);
         guard_unlock_with(&self->blocked, BLOCKED, 0);
@@ -118,10 +121,12 @@ static void look_at(struct conc_context *context, struct snapshot *s, int64_t no
     s->info.kind = context->ops->kind;
     guard_lock(&context->blocked);
     memcpy(s->name, context->name, sizeof s->name);
-    if (load_acquire(&context->blocked) & BLOCKED) { /* it may have been set since we took the guard */
+    if (load_acquire(&context->blocked) &
+        BLOCKED) { /* it may have been set since we took the guard */
         s->info.blocked_on = context->blocked_on;
         s->info.object = context->object;
-        s->info.holder = context->holder ? load_relaxed(context->holder) : 0; /* relaxed: a report */
+        s->info.holder =
+            context->holder ? load_relaxed(context->holder) : 0; /* relaxed: a report */
         s->info.blocked_ns = now > context->blocked_since ? now - context->blocked_since : 0;
     }
     guard_unlock(&context->blocked);
@@ -192,7 +197,8 @@ static int print_context(const conc_context_info *info, void *arg)
     if (n >= 0 && !info->blocked_on)
         n = fprintf(out, "running");
     if (n >= 0 && info->blocked_on)
-        n = fprintf(out, "blocked on %s for %.3f s", info->blocked_on, (double)info->blocked_ns / 1e9);
+        n = fprintf(out, "blocked on %s for %.3f s", info->blocked_on,
+                    (double)info->blocked_ns / 1e9);
     if (n >= 0 && info->object)
         n = fprintf(out, " (%p)", info->object);
     if (n >= 0 && info->holder)

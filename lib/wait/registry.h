@@ -8,10 +8,10 @@
 #include "wait/context.h"
 
 /* An id that no living context has; never 0. */
-uint32_t registry_new_id(void);
+uint32_t conc__registry_new_id(void);
 
 /* Enter a context, complete with id and name, for others see it from now on; remove it. */
-void registry_add(struct conc_context *context);
-void registry_remove(struct conc_context *context);
+void conc__registry_add(struct conc_context *context);
+void conc__registry_remove(struct conc_context *context);
 
 #endif

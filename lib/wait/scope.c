@@ -2,14 +2,16 @@
  *
  * scope.c: cancellation and deadline scopes, and shields.
  *
- * How: a context's scopes are a stack, linked from the innermost outwards; a shield is a scope at which the look outwards
- * stops. A scope has ended once it was cancelled or its deadline has come; that never reverts. A call is over if any
- * scope from the innermost up to the nearest shield has ended. When a call is told so, every scope from the innermost up to the
- * outermost that has ended remembers it (`told`), and its exit reports why. A wait that finds the scopes ended, but is served in
- * the same moment, succeeds: it looks first (conc__scopes_ended), and is told only once it has given up.
+ * How: a context's scopes are a stack, linked from the innermost outwards; a shield is a scope at
+ * which the look outwards stops. A scope has ended once it was cancelled or its deadline has come;
+ * that never reverts. A call is over if any scope from the innermost up to the nearest shield has
+ * ended. When a call is told so, every scope from the innermost up to the outermost that has ended
+ * remembers it (`told`), and its exit reports why. A wait that finds the scopes ended, but is
+ * served in the same moment, succeeds: it looks first (conc__scopes_ended), and is told only once
+ * it has given up.
  *
- * Order: `cancelled` is the only field that others write: set (release) before the kick, read (acquire) after it. All
- * others belong to the scope's context.
+ * Order: `cancelled` is the only field that others write: set (release) before the kick, read
+ * (acquire) after it. All others belong to the scope's context.
  */
 #include "base/clock.h"
 #include "wait/context.h"
@@ -38,7 +40,8 @@ static conc_scope *ended_around(conc_scope *innermost, conc_deadline *first)
     return outermost_ended(innermost, deadline_is_forever(*first) ? 0 : conc_now());
 }
 
-/* The outermost scope around the caller that has ended; NULL: none, and *until is when to look again. */
+/* The outermost scope around the caller that has ended; NULL: none, and *until is when to look
+ * again. */
 static conc_scope *look(struct conc_context *self, conc_deadline *until)
 {
     if (!self->scope)
@@ -50,7 +53,10 @@ static conc_scope *look(struct conc_context *self, conc_deadline *until)
     return ended;
 }
 
-bool conc__scopes_ended(struct conc_context *self, conc_deadline *until) { return look(self, until); }
+bool conc__scopes_ended(struct conc_context *self, conc_deadline *until)
+{
+    return look(self, until);
+}
 
 int conc__scopes_check(struct conc_context *self, conc_deadline *until)
 {
@@ -88,7 +94,8 @@ int conc_scope_exit(conc_scope *scope)
         return -EPERM;
     if (!scope->told)
         return 0;
-    /* An outer end that came after ours is told by this exit: then the outer scope must know of it. */
+    /* An outer end that came after ours is told by this exit: then the outer scope must know of it.
+     * */
     if (conc_check_cancel() || load_acquire(&scope->cancelled))
         return -ECANCELED;
     return -ETIMEDOUT;

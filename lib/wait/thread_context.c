@@ -2,25 +2,29 @@
  *
  * thread_context.c: a thread as a context: it sleeps in the kernel, on its parking word.
  *
- * The word: PARK_DELIVERED and PARK_KICKED are set by others, and consumed by the park that reports them; SLEEPING is set by
- * the thread before it sleeps, so that others know that a system call is due.
+ * The word: PARK_DELIVERED and PARK_KICKED are set by others, and consumed by the park that reports
+ * them; SLEEPING is set by the thread before it sleeps, so that others know that a system call is
+ * due.
  *
- *     park:     no bit there: set SLEEPING (swap), sleep while the word is just that; then take all bits (exchange, acquire)
+ *     park:     no bit there: set SLEEPING (swap), sleep while the word is just that; then take all
+ *               bits (exchange, acquire)
  *     deliver:  set the bit (release); if SLEEPING was there: wake
  *
- * A bit that is set between the look and the sleep changes the word, so the kernel doesn't sleep. After the bit is set the
- * thread may return from its wait, and end, before the deliverer wakes the address: harmless (futex.h), and the reason why
- * the deliverer touches nothing else afterwards.
+ * A bit that is set between the look and the sleep changes the word, so the kernel doesn't sleep.
+ * After the bit is set the thread may return from its wait, and end, before the deliverer wakes the
+ * address: harmless (futex.h), and the reason why the deliverer touches nothing else afterwards.
  *
- * Spinning: handing over between two cores through the kernel takes tens of microseconds, a hundred times what a short job
- * takes. So before it sleeps a thread yields its core a few times and looks again; on one core that runs the other thread, on
- * two it saves the trip. It does so only while that has lately paid: a fruitless spin halves the next one down to none, and
- * one park in PROBE_EVERY tries again. On a core that others want too a yield takes as long as their turns, so the first long one
- * ends the spin: it is not what the thread waits for that runs meanwhile, and its own deadline may pass.
+ * Spinning: handing over between two cores through the kernel takes tens of microseconds, a hundred
+ * times what a short job takes. So before it sleeps a thread yields its core a few times and looks
+ * again; on one core that runs the other thread, on two it saves the trip. It does so only while
+ * that has lately paid: a fruitless spin halves the next one down to none, and one park in
+ * PROBE_EVERY tries again. On a core that others want too a yield takes as long as their turns, so
+ * the first long one ends the spin: it is not what the thread waits for that runs meanwhile, and
+ * its own deadline may pass.
  *
- * Every thread gets its context when it first calls libconc, and a thread-specific destructor takes it out of the registry
- * when the thread ends. The context is thread-local memory: nothing to allocate, nothing to fail (see
- * conc__adopt_thread() for the one exception).
+ * Every thread gets its context when it first calls libconc, and a thread-specific destructor takes
+ * it out of the registry when the thread ends. The context is thread-local memory: nothing to
+ * allocate, nothing to fail (see conc__adopt_thread() for the one exception).
  */
 #include <pthread.h>
 #include <sched.h>
@@ -40,7 +44,8 @@ enum {
     PROBE_EVERY = 16, /* parks */
 };
 
-/* If so many yields take longer than this, others want the core, and each yield costs us all their turns. */
+/* If so many yields take longer than this, others want the core, and each yield costs us all their
+ * turns. */
 #define SPIN_TIME CONC_US(50)
 
 static __thread struct conc_context thread_context;
@@ -50,7 +55,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 /* Yield and look for a while; true: a bit is there. */
 static bool spin(struct conc_context *self)
 {
-    /* self->spins: how often to yield; at none, it counts parks from SPIN_MAX + 1 up to the next probe */
+    /* self->spins: how often to yield; at none, it counts parks from SPIN_MAX + 1 up to the next
+     * probe */
     if (self->spins == 0 || self->spins > SPIN_MAX) {
         self->spins = self->spins == 0 ? SPIN_MAX + 1 : self->spins + 1;
         if (self->spins <= SPIN_MAX + PROBE_EVERY)
@@ -122,12 +128,14 @@ static const struct context_ops thread_ops = {
 static void thread_ends(void *context)
 {
     conc__context_fini(context);
-    conc__self = NULL; /* another destructor may call libconc: it gets a new context, and we are called again */
+    conc__self = NULL; /* another destructor may call libconc: it gets a new context, and we are
+                          called again */
 }
 
 static void make_key(void)
 {
-    /* Without a key (a process has 1,024) contexts of ended threads would stay in the registry: better to stop. */
+    /* Without a key (a process has 1,024) contexts of ended threads would stay in the registry:
+     * better to stop. */
     if (pthread_key_create(&at_exit, thread_ends) != 0)
         __builtin_trap();
 }
@@ -139,8 +147,8 @@ struct conc_context *conc__adopt_thread(void)
     pthread_once(&once, make_key);
     bool is_main = getpid() == gettid();
     conc__context_init(self, &thread_ops, is_main ? "main" : NULL);
-    /* Out of memory (it may need a block for a key beyond the first few): nobody would take the context out of the registry when
-     * the thread ends, so it must not stand there. */
+    /* Out of memory (it may need a block for a key beyond the first few): nobody would take the
+     * context out of the registry when the thread ends, so it must not stand there. */
     if (pthread_setspecific(at_exit, self) != 0)
         conc__context_fini(self);
     conc__self = self;

@@ -2,36 +2,46 @@
  *
  * wait.c: waiting and waking. Everything in libconc that blocks, blocks here.
  *
- * How: a waiter lies on the stack of the caller that blocks and, under the guard of some primitive, on that primitive's
- * list. The caller releases the guard and parks. States of a waiter, and who moves it on:
+ * How: a waiter lies on the stack of the caller that blocks and, under the guard of some primitive,
+ * on that primitive's list. The caller releases the guard and parks. States of a waiter, and who
+ * moves it on:
  *
- *     listed     w->list is the list                    put there by its own context, under the guard
- *     moved      w->list is another primitive's list    by a waker (a condition's notify), under both guards
+ *     listed     w->list is the list                    put there by its own context, under the
+ *                                                       guard
+ *     moved      w->list is another primitive's list    by a waker (a condition's notify), under
+ *                                                       both guards
  *     taken      w->list is NULL                        by a waker (pop, take_all), under the guard
- *     delivered  PARK_DELIVERED has reached the context by that waker, once, afterwards, holding no guard
- *     given up   w->list is NULL                        by its own context, under the guard; never delivered
+ *     delivered  PARK_DELIVERED has reached the context by that waker, once, afterwards, holding no
+ *                guard
+ *     given up   w->list is NULL                        by its own context, under the guard; never
+ *                                                       delivered
  *
  * Invariants:
- * - Whoever takes a waiter off its list, under the guard, has decided how its wait ends: the waker (woken) or the context
- *   itself (timed out, cancelled). Nobody else can: no wake-up is lost, none comes twice.
- * - A waiter that was taken is delivered to exactly once, and its wait returns only then. So its frame lives as long
- *   as the waker needs it; and a context that gives up but finds itself taken already has been served: it waits for the
- *   delivery, which cannot be far, and returns success, not the time-out.
- * - A context that can be cancelled is only kicked: it looks at its scopes itself, and gives up by itself. The canceller
- *   needs no list and no guard, and there are no lock orders to get wrong.
+ * - Whoever takes a waiter off its list, under the guard, has decided how its wait ends: the waker
+ *   (woken) or the context itself (timed out, cancelled). Nobody else can: no wake-up is lost, none
+ *   comes twice.
+ * - A waiter that was taken is delivered to exactly once, and its wait returns only then. So its
+ *   frame lives as long as the waker needs it; and a context that gives up but finds itself taken
+ *   already has been served: it waits for the delivery, which cannot be far, and returns success,
+ *   not the time-out.
+ * - A context that can be cancelled is only kicked: it looks at its scopes itself, and gives up by
+ *   itself. The canceller needs no list and no guard, and there are no lock orders to get wrong.
  *
  * Races:
  * - wake-up against time-out or cancel: settled under the guard, as above.
- * - cancel before park: a kick leaves a bit in the parking word, so the park that follows returns at once. The scope is
- *   marked before the kick (release), and looked at after the kick was consumed (acquire).
- * - a kick that comes late stays for the next park, which returns for no reason: every wait is a loop.
- * - move against time-out: the context gives up only if it finds itself, under the guard of the list it chose, still on that
- *   list. Once moved it has been notified, and waits on.
- * - destroy against waking: see guard.h. A waker's last touch of the primitive is the guard's release; after that it
- *   knows only the waiters it has taken.
+ * - cancel before park: a kick leaves a bit in the parking word, so the park that follows returns
+ *   at once. The scope is marked before the kick (release), and looked at after the kick was
+ *   consumed (acquire).
+ * - a kick that comes late stays for the next park, which returns for no reason: every wait is a
+ *   loop.
+ * - move against time-out: the context gives up only if it finds itself, under the guard of the
+ *   list it chose, still on that list. Once moved it has been notified, and waits on.
+ * - destroy against waking: see guard.h. A waker's last touch of the primitive is the guard's
+ *   release; after that it knows only the waiters it has taken.
  *
- * Order: w->outcome and what the waker did before are published by the delivery (release) and seen by the park that
- * reports it (acquire). w->list is read without its guard's order where the waiter may have been moved, hence atomic.
+ * Order: w->outcome and what the waker did before are published by the delivery (release) and seen
+ * by the park that reports it (acquire). w->list is read without its guard's order where the waiter
+ * may have been moved, hence atomic.
  */
 #include "wait/wait.h"
 
@@ -45,7 +55,7 @@ static void link_before(struct conc__waiter *at, struct conc__waiter *w)
     at->prev = w;
 }
 
-void waitlist_push(struct conc__waitlist *list, struct conc__waiter *w)
+void conc__waitlist_push(struct conc__waitlist *list, struct conc__waiter *w)
 {
     store_relaxed(&w->list, list);
     if (list->head) {
@@ -56,13 +66,13 @@ void waitlist_push(struct conc__waitlist *list, struct conc__waiter *w)
     }
 }
 
-void waitlist_push_front(struct conc__waitlist *list, struct conc__waiter *w)
+void conc__waitlist_push_front(struct conc__waitlist *list, struct conc__waiter *w)
 {
-    waitlist_push(list, w);
+    conc__waitlist_push(list, w);
     list->head = w;
 }
 
-void waitlist_remove(struct conc__waitlist *list, struct conc__waiter *w)
+void conc__waitlist_remove(struct conc__waitlist *list, struct conc__waiter *w)
 {
     if (list->head == w)
         list->head = w->next == w ? NULL : w->next;
@@ -71,7 +81,7 @@ void waitlist_remove(struct conc__waitlist *list, struct conc__waiter *w)
     store_relaxed(&w->list, NULL);
 }
 
-struct conc__waiter *waitlist_take(struct conc__waitlist *list, size_t n, size_t *taken)
+struct conc__waiter *conc__waitlist_take(struct conc__waitlist *list, size_t n, size_t *taken)
 {
     struct conc__waiter *first = NULL, **end = &first;
     size_t count = 0;
@@ -103,7 +113,7 @@ static bool give_up(struct conc__waiter *w, const struct wait_on *on)
     /* relaxed: while it is this list, it changes only under this guard */
     bool listed = load_relaxed(&w->list) == on->list;
     if (listed) {
-        waitlist_remove(on->list, w);
+        conc__waitlist_remove(on->list, w);
         if (on->gave_up)
             on->gave_up(on->object);
     }
@@ -135,7 +145,8 @@ int conc__wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline d
     if (!give_up(w, on))
         result = take_delivery(w);
     else if (result == -ECANCELED)
-        conc__scopes_check(self, &until); /* only now: a wait that was served has not been ended by a scope */
+        conc__scopes_check(
+            self, &until); /* only now: a wait that was served has not been ended by a scope */
 end:
     conc__blocked_end(self);
     return result;
