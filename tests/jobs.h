@@ -86,4 +86,7 @@ struct unobserved {
 /* Count them from now on, in `u`; until leaks_teardown(). */
 void unobserved_watch(struct unobserved *u);
 
+/* Use as many bytes of its stack as its argument, a size_t, says. */
+conc_fn job_use_stack;
+
 #endif

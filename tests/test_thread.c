@@ -281,20 +281,6 @@ static void test_is_alive_until_its_end(void **state)
     conc_thread_free(t);
 }
 
-/* By and by: valgrind takes a great leap of the stack pointer for another stack. */
-static int use_stack(size_t size, volatile char *callers)
-{
-    volatile char room[1024];
-    room[0] = *callers;
-    return size < sizeof room ? room[0] : use_stack(size - sizeof room, room);
-}
-
-static int job_use_stack(void *arg, void *result)
-{
-    char one = 1;
-    return use_stack(*(size_t *)arg, &one) == 1 ? 0 : -EIO;
-}
-
 static void test_stack_sizes(void **state)
 {
     static const struct {

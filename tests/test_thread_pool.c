@@ -203,20 +203,6 @@ static void test_workers_have_numbered_names(void **state)
     }
 }
 
-/* By and by: valgrind takes a great leap of the stack pointer for another stack. */
-static int use_stack(size_t size, volatile char *callers)
-{
-    volatile char room[1024];
-    room[0] = *callers;
-    return size < sizeof room ? room[0] : use_stack(size - sizeof room, room);
-}
-
-static int job_use_stack(void *arg, void *result)
-{
-    char one = 1;
-    return use_stack(*(size_t *)arg, &one) == 1 ? 0 : -EIO;
-}
-
 static void test_workers_have_the_stack_that_is_asked_for(void **state)
 {
     const conc_thread_pool_options options = {.stack_size = 24 << 20};
