@@ -309,6 +309,8 @@ static void test_for_the_first_of_many_one_is_enough(void **state)
     const struct executor_case *c = *state;
     struct help help = {0};
     run_in_worker(c->executor, &help, wait_for_first_of_three);
+    assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
+    assert_int_equal(help.count, 3);
 }
 
 static void test_who_is_no_worker_does_not_help(void **state)

@@ -285,7 +285,7 @@ static void test_stack_sizes(void **state)
 {
     static const struct {
         size_t stack, used;
-    } cases[] = {{1, 100}, {70001, 20000}, {24 << 20, 20 << 20}};
+    } cases[] = {{1, 100}, {70001, 10000}, {24 << 20, 12 << 20}};
     for (int i = 0; i < 3; i++) {
         const conc_thread_options options = {.stack_size = cases[i].stack};
         conc_thread *t = start(job_use_stack, &cases[i].used, sizeof(size_t), &options);
@@ -329,7 +329,7 @@ static void test_a_thread_given_back_runs_on(void **state)
 {
     struct unobserved u;
     int count = 0, *counter = &count;
-    struct gate gate = {0};
+    static struct gate gate;
     unobserved_watch(&u);
     conc_thread_free(start_gate(&gate, NULL));
     conc_thread_free(start(job_count, &counter, sizeof counter, NULL));
@@ -408,7 +408,7 @@ static void test_many_threads_at_once(void **state)
 {
     size_t n = crowd_of(500);
     const conc_thread_options options = {.stack_size = 1};
-    struct gate gate = {0}, *g = &gate;
+    static struct gate gate, *g = &gate;
     conc_thread **threads = test_calloc(n, sizeof *threads);
     for (size_t i = 0; i < n; i++)
         threads[i] = start(job_gate, &g, sizeof g, &options);
@@ -421,7 +421,7 @@ static void test_many_threads_at_once(void **state)
         conc_thread_free(threads[i]);
     }
     test_free(threads);
-    wait_until_threads(0); /* `gate` is theirs until then */
+    wait_until_threads(0);
 }
 
 /* Join, cancel and free meet the thread's end at every point of it. */
