@@ -41,4 +41,14 @@ static inline bool cas_relaxed(uint32_t *p, uint32_t *expected, uint32_t desired
                                        __ATOMIC_RELAXED);
 }
 
+/* Tell the core that this is a waiting loop. */
+static inline void core_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
 #endif

@@ -48,10 +48,10 @@
 
 #define PATIENCE CONC_MS(1)
 
-/* How often to yield the core and look again before lying down: the lock is mostly held briefly,
- * and lying down costs two system calls and a wake-up. Yielding beats a busy wait, which keeps the
- * cache line moving and, on a shared core, the holder from running. */
-enum { YIELDS = 4 };
+/* Before lying down, which costs two system calls and a wake-up, look again: a few times at once,
+ * for a short critical section on another core; then with the core yielded, for a holder on this
+ * one. A longer busy wait is worse than none: it keeps the cache line moving. */
+enum { PAUSES = 8, YIELDS = 4 };
 
 /* relaxed: for reports only */
 static void note_holder(conc_lock *lock, const struct conc_context *holder)
@@ -71,10 +71,13 @@ static bool take(conc_lock *lock, uint32_t waking)
 
 static bool take_yielding(conc_lock *lock, uint32_t waking)
 {
-    for (int i = 0; i < YIELDS; i++) {
+    for (int i = 0; i < PAUSES + YIELDS; i++) {
         if (take(lock, waking))
             return true;
-        sched_yield();
+        if (i < PAUSES)
+            core_pause();
+        else
+            sched_yield();
     }
     return take(lock, waking);
 }
