@@ -17,7 +17,7 @@ endif
 endif
 
 help:
-	@echo 'make demo      build, then run the first chapter against a server of its own'
+	@echo 'make demo      build, then run the chapters' programs against a server of its own'
 	@echo 'make check     build, then run all tests'
 	@echo 'make bench     build, then run the benchmarks'
 	@echo 'make install   build and install (DESTDIR=...; SETUP=--prefix=/usr before the first build)'

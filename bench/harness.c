@@ -5,35 +5,36 @@
  */
 #include "bench.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
-
-struct bench_options options;
-
-enum { ROUNDS = 9, QUICK_ROUNDS = 3 };
+#include <unistd.h>
 
 void must(int err, const char *what)
 {
     if (!err)
         return;
-    fprintf(stderr, "bench_core: %s: error %d\n", what, err);
+    fprintf(stderr, "%s: %s: error %d\n", program_invocation_short_name, what, err);
     exit(EXIT_FAILURE);
 }
 
 uint64_t amount(uint64_t full) { return options.quick ? (full + 9) / 10 : full; }
 
+size_t rounds_wanted(void) { return options.quick ? QUICK_ROUNDS : ROUNDS_MAX; }
+
 /* ---- The table ---- */
 
 bool section(const char *name, const char *what)
 {
-    if (options.only && strcmp(options.only, name))
+    if (!is_wanted(name))
         return false;
     printf("\n%s: %s\n", name, what);
-    printf("  %-44s %10s %10s %6s   %s\n", "", "libconc", "pthread", "ratio", "libconc/pthread");
+    printf("  %-44s %10s %10s %6s   %s\n", "", "libconc", "plain", "ratio", "libconc/plain");
     return true;
 }
 
@@ -43,26 +44,27 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(const double *values, size_t n)
+double median(const double *values, size_t n)
 {
-    double sorted[ROUNDS];
+    double sorted[ROUNDS_MAX];
     memcpy(sorted, values, n * sizeof *values);
     qsort(sorted, n, sizeof *sorted, by_value);
     return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
 }
 
 /* The medians of one field of the rounds' figures. */
-static void medians(struct figures rounds[PEERS][ROUNDS], size_t n, size_t field, double ret[PEERS])
+static void medians(struct figures rounds[PEERS][ROUNDS_MAX], size_t n, size_t field,
+                    double ret[PEERS])
 {
     for (int peer = 0; peer < PEERS; peer++) {
-        double values[ROUNDS];
+        double values[ROUNDS_MAX] = {0};
         for (size_t i = 0; i < n; i++)
             memcpy(&values[i], (const char *)&rounds[peer][i] + field, sizeof values[i]);
         ret[peer] = median(values, n);
     }
 }
 
-static void print_extras(struct figures rounds[PEERS][ROUNDS], size_t n)
+static void print_extras(struct figures rounds[PEERS][ROUNDS_MAX], size_t n)
 {
     double m[PEERS];
     medians(rounds, n, offsetof(struct figures, cores), m);
@@ -73,11 +75,18 @@ static void print_extras(struct figures rounds[PEERS][ROUNDS], size_t n)
         printf("  fairness %.2f/%.2f", m[CONC], m[PLAIN]);
 }
 
+static void print_label(const char *what, const char *unit)
+{
+    char label[64];
+    snprintf(label, sizeof label, "%s, %s", what, unit);
+    printf("  %-44s", label);
+}
+
 void compare(const char *what, const char *unit, enum better better, measure *fn, const void *setup)
 {
-    struct figures rounds[PEERS][ROUNDS];
-    double ratios[ROUNDS], m[PEERS];
-    size_t n = options.quick ? QUICK_ROUNDS : ROUNDS;
+    struct figures rounds[PEERS][ROUNDS_MAX];
+    double ratios[ROUNDS_MAX], m[PEERS];
+    size_t n = rounds_wanted();
     for (size_t i = 0; i < n; i++) {
         /* A B, then B A: neither always goes first. */
         enum peer first = i % 2 ? PLAIN : CONC, second = i % 2 ? CONC : PLAIN;
@@ -87,12 +96,27 @@ void compare(const char *what, const char *unit, enum better better, measure *fn
         ratios[i] = better == MORE_IS_BETTER ? ratio : 1 / ratio;
     }
     medians(rounds, n, offsetof(struct figures, value), m);
-    char label[64];
-    snprintf(label, sizeof label, "%s, %s", what, unit);
-    printf("  %-44s %10.1f %10.1f %6.2f ", label, m[CONC], m[PLAIN], median(ratios, n));
+    print_label(what, unit);
+    printf(" %10.1f %10.1f %6.2f ", m[CONC], m[PLAIN], median(ratios, n));
     print_extras(rounds, n);
     printf("\n");
     fflush(stdout);
+}
+
+void print_value(const char *what, const char *unit, double value)
+{
+    print_label(what, unit);
+    printf(" %10.1f\n", value);
+    fflush(stdout);
+}
+
+void report(const char *what, const char *unit, measure *fn, const void *setup)
+{
+    double values[ROUNDS_MAX] = {0};
+    size_t n = rounds_wanted();
+    for (size_t i = 0; i < n; i++)
+        values[i] = fn(CONC, setup).value;
+    print_value(what, unit, median(values, n));
 }
 
 /* ---- Time ---- */
@@ -151,7 +175,34 @@ void calibrate_work(void)
 
 void work(double ns) { turn((uint64_t)(ns * turns_per_ns)); }
 
+/* ---- Processes ---- */
+
+void in_child(void (*fn)(const void *arg, void *ret), const void *arg, void *ret, size_t size)
+{
+    int ends[2], status;
+    must(pipe(ends), "pipe");
+    fflush(NULL); /* or the child would print it again */
+    pid_t child = fork();
+    must(child < 0, "fork");
+    if (child == 0) {
+        fn(arg, ret);
+        _exit(write(ends[1], ret, size) == (ssize_t)size ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    close(ends[1]);
+    must(read(ends[0], ret, size) != (ssize_t)size, "a child process has failed");
+    close(ends[0]);
+    must(waitpid(child, &status, 0) != child || status, "a child process has failed");
+}
+
 /* ---- Threads ---- */
+
+void stay_on(int core)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(core, &set);
+    pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* refused: then it runs anywhere */
+}
 
 struct crew {
     pthread_barrier_t start, end;
@@ -169,13 +220,8 @@ struct hand {
 static void *hand_main(void *arg)
 {
     struct hand *hand = arg;
-    if (hand->core >= 0) {
-        cpu_set_t set;
-        CPU_ZERO(&set);
-        CPU_SET(hand->core, &set);
-        pthread_setaffinity_np(pthread_self(), sizeof set,
-                               &set); /* refused: then it runs anywhere */
-    }
+    if (hand->core >= 0)
+        stay_on(hand->core);
     pthread_barrier_wait(&hand->crew->start);
     hand->crew->body(hand->crew->arg, hand->index);
     pthread_barrier_wait(&hand->crew->end);

@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 # From the ground up.
-FLOORS = ["base", "wait", "sync", "queue", "future", "thread", "executor"]
+FLOORS = ["base", "wait", "sync", "queue", "future", "thread", "executor", "task", "loop", "io", "process"]
 
 ORDER = "; from the ground up the floors are " + ", ".join(FLOORS)
 

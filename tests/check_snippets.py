@@ -37,7 +37,7 @@ def check_readme(source, library, compiler):
         binary = str(program.with_suffix(""))
         subprocess.run(
             [*compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-I", str(source / "include"),
-             str(program), library, "-o", binary, "-pthread"], check=True)
+             str(program), library, "-luring", "-o", binary, "-pthread"], check=True)
         output = subprocess.run([binary], check=True, capture_output=True, text=True, timeout=60).stdout
     expected = block(readme, "output")
     if output != expected:
@@ -49,8 +49,10 @@ def check_headers(source):
     known = {normalized(line) for line in (source / "tests/snippets.c").read_text().splitlines()}
     wrong = []
     for header in sorted((source / "include").rglob("*.h")):
+        in_tag = False  # @return ...: its further lines are indented too, and are no code
         for number, line in enumerate(header.read_text().splitlines(), 1):
-            found = SNIPPET.match(line)
+            in_tag = line.startswith(" * @") or (in_tag and line.startswith(" *  "))
+            found = None if in_tag else SNIPPET.match(line)
             # Code, not the continuation of a list item: it ends like code.
             if found and re.search(r"[;{}]$", normalized(found.group(1))):
                 if normalized(found.group(1)) not in known:

@@ -8,6 +8,7 @@
 
 #include <conc/cond.h>
 #include <conc/executor_impl.h>
+#include <conc/loop.h>
 #include <conc/thread.h>
 
 /* ---- One of our own: as a program would write it, from public headers alone ---- */
@@ -119,6 +120,67 @@ int lifo_new(conc_executor **ret)
     return 0;
 }
 
+/* ---- A loop in a thread of its own ---- */
+
+struct loop_thread {
+    struct conc_executor base;
+    conc_loop *loop;
+    conc_thread *thread; /* runs it, and frees it */
+    conc_event runs;
+};
+
+static conc_executor *loop_in(conc_executor *executor)
+{
+    return conc_loop_executor(((struct loop_thread *)executor)->loop);
+}
+
+static int loop_thread_submit(conc_executor *executor, conc_future *job)
+{
+    return loop_in(executor)->ops->submit(loop_in(executor), job);
+}
+
+static int loop_thread_shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
+{
+    return conc_executor_shutdown(loop_in(executor), flags, deadline);
+}
+
+static void loop_thread_free(conc_executor *executor)
+{
+    struct loop_thread *ex = (struct loop_thread *)executor;
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    conc_loop_stop(ex->loop);
+    CHECK_EQUAL(conc_thread_join(ex->thread, NULL, CONC_FOREVER), 0);
+    conc_thread_free(ex->thread);
+    conc_shield_end(&shield);
+    free(ex);
+}
+
+static const conc_executor_ops loop_thread_ops = {
+    .submit = loop_thread_submit, .shutdown = loop_thread_shutdown, .free = loop_thread_free};
+
+static void loop_runs(void *event) { conc_event_set(event); }
+
+static int run_loop(void *arg, void *result)
+{
+    struct loop_thread *ex = *(struct loop_thread **)arg;
+    CHECK_EQUAL(conc_loop_call_soon(ex->loop, loop_runs, &ex->runs, NULL), 0);
+    CHECK_EQUAL(conc_loop_run_forever(ex->loop), 0);
+    return conc_loop_free(ex->loop);
+}
+
+static int loop_thread_new(conc_executor **ret)
+{
+    struct loop_thread *ex = calloc(1, sizeof *ex);
+    CHECK(ex);
+    ex->base.ops = &loop_thread_ops;
+    CHECK_EQUAL(conc_loop_new(&ex->loop, NULL), 0);
+    CHECK_EQUAL(conc_thread_start(&ex->thread, run_loop, &ex, sizeof ex, NULL), 0);
+    CHECK_EQUAL(conc_event_wait(&ex->runs, CONC_FOREVER), 0); /* has all that it needs for that */
+    *ret = &ex->base;
+    return 0;
+}
+
 /* ---- The table ---- */
 
 const struct executor_case executor_cases[EXECUTOR_KINDS] = {
@@ -128,6 +190,8 @@ const struct executor_case executor_cases[EXECUTOR_KINDS] = {
     [POOL_OF_4] = {.name = "pool of 4", .kind = POOL_OF_4, .workers = 4, .queue = SIZE_MAX},
     [BOUNDED_POOL] = {.name = "bounded pool", .kind = BOUNDED_POOL, .workers = 2, .queue = 1},
     [LIFO] = {.name = "lifo", .kind = LIFO, .workers = 1, .queue = SIZE_MAX},
+    [LOOP] = {.name = "loop", .kind = LOOP, .workers = SIZE_MAX, .threads = 1},
+    [LOOP_POOL] = {.name = "loop pool", .kind = LOOP_POOL, .workers = SIZE_MAX, .threads = 2},
 };
 
 conc_executor *executor_of(enum executor_kind kind)
@@ -139,6 +203,8 @@ conc_executor *executor_of(enum executor_kind kind)
               : kind == POOL_OF_1      ? conc_thread_pool_new(&executor, 1, NULL)
               : kind == POOL_OF_4      ? conc_thread_pool_new(&executor, 4, NULL)
               : kind == BOUNDED_POOL   ? conc_thread_pool_new(&executor, 2, &bounded)
+              : kind == LOOP           ? loop_thread_new(&executor)
+              : kind == LOOP_POOL      ? conc_loop_pool_new(&executor, 2)
                                        : lifo_new(&executor);
     CHECK_EQUAL(err, 0);
     return executor;

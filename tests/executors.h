@@ -17,6 +17,8 @@ enum executor_kind {
     POOL_OF_4,
     BOUNDED_POOL, /* two threads, room for one job to wait */
     LIFO,         /* the program's own: one thread, the last job first */
+    LOOP,         /* jobs are tasks, of a loop in a thread of its own */
+    LOOP_POOL,    /* jobs are tasks, of two loops */
     EXECUTOR_KINDS,
 };
 
@@ -25,6 +27,7 @@ struct executor_case {
     enum executor_kind kind;
     size_t workers; /* jobs that can run at once, at most */
     size_t queue;   /* jobs that can wait for a worker */
+    int threads;    /* that stay, though there is nothing to do, until it is freed */
     conc_executor *executor;
 };
 
@@ -45,7 +48,8 @@ conc_executor *executor_of(enum executor_kind kind);
 #define ON_EVERY_EXECUTOR(test)                                                               \
     ON_EXECUTOR(test, INLINE, "inline"), ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"), \
         ON_EXECUTOR(test, POOL_OF_1, "pool_of_1"), ON_EXECUTOR(test, POOL_OF_4, "pool_of_4"), \
-        ON_EXECUTOR(test, BOUNDED_POOL, "bounded_pool"), ON_EXECUTOR(test, LIFO, "lifo")
+        ON_EXECUTOR(test, BOUNDED_POOL, "bounded_pool"), ON_EXECUTOR(test, LIFO, "lifo"),     \
+        ON_EXECUTOR(test, LOOP, "loop"), ON_EXECUTOR(test, LOOP_POOL, "loop_pool")
 
 /* Once for each kind in which a job can wait for a worker. */
 #define ON_QUEUEING_EXECUTORS(test)                                                       \

@@ -14,7 +14,11 @@
 #include <stdlib.h>
 #include <ucontext.h>
 
+#include <conc/loop.h>
+#include <conc/task.h>
+
 #include "base/clock.h"
+#include "base/hooks.h"
 #include "support.h"
 #include "wait/context.h"
 
@@ -330,7 +334,9 @@ void fiber_loop_run(struct fiber_loop *loop)
 
 /* ---- The same thing in all kinds ---- */
 
-const char *const context_kind_names[CONTEXT_KINDS] = {"threads", "fibers", "two loops", "mixed"};
+const char *const context_kind_names[CONTEXT_KINDS] = {
+    "threads", "fibers", "two loops", "mixed", "tasks", "task loops", "tasks and threads",
+};
 
 struct call {
     size_t index;
@@ -344,17 +350,71 @@ static void call_it(void *arg)
     call->fn(call->index, call->arg);
 }
 
-static void run_loop(void *loop) { fiber_loop_run(loop); }
+/* What runs those that take turns: fibers, or real tasks. */
+struct host {
+    struct fiber_loop *fibers; /* NULL: tasks */
+    conc_loop *tasks;
+    conc_future **futures;
+    size_t n;
+};
 
-/* In which loop the index's context belongs; 2: in none, for it is a thread. */
+static int call_in_task(void *arg, void *result)
+{
+    call_it(*(struct call **)arg);
+    return 0;
+}
+
+static void host_init(struct host *host, enum context_kind kind, size_t n,
+                      enum conc_backend backend)
+{
+    const conc_loop_options options = {.backend = backend};
+    *host = (struct host){.fibers = NULL};
+    if (kind < TASKS) {
+        host->fibers = fiber_loop_new();
+        return;
+    }
+    CHECK_EQUAL(conc_loop_new(&host->tasks, &options), 0);
+    host->futures = calloc(n, sizeof(conc_future *));
+    CHECK(host->futures);
+}
+
+static void host_add(struct host *host, struct call *call)
+{
+    if (host->fibers)
+        fiber_loop_add(host->fibers, NULL, call_it, call);
+    else
+        host->futures[host->n++] = conc_spawn_on(host->tasks, call_in_task, &call, sizeof call, 0);
+}
+
+static void host_run(void *arg)
+{
+    struct host *host = arg;
+    if (host->fibers) {
+        fiber_loop_run(host->fibers);
+        fiber_loop_free(host->fibers);
+        return;
+    }
+    for (size_t i = 0; i < host->n; i++) {
+        CHECK_EQUAL(conc_loop_run_until_complete(host->tasks, host->futures[i]), 0);
+        CHECK_EQUAL(conc_future_error(host->futures[i]), 0);
+        conc_future_unref(host->futures[i]);
+    }
+    CHECK_EQUAL(conc_loop_free(host->tasks), 0);
+    free(host->futures);
+}
+
+/* In which host the index's context belongs; 2: in none, for it is a thread. */
 static size_t place(enum context_kind kind, size_t index)
 {
     switch (kind) {
     case FIBERS:
+    case TASKS:
         return 0;
     case TWO_LOOPS:
+    case TASK_LOOPS:
         return index % 2;
     case MIXED:
+    case TASKS_AND_THREADS:
         return index % 2 ? 2 : 0;
     default:
         return 2;
@@ -363,27 +423,29 @@ static size_t place(enum context_kind kind, size_t index)
 
 void run_contexts(enum context_kind kind, size_t n, void (*fn)(size_t index, void *arg), void *arg)
 {
-    struct fiber_loop *loops[2] = {fiber_loop_new(), fiber_loop_new()};
+    struct host hosts[2];
     struct call *calls = calloc(n, sizeof *calls);
     struct test_thread *threads = calloc(n, sizeof *threads);
     CHECK(calls && threads);
+    store_relaxed(&conc__hooks.sound_sleep, kind >= TASKS); /* a lost wake-up is lost for good */
+    host_init(&hosts[0], kind, n, CONC_BACKEND_ANY);
+    host_init(&hosts[1], kind, n, CONC_BACKEND_EPOLL);
     for (size_t i = 0; i < n; i++) {
         calls[i] = (struct call){.index = i, .fn = fn, .arg = arg};
         if (place(kind, i) < 2)
-            fiber_loop_add(loops[place(kind, i)], NULL, call_it, &calls[i]);
+            host_add(&hosts[place(kind, i)], &calls[i]);
     }
-    struct test_thread other_loop;
-    test_thread_start(&other_loop, NULL, run_loop, loops[1]);
+    struct test_thread other;
+    test_thread_start(&other, NULL, host_run, &hosts[1]);
     for (size_t i = 0; i < n; i++)
         if (place(kind, i) == 2)
             test_thread_start(&threads[i], NULL, call_it, &calls[i]);
-    fiber_loop_run(loops[0]);
-    test_thread_join(&other_loop);
+    host_run(&hosts[0]);
+    test_thread_join(&other);
     for (size_t i = 0; i < n; i++)
         if (place(kind, i) == 2)
             test_thread_join(&threads[i]);
+    store_relaxed(&conc__hooks.sound_sleep, 0);
     free(threads);
     free(calls);
-    fiber_loop_free(loops[0]);
-    fiber_loop_free(loops[1]);
 }

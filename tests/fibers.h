@@ -2,7 +2,8 @@
  *
  * fibers.h: a second kind of context, for tests: fibers, which take turns in a loop's thread. They
  * fill in struct context_ops, and nothing below knows of them; so a test that passes between
- * fibers, and between fibers and threads, shows that no primitive knows whom it blocks.
+ * fibers, and between fibers and threads, shows that no primitive knows whom it blocks. And the same
+ * with the library's own tasks.
  */
 #ifndef CONC_TESTS_FIBERS_H
 #define CONC_TESTS_FIBERS_H
@@ -24,9 +25,12 @@ void fiber_loop_run(struct fiber_loop *loop);
 
 enum context_kind {
     THREADS,
-    FIBERS,    /* all in one loop, in the calling thread */
-    TWO_LOOPS, /* half in each, in two other threads */
-    MIXED,     /* every other one a thread, the rest fibers in one loop */
+    FIBERS,            /* all in one loop, in the calling thread */
+    TWO_LOOPS,         /* half in each, in two other threads */
+    MIXED,             /* every other one a thread, the rest fibers in one loop */
+    TASKS,             /* the real thing (conc/task.h): all in one loop, in the calling thread */
+    TASK_LOOPS,        /* half in each of two loops, with two backends, in two threads */
+    TASKS_AND_THREADS, /* every other one a thread, the rest tasks of one loop */
     CONTEXT_KINDS,
 };
 

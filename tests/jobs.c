@@ -8,11 +8,11 @@
 #include <stdio.h>
 
 /* The sanitizers end a program that asks for impossibly much memory, if they are not told to let it
- * see its failure. */
+ * see its failure; and one of them a forked child that starts a thread. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 __attribute__((visibility("default"))) const char *__tsan_default_options(void);
 const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
-const char *__tsan_default_options(void) { return "allocator_may_return_null=1"; }
+const char *__tsan_default_options(void) { return "allocator_may_return_null=1:die_after_fork=0"; }
 
 /* ---- Jobs ---- */
 
@@ -76,16 +76,20 @@ static struct {
     int allocated, threads;
 } before;
 
-int count_threads(void)
+static int count_entries(const char *directory)
 {
     int n = 0;
-    DIR *tasks = opendir("/proc/self/task");
-    CHECK(tasks != NULL);
-    for (const struct dirent *e; (e = readdir(tasks));)
+    DIR *entries = opendir(directory);
+    CHECK(entries != NULL);
+    for (const struct dirent *e; (e = readdir(entries));)
         n += e->d_name[0] != '.';
-    closedir(tasks);
+    closedir(entries);
     return n;
 }
+
+int count_threads(void) { return count_entries("/proc/self/task"); }
+
+int count_descriptors(void) { return count_entries("/proc/self/fd"); }
 
 void wait_until_threads(int more)
 {

@@ -60,6 +60,7 @@ int leaks_setup(void **state);
 int leaks_teardown(void **state);
 
 int count_threads(void);
+int count_descriptors(void);
 
 /* Until there are as many threads as at the last leaks_setup(), and `more`. */
 void wait_until_threads(int more);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_fibers.c: every primitive between threads, between fibers (tests/fibers.h), and between
- * both: each scenario runs in all kinds of contexts, and cannot tell in which. Giving up:
- * test_fibers_cancel.c. Queues and futures: test_fibers_values.c.
+ * test_fibers.c: every primitive between threads, between fibers (tests/fibers.h), between tasks, and
+ * between them and threads: each scenario runs in all kinds of contexts, and cannot tell in which.
+ * Giving up: test_fibers_cancel.c. Queues and futures: test_fibers_values.c.
  */
 #include <stdio.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static void test_each_context_has_an_identity_of_its_own(void **state)
 
 struct watched {
     conc_event event;
-    uint32_t fibers, threads;
+    uint32_t in_turns, threads; /* fibers or tasks; threads */
 };
 
 static int see_kind(const conc_context_info *info, void *arg)
@@ -74,7 +74,7 @@ static int see_kind(const conc_context_info *info, void *arg)
     struct watched *w = arg;
     if (info->object == &w->event) {
         CHECK(!strcmp(info->blocked_on, "event"));
-        w->fibers += !strcmp(info->kind, "fiber");
+        w->in_turns += !strcmp(info->kind, "fiber") || !strcmp(info->kind, "task");
         w->threads += !strcmp(info->kind, "thread");
     }
     return 0;
@@ -87,8 +87,8 @@ static void watch(size_t i, void *arg)
         CHECK_EQUAL(conc_event_wait(&w->event, CONC_FOREVER), 0);
         return;
     }
-    while (w->fibers + w->threads < CONTEXTS - 1) {
-        w->fibers = w->threads = 0;
+    while (w->in_turns + w->threads < CONTEXTS - 1) {
+        w->in_turns = w->threads = 0;
         CHECK_EQUAL(conc_contexts_foreach(see_kind, w), 0);
         conc_yield();
     }
@@ -97,13 +97,17 @@ static void watch(size_t i, void *arg)
 
 static void test_registry_shows_contexts_of_all_kinds(void **state)
 {
-    static const uint32_t fibers[] = {0, CONTEXTS - 1, CONTEXTS - 1, CONTEXTS / 2 - 1};
+    static const uint32_t in_turns[CONTEXT_KINDS] = {
+        [FIBERS] = CONTEXTS - 1,     [TWO_LOOPS] = CONTEXTS - 1,
+        [MIXED] = CONTEXTS / 2 - 1,  [TASKS] = CONTEXTS - 1,
+        [TASK_LOOPS] = CONTEXTS - 1, [TASKS_AND_THREADS] = CONTEXTS / 2 - 1,
+    };
     FOR_ALL_KINDS(kind)
     {
-        struct watched w = {.fibers = 0};
+        struct watched w = {.in_turns = 0};
         run_contexts(kind, CONTEXTS, watch, &w);
-        assert_int_equal(w.fibers, fibers[kind]);
-        assert_int_equal(w.threads, CONTEXTS - 1 - fibers[kind]);
+        assert_int_equal(w.in_turns, in_turns[kind]);
+        assert_int_equal(w.threads, CONTEXTS - 1 - in_turns[kind]);
     }
 }
 

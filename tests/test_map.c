@@ -5,6 +5,8 @@
  */
 #include "executors.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { N = 23 };
@@ -316,14 +318,23 @@ static void test_a_map_of_a_cancelled_caller_gives_up(void **state)
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
 }
 
+static atomic_int squared;
+
 static int job_wait_or_square(void *arg, void *result)
 {
     int n = *(int *)arg;
-    return n == 1 ? conc_sleep_until(CONC_FOREVER) : job_square(arg, result);
+    if (n == 1)
+        return conc_sleep_until(CONC_FOREVER);
+    job_square(arg, result);
+    squared++;
+    return 0;
 }
 
-static void advance_when_three_are_idle(void *pool)
+/* An idle thread may have been woken and not run yet; once all three have been squared, idle ones are through. */
+static void advance_when_three_are_done(void *pool)
 {
+    while (squared < 3)
+        sched_yield();
     wait_until_n_blocked(pool, 3);
     wait_until_blocked("main", "future");
     conc__test_advance(CONC_S(500));
@@ -341,7 +352,8 @@ static void test_a_late_map_with_errors_keeps_what_is_done(void **state)
     keep_busy(c, &busy);
     let_go(&busy);
     wait_until_n_blocked(c->executor, 4); /* all idle */
-    test_thread_start(&clock, "clock", advance_when_three_are_idle, c->executor);
+    squared = 0;
+    test_thread_start(&clock, "clock", advance_when_three_are_done, c->executor);
     assert_int_equal(conc_map_with(c->executor, job_wait_or_square, in, 4, sizeof *in, out,
                                    sizeof *out, &options, conc_in(CONC_S(400))),
                      -ETIMEDOUT);

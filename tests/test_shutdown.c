@@ -58,14 +58,14 @@ static void test_shutting_down_an_idle_executor_again_and_again_is_harmless(void
     for (unsigned flags = 0; flags < 8; flags++)
         for (int i = 0; i < 4; i++)
             assert_int_equal(conc_executor_shutdown(c->executor, flags, deadlines[i]), 0);
-    wait_until_threads(0);
+    wait_until_threads(c->threads);
 }
 
 static void test_an_executor_that_never_worked_ends_at_once(void **state)
 {
     const struct executor_case *c = *state;
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
-    wait_until_threads(0);
+    wait_until_threads(c->threads);
 }
 
 static void test_free_ignores_NULL(void **state) { assert_int_equal(conc_executor_free(NULL), 0); }

@@ -15,7 +15,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 
-#include "listing.h"
+#include "support/listing.h"
 
 struct data_point {
     char sensor_name[64];

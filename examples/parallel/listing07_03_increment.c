@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#include "listing.h"
+#include "support/listing.h"
 
 static atomic_int num = 0;
 static conc_lock numlock = CONC_LOCK_INIT;

@@ -9,7 +9,7 @@
 #include <conc.h>
 #include <stdio.h>
 
-#include "listing.h"
+#include "support/listing.h"
 
 static int increment(void *arg, void *result)
 {

@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "listing.h"
 #include "support/http.h"
 #include "support/json.h"
+#include "support/listing.h"
 
 enum { COLUMN_WIDTH = 45, COLUMN_INDENT = 50 };
 

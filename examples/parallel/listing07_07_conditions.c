@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#include "listing.h"
+#include "support/listing.h"
 
 enum { ITEMS = 200 };
 

@@ -8,7 +8,7 @@
 #include <conc.h>
 #include <stdio.h>
 
-#include "listing.h"
+#include "support/listing.h"
 
 static conc_barrier barrier = CONC_BARRIER_INIT(5, NULL, NULL);
 

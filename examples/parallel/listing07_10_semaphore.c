@@ -8,7 +8,7 @@
 #include <conc.h>
 #include <stdio.h>
 
-#include "listing.h"
+#include "support/listing.h"
 
 static conc_sem semaphore = CONC_SEM_INIT(3);
 

@@ -10,7 +10,7 @@
 #include <conc.h>
 #include <stdio.h>
 
-#include "listing.h"
+#include "support/listing.h"
 
 static bool verbose;
 

@@ -12,7 +12,7 @@
 #include <conc.h>
 #include <stdio.h>
 
-#include "listing.h"
+#include "support/listing.h"
 
 static int num = 0;
 static int other = 0;

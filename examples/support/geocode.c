@@ -68,14 +68,20 @@ int geocode(const struct geocoding *api, const char *name, struct place *ret,
             conc_deadline deadline)
 {
     char url[HTTP_URL_MAX], why[CONC_MESSAGE_MAX];
+    struct http_response response = {0};
     json_t *json = NULL;
     int err = make_url(api, name, url, sizeof url);
 
     if (err == 0)
-        err = http_get_json(url, NULL, &json, deadline);
+        err = (api->get != NULL ? api->get : http_get)(url, &response, deadline);
+    if (err == 0)
+        err = http_check(url, &response);
+    if (err == 0)
+        err = http_json(url, &response, &json);
     if (err == 0)
         err = read_place(json, url, ret);
     json_decref(json);
+    http_response_free(&response);
     if (err < 0) {
         snprintf(why, sizeof why, "%s", conc_error_message());
         return conc_raise(err, "%.64s: %s", name, why);

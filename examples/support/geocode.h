@@ -11,6 +11,7 @@
 
 #include <conc/base.h>
 
+#include "support/http.h"
 #include "support/options.h"
 
 /** What the command line said: the server, how long a request may take, and the places. */
@@ -19,6 +20,8 @@ struct geocoding {
     int64_t timeout; /* nanoseconds */
     const char *const *places;
     size_t count;
+    /* how geocode() asks: as http_get(); NULL: by http_get() */
+    int (*get)(const char *url, struct http_response *ret, conc_deadline deadline);
 };
 
 /** Where a place is. A value, so that it can be copied into results and queues. */

@@ -147,7 +147,7 @@ CONC_API int conc_check_cancel(void);
 /* ---- Sleeping ------------------------------------------------------------------------------- */
 
 /**
- * Sleep for `ns` nanoseconds; zero or less only checks for cancellation.
+ * Sleep for `ns` nanoseconds; zero or less lets others run, as conc_yield() does.
  *
  * @return 0: slept to the end; -ECANCELED
  *
@@ -157,7 +157,8 @@ CONC_API int conc_check_cancel(void);
 CONC_API int conc_sleep(int64_t ns);
 
 /**
- * Sleep until a deadline; CONC_FOREVER sleeps until cancelled, CONC_NOW returns 0 at once.
+ * Sleep until a deadline; CONC_FOREVER sleeps until cancelled, CONC_NOW returns 0 at once, and one
+ * that has passed lets others run once, as conc_yield() does.
  *
  * @return 0: the time has come; -ECANCELED
  *

@@ -32,7 +32,8 @@ CONC_API void conc_group_init(conc_group *group);
 /**
  * Submit a job to an executor as a member of the group.
  *
- * @param executor     the executor; must not be NULL
+ * @param executor     the executor; NULL: the loop of the calling task or callback (elsewhere:
+ *                     -EINVAL)
  * @param ret          where conc_group_wait() stores the result, if the job succeeds; NULL: not
  *                     wanted. Borrowed until then.
  * @param result_size  bytes of the result

@@ -17,7 +17,11 @@
 #define exchange_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define exchange_acq_rel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 #define fetch_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define fetch_add_acq_rel(p, v) __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
+#define fetch_add_release(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELEASE)
 #define fetch_sub_acq_rel(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
+#define fetch_sub_release(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_RELEASE)
+#define fetch_or_acq_rel(p, v) __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
 #define fetch_or_release(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELEASE)
 #define fetch_and_release(p, v) __atomic_fetch_and((p), (v), __ATOMIC_RELEASE)
 
@@ -39,6 +43,22 @@ static inline bool cas_relaxed(uint32_t *p, uint32_t *expected, uint32_t desired
 {
     return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_RELAXED,
                                        __ATOMIC_RELAXED);
+}
+
+/* The same for a pointer. */
+#define cas_pointer_release(p, expected, desired)                                       \
+    __atomic_compare_exchange_n((p), (expected), (desired), true, __ATOMIC_RELEASE,     \
+                                __ATOMIC_RELAXED)
+/* Not weak: fails only if something else stands there. */
+#define cas_pointer_strong_relaxed(p, expected, desired)                                \
+    __atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_RELAXED,    \
+                                __ATOMIC_RELAXED)
+
+/* For a state of 64 bits. */
+static inline bool cas64_acq_rel(uint64_t *p, uint64_t *expected, uint64_t desired)
+{
+    return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
 }
 
 /* Tell the core that this is a waiting loop. */

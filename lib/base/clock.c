@@ -63,3 +63,13 @@ struct timespec conc__kernel_time(conc_deadline deadline)
     struct timespec t = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
     return t;
 }
+
+conc_deadline conc__sleep_limit(conc_deadline deadline)
+{
+#ifdef CONC_TEST_HOOKS
+    bool sound = load_relaxed(&conc__hooks.sound_sleep); /* relaxed: set before anybody sleeps */
+    return sound ? deadline : deadline_earlier(deadline, conc_in(CONC_MS(2)));
+#else
+    return deadline;
+#endif
+}

@@ -16,6 +16,10 @@ int64_t conc__coarse_now(void);
 /* The deadline as a point on the kernel's CLOCK_MONOTONIC (tests may have moved ours). */
 struct timespec conc__kernel_time(conc_deadline deadline);
 
+/* Until when to sleep at most for that deadline: in tests the clock may be moved meanwhile, so they
+ * look again now and then. */
+conc_deadline conc__sleep_limit(conc_deadline deadline);
+
 static inline bool deadline_is_now(conc_deadline d) { return d.ns == 0; }
 static inline bool deadline_is_forever(conc_deadline d) { return d.ns == INT64_MAX; }
 

@@ -3,6 +3,10 @@
  * futex.c: see futex.h. The deadline goes to the kernel as an absolute time on CLOCK_MONOTONIC,
  * which is what FUTEX_WAIT_BITSET takes. Errors need no look: EAGAIN (the value has changed), EINTR
  * and ETIMEDOUT all mean 'look again', which the caller's loop does.
+ *
+ * A thread that waits for a word in shared memory must also hear of a kick, which comes to its own
+ * word: futex_waitv(2) (Linux 5.16) sleeps on both. Where it is missing or refused, the thread sleeps
+ * on the shared word only, for so short that the kick can wait (WITHOUT_WAITV).
  */
 #include "base/futex.h"
 
@@ -10,23 +14,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 
-#ifdef CONC_TEST_HOOKS
-/* A test may move the clock while we sleep: look again now and then. */
-static conc_deadline slice(conc_deadline deadline)
-{
-    return deadline_earlier(deadline, conc_in(CONC_MS(2)));
-}
-#else
-static conc_deadline slice(conc_deadline deadline) { return deadline; }
-#endif
+#define WITHOUT_WAITV CONC_MS(5)
 
 void conc__futex_wait(uint32_t *word, uint32_t value, conc_deadline deadline)
 {
     struct timespec at, *until = NULL;
     if (!deadline_is_forever(deadline)) {
-        at = conc__kernel_time(slice(deadline));
+        at = conc__kernel_time(conc__sleep_limit(deadline));
         until = &at;
     }
     syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, until, NULL, FUTEX_BITSET_MATCH_ANY);
@@ -35,4 +32,46 @@ void conc__futex_wait(uint32_t *word, uint32_t value, conc_deadline deadline)
 void conc__futex_wake(uint32_t *word, int n)
 {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+}
+
+/* False: there is no such system call. */
+static bool wait_for_both(uint32_t *shared, uint32_t value, uint32_t *own, uint32_t own_value,
+                          const struct timespec *until)
+{
+#if defined(SYS_futex_waitv) && defined(FUTEX_32)
+    static uint32_t is_missing;
+    struct futex_waitv both[] = {
+        {.val = value, .uaddr = (uintptr_t)shared, .flags = FUTEX_32},
+        {.val = own_value, .uaddr = (uintptr_t)own, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG},
+    };
+    if (load_relaxed(&is_missing)) /* relaxed: only what a try has found out */
+        return false;
+    if (syscall(SYS_futex_waitv, both, 2, 0, until, CLOCK_MONOTONIC) >= 0)
+        return true;
+    bool missing = errno == ENOSYS || errno == EPERM;
+    if (missing)
+        store_relaxed(&is_missing, 1);
+    return !missing;
+#else
+    return false;
+#endif
+}
+
+void conc__futex_wait_shared(uint32_t *shared, uint32_t value, uint32_t *own, uint32_t own_value,
+                             conc_deadline deadline)
+{
+    struct timespec at, *until = NULL;
+    if (!deadline_is_forever(deadline)) {
+        at = conc__kernel_time(conc__sleep_limit(deadline));
+        until = &at;
+    }
+    if (wait_for_both(shared, value, own, own_value, until))
+        return;
+    at = conc__kernel_time(deadline_earlier(deadline, conc_in(WITHOUT_WAITV)));
+    syscall(SYS_futex, shared, FUTEX_WAIT_BITSET, value, &at, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+void conc__futex_wake_shared(uint32_t *word, int n)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
 }

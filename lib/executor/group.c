@@ -102,6 +102,8 @@ static int add_member(conc_group *group, struct conc__member *m)
 ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
                             const void *arg, size_t arg_size, void *ret, size_t result_size)
 {
+    if (!executor)
+        executor = context_self()->home;
     if (!executor || !fn || (arg_size && !arg))
         return -EINVAL;
     ptrdiff_t index = -ENOMEM;

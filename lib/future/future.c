@@ -48,7 +48,8 @@ conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t
     conc_future *f = alloc_bytes(sizeof *f + room);
     if (!f)
         return NULL;
-    memset(f, 0, sizeof *f + result_size);
+    /* A job's result is zeroed when it runs: not here, nor ever if it runs elsewhere. */
+    memset(f, 0, sizeof *f + (fn ? 0 : result_size));
     f->refs = 1;
     f->fn = fn;
     f->arg_size = arg_size;
@@ -225,6 +226,8 @@ int conc_future_set_result(conc_future *future, const void *value)
     }
     if (future->result_size && value)
         memcpy(future->data, value, future->result_size);
+    else if (future->result_size && future->fn)
+        memset(future->data, 0, future->result_size);
     finish(future, 0, NULL, 0);
     return 0;
 }
@@ -366,4 +369,19 @@ int conc_future_on_done(conc_future *future, void (*callback)(conc_future *, voi
     *end = c;
     guard_unlock(&future->word);
     return 0;
+}
+
+bool conc__future_forget(conc_future *future, void (*callback)(conc_future *, void *arg), void *arg)
+{
+    if (!lock_undone(future))
+        return false;
+    struct future_callback **at = &future->callbacks;
+    while (*at && ((*at)->fn != callback || (*at)->arg != arg))
+        at = &(*at)->next;
+    struct future_callback *c = *at;
+    if (c)
+        *at = c->next;
+    guard_unlock(&future->word);
+    free_bytes(c);
+    return c;
 }

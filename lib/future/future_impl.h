@@ -90,6 +90,10 @@ void conc__future_observe(conc_future *future);
 /* Cancel it, and don't report its error: nobody is going to ask. */
 void conc__future_abandon(conc_future *future);
 
+/* Take a callback of conc_future_on_done() back. False: it has been called, or is being called. */
+bool conc__future_forget(conc_future *future, void (*callback)(conc_future *, void *arg),
+                         void *arg);
+
 /* Run a pending job in the calling context, and complete it. The caller keeps its reference. False:
  * it was not pending, or must not begin: then it is cancelled. */
 bool conc__job_run(conc_future *job);

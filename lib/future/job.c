@@ -15,12 +15,15 @@
  */
 #include <conc/executor_impl.h>
 
+#include <string.h>
+
 #include "future/future_impl.h"
 
 static int call(conc_future *job)
 {
     size_t size;
     void *arg = conc_job_arg(job, &size);
+    memset(job->data, 0, job->result_size);
     int err = job->fn(arg, job->result_size ? job->data : NULL);
     return err <= 0
                ? err

@@ -9,23 +9,42 @@
 
 #include "base/alloc.h"
 #include "base/guard.h"
+#include "wait/local.h"
 #include "wait/registry.h"
 
 __thread struct conc_context *conc__self __attribute__((tls_model("initial-exec")));
+
+/* "<kind>-<id>", without the weight of snprintf(): tasks are started by the million. */
+static void generate_name(char *name, const char *kind, uint32_t id)
+{
+    char digits[10];
+    size_t n = 0;
+    while (*kind)
+        *name++ = *kind++;
+    *name++ = '-';
+    do
+        digits[n++] = (char)('0' + id % 10);
+    while ((id /= 10) > 0);
+    while (n > 0)
+        *name++ = digits[--n];
+    *name = '\0';
+}
 
 void conc__context_init(struct conc_context *context, const struct context_ops *ops,
                         const char *name)
 {
     context->ops = ops;
     context->id = conc__registry_new_id();
-    char generated[CONC_NAME_MAX];
-    snprintf(generated, sizeof generated, "%s-%u", ops->kind, context->id);
-    conc__context_set_name(context, name ? name : generated);
+    if (name) /* nobody else knows the context yet */
+        snprintf(context->name, sizeof context->name, "%s", name);
+    else
+        generate_name(context->name, ops->kind, context->id);
     conc__registry_add(context);
 }
 
 void conc__context_fini(struct conc_context *context)
 {
+    conc__locals_drop(context); /* first: destructors may do anything */
     conc__registry_remove(context);
     free_bytes(context->message);
     context->message = NULL;

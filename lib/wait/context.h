@@ -13,6 +13,7 @@
 #include "base/list.h"
 
 struct conc__waiter;
+struct locals;
 
 /* What park() reports, and what the parking word holds. */
 #define PARK_DELIVERED 1u /* the waiter that was enqueued has been served: its outcome is set */
@@ -44,14 +45,17 @@ struct context_ops {
 
 struct conc_context {
     const struct context_ops *ops;
-    uint32_t word;     /* threads: the parking word. PARK_ bits, and THREAD_SLEEPING */
+    uint32_t word;     /* threads: the parking word; see thread_context.c */
     uint32_t id;       /* unique among the living, never 0 */
     conc_scope *scope; /* the innermost; the context's own */
     char *message;   /* of the last error raised; NULL: none. CONC_MESSAGE_MAX bytes. The context's
                         own */
     int message_err; /* the error it belongs to */
     void *works_for; /* the executor whose worker it is; NULL: none */
-    unsigned spins;  /* threads: how long spinning has lately been worth while */
+    struct locals *locals;    /* its own values (local.c); NULL: none. The context's own */
+    void *home;               /* the executor for jobs that name none: a task's loop; NULL: none */
+    unsigned spins;           /* threads: how long spinning has lately been worth while */
+    int kick_fd;              /* threads: wakes the context from a poll; -1: not made */
     char name[CONC_NAME_MAX]; /* under `blocked`'s guard when written */
 
     struct list_node node; /* in the registry's list; under its guard */
@@ -71,6 +75,16 @@ extern __thread struct conc_context *conc__self __attribute__((tls_model("initia
 
 /* Give the calling thread a context (conc__self is NULL). Cannot fail. */
 struct conc_context *conc__adopt_thread(void);
+
+/* Suspend the calling thread, whose context `self` is, until the descriptor has one of the events,
+ * it is kicked (also if that happened since its last park), or the deadline has come. May return
+ * early, for no reason. Consumes the kick. Cannot fail. */
+void conc__thread_poll(struct conc_context *self, int fd, short events, conc_deadline until);
+
+/* The same while *word, in memory shared with other processes, is `value`: until it is woken
+ * (conc__futex_wake_shared()), or a kick, or the deadline. */
+void conc__thread_wait_shared(struct conc_context *self, uint32_t *word, uint32_t value,
+                              conc_deadline until);
 
 static inline struct conc_context *context_self(void)
 {

@@ -55,8 +55,10 @@ void conc__registry_add(struct conc_context *context)
 void conc__registry_remove(struct conc_context *context)
 {
     guard_lock(&registry.word);
-    list_remove(&registry.contexts, &context->node);
-    registry.count--;
+    if (list_is_on(&context->node)) { /* not if a fork has dropped it */
+        list_remove(&registry.contexts, &context->node);
+        registry.count--;
+    }
     guard_unlock(&registry.word);
 }
 

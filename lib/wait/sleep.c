@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * sleep.c: sleeping is a wait that nobody ends: no list, only the deadline and the scopes.
+ *
+ * A sleep whose end has passed before it began lets others run once. Or a task that sleeps for
+ * nanoseconds again and again, or until points in time that it is always too late for, would never
+ * let anybody else on its loop run.
  */
 #include "base/clock.h"
 #include "wait/context.h"
@@ -12,8 +16,12 @@ int conc_sleep_until(conc_deadline deadline)
     struct conc_context *self = context_self();
     conc_deadline until = deadline;
     int err = conc__scopes_check(self, &until);
-    if (err || (!deadline_is_forever(deadline) && deadline.ns <= conc_now()))
+    if (err)
         return err;
+    if (!deadline_is_forever(deadline) && deadline.ns <= conc_now()) {
+        self->ops->yield(self);
+        return 0;
+    }
     conc__blocked_begin(self, "sleep", NULL, NULL);
     do {
         self->ops->park(self, until);
@@ -24,7 +32,10 @@ int conc_sleep_until(conc_deadline deadline)
     return err;
 }
 
-int conc_sleep(int64_t ns) { return conc_sleep_until(conc_in(ns)); }
+int conc_sleep(int64_t ns)
+{
+    return ns > 0 ? conc_sleep_until(conc_in(ns)) : conc_check_cancel();
+}
 
 void conc_yield(void)
 {

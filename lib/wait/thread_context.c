@@ -1,18 +1,33 @@
 /* SPDX-License-Identifier: MIT
  *
- * thread_context.c: a thread as a context: it sleeps in the kernel, on its parking word.
+ * thread_context.c: a thread as a context: it sleeps in the kernel, on its parking word; or in a
+ * poll(2), while it waits for a descriptor.
  *
  * The word: PARK_DELIVERED and PARK_KICKED are set by others, and consumed by the park that reports
- * them; SLEEPING is set by the thread before it sleeps, so that others know that a system call is
- * due.
+ * them; SLEEPING or POLLING is set by the thread before it sleeps, so that others know which system
+ * call is due.
+ *
+ *     0          it runs, and nobody has anything to tell
+ *     SLEEPING   it sleeps on the word, or is about to
+ *     POLLING    it polls, or is about to: a descriptor and its `kick_fd`
+ *     PARK_...   somebody has: beside SLEEPING or POLLING until the thread wakes
  *
  *     park:     no bit there: set SLEEPING (swap), sleep while the word is just that; then take all
  *               bits (exchange, acquire)
- *     deliver:  set the bit (release); if SLEEPING was there: wake
+ *     poll:     the same with POLLING, and poll until one of the two descriptors is ready
+ *     deliver,  set the bit (release, and acquire to see kick_fd); if SLEEPING was there: wake; if
+ *     kick:     POLLING: write to kick_fd
  *
  * A bit that is set between the look and the sleep changes the word, so the kernel doesn't sleep.
  * After the bit is set the thread may return from its wait, and end, before the deliverer wakes the
  * address: harmless (futex.h), and the reason why the deliverer touches nothing else afterwards.
+ *
+ * A poll is only ever kicked: nothing has been enqueued that could be delivered to. Whoever kicks
+ * has made sure that the context lives until he is done, so the descriptor cannot be closed, and
+ * belong to somebody else, before he has written to it. If he writes late, the next poll returns
+ * for no reason. Each thread makes its descriptor when it polls for the first time; where that is
+ * impossible it looks at its word now and then (WITHOUT_KICKS) while it polls. A fork's child
+ * closes its copy: with it, it would take the parent's kicks.
  *
  * Spinning: handing over between two cores through the kernel takes tens of microseconds, a hundred
  * times what a short job takes. So before it sleeps a thread yields its core a few times and looks
@@ -26,8 +41,10 @@
  * it out of the registry when the thread ends. The context is thread-local memory: nothing to
  * allocate, nothing to fail (see conc__adopt_thread() for the one exception).
  */
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -36,6 +53,7 @@
 #include "wait/context.h"
 
 #define SLEEPING 4u
+#define POLLING 8u
 #define PARK_BITS (PARK_DELIVERED | PARK_KICKED)
 
 enum {
@@ -48,7 +66,10 @@ enum {
  * turns. */
 #define SPIN_TIME CONC_US(50)
 
-static __thread struct conc_context thread_context;
+/* How often a poll that cannot be kicked looks whether it has been. */
+#define WITHOUT_KICKS CONC_MS(10)
+
+static __thread struct conc_context thread_context = {.kick_fd = -1};
 static pthread_key_t at_exit; /* its destructor takes a thread's context out of the registry */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -89,11 +110,21 @@ static uint32_t park(struct conc_context *self, conc_deadline until)
     return exchange_acquire(&self->word, 0) & PARK_BITS;
 }
 
+/* Cannot fail: the counter would have to be full. */
+static void kick_poll(const struct conc_context *context)
+{
+    if (eventfd_write(context->kick_fd, 1))
+        return;
+}
+
 static void set_bit(struct conc_context *context, uint32_t bit)
 {
     uint32_t *word = &context->word;
-    if (fetch_or_release(word, bit) & SLEEPING)
+    uint32_t before = fetch_or_acq_rel(word, bit);
+    if (before & SLEEPING)
         conc__futex_wake(word, 1);
+    else if (before & POLLING)
+        kick_poll(context);
 }
 
 static void deliver(struct conc_context *context, struct conc__waiter *waiter)
@@ -103,6 +134,58 @@ static void deliver(struct conc_context *context, struct conc__waiter *waiter)
 }
 
 static void kick(struct conc_context *context) { set_bit(context, PARK_KICKED); }
+
+/* -1: out of descriptors, or nobody would close it when the thread ends. */
+static int kick_fd_of(struct conc_context *self)
+{
+    if (self->kick_fd < 0 && pthread_getspecific(at_exit) == self)
+        self->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return self->kick_fd;
+}
+
+static void close_kick_fd(struct conc_context *self)
+{
+    if (self->kick_fd >= 0)
+        close(self->kick_fd);
+    self->kick_fd = -1;
+}
+
+/* True: kick_fd is ready. No error needs a look: the caller finds out by trying again. */
+static bool poll_both(int fd, short events, int kick_fd, conc_deadline until)
+{
+    struct pollfd both[] = {{.fd = fd, .events = events}, {.fd = kick_fd, .events = POLLIN}};
+    struct timespec left, *timeout = NULL;
+    if (!deadline_is_forever(until)) {
+        int64_t ns = conc_remaining(conc__sleep_limit(until));
+        left = (struct timespec){.tv_sec = ns / CONC_S(1), .tv_nsec = ns % CONC_S(1)};
+        timeout = &left;
+    }
+    return ppoll(both, 2, timeout, NULL) > 0 && both[1].revents;
+}
+
+void conc__thread_poll(struct conc_context *self, int fd, short events, conc_deadline until)
+{
+    uint32_t v = 0;
+    int kick_fd = kick_fd_of(self);
+    bool go = kick_fd < 0 ? !load_relaxed(&self->word)             /* relaxed: as in park() */
+                          : cas_release(&self->word, &v, POLLING); /* who sees it sees kick_fd */
+    if (kick_fd < 0)
+        until = deadline_earlier(until, conc_in(WITHOUT_KICKS));
+    if (go && poll_both(fd, events, kick_fd, until)) {
+        eventfd_t count;
+        eventfd_read(kick_fd, &count); /* if it fails it was read before */
+    }
+    exchange_acquire(&self->word, 0);
+}
+
+void conc__thread_wait_shared(struct conc_context *self, uint32_t *word, uint32_t value,
+                              conc_deadline until)
+{
+    uint32_t v = 0;
+    if (cas_relaxed(&self->word, &v, SLEEPING)) /* relaxed: as in park() */
+        conc__futex_wait_shared(word, value, &self->word, SLEEPING, until);
+    exchange_acquire(&self->word, 0);
+}
 
 static void yield(struct conc_context *self)
 {
@@ -128,9 +211,12 @@ static const struct context_ops thread_ops = {
 static void thread_ends(void *context)
 {
     conc__context_fini(context);
+    close_kick_fd(context);
     conc__self = NULL; /* another destructor may call libconc: it gets a new context, and we are
                           called again */
 }
+
+static void after_fork_in_child(void) { close_kick_fd(&thread_context); }
 
 static void make_key(void)
 {
@@ -138,12 +224,14 @@ static void make_key(void)
      * better to stop. */
     if (pthread_key_create(&at_exit, thread_ends) != 0)
         __builtin_trap();
+    /* Out of memory: then a child must not use libconc. */
+    pthread_atfork(NULL, NULL, after_fork_in_child);
 }
 
 struct conc_context *conc__adopt_thread(void)
 {
     struct conc_context *self = &thread_context;
-    *self = (struct conc_context){0};
+    *self = (struct conc_context){.kick_fd = -1};
     pthread_once(&once, make_key);
     bool is_main = getpid() == gettid();
     conc__context_init(self, &thread_ops, is_main ? "main" : NULL);

@@ -97,8 +97,7 @@ struct conc__waiter *conc__waitlist_take(struct conc__waitlist *list, size_t n, 
 
 /* ---- Waiting ---- */
 
-/* Must the caller stop waiting? If not, *until is when to look again at the latest. */
-static int must_end(struct conc_context *self, conc_deadline deadline, conc_deadline *until)
+int conc__must_end(struct conc_context *self, conc_deadline deadline, conc_deadline *until)
 {
     *until = deadline;
     if (conc__scopes_ended(self, until))
@@ -134,9 +133,11 @@ int conc__wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline d
 {
     struct conc_context *self = w->context;
     conc_deadline until;
+    bool parked = false;
     int result;
     conc__blocked_begin(self, on->what, on->object, on->holder);
-    while (!(result = must_end(self, deadline, &until))) {
+    while (!(result = conc__must_end(self, deadline, &until))) {
+        parked = true;
         if (self->ops->park(self, until) & PARK_DELIVERED) {
             result = w->outcome;
             goto end;
@@ -149,6 +150,8 @@ int conc__wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline d
             self, &until); /* only now: a wait that was served has not been ended by a scope */
 end:
     conc__blocked_end(self);
+    if (!parked)
+        self->ops->yield(self); /* or a task that asks again and again would hold its loop */
     return result;
 }
 

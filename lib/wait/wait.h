@@ -80,6 +80,10 @@ static inline int checkpoint(conc_deadline deadline)
     return conc__scopes_check(self, &until);
 }
 
+/* Must the caller stop waiting? -ECANCELED (no scope is told), -ETIMEDOUT; or 0, and *until is when
+ * to look again at the latest. */
+int conc__must_end(struct conc_context *self, conc_deadline deadline, conc_deadline *until);
+
 /* What a wait is for. */
 struct wait_on {
     struct conc__waitlist *list; /* on which the waiter lies */

@@ -22,13 +22,9 @@ void demo_start(struct demo *demo, const struct server_options *options, const c
 {
     const struct server_options none = {0};
 
-    if (model == NULL || strcmp(model, "threads") == 0)
-        assert_int_equal(conc_thread_per_job_new(&demo->executor), 0);
-    else if (strcmp(model, "pool") == 0)
-        assert_int_equal(conc_thread_pool_new(&demo->executor, workers, NULL), 0);
-    else
-        assert_int_equal(conc_inline_new(&demo->executor), 0);
-    if (server_new(&demo->server, options != NULL ? options : &none, demo->executor) < 0)
+    if (server_model_make(&demo->model, model != NULL ? model : "tasks", workers) < 0)
+        fail_msg("%s", conc_error_message());
+    if (server_new(&demo->server, options != NULL ? options : &none, &demo->model) < 0)
         fail_msg("server_new: %s", conc_error_message());
     assert_int_equal(server_start(demo->server), 0);
 }
@@ -37,7 +33,7 @@ void demo_stop(struct demo *demo, int64_t grace)
 {
     server_stop(demo->server, grace);
     server_free(demo->server);
-    assert_int_equal(conc_executor_free(demo->executor), 0);
+    server_model_free(&demo->model);
 }
 
 int demo_get(const struct demo *demo, const char *path, char *body, size_t size)

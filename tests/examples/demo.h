@@ -18,11 +18,11 @@
 #include "support/server/server.h"
 
 struct demo {
-    conc_executor *executor;
+    struct server_model model;
     struct server *server;
 };
 
-/** Start a server on any port; fails the test if it can't. Without a model: "threads". */
+/** Start a server on any port; fails the test if it can't. Without a model: "tasks". */
 void demo_start(struct demo *demo, const struct server_options *options, const char *model,
                 size_t workers);
 

@@ -14,7 +14,7 @@ patience=60
 run $patience "$demo_server" --help
 succeeds '--help succeeds'
 run $patience "$demo_server" --model fibers
-complains 'an unknown model is refused' 2 'not threads, pool or inline'
+complains 'an unknown model is refused' 2 'not tasks, threads, pool or processes'
 for bad in '--port 65536' '--port -1' '--port 1.5' '--latency x' '--fail-rate 1.1' '--limit 0' \
     '--workers 0' '--nonsense' 'operand'; do
     # shellcheck disable=SC2086 # an option and its value
@@ -30,7 +30,7 @@ stop_server
 
 # ---- Its output and its end ----
 
-for model in threads pool inline; do
+for model in tasks threads pool processes; do
     for signal in TERM INT HUP; do
         start_server --model $model --workers 2
         [ "${url#http://127.0.0.1:[1-9]}" != "$url" ]
@@ -76,7 +76,7 @@ stop_server
 run 100 sh "$demo" "$(dirname "$examples")"
 succeeds 'demo succeeds'
 for program in geocode_sync geocode_thread_per_item geocode_pool geocode_two_way geocode_errors \
-    geocode_throttled; do
+    geocode_async geocode_run_in_executor geocode_throttled; do
     grep -Eq "^=== $program: " "$tmp/out" && grep -Eq "^$program +[0-9]+\.[0-9]+ +[0-9.]+x " "$tmp/out"
     ok $? "demo runs $program and has it in its table"
 done
@@ -85,6 +85,12 @@ ok $? 'demo: no request is refused to the throttled program'
 seconds=$(sed -n 's/^geocode_sync  *\([0-9.]*\) .*x .*/\1/p' "$tmp/out")
 echo "$seconds" | awk '{ exit !($1 >= 1.0) }'
 ok $? 'demo: ten places one after another take a second at least'
+[ "$(grep -Ec '^( *[0-9]+\.[0-9]{4} +[ABC] = [123]){4}$' "$tmp/out")" = 9 ]
+ok $? 'demo: the countdowns stand side by side'
+grep -Eq '^( *[0-9]+\.[0-9][0-9] seconds){4}$' "$tmp/out"
+ok $? 'demo: the countdowns have their times'
+grep -q "^${DEMO_TASKS:-10000} tasks are asleep" "$tmp/out"
+ok $? 'demo: ten thousand tasks sleep'
 refuses 'demo: the server has stopped' "$(sed -n 's/^The server is //p' "$tmp/out")"
 
 run $patience sh "$demo"

@@ -6,7 +6,8 @@
 
 # A minute is for machines that are busy with much else; nothing here needs a second of it.
 patience=60
-programs='geocode_sync geocode_thread_per_item geocode_pool geocode_two_way executors'
+programs='geocode_sync geocode_thread_per_item geocode_pool geocode_two_way executors geocode_async
+geocode_run_in_executor geocode_process_pool geocode_either'
 slow_programs='geocode_errors geocode_throttled' # these wait on purpose, for a second or so
 
 cat >"$tmp/table" <<'END'
@@ -39,13 +40,34 @@ prints 'geocode_sync prints the table, in order' "$tmp/table"
 grep -Eq '^time elapsed: [0-9]+\.[0-9][0-9]s$' "$tmp/out"
 ok $? 'geocode_sync prints its time'
 
-for program in geocode_thread_per_item geocode_pool geocode_two_way; do
+for program in geocode_process_pool 'geocode_either --executor inline' 'geocode_either --executor threads' \
+    'geocode_either --executor processes' 'geocode_either --executor tasks'; do
+    # shellcheck disable=SC2086 # a program and its arguments
+    run $patience "$examples/concurrency/"$program --server "$good"
+    succeeds "$program succeeds"
+    grep ', ' "$tmp/out" >"$tmp/printed"
+    prints "$program prints the table, in order" "$tmp/table"
+    grep -Eq '^time elapsed: [0-9]+\.[0-9][0-9]s$' "$tmp/out"
+    ok $? "$program prints its time"
+    # shellcheck disable=SC2086
+    run $patience "$examples/concurrency/"$program --server "$good" Berlin Atlantis Oslo
+    complains "$program: one place of three is not known" 1 'Atlantis: .*404'
+done
+
+for program in geocode_thread_per_item geocode_pool geocode_two_way geocode_async geocode_run_in_executor; do
     run $patience "$examples/concurrency/$program" --server "$good"
     succeeds "$program succeeds"
     grep ', ' "$tmp/out" | LC_ALL=C sort >"$tmp/printed"
     prints "$program prints the table, in any order" "$tmp/sorted_table"
     grep -Eq '^time elapsed: [0-9]+\.[0-9][0-9]s$' "$tmp/out"
     ok $? "$program prints its time"
+done
+
+for program in geocode_async geocode_run_in_executor; do
+    run $patience env CONC_BACKEND=epoll "$examples/concurrency/$program" --server "$good"
+    succeeds "$program succeeds with epoll"
+    grep ', ' "$tmp/out" | LC_ALL=C sort >"$tmp/printed"
+    prints "$program prints the table with epoll" "$tmp/sorted_table"
 done
 
 run $patience "$examples/concurrency/geocode_errors" --server "$good"
@@ -102,6 +124,9 @@ for program in $programs $slow_programs; do
     complains "$program --server ftp:... is refused" 2 'not an http:// URL'
 done
 
+run $patience "$examples/concurrency/geocode_either" --executor gevent
+complains 'geocode_either --executor gevent is refused' 2 "not inline, threads, processes or tasks: 'gevent'"
+
 # ---- Bad servers ----
 
 # bad PROGRAM: each kind, with one place
@@ -148,15 +173,18 @@ for program in $slow_programs; do
     bad "$program"
 done
 
-for program in geocode_sync geocode_thread_per_item geocode_pool geocode_two_way; do
+for program in geocode_sync geocode_thread_per_item geocode_pool geocode_two_way geocode_async \
+    geocode_run_in_executor geocode_process_pool geocode_either; do
     run $patience "$examples/concurrency/$program" --server "$nobody"
     complains "$program: nobody listens, ten places, one line" 1 'Connection refused'
     run $patience "$examples/concurrency/$program" --server "$good" Berlin Atlantis Oslo
     complains "$program: one place of three is not known" 1 'Atlantis: .*404'
 done
-run $patience "$examples/concurrency/geocode_thread_per_item" --server "$nobody"
-grep -q '(and 9 more failed)$' "$tmp/err"
-ok $? 'geocode_thread_per_item counts the failures that it does not show'
+for program in geocode_thread_per_item geocode_async geocode_run_in_executor; do
+    run $patience "$examples/concurrency/$program" --server "$nobody"
+    grep -q '(and 9 more failed)$' "$tmp/err"
+    ok $? "$program counts the failures that it does not show"
+done
 
 timeout $patience "$examples/concurrency/geocode_sync" --server "$good" >/dev/full 2>"$tmp/err"
 status=$?

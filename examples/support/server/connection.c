@@ -1,138 +1,158 @@
 /* SPDX-License-Identifier: MIT
  *
- * connection.c: the job that serves a connection.
+ * connection.c: the job that serves a connection: read a request, answer it, and again.
  *
- * A job reads, answers, and reads on until nothing more has arrived; then it parks the connection
- * with the acceptor and returns. So an idle client, or one that sends its request letter by letter,
- * has no thread: a pool of four serves a thousand keep-alive connections, and with a thread per job
- * there is a thread per request. What does hold a worker is an answer: its latency, and a client
- * that reads it slowly.
- *
- * The job is the same whichever executor runs it; it neither knows nor asks.
+ * It is written as if there were no other connection: it blocks wherever it has to wait. Whether
+ * that blocks a thread, or sets a task aside while a thousand others go on, is the executor's
+ * business.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include <conc/context.h>
+#include <conc.h>
 
 #include "support/server/internal.h"
 
 enum {
-    REQUESTS_MAX = 1000, /* on one connection: no client has a worker for ever */
-    /* What a refused client still sends is read for so long: closing at once would send a reset,
-     * which can overtake the refusal. */
     LINGER_SECONDS = 1,
     NEVER_SECONDS = 600, /* how long 'never' is */
 };
 
-enum next { GO_ON, PARK, CLOSE };
+/* ---- Reading --------------------------------------------------------------------------------- */
 
-/* From now on read and forget, and close after some time at the latest. */
-static void discard(struct connection *connection, int64_t ns)
+/* Read the next request. 1; 0: there is none, the client has gone or was idle for too long; or a
+ * negative status: it is refused with that. */
+static int read_request(struct connection *connection)
 {
-    connection->discarding = true;
-    connection->give_up = conc_now() + ns;
-    connection->first = connection->last = 0;
+    int got;
+
+    request_begin(connection);
+    while ((got = request_parse(connection)) == 0) {
+        ssize_t n = conc_stream_read(connection->stream, connection->input,
+                                     sizeof connection->input, connection->patience);
+
+        if (n == -ETIMEDOUT && connection->begun)
+            return -408;
+        if (n <= 0)
+            return 0;
+        connection->first = 0;
+        connection->last = (size_t)n;
+    }
+    return got;
 }
 
-static bool stays_open(struct connection *connection)
+/* Read and forget, until the client has closed or the time has come. */
+static void forget_input(struct connection *connection, conc_deadline until)
 {
-    struct server *server = connection->server;
-    bool stopped = false;
-
-    conc_with_lock (&server->lock)
-        stopped = server->stopped;
-    return connection->request.keep_alive && !stopped && ++connection->served < REQUESTS_MAX;
+    while (conc_remaining(until) > 0 && conc_stream_read(connection->stream, connection->input,
+                                                         sizeof connection->input, until) > 0)
+        continue;
 }
 
-static enum next answer(struct connection *connection)
+/* ---- Answering ------------------------------------------------------------------------------- */
+
+struct exchange {
+    struct server *server;
+    const struct request *request;
+    struct response *response;
+};
+
+/* A conc_fn: fill in the response. */
+static int make_response(void *arg, void *result)
+{
+    struct exchange *exchange = arg;
+    struct traffic *traffic = exchange->server->listening.traffic;
+
+    traffic_request_begin(traffic);
+    exchange->response->status = 200;
+    route(exchange->server, exchange->request, exchange->response);
+    /* Before it is sent: who has an answer finds it in the counts. */
+    traffic_request_end(traffic, exchange->response->status);
+    return 0;
+}
+
+/* Have an executor fill in the response. A group, because its job, if we are cancelled, is not only
+ * cancelled too but has ended when we go on: it has pointers to what is ours. */
+static void make_response_elsewhere(struct exchange *exchange, conc_executor *executor)
+{
+    conc_group group;
+
+    conc_group_init(&group);
+    conc_group_submit(&group, executor, make_response, exchange, sizeof *exchange, NULL, 0);
+    conc_group_wait(&group, CONC_FOREVER);
+    conc_group_destroy(&group);
+}
+
+/* Answer the request. @return does the connection stay open for another? */
+static bool answer(struct connection *connection)
 {
     struct server *server = connection->server;
-    struct response response = {.status = 200, .content_type = "text/plain"};
+    /* A job that is refused, or cancelled before it has begun, leaves it as it is. */
+    struct response response = {.status = 503, .content_type = "text/plain"};
+    struct exchange exchange = {server, &connection->request, &response};
     bool keep_alive;
     int err = 0;
 
-    traffic_request_begin(&server->traffic);
-    route(server, &connection->request, &response);
-    keep_alive = stays_open(connection);
-    /* Before it is sent: who has an answer finds it in the counts. */
-    traffic_request_end(&server->traffic, response.status);
-    if (response.manner == ANSWER_NEVER)
-        discard(connection, CONC_S(NEVER_SECONDS));
+    if (server->model.requests == NULL)
+        make_response(&exchange, NULL);
     else
-        err = response_send(connection, &connection->request, &response, keep_alive);
+        make_response_elsewhere(&exchange, server->model.requests);
+    keep_alive = connection->request.keep_alive && !server_is_stopping(server);
+    if (response.manner == ANSWER_NEVER)
+        forget_input(connection, conc_in(CONC_S(NEVER_SECONDS)));
+    else
+        err = response_send(connection, &response, keep_alive);
     free(response.body);
-    request_begin(connection);
-    if (err < 0)
-        return CLOSE;
-    if (!keep_alive && !connection->discarding) {
-        shutdown(connection->fd, SHUT_WR);
-        discard(connection, CONC_S(LINGER_SECONDS));
-    }
-    return GO_ON;
+    return err == 0 && keep_alive && response.manner <= ANSWER_DRIP;
 }
 
-/* A request that is refused while it is read: what follows on this connection makes no sense any
- * more. */
+/* A request that is refused while it is read: what follows on this connection makes no sense. */
 static void refuse(struct connection *connection, int status)
 {
-    struct server *server = connection->server;
+    struct traffic *traffic = connection->server->listening.traffic;
 
-    traffic_request_begin(&server->traffic);
-    traffic_request_end(&server->traffic, status);
-    response_refuse(connection->fd, status);
-    discard(connection, CONC_S(LINGER_SECONDS));
+    traffic_request_begin(traffic);
+    traffic_request_end(traffic, status);
+    response_refuse(connection->stream, status);
 }
 
-static enum next read_more(struct connection *connection)
-{
-    ssize_t n;
+/* ---- The job --------------------------------------------------------------------------------- */
 
-    if (connection->discarding && conc_now() > connection->give_up)
-        return CLOSE;
-    n = recv(connection->fd, connection->input, sizeof connection->input, 0);
-    if (n < 0)
-        return errno == EINTR ? GO_ON : errno == EAGAIN || errno == EWOULDBLOCK ? PARK : CLOSE;
-    if (n == 0)
-        return CLOSE;
-    connection->first = 0;
-    connection->last = connection->discarding ? 0 : (size_t)n;
-    return GO_ON;
+static void serve_requests(struct connection *connection)
+{
+    int got;
+
+    traffic_connection(connection->server->listening.traffic);
+    while ((got = read_request(connection)) > 0 && answer(connection))
+        continue;
+    if (got < 0)
+        refuse(connection, -got);
 }
 
-static void park(struct connection *connection)
+/* To close at once what the client still sends to would send it a reset, which can overtake the
+ * last answer. */
+static void linger(struct connection *connection)
 {
-    /* Since the last request's end, or this one's beginning: not since the last byte, or a client
-     * could stay for ever by sending one now and then. */
-    int64_t since = connection->begun != 0 ? connection->begun : conc_now();
-
-    connection_park(connection, connection->discarding
-                                    ? connection->give_up
-                                    : since + connection->server->options.idle_timeout);
+    if (conc_stream_shutdown_write(connection->stream, CONC_NOW) == 0)
+        forget_input(connection, conc_in(CONC_S(LINGER_SECONDS)));
 }
 
-int connection_serve(void *arg, void *result)
+int connection_serve(conc_stream *stream, void *arg)
 {
-    struct connection *connection = *(struct connection **)arg;
-    enum next next = GO_ON;
+    struct connection connection;
+    int status;
 
-    while (next == GO_ON) {
-        int got = request_parse(connection);
-
-        if (got > 0)
-            next = answer(connection);
-        else if (got < 0)
-            refuse(connection, -got);
-        else
-            next = read_more(connection);
-        if (next == GO_ON && conc_cancelled())
-            next = CLOSE;
-    }
-    if (next == PARK)
-        park(connection);
-    else
-        connection_close(connection);
+    connection.server = arg;
+    connection.stream = stream;
+    connection.first = connection.last = 0;
+    status = connection_enter(&connection);
+    if (status == 0)
+        serve_requests(&connection);
+    else if (status == -503)
+        response_refuse(stream, 503);
+    if (status != -ESHUTDOWN)
+        linger(&connection);
+    connection_leave(&connection);
     return 0;
 }

@@ -194,7 +194,7 @@ static void begin_url(struct server *server, const struct request *request, char
     if (*request->host != '\0' && request->host[strspn(request->host, GOOD)] == '\0')
         snprintf(url, size, "http://%s", request->host);
     else
-        snprintf(url, size, "%s", server->url);
+        snprintf(url, size, "%s", server->listening.url);
 }
 
 /* RFC 8288: rel="next" until the last page, and the others that GitHub sends. */

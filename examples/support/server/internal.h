@@ -6,7 +6,8 @@
 #define EXAMPLES_SERVER_INTERNAL_H
 
 #include <conc/lock.h>
-#include <conc/thread.h>
+#include <conc/net.h>
+#include <conc/server.h>
 
 #include "support/server/message.h"
 #include "support/server/server.h"
@@ -17,64 +18,76 @@ enum {
     URL_BYTES = 128,    /* "http://[...]:65535" */
 };
 
-struct server {
-    struct server_options options;
-    conc_executor *executor;
-    int listener; /* a listening socket */
-    int epoll;    /* the listener, `stopping`, and the parked connections */
-    int stopping; /* an eventfd: readable from server_stop() on; the acceptor ends */
-    int aborting; /* an eventfd: readable once the grace is over; writers give up */
-    conc_thread *acceptor;
+/* What the processes of a server have in common. */
+struct listening {
+    int fd; /* a listening socket; -1: given away */
     char url[URL_BYTES];
-    struct traffic traffic;
-
-    conc_lock lock; /* guards the rest, and the parked connections */
-    struct connection *connections;
-    int64_t count;
-    bool stopped; /* server_stop() has begun: no more keep-alive */
+    struct traffic *traffic; /* a block of shared memory */
 };
 
-/*
- * A connection is parked (in the epoll set, the acceptor's) or busy (a job's). Whoever has it may
- * use all of it.
- *
- *     new -> parked               accepted
- *     parked -> busy              by the acceptor: readable
- *     busy -> parked              by the job: nothing more to read
- *     busy -> closed              by the job: the end of the input, an error, a last answer given
- *     parked -> closed            by the acceptor: its time is up
- *     parked or busy -> closed    by server_stop(), once the acceptor and the executor have ended
- */
+struct server {
+    struct server_options options;
+    struct server_model model;
+    struct listening listening;
+    conc_server *accepting; /* NULL: not started; has the listening socket */
+
+    conc_lock lock; /* guards the rest */
+    struct connection *connections;
+    int64_t count;
+    bool stopped;        /* server_stop() has begun: no more keep-alive */
+    int64_t quiet_until; /* no complaint before */
+};
+
+/* On the stack of the job that serves it, which alone uses it. */
 struct connection {
     struct connection *next, **link; /* in server->connections; under server->lock */
-    bool parked;                     /* under server->lock */
-    int64_t deadline;                /* when a parked one is closed; under server->lock */
 
     struct server *server;
-    int fd;          /* non-blocking */
-    bool discarding; /* answered for the last time: read and forget until the client closes ... */
-    int64_t give_up; /* ... or until then */
-    int64_t served;  /* requests */
+    conc_stream *stream;
+    conc_deadline patience; /* for the request that is being read: since the last one's end, then
+                               since its own beginning. Not since its last byte, or a client could
+                               stay for ever by sending one now and then. */
     http_parser parser;
     struct request request; /* being read */
     char *header_value;     /* where the header that is being read goes; NULL: nowhere */
     char header_name[32];   /* longer names are none that we look for */
     size_t header_bytes, body_bytes;
     bool in_value;      /* the parser's last word was a value: the next name begins a new header */
-    int64_t begun;      /* when the request's first byte came; 0: not yet */
+    bool begun;         /* the request's first byte has come */
     bool complete;      /* all of the request is here */
     int reject;         /* the status for a request that is refused while it is read; 0: none */
     size_t first, last; /* what was read and not parsed yet: input[first..last) */
     char input[INPUT_BYTES];
 };
 
+/* ---- server.c -------------------------------------------------------------------------------- */
+
+/** Bind and listen as the options say. @return 0; a negative error with a message */
+int listening_open(struct listening *ret, const struct server_options *options);
+
+void listening_close(struct listening *listening);
+
+/** server_new() for a socket that listens already. It is taken only on 0. @return 0; -ENOMEM */
+int server_adopt(struct server **ret, const struct server_options *options,
+                 const struct server_model *model, const struct listening *listening);
+
+/** Put a connection into the server's list, in any case. @return 0; -503: there are too many;
+ * -ESHUTDOWN: the server is stopping */
+int connection_enter(struct connection *connection);
+
+/** Take it out, before its stream is closed. */
+void connection_leave(struct connection *connection);
+
+bool server_is_stopping(struct server *server);
+
 /* ---- connection.c: the job ------------------------------------------------------------------- */
 
-/** A conc_fn: serve the connection, a struct connection *, until it has nothing more to read. */
-int connection_serve(void *arg, void *result);
+/** A conc_stream_handler: serve the connection to its end; its argument is a struct server. */
+int connection_serve(conc_stream *stream, void *arg);
 
 /* ---- parse.c: reading requests --------------------------------------------------------------- */
 
+/** Make ready for the next request, which is to come in time. */
 void request_begin(struct connection *connection);
 
 /**
@@ -87,35 +100,17 @@ int request_parse(struct connection *connection);
 /* ---- write.c: sending responses -------------------------------------------------------------- */
 
 /**
- * Send a response to the request. @return 0: done, in full; negative: the connection is of no more
- * use
+ * Send the response to the connection's request. @return 0: done, in full; negative: the connection
+ * is of no more use
  */
-int response_send(struct connection *connection, const struct request *request,
-                  const struct response *response, bool keep_alive);
+int response_send(struct connection *connection, const struct response *response, bool keep_alive);
 
-/**
- * Send a short answer without waiting, to a client that will not be served; the socket stays the
- * caller's.
- */
-void response_refuse(int fd, int status);
-
-/* ---- accept.c: the acceptor, and who owns which connection ----------------------------------- */
-
-/** A conc_fn: the acceptor's thread; its argument is a struct server *. */
-int server_accept(void *arg, void *result);
-
-/**
- * Park a connection until it is readable, or the time `until` has come. It isn't the caller's any
- * more.
- */
-void connection_park(struct connection *connection, int64_t until);
-
-/** Close a connection and free it. */
-void connection_close(struct connection *connection);
+/** Send a short answer, without waiting, to a client that will not be served any more. */
+void response_refuse(conc_stream *stream, int status);
 
 /* ---- routes.c -------------------------------------------------------------------------------- */
 
-/** Fill in the response to a request. */
+/** Fill in the response to a request: a status other than 200, headers, a body. */
 void route(struct server *server, const struct request *request, struct response *response);
 
 typedef void handler(struct server *server, const struct request *request, const char *rest,

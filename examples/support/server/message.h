@@ -34,10 +34,10 @@ struct request {
 /* How an answer is sent: well, or in a way that tests a client's nerves. */
 enum manner {
     ANSWER_WHOLE,
-    ANSWER_CLOSE,   /* half of the body, then the end of the connection */
     ANSWER_DRIP,    /* the body byte by byte, with a pause after each */
-    ANSWER_GARBAGE, /* what is in the body and nothing else: not HTTP */
-    ANSWER_NEVER,   /* nothing; the connection stays open */
+    ANSWER_CLOSE,   /* half of the body, then the end of the connection */
+    ANSWER_GARBAGE, /* what is in the body and nothing else: not HTTP; then the end */
+    ANSWER_NEVER,   /* nothing; the connection stays open until the client closes it */
 };
 
 struct response {

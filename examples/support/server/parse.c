@@ -35,7 +35,8 @@ static int on_begin(http_parser *parser)
 {
     struct connection *connection = parser->data;
 
-    connection->begun = conc_now();
+    connection->begun = true;
+    connection->patience = conc_in(connection->server->options.idle_timeout);
     return 0;
 }
 
@@ -150,7 +151,8 @@ void request_begin(struct connection *connection)
     connection->header_value = NULL;
     connection->header_bytes = connection->body_bytes = 0;
     connection->in_value = connection->complete = false;
-    connection->begun = 0;
+    connection->begun = false;
+    connection->patience = conc_in(connection->server->options.idle_timeout);
     connection->reject = 0;
 }
 

@@ -68,7 +68,7 @@ static void list_routes(struct response *response)
 static bool pass_traffic(struct server *server, struct response *response)
 {
     int seconds = 0;
-    int status = traffic_admit(&server->traffic, &seconds);
+    int status = traffic_admit(server->listening.traffic, &seconds);
 
     if (status == 429) {
         respond_header(response, "Retry-After: %d", seconds);
@@ -76,7 +76,7 @@ static bool pass_traffic(struct server *server, struct response *response)
                       server->options.limit);
         return false;
     }
-    if (traffic_delay(&server->traffic) < 0) {
+    if (traffic_delay(server->listening.traffic) < 0) {
         respond_error(response, 503, "the server is stopping");
         return false;
     }
@@ -198,7 +198,7 @@ void handle_page(struct server *server, const struct request *request, const cha
 void handle_stats(struct server *server, const struct request *request, const char *rest,
                   struct response *response)
 {
-    respond_json(response, 200, traffic_json(&server->traffic));
+    respond_json(response, 200, traffic_json(server->listening.traffic));
 }
 
 /* ---- Misbehaviour ---------------------------------------------------------------------------- */

@@ -1,181 +1,225 @@
 /* SPDX-License-Identifier: MIT
  *
- * server.c: the server's life: bind and listen, start, stop, free.
+ * server.c: the server's life: listen, start, stop, free.
+ *
+ * The accepting is the library's (conc/server.h), which gives each connection to an executor as a
+ * job, connection_serve(). What is added here is the list of the connections: to refuse what is too
+ * many, and to tell the idle ones when the server stops.
+ *
+ * The end: each connection's reading side is shut down. Who waits there for a request finds the
+ * end of the input, as if the client had gone; who is about to answer one does so, and finds it
+ * then. What lasts longer than the grace is cancelled by conc_server_stop().
  */
 #include "support/server/server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
+#include "support/report.h"
 #include "support/server/internal.h"
 
 enum {
     IDLE_SECONDS = 15,
-    CONNECTIONS_MAX = 1000,
+    CONNECTIONS_MAX = 20000,
+    WRITE_BYTES = 8192, /* head and body that are sent together; a connection keeps the buffer */
+    /* Connections flush what they send. What is left then is for a client that does not take it. */
+    CLOSE_MS = 1,
 };
 
-static int raise_errno(const char *what)
+/* ---- The connections ------------------------------------------------------------------------- */
+
+int connection_enter(struct connection *connection)
 {
-    int err = errno;
+    struct server *server = connection->server;
+    int status = 0;
 
-    return conc_raise(-err, "%s: %s", what, conc_strerror(err));
-}
-
-static int bind_listener(struct server *server)
-{
-    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-                                   .ai_socktype = SOCK_STREAM};
-    const char *host = server->options.address;
-    struct addrinfo *address;
-    char port[8];
-    int err;
-
-    snprintf(port, sizeof port, "%u", (unsigned)(uint16_t)server->options.port);
-    err = getaddrinfo(host, port, &hints, &address);
-    if (err != 0)
-        return conc_raise(-EINVAL, "not a numeric address: %s (%s)", host, gai_strerror(err));
-    server->listener = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (server->listener < 0) {
-        err = raise_errno("socket");
-    } else {
-        setsockopt(server->listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-        if (bind(server->listener, address->ai_addr, address->ai_addrlen) < 0 ||
-            listen(server->listener, SOMAXCONN) < 0)
-            err = conc_raise(-errno, "cannot listen on %s port %s: %s", host, port,
-                             conc_strerror(errno));
+    conc_with_lock (&server->lock) {
+        if (server->stopped)
+            status = -ESHUTDOWN;
+        else if (server->count >= server->options.max_connections)
+            status = -503;
+        connection->next = server->connections;
+        connection->link = &server->connections;
+        if (connection->next != NULL)
+            connection->next->link = &connection->next;
+        server->connections = connection;
+        server->count++;
     }
-    freeaddrinfo(address);
-    return err;
+    return status;
 }
 
-/* The URL names the port that the kernel chose, if that was left to it. */
-static int make_url(struct server *server)
+void connection_leave(struct connection *connection)
 {
-    struct sockaddr_storage address;
-    socklen_t size = sizeof address;
-    char host[64], port[8];
+    struct server *server = connection->server;
 
-    if (getsockname(server->listener, (struct sockaddr *)&address, &size) < 0)
-        return raise_errno("getsockname");
-    if (getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        return conc_raise(-EIO, "the listener's address has no name");
-    snprintf(server->url, sizeof server->url,
-             address.ss_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s", host, port);
+    conc_with_lock (&server->lock) {
+        *connection->link = connection->next;
+        if (connection->next != NULL)
+            connection->next->link = connection->link;
+        server->count--;
+    }
+}
+
+bool server_is_stopping(struct server *server)
+{
+    bool stopped = false;
+
+    conc_with_lock (&server->lock)
+        stopped = server->stopped;
+    return stopped;
+}
+
+/* An error that a single connection ended with is its client's affair. But who cannot serve for
+ * want of descriptors or memory says so, once a second at most. */
+static void on_error(int err, const char *message, void *arg)
+{
+    struct server *server = arg;
+    bool say = false;
+
+    if (err != -EMFILE && err != -ENFILE && err != -ENOBUFS && err != -ENOMEM)
+        return;
+    conc_with_lock (&server->lock) {
+        say = conc_now() >= server->quiet_until;
+        if (say)
+            server->quiet_until = conc_now() + CONC_S(1);
+    }
+    if (say)
+        complain("%s: %s", *message != '\0' ? message : "cannot serve a connection",
+                 conc_strerror(err));
+}
+
+/* ---- The server ------------------------------------------------------------------------------ */
+
+static bool is_numeric(const char *host)
+{
+    struct in6_addr any;
+
+    return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
+}
+
+/* The first of what listening_open() makes. */
+static int make_traffic(const struct server_options *options, struct traffic **ret)
+{
+    void *block;
+    int err = conc_shared_alloc(&block, sizeof **ret);
+
+    if (err == 0) {
+        *ret = block;
+        err = traffic_init(*ret, options->latency, options->jitter, options->limit, options->burst,
+                           options->fail_rate, (uint64_t)options->seed);
+        if (err < 0)
+            conc_shared_free(block);
+    }
+    return err < 0 ? conc_raise(err, "no shared memory: %s", conc_strerror(err)) : 0;
+}
+
+int listening_open(struct listening *ret, const struct server_options *options)
+{
+    const char *host = options->address != NULL ? options->address : "127.0.0.1";
+    struct listening listening;
+    int port, err;
+
+    if (!is_numeric(host))
+        return conc_raise(-EINVAL, "not a numeric address: %s", host);
+    err = make_traffic(options, &listening.traffic);
+    if (err < 0)
+        return err;
+    listening.fd = conc_tcp_listen(host, (uint16_t)options->port, 0);
+    if (listening.fd < 0) {
+        conc_shared_free(listening.traffic);
+        return listening.fd;
+    }
+    port = conc_tcp_port(listening.fd); /* the one that the system chose, if that was wanted */
+    snprintf(listening.url, sizeof listening.url,
+             strchr(host, ':') != NULL ? "http://[%s]:%d" : "http://%s:%d", host, port);
+    *ret = listening;
     return 0;
 }
 
-static int watch(struct server *server, int fd, void *tag)
+void listening_close(struct listening *listening)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = tag};
-
-    return epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? raise_errno("epoll_ctl") : 0;
+    if (listening->fd >= 0)
+        conc_close(listening->fd);
+    conc_shared_free(listening->traffic);
 }
 
-static int open_descriptors(struct server *server)
-{
-    int err = bind_listener(server);
-
-    if (err == 0)
-        err = make_url(server);
-    if (err < 0)
-        return err;
-    server->epoll = epoll_create1(EPOLL_CLOEXEC);
-    server->stopping = eventfd(0, EFD_CLOEXEC);
-    server->aborting = eventfd(0, EFD_CLOEXEC);
-    if (server->epoll < 0 || server->stopping < 0 || server->aborting < 0)
-        return raise_errno("epoll_create1 or eventfd");
-    err = watch(server, server->listener, &server->listener);
-    return err < 0 ? err : watch(server, server->stopping, &server->stopping);
-}
-
-int server_new(struct server **ret, const struct server_options *options, conc_executor *executor)
+int server_adopt(struct server **ret, const struct server_options *options,
+                 const struct server_model *model, const struct listening *listening)
 {
     struct server *server = calloc(1, sizeof *server);
-    int err;
 
     if (server == NULL)
         return conc_raise(-ENOMEM, "out of memory");
     server->options = *options;
-    server->executor = executor;
-    server->listener = server->epoll = server->stopping = server->aborting = -1;
+    server->model = *model;
+    server->listening = *listening;
     conc_lock_init(&server->lock);
-    if (options->address == NULL)
-        server->options.address = "127.0.0.1";
     if (options->idle_timeout == 0)
         server->options.idle_timeout = CONC_S(IDLE_SECONDS);
     if (options->max_connections == 0)
         server->options.max_connections = CONNECTIONS_MAX;
-    traffic_init(&server->traffic, options->latency, options->jitter, options->limit,
-                 options->burst, options->fail_rate, (uint64_t)options->seed);
-    err = open_descriptors(server);
-    if (err < 0) {
-        server_free(server);
-        return err;
-    }
     *ret = server;
     return 0;
 }
 
-const char *server_url(const struct server *server) { return server->url; }
+int server_new(struct server **ret, const struct server_options *options,
+               const struct server_model *model)
+{
+    struct listening listening;
+    int err = listening_open(&listening, options);
+
+    if (err < 0)
+        return err;
+    err = server_adopt(ret, options, model, &listening);
+    if (err < 0)
+        listening_close(&listening);
+    return err;
+}
+
+const char *server_url(const struct server *server) { return server->listening.url; }
+
+/* A conc_fn: as a task it makes the accepting a task of the same loop. */
+static int start_accepting(void *arg, void *result)
+{
+    struct server *server = *(struct server **)arg;
+    const conc_server_options options = {
+        .executor = server->model.connections,
+        .stream.write_limit = WRITE_BYTES,
+        .close_timeout = CONC_MS(CLOSE_MS),
+        .on_error = on_error,
+    };
+
+    return conc_server_start(&server->accepting, server->listening.fd, connection_serve, server,
+                             &options);
+}
 
 int server_start(struct server *server)
 {
-    return conc_thread_start(&server->acceptor, server_accept, &server, sizeof server,
-                             &(conc_thread_options){.name = "acceptor"});
-}
+    int err = conc_call(server->model.connections, start_accepting, &server, sizeof server, NULL, 0,
+                        CONC_FOREVER);
 
-/* Make an eventfd readable, for good: nobody reads it. */
-static void tell(int eventfd)
-{
-    const uint64_t one = 1;
-
-    while (write(eventfd, &one, sizeof one) < 0 && errno == EINTR)
-        continue;
+    if (err == 0)
+        server->listening.fd = -1; /* taken */
+    return err;
 }
 
 void server_stop(struct server *server, int64_t grace)
 {
-    const conc_deadline over = conc_in(grace);
-    const unsigned flags = CONC_SHUTDOWN_WAIT | CONC_SHUTDOWN_CANCEL_PENDING;
-
-    conc_with_lock (&server->lock)
+    conc_with_lock (&server->lock) {
         server->stopped = true;
-    tell(server->stopping);
-    /* With an inline executor the acceptor itself may be in a request: that has the same grace. */
-    if (server->acceptor != NULL && conc_thread_join(server->acceptor, NULL, over) == -ETIMEDOUT) {
-        tell(server->aborting);
-        conc_thread_cancel(server->acceptor);
-        conc_thread_join(server->acceptor, NULL, CONC_FOREVER);
+        for (struct connection *c = server->connections; c != NULL; c = c->next)
+            conc_shutdown(conc_stream_fd(c->stream), SHUT_RD);
     }
-    if (conc_executor_shutdown(server->executor, flags, over) == -ETIMEDOUT) {
-        tell(server->aborting);
-        conc_executor_shutdown(server->executor, flags | CONC_SHUTDOWN_CANCEL_RUNNING,
-                               CONC_FOREVER);
-    }
-    while (server->connections != NULL) /* nobody else is left */
-        connection_close(server->connections);
-}
-
-static void close_if_open(int fd)
-{
-    if (fd >= 0)
-        close(fd);
+    if (server->accepting != NULL)
+        conc_server_stop(server->accepting, conc_in(grace));
 }
 
 void server_free(struct server *server)
 {
-    conc_thread_free(server->acceptor);
-    close_if_open(server->listener);
-    close_if_open(server->epoll);
-    close_if_open(server->stopping);
-    close_if_open(server->aborting);
+    conc_server_free(server->accepting);
+    listening_close(&server->listening);
     free(server);
 }

@@ -9,15 +9,27 @@
  * though some of its requests may be late on their way. (The generic cell rate algorithm, ITU-T
  * I.371; nginx's limit_req has the same effect.) conc_bucket makes its callers wait instead and
  * begins empty: it is for the other side.
+ *
+ * A process that is killed while it holds the lock leaves a number that is one off, at worst; and
+ * the request that it was at stays a busy one for good.
  */
 #include "support/server/traffic.h"
 
 #include <conc/base.h>
 #include <conc/context.h>
+#include <errno.h>
 #include <stdio.h>
 
-void traffic_init(struct traffic *traffic, int64_t latency, int64_t jitter, double limit,
-                  double burst, double fail_rate, uint64_t seed)
+static void enter(struct traffic *traffic)
+{
+    if (conc_shared_lock_acquire(&traffic->lock) == -EOWNERDEAD)
+        conc_shared_lock_make_consistent(&traffic->lock);
+}
+
+static void leave(struct traffic *traffic) { conc_shared_lock_release(&traffic->lock); }
+
+int traffic_init(struct traffic *traffic, int64_t latency, int64_t jitter, double limit,
+                 double burst, double fail_rate, uint64_t seed)
 {
     *traffic = (struct traffic){
         .latency = latency,
@@ -26,13 +38,13 @@ void traffic_init(struct traffic *traffic, int64_t latency, int64_t jitter, doub
         .started = conc_now(),
         .random = seed,
     };
-    conc_lock_init(&traffic->lock);
     if (limit > 0) {
         if (burst <= 0)
             burst = limit / 2 < 2 ? 2 : limit / 2;
         traffic->interval = (int64_t)((double)CONC_S(1) / limit);
         traffic->tolerance = (int64_t)((burst - 1) * (double)traffic->interval);
     }
+    return conc_shared_lock_init(&traffic->lock);
 }
 
 /* 0 <= a number < 1; under the lock. The generator is SplitMix64 (Steele, Lea, Flood, 2014). */
@@ -48,65 +60,76 @@ static double next_random(struct traffic *traffic)
 
 void traffic_connection(struct traffic *traffic)
 {
-    conc_with_lock (&traffic->lock)
-        traffic->counts.connections++;
+    enter(traffic);
+    traffic->counts.connections++;
+    leave(traffic);
 }
 
 void traffic_request_begin(struct traffic *traffic)
 {
-    conc_with_lock (&traffic->lock) {
-        traffic->counts.requests++;
-        if (++traffic->counts.busy > traffic->counts.busy_most)
-            traffic->counts.busy_most = traffic->counts.busy;
-    }
+    enter(traffic);
+    traffic->counts.requests++;
+    if (++traffic->counts.busy > traffic->counts.busy_most)
+        traffic->counts.busy_most = traffic->counts.busy;
+    leave(traffic);
 }
 
 void traffic_request_end(struct traffic *traffic, int status)
 {
-    conc_with_lock (&traffic->lock) {
-        traffic->counts.busy--;
-        if (status > 0 && status < STATUS_MAX)
-            traffic->counts.answers[status]++;
+    enter(traffic);
+    traffic->counts.busy--;
+    if (status > 0 && status < STATUS_MAX)
+        traffic->counts.answers[status]++;
+    leave(traffic);
+}
+
+/* Under the lock. */
+static int admit(struct traffic *traffic, int *seconds)
+{
+    int64_t now = conc_now();
+
+    if (traffic->interval > 0) {
+        int64_t early = traffic->due - traffic->tolerance - now;
+
+        if (early > 0) {
+            *seconds = (int)((early + CONC_S(1) - 1) / CONC_S(1));
+            return 429;
+        }
+        traffic->due = (traffic->due > now ? traffic->due : now) + traffic->interval;
     }
+    return traffic->fail_rate > 0 && next_random(traffic) < traffic->fail_rate ? 500 : 200;
 }
 
 int traffic_admit(struct traffic *traffic, int *seconds)
 {
-    conc_with_lock (&traffic->lock) {
-        int64_t now = conc_now();
+    int status;
 
-        if (traffic->interval > 0) {
-            int64_t early = traffic->due - traffic->tolerance - now;
-
-            if (early > 0) {
-                *seconds = (int)((early + CONC_S(1) - 1) / CONC_S(1));
-                return 429;
-            }
-            traffic->due = (traffic->due > now ? traffic->due : now) + traffic->interval;
-        }
-        if (traffic->fail_rate > 0 && next_random(traffic) < traffic->fail_rate)
-            return 500;
-    }
-    return 200;
+    enter(traffic);
+    status = admit(traffic, seconds);
+    leave(traffic);
+    return status;
 }
 
 int traffic_delay(struct traffic *traffic)
 {
     int64_t ns = traffic->latency;
 
-    if (traffic->jitter > 0)
-        conc_with_lock (&traffic->lock)
-            ns += (int64_t)((2 * next_random(traffic) - 1) * (double)traffic->jitter);
+    if (traffic->jitter > 0) {
+        enter(traffic);
+        ns += (int64_t)((2 * next_random(traffic) - 1) * (double)traffic->jitter);
+        leave(traffic);
+    }
     return ns > 0 ? conc_sleep(ns) : 0;
 }
 
 json_t *traffic_json(struct traffic *traffic)
 {
-    struct counts now = {0};
+    struct counts now;
     json_t *answers = json_object();
 
-    conc_with_lock (&traffic->lock)
-        now = traffic->counts;
+    enter(traffic);
+    now = traffic->counts;
+    leave(traffic);
     for (int status = 0; status < STATUS_MAX; status++) {
         char key[12];
 

@@ -2,11 +2,14 @@
  *
  * traffic.h: what makes a server on this machine like one far away: latency, a limit of requests,
  * failures; and counts.
+ *
+ * It holds no pointers, so that it can lie in memory that several processes share: limit and counts
+ * are then those of all of them together.
  */
 #ifndef EXAMPLES_SERVER_TRAFFIC_H
 #define EXAMPLES_SERVER_TRAFFIC_H
 
-#include <conc/lock.h>
+#include <conc/shared.h>
 #include <jansson.h>
 
 enum {
@@ -23,15 +26,15 @@ struct traffic {
     double fail_rate;
     int64_t started;
 
-    conc_lock lock; /* guards the rest */
-    int64_t due;    /* when the next request would come if all came evenly at the limit's rate */
+    conc_shared_lock lock; /* guards the rest */
+    int64_t due; /* when the next request would come if all came evenly at the limit's rate */
     uint64_t random;
     struct counts counts;
 };
 
-/** Begin: the times in ns, the rates per second; limit 0: none. */
-void traffic_init(struct traffic *traffic, int64_t latency, int64_t jitter, double limit,
-                  double burst, double fail_rate, uint64_t seed);
+/** Begin: the times in ns, the rates per second; limit 0: none. @return 0; -ENOTSUP: no such locks */
+int traffic_init(struct traffic *traffic, int64_t latency, int64_t jitter, double limit,
+                 double burst, double fail_rate, uint64_t seed);
 
 void traffic_connection(struct traffic *traffic);
 void traffic_request_begin(struct traffic *traffic);

@@ -25,6 +25,16 @@ ALL = {
     "listing07_08_barriers": False,
     "listing07_09_events": False,
     "listing07_10_semaphore": False,
+    "listing07_01_nonblocking": False,
+    "listing07_11_async_increment": False,
+    "table07_03_tasks": False,
+    "listing07_12_list_of_awaitables": False,
+    "listing07_13_awaited_list": False,
+    "listing07_14_async_generator": False,
+    "listing07_15_gather": False,
+    "listing07_16_unsafe": False,
+    "listing07_17_locked": False,
+    "blocking_in_loop": False,
 }
 WITH_SEED = ["listing07_08_barriers", "listing07_09_events", "listing07_10_semaphore"]
 
@@ -52,7 +62,7 @@ def test_operand_where_none_belongs_is_refused():
 
 
 def test_bad_values_are_refused():
-    for name in WITH_SEED + ["listing07_07_conditions"]:
+    for name in WITH_SEED + ["listing07_07_conditions", "table07_03_tasks", "blocking_in_loop"]:
         for bad in "0", "-5", "1e9", "nan", "ten", "":
             programs.run(name, "--unit", bad).fails("--unit", status=2).prints("")
     for name in WITH_SEED + ["listing07_03_increment"]:
@@ -60,8 +70,9 @@ def test_bad_values_are_refused():
             programs.run(name, "--seed", bad).fails("--seed", status=2).prints("")
     for bad in "0", "-1", "many":
         programs.run("listing07_03_increment", "--attempts", bad).fails("--attempts", status=2).prints("")
-    for bad in "0", "-1", "soon":
-        programs.run("listing07_05_github_commits", "--timeout", bad).fails("--timeout", status=2).prints("")
+    for name in "listing07_01_nonblocking", "listing07_05_github_commits":
+        for bad in "0", "-1", "soon":
+            programs.run(name, "--timeout", bad).fails("--timeout", status=2).prints("")
 
 
 def test_missing_value_is_refused():
@@ -71,7 +82,7 @@ def test_missing_value_is_refused():
 
 def test_output_that_cannot_be_written_is_an_error():
     for name in ("table07_01_threads", "exercise07_01_return_via_queue", "listing07_04_task_results",
-                 "listing07_06_reentrant", "table07_02_deadlock"):
+                 "listing07_06_reentrant", "table07_02_deadlock", "listing07_17_locked"):
         with open("/dev/full", "w") as full:
             programs.run(name, stdout=full).fails("cannot write the output")
 
@@ -262,6 +273,39 @@ def test_seed_repeats_the_random_numbers():
         first = numbers(name, 5)
         assert numbers(name, 5) == first, "%s: the same seed, other numbers" % name
         assert any(numbers(name, seed) != first for seed in range(6, 10)), "%s: --seed does nothing" % name
+
+
+# ---- Tasks ----
+
+def test_tasks_print_their_numbers():
+    for name, number in (("listing07_11_async_increment", 0), ("listing07_12_list_of_awaitables", 5),
+                         ("listing07_13_awaited_list", 5), ("listing07_14_async_generator", 5),
+                         ("listing07_15_gather", 5), ("listing07_16_unsafe", 1), ("listing07_17_locked", 100)):
+        programs.run(name).succeeds().prints("%d\n" % number)
+        runner.Run(["env", "CONC_BACKEND=epoll", programs.path(name)]).succeeds().prints("%d\n" % number)
+
+
+def undisturbed_times(name, pattern, least, most):
+    """The times that a program prints: none below `least`, and in one of five runs all are below `most`."""
+    for unit in 50, 100, 200, 500, 1000:
+        run = programs.run(name, "--unit", unit).succeeds()
+        match = re.match(pattern, run.out)
+        run.check(match, "the format")
+        times = [float(t) for t in match.groups()]
+        run.check(all(t >= l for t, l in zip(times, least)), "none is too short")
+        if all(t < m for t, m in zip(times, most)):
+            return
+    run.check(False, "five times too long")
+
+
+def test_table07_03_spawned_tasks_sleep_at_once():
+    undisturbed_times("table07_03_tasks", r"^awaited in turn  (\d\.\d{4})\nspawned first    (\d\.\d{4})\n"
+                      r"gathered         (\d\.\d{4})\n$", (3, 1, 1), (4, 2, 2))
+
+
+def test_blocking_in_loop_blocks_unless_in_an_executor():
+    undisturbed_times("blocking_in_loop", r"^A blocking call in the loop:\n(\d\.\d{4})\n"
+                      r"A blocking call by run_in_executor\(\):\n(\d\.\d{4})\n$", (2, 1), (3, 1.8))
 
 
 if __name__ == "__main__":

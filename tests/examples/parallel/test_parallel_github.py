@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Listing 7-5 against the demo server, and against servers that misbehave.
+"""Listings 7-5 and 7-1 against the demo server, and against servers that misbehave.
 
-test_parallel_github.py DIRECTORY DEMO_SERVER [TEST ...]     DIRECTORY: where the program is
+test_parallel_github.py DIRECTORY DEMO_SERVER [TEST ...]     DIRECTORY: where the programs are
 """
 import contextlib
 import re
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import runner
 
@@ -176,6 +177,72 @@ def test_server_that_never_answers():
         start = time.monotonic()
         programs.run(PROGRAM, "--server", url, "--timeout", "0.3").fails(url)
         assert time.monotonic() - start < 60, "it should give up in time"
+
+
+# ---- Listing 7-1 ----
+
+NONBLOCKING = "listing07_01_nonblocking"
+PATHS = ["/posts?userId=%d" % user for user in (1, 5, 8)]
+
+
+def check_nonblocking(run, url, sizes):
+    """The lines of a run that has got answers of these sizes, in some order."""
+    lines = run.out.splitlines()
+    run.check(lines[:3] == ["Making request to " + url + path for path in PATHS], "three requests first")
+    ready = got = 0
+    for line in lines[3:]:
+        if line == "Reading from socket":
+            ready -= 1
+            got = 0
+        elif line.endswith(" socket(s) ready"):
+            run.check(ready == 0, "all that are ready are read")
+            ready = int(line.split()[0])
+            run.check(1 <= ready <= 3, "so many")
+        else:
+            run.check(re.match(r"^Got \d+ bytes$", line) and not got, "the chapter's format: %r" % line)
+            sizes.remove(int(line.split()[1]))
+            got = 1
+    run.check(ready == 0 and sizes == [], "all three")
+
+
+def test_nonblocking_three_answers():
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for options in [], ["--latency", "50"]:
+        with demo_server(*options) as url:
+            sizes = [len(opener.open(url + path).read()) for path in PATHS]
+            check_nonblocking(programs.run(NONBLOCKING, "--server", url).succeeds(), url, sizes)
+
+
+def test_nonblocking_answers_of_each_form():
+    for data in (answer_with("hello"), b"HTTP/1.0 200 OK\r\n\r\nhello",
+                 b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                 b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"):
+        with server_of(lambda path: data) as url:
+            check_nonblocking(programs.run(NONBLOCKING, "--server", url).succeeds(), url, [5, 5, 5])
+
+
+def test_nonblocking_answers_that_are_none():
+    for data, words in ((b"", "closed without an answer"), (b"no HTTP at all\r\n\r\n", "not HTTP"),
+                        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[", "closed in the middle"),
+                        (answer_with("{}", "404 Not Found"), "404 Not Found"),
+                        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200000, "too long")):
+        with server_of(lambda path: data) as url:
+            programs.run(NONBLOCKING, "--server", url).fails(url + "/posts", words)
+
+
+def test_nonblocking_one_server_that_never_answers():
+    with server_of(lambda path: None if path.endswith("5") else answer_with("hello")) as url:
+        run = programs.run(NONBLOCKING, "--server", url, "--timeout", "0.3").fails(PATHS[1], "no answer in time")
+        run.check(run.out.count("Got 5 bytes") == 2, "the others' answers should be there")
+
+
+def test_nonblocking_no_server():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+    programs.run(NONBLOCKING, "--server", "http://127.0.0.1:%d" % port).fails("Connection refused")
+    programs.run(NONBLOCKING, "--server", "https://127.0.0.1").fails("only http:// is spoken here")
+    programs.run(NONBLOCKING, "--server", "nonsense").fails("not a URL")
+    programs.run(NONBLOCKING, "--server", "http://127.0.0.1:1/" + "x" * 5000).fails("too long an address")
 
 
 if __name__ == "__main__":

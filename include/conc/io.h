@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/io.h: files, pipes and any other descriptor: read, write, open, close and their kind, with a
+ * deadline, as cancellation points, from tasks and from threads. Sockets: conc/net.h.
+ *
+ * Descriptors are the system's own numbers: whatever else one does with them is done with the
+ * system's calls. Those made here are closed on exec. EINTR never reaches the caller, and writing
+ * to a pipe or socket that nobody reads is -EPIPE, never a SIGPIPE.
+ *
+ * When a call has returned, nobody reads or writes the caller's memory any more, also if it was
+ * cancelled or its deadline came. -ECANCELED and -ETIMEDOUT mean that nothing was read or written;
+ * a call that was served in the same moment succeeds.
+ *
+ * What can be waited for (pipes, terminals, sockets, devices ...) is interrupted at any point. What
+ * cannot (files, directories) is short of that: a deadline or a cancellation keeps a call from
+ * beginning; once the disk is at work its end is awaited, while other tasks run on, and the result
+ * is the call's own. So with CONC_NOW such a call is done all the same.
+ */
+#ifndef CONC_IO_H
+#define CONC_IO_H
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <conc/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Any descriptor -------------------------------------------------------------------------- */
+
+/**
+ * Read what there is, up to n bytes; wait until there is something.
+ *
+ * @param fd   its file position moves on
+ * @param buf  room for n bytes
+ * @return how many bytes were read; 0: the end (or n is 0); -EAGAIN (nothing there, CONC_NOW),
+ *         -ETIMEDOUT, -ECANCELED; -EBADF, also if this loop closed it meanwhile; -ECONNRESET, -EIO
+ *         and what else read(2) tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.read()
+ */
+CONC_API ssize_t conc_read(int fd, void *buf, size_t n, conc_deadline deadline);
+
+/**
+ * Write up to n bytes; wait until there is room for some.
+ *
+ * @param buf  n bytes; borrowed
+ * @return how many bytes were written, perhaps fewer than n; -EAGAIN (no room, CONC_NOW),
+ *         -ETIMEDOUT, -ECANCELED; -EPIPE: nobody reads; -EBADF, -ENOSPC and what else write(2)
+ *         tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.write()
+ */
+CONC_API ssize_t conc_write(int fd, const void *buf, size_t n, conc_deadline deadline);
+
+/**
+ * Write all of n bytes, by as many writes as it takes. Two contexts that do so at once may mix
+ * their bytes.
+ *
+ * @return 0; or as conc_write(): then an unknown part was written
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: file.write()
+ */
+CONC_API int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline);
+
+/**
+ * Close a descriptor. Operations on it that wait in the caller's loop end with -EBADF; those of
+ * other threads and loops are not told: end them first.
+ *
+ * @return 0; -EBADF; -EIO, -ENOSPC, -EDQUOT: a late error of an earlier write. It is closed in any
+ *         case.
+ *
+ * Called from: any thread or task. Blocks: no. Cancellation point: no. Python: os.close()
+ */
+CONC_API int conc_close(int fd);
+
+/**
+ * Wait until a descriptor is ready: for calls of other libraries that must not block.
+ *
+ * @param events  POLLIN, POLLOUT, POLLPRI, as of poll(2), or several
+ * @return those of `events` that are there, with POLLERR, POLLHUP as the case may be: above 0;
+ *         -EAGAIN (none, CONC_NOW), -ETIMEDOUT, -ECANCELED; -EBADF, also if this loop closed it
+ *         meanwhile. What is always ready (a file) is so at once.
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: select.poll(),
+ * loop.add_reader()
+ */
+CONC_API int conc_poll_fd(int fd, short events, conc_deadline deadline);
+
+/* ---- Files ----------------------------------------------------------------------------------- */
+
+/**
+ * Open a file.
+ *
+ * @param path   borrowed
+ * @param flags  O_RDONLY, O_CREAT ..., as of open(2); O_CLOEXEC is added
+ * @param mode   of a file that is created, before the umask; else of no effect
+ * @return a descriptor, for conc_close(); -EINVAL: no path; -ETIMEDOUT, -ECANCELED; -ENOENT,
+ *         -EACCES, -EMFILE and what else open(2) tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: open(), os.open()
+ */
+CONC_API int conc_open(const char *path, int flags, mode_t mode, conc_deadline deadline);
+
+/**
+ * conc_read() at a place in the file. The file's position stays.
+ *
+ * @param at  bytes from the beginning
+ * @return as conc_read(); -ESPIPE: it has no places
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.pread()
+ */
+CONC_API ssize_t conc_pread(int fd, void *buf, size_t n, off_t at, conc_deadline deadline);
+
+/**
+ * conc_write() at a place in the file. The file's position stays.
+ *
+ * @param at  bytes from the beginning
+ * @return as conc_write(); -ESPIPE: it has no places
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.pwrite()
+ */
+CONC_API ssize_t conc_pwrite(int fd, const void *buf, size_t n, off_t at, conc_deadline deadline);
+
+/**
+ * Wait until what was written to the file is on the disk.
+ *
+ * @return 0; -ETIMEDOUT, -ECANCELED; -EIO, -ENOSPC: it is not; -EINVAL: not a thing that can be
+ *         synchronised; -EBADF
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.fsync()
+ */
+CONC_API int conc_fsync(int fd, conc_deadline deadline);
+
+/** conc_fsync() without what is not needed to read the data again, as the time of the last change.
+ * @return the same. Python: os.fdatasync() */
+CONC_API int conc_fdatasync(int fd, conc_deadline deadline);
+
+/**
+ * Make the file `size` bytes long: cut it, or add zeros.
+ *
+ * @return 0; -ETIMEDOUT, -ECANCELED; -EINVAL: a size below 0, or not a file open for writing;
+ *         -EFBIG, -EBADF
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.ftruncate()
+ */
+CONC_API int conc_ftruncate(int fd, off_t size, conc_deadline deadline);
+
+/**
+ * What the system knows of a file: its kind, size, owner, times.
+ *
+ * @param path  borrowed; a symbolic link is followed
+ * @param ret   filled in; untouched on failure
+ * @return 0; -EINVAL: no path, no ret; -ETIMEDOUT, -ECANCELED; -ENOENT, -EACCES and what else
+ *         stat(2) tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.stat()
+ */
+CONC_API int conc_stat(const char *path, struct stat *ret, conc_deadline deadline);
+
+/** conc_stat() of a symbolic link itself. @return the same. Python: os.lstat() */
+CONC_API int conc_lstat(const char *path, struct stat *ret, conc_deadline deadline);
+
+/** conc_stat() of an open file. @return the same; -EBADF. Python: os.fstat() */
+CONC_API int conc_fstat(int fd, struct stat *ret, conc_deadline deadline);
+
+/**
+ * Remove a file's name, and the file if that was its last and nobody has it open.
+ *
+ * @return 0; -EINVAL: no path; -ETIMEDOUT, -ECANCELED; -ENOENT, -EISDIR and what else unlink(2)
+ *         tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.unlink()
+ */
+CONC_API int conc_unlink(const char *path, conc_deadline deadline);
+
+/**
+ * Give a file another name, in one step; a file that has that name already is replaced.
+ *
+ * @return 0; -EINVAL: no from, no to; -ETIMEDOUT, -ECANCELED; -ENOENT, -EXDEV and what else
+ *         rename(2) tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.replace()
+ */
+CONC_API int conc_rename(const char *from, const char *to, conc_deadline deadline);
+
+/**
+ * Make a directory.
+ *
+ * @param mode  its permissions, before the umask
+ * @return 0; -EINVAL: no path; -ETIMEDOUT, -ECANCELED; -EEXIST and what else mkdir(2) tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.mkdir()
+ */
+CONC_API int conc_mkdir(const char *path, mode_t mode, conc_deadline deadline);
+
+/**
+ * Remove an empty directory.
+ *
+ * @return 0; -EINVAL: no path; -ETIMEDOUT, -ECANCELED; -ENOTEMPTY and what else rmdir(2) tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.rmdir()
+ */
+CONC_API int conc_rmdir(const char *path, conc_deadline deadline);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

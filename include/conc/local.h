@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/local.h: values that each context has for itself: a request's id, a connection, a user.
+ *
+ *     static conc_local *request;              // made once: conc_local_new(&request, free)
+ *     int err = conc_local_set(request, strdup("42"));
+ *     log_line("request %s", (char *)conc_local_get(request));
+ *
+ * A thread starts without values, also one of an executor's, which keeps its values from job to
+ * job. A task starts with those that its spawner had at that moment, and a job of conc_to_thread()
+ * has its caller's; what either sets afterwards the other doesn't see. Values are shared then, not
+ * copied: a value that several contexts have lives until the last of them has let go of it.
+ */
+#ifndef CONC_LOCAL_H
+#define CONC_LOCAL_H
+
+#include <conc/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A key, under which every context has a value of its own, or none. */
+typedef struct conc_local conc_local;
+
+/**
+ * What conc_local_set_token() notes for conc_local_reset(). All fields are private.
+ */
+typedef struct conc_local_token {
+    conc_local *key; /* NULL: it has been used */
+    void *before;
+    uint32_t context;
+} conc_local_token;
+
+/**
+ * Make a key. Keys are meant to be few and to live long: one for each kind of value, not one for
+ * each value.
+ *
+ * @param ret         gives a key, for conc_local_free()
+ * @param destructor  NULL, or: called once for each value that was set and is not NULL, when the
+ *                    last context that had it lets go of it, because it sets or resets it, or ends;
+ *                    in that context, with no lock held. It may call libconc, but must not set its
+ *                    own key, unless the context is ending: then it may, and what it sets is
+ *                    destroyed too; after CONC_LOCAL_ROUNDS rounds of that conc_local_set() fails.
+ * @return 0; -ENOMEM
+ *
+ * Called from: anywhere. Blocks: no. Python: threading.local(), contextvars.ContextVar(name)
+ */
+CONC_API int conc_local_new(conc_local **ret, void (*destructor)(void *value));
+
+#define CONC_LOCAL_ROUNDS 4
+
+/**
+ * Give a key back; NULL is ignored. Nobody may use it any more. Values that contexts still have are
+ * destroyed, with its destructor, when these let go of them: when they end, at the latest.
+ *
+ * Called from: anywhere. Blocks: no.
+ */
+CONC_API void conc_local_free(conc_local *key);
+
+/**
+ * Set the caller's value; the one that it had before is let go.
+ *
+ * @param value  anything, also NULL; the library takes it, on 0 only
+ * @return 0; -ENOMEM; -ESHUTDOWN: the context is ending, and will not destroy any more values
+ *
+ * Called from: any thread or task. Blocks: no (but for the destructor of the former value).
+ * Python: ContextVar.set(), setting an attribute of a threading.local
+ */
+CONC_API CONC_MUST_CHECK int conc_local_set(conc_local *key, void *value);
+
+/**
+ * The same, keeping what was there before for conc_local_reset(), which must follow in the same
+ * context: the token holds on to the former value.
+ *
+ * @param token  uninitialised memory; untouched on failure
+ * @return as conc_local_set()
+ *
+ * Called from: any thread or task. Blocks: no. Python: token = ContextVar.set()
+ */
+CONC_API CONC_MUST_CHECK int conc_local_set_token(conc_local *key, void *value,
+                                                  conc_local_token *token);
+
+/**
+ * Make the caller's value what it was before conc_local_set_token(), also if that was none; the
+ * present one is let go.
+ *
+ * @return 0; -ENOMEM: nothing has changed, and it may be tried again (it needs memory only if a
+ *         task was spawned in between); -EINVAL: the token has been used, or is another context's;
+ *         -ESHUTDOWN: the context is ending: the former value is let go too
+ *
+ * Called from: the context that made the token. Blocks: no. Python: ContextVar.reset(token)
+ */
+CONC_API int conc_local_reset(conc_local_token *token);
+
+/**
+ * The caller's value. Borrowed: it lives until the caller sets or resets the key, or ends.
+ *
+ * @return the value; NULL: none is set (or NULL is)
+ *
+ * Called from: any thread or task. Blocks: no. Python: ContextVar.get(None)
+ */
+CONC_API void *conc_local_get(const conc_local *key);
+
+/**
+ * Has the caller a value, be it NULL?
+ *
+ * Called from: any thread or task. Blocks: no. Python: hasattr(local, name)
+ */
+CONC_API bool conc_local_is_set(const conc_local *key);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/net.h: sockets and names, with a deadline, as cancellation points, from tasks and from
+ * threads. What conc/io.h says of descriptors and of cancelled calls holds here too.
+ *
+ *     int fd = conc_tcp_connect("localhost", 8080, conc_in(CONC_S(5)));
+ *     if (fd < 0)
+ *         return fd; // conc_error_message() tells more
+ *     int err = conc_sendall(fd, "ping\n", 5, 0, conc_in(CONC_S(1)));
+ *     ssize_t n = conc_recv(fd, answer, sizeof answer, 0, conc_in(CONC_S(1)));
+ *     conc_close(fd);
+ *
+ * Sockets are in blocking mode, listening ones excepted; the calls here never block a thread longer
+ * than their deadline, nor a loop at all, in either mode. In `flags`, MSG_DONTWAIT does what a
+ * deadline of CONC_NOW does, MSG_WAITALL is of no effect (there are streams for that), and
+ * MSG_NOSIGNAL is always there.
+ */
+#ifndef CONC_NET_H
+#define CONC_NET_H
+
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <conc/io.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct addrinfo; /* netdb.h hides it from strict ISO C */
+
+/* ---- TCP ------------------------------------------------------------------------------------- */
+
+/**
+ * Connect to a TCP server. The host's addresses are tried one after another, IPv6 and IPv4 in turn,
+ * beginning with the kind that the system prefers; each gets an equal share of the time that is
+ * left. Nothing is delayed to make larger packets (TCP_NODELAY).
+ *
+ * @param host  a name or an address; borrowed
+ * @return a connected socket, for conc_close(); -ETIMEDOUT, -ECANCELED, -EAGAIN (CONC_NOW);
+ *         -EINVAL: no host; as conc_getaddrinfo(); -ECONNREFUSED, -ENETUNREACH, -EMFILE and what
+ *         else connect(2) and socket(2) tell, of the last address, with a message that names host
+ *         and port
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * Python: socket.create_connection(), asyncio.open_connection()
+ */
+CONC_API int conc_tcp_connect(const char *host, uint16_t port, conc_deadline deadline);
+
+/**
+ * Make a socket that listens for TCP connections. The port can be taken again at once after its
+ * last user has ended (SO_REUSEADDR); connections have TCP_NODELAY set.
+ *
+ * @param host     an address, or a name, of which the first address that will do is taken; NULL:
+ *                 all of this machine, IPv6 and IPv4
+ * @param port     0: the system chooses one; conc_tcp_port() tells which
+ * @param backlog  as of conc_listen()
+ * @return a listening socket, for conc_accept() and conc_close(); -EADDRINUSE, -EADDRNOTAVAIL,
+ *         -EACCES, -EMFILE ..., with a message that names host and port; as conc_getaddrinfo()
+ *
+ * Called from: any thread or task. Blocks: while a name is looked up; and only then it is a
+ * cancellation point. Python: socket.create_server(), asyncio.start_server()
+ */
+CONC_API int conc_tcp_listen(const char *host, uint16_t port, int backlog);
+
+/**
+ * The port of this end of an IP socket.
+ *
+ * @return the port; 0: none yet; -EINVAL: not an IP socket; -EBADF, -ENOTSOCK
+ *
+ * Called from: anywhere. Blocks: no. Python: sock.getsockname()[1]
+ */
+CONC_API int conc_tcp_port(int fd);
+
+/* ---- Unix sockets ---------------------------------------------------------------------------- */
+
+/**
+ * Connect to a server on this machine.
+ *
+ * @param path  of its socket, up to 107 bytes; "@name": the abstract name `name`, which is no file
+ * @return a connected socket, for conc_close(); -ETIMEDOUT, -ECANCELED, -EAGAIN (its backlog is
+ *         full, CONC_NOW); -EINVAL: no path; -ENAMETOOLONG; -ENOENT, -ECONNREFUSED and what else
+ *         connect(2) tells, with a message that names the path
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * Python: asyncio.open_unix_connection()
+ */
+CONC_API int conc_unix_connect(const char *path, conc_deadline deadline);
+
+/**
+ * Make a Unix socket that listens for connections. Its file is the caller's to remove, before
+ * (-EADDRINUSE) and after; an abstract name goes by itself.
+ *
+ * @param path     as of conc_unix_connect()
+ * @param backlog  as of conc_listen()
+ * @return a listening socket, for conc_accept() and conc_close(); -EINVAL, -ENAMETOOLONG;
+ *         -EADDRINUSE, -EACCES ..., with a message that names the path
+ *
+ * Called from: anywhere. Blocks: no. Python: asyncio.start_unix_server()
+ */
+CONC_API int conc_unix_listen(const char *path, int backlog);
+
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+/**
+ * Look up the addresses of a host and service. A name is looked up in a thread of its own; if the
+ * call ends before the answer has come, the thread finds that nobody waits, and drops it. Numbers
+ * are only converted.
+ *
+ * @param host     a name or an address; NULL: this machine (see AI_PASSIVE)
+ * @param service  a name or a port; NULL: none. Not both NULL.
+ * @param hints    as of getaddrinfo(3); borrowed; NULL: none
+ * @param ret      gives a list, for freeaddrinfo(); untouched on failure
+ * @return 0; -EAGAIN (it would have to ask, CONC_NOW), -ETIMEDOUT, -ECANCELED; with a message that
+ *         names the host: -ENOENT: no such name, or it has no address of that kind, or no such
+ *         service; -EHOSTUNREACH: no name server could tell (EAI_AGAIN, EAI_FAIL); -EINVAL: neither
+ *         host nor service, no ret, bad hints; -ENOMEM; -EMFILE and other errors of the system's
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * Python: socket.getaddrinfo(), loop.getaddrinfo()
+ */
+CONC_API int conc_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                              struct addrinfo **ret, conc_deadline deadline);
+
+/* ---- Sockets --------------------------------------------------------------------------------- */
+
+/**
+ * Make a socket, which is closed on exec.
+ *
+ * @param type  SOCK_STREAM, SOCK_DGRAM ..., as of socket(2)
+ * @return a socket, for conc_close(); -EAFNOSUPPORT, -EMFILE, -EINVAL and what else socket(2) tells
+ *
+ * Called from: anywhere. Blocks: no. Python: socket.socket()
+ */
+CONC_API int conc_socket(int domain, int type, int protocol);
+
+/** Give it an address. @return 0; -EADDRINUSE, -EACCES and what else bind(2) tells. Called from:
+ * anywhere. Blocks: no. Python: sock.bind() */
+CONC_API int conc_bind(int fd, const struct sockaddr *addr, socklen_t size);
+
+/**
+ * Make it listen for connections, and O_NONBLOCK.
+ *
+ * @param backlog  how many connections may wait for conc_accept(); 0: as many as the system allows
+ * @return 0; -EINVAL: below 0; -EADDRINUSE, -EOPNOTSUPP, -EBADF
+ *
+ * Called from: anywhere. Blocks: no. Python: sock.listen()
+ */
+CONC_API int conc_listen(int fd, int backlog);
+
+/**
+ * Take the next connection; wait for one. Connections that broke before they were taken are passed
+ * over.
+ *
+ * @param fd    a listening socket
+ * @param addr  gives the peer's address, cut at *size bytes; NULL: not wanted
+ * @param size  the room in addr; gives the address' size. NULL if addr is
+ * @return a connected socket, in blocking mode, closed on exec, for conc_close(); -EAGAIN (none,
+ *         CONC_NOW), -ETIMEDOUT, -ECANCELED; -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM: the connection
+ *         goes on waiting, so sleep a little before the next call; -EINVAL: it does not listen, or
+ *         was shut down; -EBADF, also if this loop closed it meanwhile
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.accept(),
+ * loop.sock_accept()
+ */
+CONC_API int conc_accept(int fd, struct sockaddr *addr, socklen_t *size, conc_deadline deadline);
+
+/**
+ * Connect a socket to an address.
+ *
+ * @return 0; -EAGAIN (it takes longer, CONC_NOW), -ETIMEDOUT, -ECANCELED: it may yet come about, so
+ *         the socket is good for nothing but to be closed; -ECONNREFUSED, -ENETUNREACH and
+ *         what else connect(2) tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.connect(),
+ * loop.sock_connect()
+ */
+CONC_API int conc_connect(int fd, const struct sockaddr *addr, socklen_t size,
+                          conc_deadline deadline);
+
+/**
+ * Receive what there is, up to n bytes; wait until there is something.
+ *
+ * @param flags  MSG_PEEK ..., as of recv(2)
+ * @return how many bytes came; 0: the peer sends no more (or an empty datagram); -EAGAIN (nothing
+ *         there, CONC_NOW), -ETIMEDOUT, -ECANCELED; -ECONNRESET: the peer broke off;
+ *         -ENOTCONN, -EBADF (also if this loop closed it meanwhile) and what else recv(2) tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.recv(),
+ * loop.sock_recv()
+ */
+CONC_API ssize_t conc_recv(int fd, void *buf, size_t n, int flags, conc_deadline deadline);
+
+/**
+ * Send up to n bytes; wait until there is room for some. A datagram is sent in one piece.
+ *
+ * @param buf    n bytes; borrowed
+ * @param flags  MSG_MORE ..., as of send(2)
+ * @return how many bytes were taken, perhaps fewer than n; -EAGAIN (no room, CONC_NOW), -ETIMEDOUT,
+ *         -ECANCELED; -EPIPE, -ECONNRESET: the peer is gone, or this end was shut down; -EMSGSIZE:
+ *         too large for a datagram; -ENOTCONN, -EBADF and what else send(2) tells
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.send()
+ */
+CONC_API ssize_t conc_send(int fd, const void *buf, size_t n, int flags, conc_deadline deadline);
+
+/**
+ * Send all of n bytes, by as many sends as it takes. Two contexts that do so at once may mix their
+ * bytes.
+ *
+ * @return 0; or as conc_send(): then an unknown part was sent
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.sendall(),
+ * loop.sock_sendall()
+ */
+CONC_API int conc_sendall(int fd, const void *buf, size_t n, int flags, conc_deadline deadline);
+
+/**
+ * conc_recv() that tells who sent it.
+ *
+ * @param addr  gives the sender's address, cut at *size bytes; NULL: not wanted
+ * @param size  the room in addr; gives the address' size, 0 on a connected stream. NULL if addr is.
+ *              Untouched on failure.
+ * @return as conc_recv()
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.recvfrom(),
+ * loop.sock_recvfrom()
+ */
+CONC_API ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
+                               socklen_t *size, conc_deadline deadline);
+
+/**
+ * conc_send() to an address.
+ *
+ * @param addr  of `size` bytes; borrowed; NULL: the one that it is connected to
+ * @return as conc_send(); -EDESTADDRREQ
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.sendto(),
+ * loop.sock_sendto()
+ */
+CONC_API ssize_t conc_sendto(int fd, const void *buf, size_t n, int flags,
+                             const struct sockaddr *addr, socklen_t size, conc_deadline deadline);
+
+/**
+ * Receive into several buffers, with the sender's address and control data. Descriptors that come
+ * with it are closed on exec.
+ *
+ * @param msg  as of recvmsg(2)
+ * @return as conc_recv()
+ *
+ * Called from: any thread or task. Blocks: yes, but for MSG_ERRQUEUE. Cancellation point: yes.
+ * Python: sock.recvmsg()
+ */
+CONC_API ssize_t conc_recvmsg(int fd, struct msghdr *msg, int flags, conc_deadline deadline);
+
+/**
+ * Send from several buffers, with control data.
+ *
+ * @param msg  as of sendmsg(2); borrowed
+ * @return as conc_send()
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.sendmsg()
+ */
+CONC_API ssize_t conc_sendmsg(int fd, const struct msghdr *msg, int flags, conc_deadline deadline);
+
+/**
+ * End one direction of a connection, or both: who waits for it, here or at the peer, is told.
+ *
+ * @param how  SHUT_RD, SHUT_WR, SHUT_RDWR
+ * @return 0; -ENOTCONN, -EBADF, -EINVAL
+ *
+ * Called from: any thread or task. Blocks: no. Python: sock.shutdown()
+ */
+CONC_API int conc_shutdown(int fd, int how);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

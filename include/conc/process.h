@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/process.h: processes that run a function of this program.
+ *
+ *     conc_process *p;
+ *     int err = conc_process_start(&p, check_primes, &range, sizeof range, NULL);
+ *     ...
+ *     err = conc_process_join(p, conc_in(CONC_S(10)));
+ *     conc_process_free(p);
+ *
+ * They are children of a fork server: a small process that is started once, and has one thread
+ * always, so that a process can be started from a program with many. What a job finds in the
+ * program's variables depends on when that server was started:
+ *
+ * - by conc_process_init() at the top of main(), or by the first start, while the program had one
+ *   thread: what was there then. (Python: the start method "fork")
+ * - by the first start, when the program had several threads already, or from a task: what is there
+ *   before main() (constructors have run; of libraries that use libconc themselves, perhaps not).
+ *   (Python: "forkserver")
+ *
+ * Later changes are seen in neither case, and what a job changes stays its own: what it is to know
+ * it gets as its argument, by a pipe, or in shared memory. It has the standard descriptors and
+ * those that it is given, no others. All these processes end when the program does, however that
+ * ends.
+ */
+#ifndef CONC_PROCESS_H
+#define CONC_PROCESS_H
+
+#include <sys/types.h>
+
+#include <conc/pipe.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct conc_process conc_process;
+
+/**
+ * Start the fork server now, if there is none: at the top of main(), it makes children see the
+ * variables as they are then, and costs less memory than later. Not needed otherwise.
+ *
+ * @return 0; -EAGAIN, -ENOMEM, -EMFILE ...: it cannot be started, with a message
+ *
+ * Called from: any thread. Blocks: for some milliseconds at most. Python:
+ * multiprocessing.set_start_method()
+ */
+CONC_API int conc_process_init(void);
+
+/** All-zero: the defaults. */
+typedef struct conc_process_options {
+    const char *name; /* NULL: "process-N" */
+    const int *fds;   /* descriptors that it gets: conc_process_fd() */
+    size_t n_fds;     /* up to CONC_PIPE_FDS_MAX */
+} conc_process_options;
+
+/**
+ * Start a process that runs a job, and then ends: with exit status 0, or 1 if the job failed.
+ *
+ * @param ret       gives a process, for conc_process_free()
+ * @param fn        the job, of the program or of a library; it gets no room for a result
+ * @param arg       its argument, of arg_size bytes: copied to the process (NULL if arg_size is 0).
+ *                  Pointers in it mean nothing there.
+ * @param options   borrowed; NULL: all-zero
+ * @return 0; -EINVAL: no ret, no fn, no arg with a size, more than CONC_PIPE_FDS_MAX descriptors;
+ *         -EBADF; -EAGAIN: too many processes; -EMFILE; -ENOMEM; -CONC_EBROKEN: the fork server was
+ *         killed meanwhile: call again
+ *
+ * Called from: any thread or task. Blocks: until the process is there. Cancellation point: no.
+ * Python: Process(target, args).start()
+ */
+CONC_API int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg, size_t arg_size,
+                                const conc_process_options *options);
+
+/** Its process id. Called from: anywhere. Blocks: no. Python: Process.pid */
+CONC_API pid_t conc_process_pid(const conc_process *process);
+
+/** Its name; valid until the free. Called from: anywhere. Blocks: no. Python: Process.name */
+CONC_API const char *conc_process_name(const conc_process *process);
+
+/**
+ * Wait until the process has ended. May be called again, and by several.
+ *
+ * @return 0: the job returned 0, or called exit(0); the job's own error, with its message;
+ *         -CONC_EBROKEN: it ended otherwise, with a message that tells how: "process 123 was killed
+ *         by signal 9 (Killed)", "process 123 exited with status 3"; -EAGAIN (it has not ended,
+ *         CONC_NOW), -ETIMEDOUT, -ECANCELED; -ESHUTDOWN: it was started before a fork, by the
+ *         caller's parent
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Process.join()
+ */
+CONC_API int conc_process_join(conc_process *process, conc_deadline deadline);
+
+/** Has it not ended yet? Called from: any thread or task. Blocks: no. Python: Process.is_alive() */
+CONC_API bool conc_process_is_alive(conc_process *process);
+
+/**
+ * How it has ended.
+ *
+ * @param ret  gives its exit status, 0 to 255; or -N if signal N ended it; untouched on failure
+ * @return 0; -EAGAIN: it has not ended; -EINVAL: no ret; -ESHUTDOWN: as conc_process_join()
+ *
+ * Called from: any thread or task. Blocks: no. Python: Process.exitcode
+ */
+CONC_API int conc_process_exitcode(conc_process *process, int *ret);
+
+/**
+ * Ask it to end: SIGTERM. Safe also when it has ended. The signal is on its way when the call
+ * returns.
+ *
+ * @return 0; -ESRCH: it has ended; -ESHUTDOWN: as conc_process_join()
+ *
+ * Called from: any thread or task. Blocks: no. Python: Process.terminate()
+ */
+CONC_API int conc_process_terminate(conc_process *process);
+
+/** End it: SIGKILL. @return as conc_process_terminate(). Python: Process.kill() */
+CONC_API int conc_process_kill(conc_process *process);
+
+/**
+ * Free what there is of it here; kill it if it has not ended, and wait for that. NULL is ignored.
+ *
+ * Called from: the last user. Blocks: until a killed one is gone. Cancellation point: no. Python:
+ * Process.close()
+ */
+CONC_API void conc_process_free(conc_process *process);
+
+/* ---- In the process -------------------------------------------------------------------------- */
+
+/**
+ * The name of the process that runs: the one that it was started with; "main" in one that was not
+ * started so. Called from: anywhere. Blocks: no. Python: multiprocessing.current_process().name
+ */
+CONC_API const char *conc_process_current_name(void);
+
+/**
+ * One of the descriptors that the process was given: closed on exec, and the job's to close.
+ *
+ * @param i  its place in the options
+ * @return the descriptor; -1: there are not so many
+ *
+ * Called from: anywhere. Blocks: no.
+ */
+CONC_API int conc_process_fd(size_t i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/process_pool.h: an executor that runs its jobs in processes.
+ *
+ *     conc_executor *pool;
+ *     int err = conc_process_pool_new(&pool, 4, NULL);
+ *     err = conc_map(pool, is_prime, numbers, n, sizeof *numbers, answers, sizeof *answers,
+ *                    CONC_FOREVER);
+ *     conc_executor_free(pool);
+ *
+ * A job that runs on threads runs here unchanged, if its argument and result are values: a pointer
+ * in them means nothing in another process. What the job finds in the program's variables: see
+ * conc/process.h.
+ *
+ * A job's error and message come back as always. Cancelling a future keeps a job from starting, but
+ * does not reach one that a worker has been given: one at a time; and a few ahead, while jobs take
+ * far less than a millisecond and many are waiting.
+ *
+ * A worker that dies (by a signal, by exit(), for lack of memory) breaks the pool: all futures that
+ * are not done fail with -CONC_EBROKEN and a message that tells of the death, and so does every
+ * later submission. When the program ends, in whatever way, its workers do.
+ *
+ * Callbacks of futures run in a thread of the pool's, and hold up its other results. A job may make
+ * pools and start processes of its own, but not use those of the program. After a fork the child
+ * cannot use its parent's pools: -ESHUTDOWN.
+ */
+#ifndef CONC_PROCESS_POOL_H
+#define CONC_PROCESS_POOL_H
+
+#include <conc/executor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The most descriptors that workers can be given. */
+#define CONC_PROCESS_POOL_FDS_MAX 30
+
+/** All-zero: the defaults. */
+typedef struct conc_process_pool_options {
+    const char *name; /* workers are called name-0, name-1 ...; NULL: "worker" */
+    conc_fn *init; /* called in each new worker, without room for a result; if it fails the pool is
+                         broken */
+    const void *arg; /* for init: arg_size bytes, copied */
+    size_t arg_size;
+    const int *fds;             /* descriptors that each worker gets: conc_process_fd(); borrowed */
+    size_t n_fds;               /* up to CONC_PROCESS_POOL_FDS_MAX */
+    size_t max_jobs_per_worker; /* then a fresh process takes its place; 0: no limit */
+} conc_process_pool_options;
+
+/**
+ * A pool of processes, all of which are started at once.
+ *
+ * @param ret      gives an executor, for conc_executor_free()
+ * @param workers  how many; 0: as many as there are usable CPUs
+ * @param options  borrowed; NULL: all-zero
+ * @return 0; -EINVAL: no ret, too many workers or descriptors, no arg with a size; -EBADF; -EAGAIN:
+ *         too many processes or threads; -EMFILE, -ENOMEM, -CONC_EBROKEN: as conc_process_start()
+ *
+ * Called from: any thread or task. Blocks: until the processes are there. Cancellation point: no.
+ * Python: ProcessPoolExecutor(max_workers, initializer, initargs, max_tasks_per_child)
+ */
+CONC_API int conc_process_pool_new(conc_executor **ret, size_t workers,
+                                   const conc_process_pool_options *options);
+
+/**
+ * Ask the workers of a process pool to end, by SIGTERM: it is shut down, and breaks.
+ *
+ * @return 0; -EINVAL: not a process pool; -ESHUTDOWN: it is the parent's
+ *
+ * Called from: any thread or task. Blocks: no. Python: ProcessPoolExecutor.terminate_workers()
+ */
+CONC_API int conc_process_pool_terminate_workers(conc_executor *pool);
+
+/** The same by SIGKILL. @return the same. Python: ProcessPoolExecutor.kill_workers() */
+CONC_API int conc_process_pool_kill_workers(conc_executor *pool);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

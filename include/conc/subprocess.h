@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/subprocess.h: child programs: start one, talk to it, wait for it, end it.
+ *
+ *     const char *argv[] = {"sort", "-n", NULL};
+ *     conc_subprocess_options options = {.in = CONC_SUBPROCESS_PIPE, .out = CONC_SUBPROCESS_PIPE};
+ *     conc_subprocess *sort;
+ *     int err = conc_subprocess_spawn(&sort, argv, &options);
+ *     if (err)
+ *         return err;
+ *     err = conc_subprocess_communicate(sort, text, size, &sorted, &n, NULL, NULL, deadline);
+ *     ...
+ *     conc_subprocess_free(sort);
+ */
+#ifndef CONC_SUBPROCESS_H
+#define CONC_SUBPROCESS_H
+
+#include <sys/types.h>
+
+#include <conc/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct conc_subprocess conc_subprocess;
+
+/** What a child's standard input, output or error is; or a descriptor above 0, which is borrowed
+ * during the call. */
+enum conc_subprocess_io {
+    CONC_SUBPROCESS_INHERIT = 0, /* the caller's own */
+    CONC_SUBPROCESS_PIPE = -1,   /* a pipe, whose other end the caller gets */
+    CONC_SUBPROCESS_STDOUT = -2, /* for `err`: wherever the output goes */
+    CONC_SUBPROCESS_NULL = -3,   /* /dev/null */
+};
+
+/** All-zero: the defaults. */
+typedef struct conc_subprocess_options {
+    int in, out, err;       /* enum conc_subprocess_io, or a descriptor */
+    const char *const *env; /* "NAME=value" ..., NULL; NULL: the caller's environment */
+    const char *cwd;        /* the directory in which it begins; NULL: the caller's */
+    bool new_group;         /* in a process group of its own: Ctrl-C does not reach it */
+} conc_subprocess_options;
+
+/**
+ * Start a program. Its signals are set to their defaults, none is blocked; of the caller's
+ * descriptors it gets those that the options name (where the C library cannot close the others,
+ * also those that are not closed on exec).
+ *
+ * @param ret      gives a child, for conc_subprocess_free() or conc_subprocess_detach()
+ * @param argv     the program and its arguments, then NULL; borrowed. Without a slash in its name
+ *                 the program is looked for in the caller's PATH; a relative name is relative to
+ *                 `cwd`.
+ * @param options  borrowed; NULL: all-zero
+ * @return 0; -EINVAL: no ret, no program, an unknown value in the options; -ENOENT, -EACCES,
+ *         -ENOEXEC ...: it cannot be run, with a message that names the program, or the directory;
+ *         -EBADF; -EMFILE; -EAGAIN: too many processes; -ENOMEM
+ *
+ * Called from: any thread or task. Blocks: until the program has been loaded. Python:
+ * subprocess.Popen(), asyncio.create_subprocess_exec()
+ */
+CONC_API int conc_subprocess_spawn(conc_subprocess **ret, const char *const *argv,
+                                   const conc_subprocess_options *options);
+
+/** Its process id. Called from: anywhere. Blocks: no. Python: Popen.pid */
+CONC_API pid_t conc_subprocess_pid(const conc_subprocess *child);
+
+/* ---- Its pipes ------------------------------------------------------------------------------- */
+
+/**
+ * The caller's end of the pipe to the child's input, borrowed; -1: there is none, or it is closed
+ * or taken. Called from: anywhere. Blocks: no. Python: Popen.stdin
+ */
+CONC_API int conc_subprocess_stdin(const conc_subprocess *child);
+/** The same of its output. Python: Popen.stdout */
+CONC_API int conc_subprocess_stdout(const conc_subprocess *child);
+/** The same of its error output. Python: Popen.stderr */
+CONC_API int conc_subprocess_stderr(const conc_subprocess *child);
+
+/**
+ * Take a pipe's end from the child: to close it, as the sign of the input's end, or to make a
+ * stream of it.
+ *
+ * @param which  0, 1 or 2: as it stands to the child
+ * @return a descriptor, which the caller has to close; -1: there is none
+ *
+ * Called from: one context at a time. Blocks: no.
+ */
+CONC_API int conc_subprocess_take(conc_subprocess *child, int which);
+
+/**
+ * Write the whole input into the child's input pipe and close it, while reading all that comes from
+ * its output and error pipes; then wait for the child's end. The pipes that it does not have are
+ * left out. That the child ends, or closes its input, without reading everything is no error.
+ *
+ * If the deadline comes, or the caller is cancelled, the child goes on, and so can another call,
+ * with the same input: nothing is lost.
+ *
+ * @param in        in_size bytes; borrowed; NULL if that is 0
+ * @param out       gives what it has written to its output, with a zero after it; borrowed: valid
+ *                  until the child is freed or detached. NULL: not wanted (it is read all the same)
+ * @param out_size  gives how many bytes they are, the zero not counted; NULL: not wanted
+ * @param err       the same for its error output
+ * @param err_size  the same
+ * @return 0: it has ended (conc_subprocess_wait() tells how); -ETIMEDOUT, -EAGAIN (CONC_NOW),
+ *         -ECANCELED; -EINVAL: an input, but no pipe for it; -EBUSY: another context is in this
+ *         call; -ENOMEM, -EMFILE; as conc_read(), conc_subprocess_wait()
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
+ * Popen.communicate()
+ */
+CONC_API int conc_subprocess_communicate(conc_subprocess *child, const void *in, size_t in_size,
+                                         const char **out, size_t *out_size, const char **err,
+                                         size_t *err_size, conc_deadline deadline);
+
+/* ---- Its end --------------------------------------------------------------------------------- */
+
+/**
+ * Wait until the child has ended. May be called again, and by several. A child whose pipes nobody
+ * reads may never end: see conc_subprocess_communicate().
+ *
+ * @param status  gives its exit status, 0 to 255; or -N if signal N ended it; NULL: not wanted
+ * @return 0; -EAGAIN (it has not ended, CONC_NOW), -ETIMEDOUT, -ECANCELED; -ECHILD: it has ended,
+ *         but how is not known: something else in the program waits for all children, or ignores
+ SIGCHLD *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Popen.wait(),
+ * poll()
+ */
+CONC_API int conc_subprocess_wait(conc_subprocess *child, int *status, conc_deadline deadline);
+
+/**
+ * Send the child a signal. Safe also when it has ended.
+ *
+ * @return 0; -ESRCH: it has ended, and was waited for; -EINVAL: no such signal; -EPERM: it runs as
+ *         another user
+ *
+ * Called from: any thread or task. Blocks: no. Python: Popen.send_signal()
+ */
+CONC_API int conc_subprocess_send_signal(conc_subprocess *child, int signo);
+
+/** Ask it to end: SIGTERM. @return as conc_subprocess_send_signal(). Python: Popen.terminate() */
+CONC_API int conc_subprocess_terminate(conc_subprocess *child);
+
+/** End it: SIGKILL. @return as conc_subprocess_send_signal(). Python: Popen.kill() */
+CONC_API int conc_subprocess_kill(conc_subprocess *child);
+
+/**
+ * Free what there is of the child here: close its pipes; kill it, if it has not ended, and wait for
+ * that (its own children are not killed). NULL is ignored.
+ *
+ * Called from: the last user. Blocks: until a killed child is gone. Cancellation point: no.
+ */
+CONC_API void conc_subprocess_free(conc_subprocess *child);
+
+/**
+ * Free it, but let the child go on. When it ends it leaves no zombie: a thread waits for it.
+ *
+ * @return 0; -ENOMEM: no thread to wait for it; nothing was freed
+ *
+ * Called from: the last user. Blocks: no.
+ */
+CONC_API int conc_subprocess_detach(conc_subprocess *child);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

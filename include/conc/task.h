@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conc/task.h: tasks: jobs that take turns on one thread, the thread of their loop.
+ *
+ * A task is an ordinary job with a stack of its own. Wherever it would block in libconc (a lock, a
+ * queue, a sleep, a read ...) its loop runs the others meanwhile. It never moves to another thread. Its
+ * future is all there is to hold of it: wait for it, cancel it, ask for its result.
+ *
+ *     static int hello(void *arg, void *result)
+ *     {
+ *         conc_sleep(CONC_MS(100));
+ *         puts("hello");
+ *         return 0;
+ *     }
+ *     ...
+ *     conc_future *f = conc_spawn(hello, NULL, 0, 0); // in a task, or a callback of a loop
+ *     int err = conc_future_result(f, NULL, CONC_FOREVER);
+ *     conc_future_unref(f);
+ */
+#ifndef CONC_TASK_H
+#define CONC_TASK_H
+
+#include <conc/context.h>
+#include <conc/future.h>
+#include <conc/loop.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** All-zero: the defaults. */
+typedef struct conc_task_options {
+    const char *name;  /* borrowed during the call; NULL: "task-N" */
+    size_t stack_size; /* bytes at least; 0: 256 KiB of address space, of which only what is touched
+                          takes memory */
+} conc_task_options;
+
+/**
+ * Start a task on the loop of the calling task or callback. It begins in one of the loop's next
+ * turns. It inherits the caller's local values (conc/local.h).
+ *
+ * @param fn           the job
+ * @param arg          its argument, of arg_size bytes: copied (NULL if arg_size is 0)
+ * @param result_size  bytes of its result
+ * @return gives its future; never NULL. A refusal is a future that has failed: -EINVAL: no fn, no arg
+ *         with a size, or no loop runs in the calling thread; -ESHUTDOWN: the loop is being freed;
+ *         -ENOMEM
+ *
+ * Called from: a task, or a callback of a loop. Blocks: no. Python: asyncio.create_task()
+ */
+CONC_API conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size);
+
+/**
+ * Start a task on a loop, from anywhere. The loop need not run yet.
+ *
+ * @param loop  the loop; the caller makes sure that it is not freed meanwhile
+ * @return as conc_spawn()
+ *
+ * Called from: any thread or task. Blocks: no. Python: asyncio.run_coroutine_threadsafe(),
+ * loop.create_task()
+ */
+CONC_API conc_future *conc_spawn_on(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
+                                    size_t result_size);
+
+/**
+ * conc_spawn_on() with options.
+ *
+ * @param loop     NULL: the one that runs in the calling thread
+ * @param options  borrowed; NULL: all-zero
+ * @return as conc_spawn(); -EINVAL also: a stack of more than 1 GiB
+ *
+ * Called from: any thread or task. Blocks: no. Python: create_task(..., name=...)
+ */
+CONC_API conc_future *conc_spawn_with(conc_loop *loop, conc_fn *fn, const void *arg,
+                                      size_t arg_size, size_t result_size,
+                                      const conc_task_options *options);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

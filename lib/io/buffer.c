@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * buffer.c: see buffer.h.
+ *
+ * Room at the end is made by moving the content to the front of the block if that is at least as
+ * much as has to be moved, else by a new block of at least twice the size: so a byte is moved
+ * a bounded number of times, however small the pieces are in which it comes and goes.
+ */
+#include "io/buffer.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define FIRST_ROOM 4096
+
+static void move_to_front(struct buffer *b, char *to)
+{
+    size_t size = buffer_size(b);
+    if (size)
+        memmove(to, buffer_front(b), size);
+    b->start = 0;
+    b->end = size;
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static int grow(struct buffer *b, size_t size)
+{
+    size_t room = larger(larger(size, FIRST_ROOM), b->room < SIZE_MAX / 2 ? 2 * b->room : 0);
+    char *bytes = room < SIZE_MAX ? alloc_bytes(room + 1) : NULL;
+    if (!bytes)
+        return -ENOMEM;
+    move_to_front(b, bytes);
+    free_bytes(b->bytes);
+    b->bytes = bytes;
+    b->room = room;
+    return 0;
+}
+
+int conc__buffer_reserve(struct buffer *b, size_t n)
+{
+    size_t size = buffer_size(b);
+    if (buffer_tail(b) >= n)
+        return 0;
+    if (n > SIZE_MAX - size)
+        return -ENOMEM;
+    if (size + n > b->room || b->start < size)
+        return grow(b, size + n);
+    move_to_front(b, b->bytes);
+    return 0;
+}
+
+int conc__buffer_add(struct buffer *b, const void *bytes, size_t n)
+{
+    int err = conc__buffer_reserve(b, n);
+    if (!err && n) {
+        memcpy(buffer_back(b), bytes, n);
+        buffer_added(b, n);
+    }
+    return err;
+}
+
+void conc__buffer_free(struct buffer *b)
+{
+    free_bytes(b->bytes);
+    *b = (struct buffer){0};
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * communicate.c: talking to a child program to its end: its input is written while its output and
+ * error output are read, because a child that cannot write does not read either.
+ *
+ * How: an epoll descriptor holds the three pipes. It is itself a descriptor that becomes readable,
+ * so one wait for it, by a task or a thread, is a wait for all three. What is ready is then read or
+ * written without waiting. A pipe that is done with is closed, and so leaves it.
+ *
+ * How far it got stands in the child (`fed`, `output`), not in the call: a call that is ended by
+ * its deadline loses nothing.
+ */
+#include <conc/subprocess.h>
+
+#include <poll.h>
+#include <sys/epoll.h>
+
+#include <conc/io.h>
+
+#include "base/atomic.h"
+#include "io/subprocess_impl.h"
+#include "wait/wait.h"
+
+/* How much is read at a time: as much as a pipe holds by default. */
+#define CHUNK ((size_t)64 * 1024)
+
+static void close_pipe(conc_subprocess *p, int which)
+{
+    conc_close(p->pipes[which]);
+    p->pipes[which] = -1;
+}
+
+/* Write what the pipe has room for. */
+static int feed(conc_subprocess *p, const char *in, size_t size)
+{
+    ssize_t n = conc_write(p->pipes[0], in + p->fed, size - p->fed, CONC_NOW);
+    if (n > 0)
+        p->fed += (size_t)n;
+    if (n == -EAGAIN)
+        return 0;
+    if (p->fed == size || n == -EPIPE) /* all, or all that it wants */
+        close_pipe(p, 0);
+    else if (n < 0)
+        return (int)n;
+    return 0;
+}
+
+/* Read what is there. */
+static int drain(conc_subprocess *p, int which)
+{
+    struct buffer *b = &p->output[which - 1];
+    int err = conc__buffer_reserve(b, CHUNK);
+    if (err)
+        return err;
+    ssize_t n = conc_read(p->pipes[which], buffer_back(b), buffer_tail(b), CONC_NOW);
+    if (n > 0)
+        buffer_added(b, (size_t)n);
+    else if (n == 0)
+        close_pipe(p, which);
+    else if (n != -EAGAIN)
+        return (int)n;
+    return 0;
+}
+
+static int watch_pipes(const conc_subprocess *p, int ep)
+{
+    for (int i = 0; i < 3; i++) {
+        struct epoll_event e = {.events = i == 0 ? EPOLLOUT : EPOLLIN, .data.fd = i};
+        if (p->pipes[i] >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, p->pipes[i], &e) != 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static bool has_pipe(const conc_subprocess *p)
+{
+    return p->pipes[0] >= 0 || p->pipes[1] >= 0 || p->pipes[2] >= 0;
+}
+
+/* Until all pipes are closed. */
+static int pump(conc_subprocess *p, int ep, const char *in, size_t size, conc_deadline deadline)
+{
+    int err = watch_pipes(p, ep);
+    while (!err && has_pipe(p)) {
+        struct epoll_event events[3];
+        int ready = conc_poll_fd(ep, POLLIN, deadline);
+        if (ready < 0)
+            return ready;
+        ready = epoll_wait(ep, events, 3, 0);
+        for (int i = 0; i < ready && !err; i++)
+            err = events[i].data.fd == 0 ? feed(p, in, size) : drain(p, events[i].data.fd);
+    }
+    return err;
+}
+
+static int communicate(conc_subprocess *p, const char *in, size_t size, conc_deadline deadline)
+{
+    if (p->pipes[0] >= 0 && size < p->fed)
+        return -EINVAL; /* another input than before */
+    if (p->fed == size && p->pipes[0] >= 0)
+        close_pipe(p, 0);
+    if (has_pipe(p)) {
+        int ep = epoll_create1(EPOLL_CLOEXEC);
+        if (ep < 0)
+            return -errno;
+        int err = pump(p, ep, in, size, deadline);
+        conc_close(ep);
+        if (err)
+            return err;
+    }
+    return conc_subprocess_wait(p, NULL, deadline);
+}
+
+/* Both may be NULL. */
+static void give(struct buffer *b, const char **ret, size_t *size)
+{
+    if (b->bytes)
+        *buffer_back(b) = '\0'; /* there is room for it: see buffer.h */
+    if (ret)
+        *ret = b->bytes ? buffer_front(b) : "";
+    if (size)
+        *size = buffer_size(b);
+}
+
+int conc_subprocess_communicate(conc_subprocess *p, const void *in, size_t in_size,
+                                const char **out, size_t *out_size, const char **err,
+                                size_t *err_size, conc_deadline deadline)
+{
+    if (in_size && (!in || !p->input_is_pipe))
+        return -EINVAL;
+    int failed = checkpoint(deadline);
+    if (failed)
+        return failed;
+    if (exchange_acquire(&p->communicating, 1))
+        return -EBUSY;
+    failed = communicate(p, in, in_size, deadline);
+    if (!failed) {
+        give(&p->output[0], out, out_size);
+        give(&p->output[1], err, err_size);
+    }
+    store_release(&p->communicating, 0);
+    return failed;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * names.c: looking up names.
+ *
+ * getaddrinfo(3) blocks as long as name servers and its own configuration like, and cannot be
+ * stopped. So it runs in a thread of its own, made for it and detached, while the caller waits for
+ * an event, as any context does, with its deadline. A caller that gives up leaves the lookup to its
+ * thread. A thread costs little beside a lookup; and, unlike a worker of a pool, it keeps nobody's
+ * end waiting: a loop with a stuck lookup can be freed, and stuck lookups don't hold up others,
+ * until there are MOST of them.
+ *
+ *     struct lookup   question and answer; two references: the caller's and the thread's
+ *     `done`          set by the thread once the answer is there. The caller takes `found` out
+ *     then,
+ *                     if it still waits; what is left there goes with the last reference
+ *     `places`        a unit for each lookup that may run; the thread gives it back, so that
+ *     lookups
+ *                     that nobody waits for any more count too
+ *
+ * Numbers (most addresses that a program connects to) are converted at once, by the same function
+ * with AI_NUMERICHOST, which asks nobody.
+ *
+ * fork: in the child there are no such threads: all places are free.
+ */
+#include <conc/net.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <conc/context.h>
+#include <conc/event.h>
+#include <conc/sem.h>
+
+#include "base/alloc.h"
+#include "thread/spawn.h"
+#include "wait/wait.h"
+
+#define MOST 64
+
+struct lookup {
+    uint32_t refs;
+    conc_event done;
+
+    /* The answer: the thread's until `done`. */
+    int eai;   /* what getaddrinfo() returned */
+    int error; /* errno then */
+    struct addrinfo *found;
+
+    /* The question. */
+    const char *host, *service;   /* in `text`; NULL: none */
+    const struct addrinfo *hints; /* &own_hints; NULL: none */
+    struct addrinfo own_hints;
+    char text[];
+};
+
+static conc_sem places = CONC_SEM_INIT(MOST);
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void free_places(void) { places = (conc_sem)CONC_SEM_INIT(MOST); }
+
+static void watch_forks(void)
+{
+    /* If this fails, for want of memory, a child may look up fewer names at once. */
+    pthread_atfork(NULL, NULL, free_places);
+}
+
+/* ---- A lookup ---- */
+
+static size_t size_of(const char *s) { return s ? strlen(s) + 1 : 0; }
+
+/* A copy of s at `at`; NULL if s is. */
+static const char *copy_to(char *at, const char *s)
+{
+    return s ? memcpy(at, s, strlen(s) + 1) : NULL;
+}
+
+static struct lookup *lookup_new(const char *host, const char *service,
+                                 const struct addrinfo *hints)
+{
+    struct lookup *l = alloc_bytes(sizeof *l + size_of(host) + size_of(service));
+    if (!l)
+        return NULL;
+    *l = (struct lookup){.refs = 2};
+    l->host = copy_to(l->text, host);
+    l->service = copy_to(l->text + size_of(host), service);
+    if (hints) {
+        l->own_hints = *hints;
+        l->hints = &l->own_hints;
+    }
+    return l;
+}
+
+static void unref(struct lookup *l)
+{
+    if (fetch_sub_acq_rel(&l->refs, 1) != 1) /* the last acquires what the other released */
+        return;
+    if (l->found)
+        freeaddrinfo(l->found);
+    free_bytes(l);
+}
+
+static void *lookup_main(void *arg)
+{
+    struct lookup *l = arg;
+    char name[CONC_NAME_MAX];
+    snprintf(name, sizeof name, "lookup %s", l->host ? l->host : l->service);
+    conc_set_name(name);
+    l->eai = getaddrinfo(l->host, l->service, l->hints, &l->found);
+    l->error = errno;
+    conc_event_set(&l->done);
+    conc_sem_release(&places, 1);
+    unref(l);
+    return NULL;
+}
+
+/* With a place, which it gives back if there is no thread. */
+static int start(struct lookup *l)
+{
+    pthread_t thread;
+    int err = conc__spawn(&thread, 0, lookup_main, l);
+    if (err)
+        conc_sem_release(&places, 1);
+    else
+        pthread_detach(thread);
+    return err;
+}
+
+/* ---- Errors ---- */
+
+static int error_of(int eai, int error)
+{
+    switch (eai) {
+    case 0:
+        return 0;
+    case EAI_NONAME:
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY:
+    case EAI_SERVICE:
+        return -ENOENT;
+    case EAI_AGAIN:
+    case EAI_FAIL:
+        return -EHOSTUNREACH;
+    case EAI_BADFLAGS:
+    case EAI_FAMILY:
+    case EAI_SOCKTYPE:
+        return -EINVAL;
+    case EAI_MEMORY:
+        return -ENOMEM;
+    case EAI_SYSTEM:
+        return error ? -error : -EIO;
+    default:
+        return -EIO;
+    }
+}
+
+static int raise_eai(int eai, int error, const char *host, const char *service)
+{
+    int err = error_of(eai, error);
+    const char *subject = host && eai != EAI_SERVICE ? host : service;
+    if (err)
+        conc_raise(err, "%s: %s", subject ? subject : "",
+                   eai == EAI_SYSTEM ? conc_strerror(err) : gai_strerror(eai));
+    return err;
+}
+
+/* ---- Numbers ---- */
+
+static bool is_number(const char *s) { return !s || (*s && strspn(s, "0123456789") == strlen(s)); }
+
+/* Do it without asking anybody; false: that would not do. */
+static bool convert(const char *host, const char *service, const struct addrinfo *hints, int *eai,
+                    struct addrinfo **found)
+{
+    struct addrinfo numeric = hints ? *hints : (struct addrinfo){.ai_family = AF_UNSPEC};
+    bool must_not_ask = !host || (numeric.ai_flags & AI_NUMERICHOST);
+    if (!is_number(service))
+        return false;
+    numeric.ai_flags |= AI_NUMERICHOST;
+    *eai = getaddrinfo(host, service, &numeric, found);
+    return must_not_ask || *eai != EAI_NONAME;
+}
+
+/* ---- Together ---- */
+
+/* Wait for a lookup that has its thread. Takes the caller's reference. */
+static int take_answer(struct lookup *l, struct addrinfo **ret, conc_deadline deadline)
+{
+    int err = conc_event_wait(&l->done, deadline);
+    if (!err && !(err = raise_eai(l->eai, l->error, l->host, l->service))) {
+        *ret = l->found;
+        l->found = NULL;
+    }
+    unref(l);
+    return err;
+}
+
+static int ask(const char *host, const char *service, const struct addrinfo *hints,
+               struct addrinfo **ret, conc_deadline deadline)
+{
+    if (conc_remaining(deadline) == 0)
+        return deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
+    pthread_once(&once, watch_forks);
+    struct lookup *l = lookup_new(host, service, hints);
+    if (!l)
+        return -ENOMEM;
+    int err = conc_sem_acquire(&places, deadline);
+    if (!err)
+        err = start(l);
+    if (!err)
+        return take_answer(l, ret, deadline);
+    free_bytes(l);
+    return err;
+}
+
+int conc_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                     struct addrinfo **ret, conc_deadline deadline)
+{
+    if (!ret || (!host && !service))
+        return -EINVAL;
+    int err = checkpoint(deadline);
+    if (err)
+        return err;
+    int eai;
+    struct addrinfo *found = NULL;
+    if (!convert(host, service, hints, &eai, &found)) {
+        err = ask(host, service, hints, ret, deadline);
+        if (err == -ETIMEDOUT)
+            conc_raise(err, "%s: looking it up timed out", host ? host : service);
+        return err;
+    }
+    err = raise_eai(eai, errno, host, service);
+    if (!err)
+        *ret = found;
+    return err;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * serve.c: a server from its beginning to its end in one call.
+ *
+ * Whether the caller was cancelled, the deadline came or the accepting failed: what follows is the
+ * same stop, behind a shield, because its grace is the handlers' and not the caller's.
+ */
+#include <conc/server.h>
+
+#include <unistd.h>
+
+#include <conc/context.h>
+#include <conc/io.h>
+#include <conc/net.h>
+
+#include "io/server_impl.h"
+
+/* Takes fd, which may be an error. */
+static int serve_on(int fd, conc_stream_handler *handler, void *arg,
+                    const conc_server_options *options, conc_deadline deadline)
+{
+    conc_server *srv;
+    int err = fd < 0 ? fd : conc_server_start(&srv, fd, handler, arg, options);
+    if (err) {
+        if (fd >= 0)
+            conc_close(fd);
+        return err;
+    }
+    err = conc__server_wait(srv, deadline);
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    conc_server_stop(srv, conc_in(options ? options->grace : 0));
+    conc_server_free(srv);
+    conc_shield_end(&shield);
+    return err;
+}
+
+int conc_tcp_serve(const char *host, uint16_t port, conc_stream_handler *handler, void *arg,
+                   const conc_server_options *options, conc_deadline deadline)
+{
+    return serve_on(conc_tcp_listen(host, port, 0), handler, arg, options, deadline);
+}
+
+int conc_unix_serve(const char *path, conc_stream_handler *handler, void *arg,
+                    const conc_server_options *options, conc_deadline deadline)
+{
+    int fd = conc_unix_listen(path, 0);
+    int err = serve_on(fd, handler, arg, options, deadline);
+    if (fd >= 0 && path[0] != '@')
+        unlink(path);
+    return err;
+}

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * server.c: servers: accepting, a job for each connection, and their end.
+ *
+ * How: the accepting is a job: a task of the loop that runs where the server was started, or a
+ * thread (an executor of the server's own). It gives each connection to the executor as a job of
+ * its own. Both kinds of job have a callback at the end of their future, so that they are accounted
+ * for however they end: also if they were refused, or cancelled before they began. In it, and
+ * nowhere else, a job leaves the server; after that it does not touch it.
+ *
+ * A connection is on `connections` from before it is submitted until its callback; `active` counts
+ * these. When it is 0, and the accepting has ended, nothing of the server's runs any more and the
+ * listening socket is closed: the server is idle, and may be freed.
+ *
+ * The accepting waits for three things: a connection, which conc_server_stop() ends through a scope
+ * (cancelling the job instead would also cancel a handler that an inline executor runs in it); room
+ * under the cap, and better times when descriptors or memory have run out, both on `changed`. The
+ * scope is open only while `accepting`, under the lock, so it is there while it is cancelled.
+ *
+ * Cancelling calls back into this file (a job that has not begun ends at once, in the canceller),
+ * so it is done with the lock released. Whoever cancels moves each connection to the end of the
+ * list and marks it first: so none is missed and each is cancelled once, however the list changes
+ * meanwhile. None is added: `stopping` is set before.
+ */
+#include <conc/server.h>
+
+#include <conc/cond.h>
+#include <conc/executor_impl.h>
+#include <conc/io.h>
+#include <conc/net.h>
+
+#include "base/alloc.h"
+#include "executor/submit.h"
+#include "future/future_impl.h"
+#include "future/unobserved.h"
+#include "io/server_impl.h"
+
+#define DEFAULT_CLOSE_TIMEOUT CONC_S(30)
+
+/* How long the accepting waits when the system lacks something, if no connection ends before. */
+#define PAUSE CONC_MS(100)
+
+/* Connections that are taken in a row, without waiting. Each wait is for a turn of the loop, which
+ * is long when the loop has much to do: one a turn would keep the next ones waiting for seconds. */
+enum { AT_ONCE = 64 };
+
+struct connection {
+    struct list_node node; /* in server->connections; under its lock */
+    conc_server *server;
+    conc_future *job; /* a reference */
+    uint32_t runner;  /* the id of the context that serves it; 0: none yet. Under the lock */
+    bool cancelled;   /* under the lock */
+    int fd;           /* -1: its stream has it */
+};
+
+struct conc_server {
+    conc_stream_handler *handler;
+    void *arg;
+    conc_server_options options;
+    conc_executor *executor; /* of the handlers */
+    conc_executor *thread;   /* of the accepting; NULL: it is a task */
+    conc_future *accept_job; /* a reference */
+    int fd;
+    int port;
+    bool begun;     /* the accepting's own, as are the next two */
+    bool short_of;  /* the last attempt lacked something, which has been reported */
+    int in_a_row;   /* connections taken since the last wait */
+    conc_lock lock; /* of the rest */
+    conc_cond changed;
+    struct list connections;
+    size_t active;    /* connections; read also without */
+    size_t ended;     /* the same; a count that only grows */
+    bool accepts;     /* the accepting has not ended */
+    int accept_error; /* why it has */
+    bool stopping;
+    bool accepting; /* `scope` is open */
+    conc_scope scope;
+};
+
+/* ---- Errors ---- */
+
+static void report(const conc_server *srv, int err, const char *message)
+{
+    if (srv->options.on_error)
+        srv->options.on_error(err, message, srv->arg);
+    else
+        conc__report_unobserved(err, message);
+}
+
+/* A job has ended: report its error, unless it was cancelled. */
+static void report_job(const conc_server *srv, conc_future *job)
+{
+    int err = conc_future_error(job);
+    if (err && err != -ECANCELED)
+        report(srv, err, conc_future_message(job));
+}
+
+/* ---- A connection ---- */
+
+static void connection_ended(conc_future *job, void *arg)
+{
+    struct connection *c = arg;
+    conc_server *srv = c->server;
+    report_job(srv, job);
+    if (c->fd >= 0)
+        conc_close(c->fd);
+    conc_with_lock (&srv->lock) {
+        list_remove(&srv->connections, &c->node);
+        store_relaxed(&srv->active, srv->active - 1);
+        srv->ended++;
+        conc_cond_notify_all(&srv->changed);
+    }
+    /* The server may be gone now. */
+    conc_future_unref(c->job);
+    free_bytes(c);
+}
+
+static int serve(void *arg, void *result)
+{
+    struct connection *c = *(struct connection **)arg;
+    conc_server *srv = c->server;
+    conc_stream *stream;
+    conc_with_lock (&srv->lock)
+        c->runner = conc_id();
+    int err = conc_stream_new(&stream, c->fd, &srv->options.stream);
+    if (err)
+        return err;
+    c->fd = -1;
+    err = srv->handler(stream, srv->arg);
+    int closed = conc_stream_close(stream, conc_in(srv->options.close_timeout));
+    return err ? err : closed;
+}
+
+/* Add a connection, unless the server is stopping. */
+static bool join(conc_server *srv, struct connection *c)
+{
+    bool joins = false;
+    conc_with_lock (&srv->lock) {
+        joins = !srv->stopping;
+        if (joins) {
+            list_push(&srv->connections, &c->node);
+            store_relaxed(&srv->active, srv->active + 1);
+        }
+    }
+    return joins;
+}
+
+/* A job with a callback for its end. NULL: out of memory. */
+static conc_future *job_of(conc_executor *executor, conc_fn *fn, const void *arg, size_t size,
+                           void (*ended)(conc_future *, void *), void *ended_arg)
+{
+    conc_future *job = conc__job_new(fn, arg, size, 0);
+    if (!job)
+        return NULL;
+    job->executor = executor;
+    if (!conc_future_on_done(job, ended, ended_arg))
+        return job;
+    conc_future_unref(job);
+    return NULL;
+}
+
+/* Takes fd. 0; -ENOMEM. */
+static int start_connection(conc_server *srv, int fd)
+{
+    struct connection *c = alloc_one(struct connection);
+    conc_future *job = c ? job_of(srv->executor, serve, &c, sizeof c, connection_ended, c) : NULL;
+    bool joins = false;
+    if (job) {
+        *c = (struct connection){.server = srv, .job = conc_future_ref(job), .fd = fd};
+        joins = join(srv, c);
+    }
+    if (joins) {
+        conc__submit(srv->executor, job); /* refused: connection_ended() reports it */
+        conc_future_unref(job);
+        return 0;
+    }
+    conc_close(fd);
+    if (job) { /* stopping; the callback is not to be called */
+        conc_future_unref(c->job);
+        conc_future_unref(job);
+    }
+    free_bytes(c);
+    return job ? 0 : -ENOMEM;
+}
+
+/* ---- Accepting ---- */
+
+/* Open the scope in which stop can end a call; false: it has been asked to already. */
+static bool scope_begin(conc_server *srv)
+{
+    bool goes_on = false;
+    conc_with_lock (&srv->lock) {
+        goes_on = !srv->stopping;
+        if (goes_on) {
+            conc_scope_enter(&srv->scope, CONC_FOREVER);
+            srv->accepting = true;
+        }
+    }
+    return goes_on;
+}
+
+static void scope_end(conc_server *srv)
+{
+    conc_with_lock (&srv->lock) {
+        srv->accepting = false;
+        conc_scope_exit(&srv->scope);
+    }
+}
+
+static bool has_room(void *arg)
+{
+    const conc_server *srv = arg;
+    const size_t most = srv->options.max_connections;
+    return srv->stopping || !most || srv->active < most;
+}
+
+static int wait_for_room(conc_server *srv)
+{
+    int err = 0;
+    conc_with_lock (&srv->lock)
+        err = conc_cond_wait_for(&srv->changed, has_room, srv, CONC_FOREVER);
+    return err;
+}
+
+/* The listening socket is no good. Everything else may pass. */
+static bool is_fatal(int err)
+{
+    return err == -EBADF || err == -EINVAL || err == -ENOTSOCK || err == -EOPNOTSUPP ||
+           err == -ESHUTDOWN;
+}
+
+/* Descriptors or memory have run out, or there is some other trouble: wait until a connection has
+ * given back what it had, or a little. */
+static int pause_for(conc_server *srv, int err)
+{
+    if (!srv->short_of)
+        report(srv, err, "cannot accept connections for now, but goes on trying");
+    srv->short_of = true;
+    const conc_deadline end = conc_in(PAUSE);
+    int waited = 0;
+    conc_with_lock (&srv->lock) {
+        const size_t ended = srv->ended;
+        while (!waited && !srv->stopping && srv->ended == ended)
+            waited = conc_cond_wait(&srv->changed, end);
+    }
+    return waited == -ECANCELED ? waited : 0;
+}
+
+/* The next connection, or an error. */
+static int accept_next(conc_server *srv)
+{
+    int fd = -EAGAIN;
+    if (srv->in_a_row < AT_ONCE)
+        fd = conc_accept(srv->fd, NULL, NULL, CONC_NOW);
+    srv->in_a_row = fd >= 0 ? srv->in_a_row + 1 : 0;
+    return fd == -EAGAIN ? conc_accept(srv->fd, NULL, NULL, CONC_FOREVER) : fd;
+}
+
+/* One connection, or a pause. 0: go on. */
+static int accept_one(conc_server *srv)
+{
+    int err = wait_for_room(srv);
+    if (err)
+        return err;
+    if (!scope_begin(srv))
+        return -ECANCELED;
+    int fd = accept_next(srv);
+    scope_end(srv);
+    if (is_fatal(fd))
+        return conc_raise(fd, "cannot accept connections any more: %s", conc_strerror(fd));
+    if (fd == -ECANCELED)
+        return fd;
+    err = fd < 0 ? fd : start_connection(srv, fd);
+    if (err)
+        return pause_for(srv, err);
+    srv->short_of = false;
+    return 0;
+}
+
+static int accept_all(void *arg, void *result)
+{
+    conc_server *srv = *(conc_server **)arg;
+    int err;
+    srv->begun = true;
+    conc_set_name("accept");
+    while (!(err = accept_one(srv)))
+        continue;
+    return err;
+}
+
+static void accept_ended(conc_future *job, void *arg)
+{
+    conc_server *srv = arg;
+    const int err = conc_future_error(job);
+    if (!srv->begun && !conc_future_is_cancelled(job))
+        return; /* refused: start_accepting() returns the error, and the socket stays its owner's */
+    report_job(srv, job);
+    conc_close(srv->fd);
+    conc_with_lock (&srv->lock) {
+        srv->accepts = false;
+        srv->accept_error = err;
+        conc_cond_notify_all(&srv->changed);
+    }
+    /* The server may be gone now. */
+}
+
+/* ---- Starting ---- */
+
+static void free_server(conc_server *srv)
+{
+    conc_executor_free(srv->thread);
+    conc_future_unref(srv->accept_job);
+    free_bytes(srv);
+}
+
+/* What accepts: the loop here, or a thread. */
+static int choose_acceptor(conc_server *srv, conc_executor **ret)
+{
+    *ret = context_self()->home;
+    if (*ret)
+        return 0;
+    int err = conc_thread_per_job_new(&srv->thread);
+    *ret = srv->thread;
+    return err;
+}
+
+static int start_accepting(conc_server *srv)
+{
+    conc_executor *acceptor;
+    int err = choose_acceptor(srv, &acceptor);
+    if (err)
+        return err;
+    srv->accept_job = job_of(acceptor, accept_all, &srv, sizeof srv, accept_ended, srv);
+    if (!srv->accept_job)
+        return -ENOMEM;
+    srv->accepts = true;
+    return conc__submit(acceptor, srv->accept_job);
+}
+
+int conc_server_start(conc_server **ret, int fd, conc_stream_handler *handler, void *arg,
+                      const conc_server_options *options)
+{
+    const conc_server_options defaults = {0};
+    if (!options)
+        options = &defaults;
+    conc_executor *executor = options->executor ? options->executor : context_self()->home;
+    if (!ret || !handler || !executor)
+        return -EINVAL;
+    int port = conc_tcp_port(fd);
+    if (port < 0 && port != -EINVAL)
+        return port;
+    conc_server *srv = alloc_one(conc_server);
+    if (!srv)
+        return -ENOMEM;
+    srv->handler = handler;
+    srv->arg = arg;
+    srv->options = *options;
+    if (srv->options.close_timeout <= 0)
+        srv->options.close_timeout = DEFAULT_CLOSE_TIMEOUT;
+    srv->executor = executor;
+    srv->fd = fd;
+    srv->port = port;
+    conc_cond_init(&srv->changed, &srv->lock);
+    int err = start_accepting(srv);
+    if (err)
+        free_server(srv);
+    else
+        *ret = srv;
+    return err;
+}
+
+/* ---- Stopping ---- */
+
+/* Is the caller one of the server's own jobs, who would wait for itself? */
+static bool is_handler(conc_server *srv)
+{
+    const uint32_t self = conc_id();
+    bool is = false;
+    conc_with_lock (&srv->lock)
+        for (struct list_node *n = srv->connections.head; n && !is;
+             n = list_next(&srv->connections, n))
+            is = list_entry(n, struct connection, node)->runner == self;
+    return is;
+}
+
+static void stop_accepting(conc_server *srv)
+{
+    conc_with_lock (&srv->lock) {
+        srv->stopping = true;
+        if (srv->accepting)
+            conc_scope_cancel(&srv->scope);
+        conc_cond_notify_all(&srv->changed);
+    }
+}
+
+/* The next connection that has not been cancelled, marked as if it had been: a reference to its
+ * job. NULL: none. */
+static conc_future *next_to_cancel(conc_server *srv)
+{
+    conc_future *job = NULL;
+    conc_with_lock (&srv->lock) {
+        struct list_node *first = srv->connections.head;
+        struct connection *c = first ? list_entry(first, struct connection, node) : NULL;
+        if (c && !c->cancelled) {
+            c->cancelled = true;
+            list_remove(&srv->connections, first);
+            list_push(&srv->connections, first);
+            job = conc_future_ref(c->job);
+        }
+    }
+    return job;
+}
+
+static void cancel_jobs(conc_server *srv)
+{
+    conc_future *job;
+    conc_future_cancel(srv->accept_job);
+    while ((job = next_to_cancel(srv))) {
+        conc_future_cancel(job);
+        conc_future_unref(job);
+    }
+}
+
+static bool is_idle(void *arg)
+{
+    const conc_server *srv = arg;
+    return !srv->accepts && !srv->active;
+}
+
+static bool is_deaf(void *arg) { return !((conc_server *)arg)->accepts; }
+
+static int wait_until(conc_server *srv, bool (*condition)(void *arg), conc_deadline deadline)
+{
+    int err = 0;
+    conc_with_lock (&srv->lock)
+        err = conc_cond_wait_for(&srv->changed, condition, srv, deadline);
+    return err;
+}
+
+int conc_server_stop(conc_server *srv, conc_deadline deadline)
+{
+    if (is_handler(srv))
+        return -EDEADLK;
+    stop_accepting(srv);
+    int err = wait_until(srv, is_idle, deadline);
+    if (!err || deadline_is_now(deadline))
+        return err;
+    cancel_jobs(srv);
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    wait_until(srv, is_idle, CONC_FOREVER);
+    conc_shield_end(&shield);
+    return err;
+}
+
+int conc_server_free(conc_server *srv)
+{
+    if (!srv)
+        return 0;
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    int err = conc_server_stop(srv, conc_in(0));
+    conc_shield_end(&shield);
+    if (err == -EDEADLK)
+        return err;
+    free_server(srv);
+    return 0;
+}
+
+int conc__server_wait(conc_server *srv, conc_deadline deadline)
+{
+    int err = wait_until(srv, is_deaf, deadline);
+    return err ? err : srv->accept_error;
+}
+
+int conc_server_port(const conc_server *srv) { return srv->port; }
+
+size_t conc_server_connections(const conc_server *srv)
+{
+    return load_relaxed(&srv->active); /* relaxed: true only for the moment */
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stream.c: streams: making one and its end. Reading is in stream_read.c, writing in
+ * stream_write.c; the two share nothing but the descriptor, so that a reader and a writer never
+ wait for each other. *
+ * A final error (is_final()) is kept for its direction only: a peer that has closed its reading end
+ * may have sent something before, which is still to be read.
+ */
+#include <conc/stream.h>
+
+#include <conc/io.h>
+#include <conc/net.h>
+
+#include "base/alloc.h"
+#include "io/stream_impl.h"
+
+#define DEFAULT_LIMIT ((size_t)64 * 1024)
+#define FIRST_CHUNK ((size_t)4096)
+
+static size_t limit_of(size_t given) { return given ? given : DEFAULT_LIMIT; }
+
+int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *options)
+{
+    const conc_stream_options defaults = {0};
+    struct stat st;
+    if (!ret)
+        return -EINVAL;
+    if (fstat(fd, &st) != 0) /* of an open descriptor: does not wait */
+        return -errno;
+    conc_stream *s = alloc_one(conc_stream);
+    if (!s)
+        return -ENOMEM;
+    if (!options)
+        options = &defaults;
+    s->fd = fd;
+    s->is_socket = S_ISSOCK(st.st_mode);
+    s->read_limit = limit_of(options->read_limit);
+    s->write_limit = limit_of(options->write_limit);
+    s->chunk = s->read_limit < FIRST_CHUNK ? s->read_limit : FIRST_CHUNK;
+    *ret = s;
+    return 0;
+}
+
+int conc_stream_connect(conc_stream **ret, const char *host, uint16_t port,
+                        const conc_stream_options *options, conc_deadline deadline)
+{
+    int fd = ret ? conc_tcp_connect(host, port, deadline) : -EINVAL;
+    int err = fd < 0 ? fd : conc_stream_new(ret, fd, options);
+    if (err && fd >= 0)
+        conc_close(fd);
+    return err;
+}
+
+void conc_stream_abort(conc_stream *s)
+{
+    if (!s)
+        return;
+    conc_close(s->fd);
+    conc__buffer_free(&s->in);
+    conc__buffer_free(&s->out);
+    free_bytes(s);
+}
+
+int conc_stream_close(conc_stream *s, conc_deadline deadline)
+{
+    /* An error that lost nothing has been told already. */
+    int err = s && buffer_size(&s->out) ? conc_stream_flush(s, deadline) : 0;
+    conc_stream_abort(s);
+    return err;
+}
+
+int conc_stream_fd(const conc_stream *s) { return s->fd; }

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stream_read.c: reading from a stream.
+ *
+ * How: what is received goes into the buffer, and is taken from there once there is as much as the
+ * call is for. So a call that fails has taken nothing, whatever had come by then. Only a plain read
+ * of more than the buffer would hold receives into the caller's memory, and then it ends at once.
+ *
+ * The buffer holds at most the read limit, or as much as one conc_stream_read_exactly() is for; it
+ * grows with what really comes, not with what was asked for. How much is asked for at a time
+ * (`chunk`) starts small, because most connections are idle, and doubles when all of it came.
+ *
+ * A borrowed piece lies in the buffer, in front of what is left: it stays until the next fill.
+ * After a line a zero stands, in place of a byte of what is left (or in the byte that a buffer has
+ * beyond its room); the next read puts that byte back.
+ *
+ * One reader at a time: `reading` is set (acquire) when a call enters and cleared (release) when it
+ * returns, so that contexts which read by turns see each other's work.
+ */
+#include <conc/stream.h>
+
+#include <string.h>
+
+#include <conc/io.h>
+#include <conc/net.h>
+
+#include "base/atomic.h"
+#include "io/stream_impl.h"
+#include "wait/wait.h"
+
+#define LARGEST_CHUNK ((size_t)256 * 1024)
+
+/* ---- Entering and leaving ---- */
+
+static int enter(conc_stream *s, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err)
+        return err;
+    if (exchange_acquire(&s->reading, 1))
+        return -EBUSY;
+    if (s->zero_at) {
+        *s->zero_at = s->zeroed;
+        s->zero_at = NULL;
+    }
+    return 0;
+}
+
+/* Returns its argument. */
+static ssize_t leave(conc_stream *s, ssize_t result)
+{
+    store_release(&s->reading, 0);
+    return result;
+}
+
+/* ---- Receiving ---- */
+
+/* Some bytes into the caller's memory: how many; 0: the end; or an error. */
+static ssize_t receive(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
+{
+    if (s->read_error)
+        return s->read_error;
+    if (s->ended)
+        return 0;
+    ssize_t got =
+        s->is_socket ? conc_recv(s->fd, buf, n, 0, deadline) : conc_read(s->fd, buf, n, deadline);
+    if (got == 0)
+        s->ended = true;
+    else if (is_final(got, deadline))
+        s->read_error = (int)got;
+    return got;
+}
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Some more into the buffer, which is to hold at most `most`, and holds less. 1; 0: the end; or an
+ * error. */
+static int fill(conc_stream *s, size_t most, conc_deadline deadline)
+{
+    struct buffer *in = &s->in;
+    if (!buffer_size(in) && in->room / 4 > s->read_limit)
+        conc__buffer_free(in); /* it was for one large piece */
+    size_t wanted = smaller(s->chunk, most - buffer_size(in));
+    int err = conc__buffer_reserve(in, wanted);
+    if (err)
+        return err;
+    ssize_t got = receive(s, buffer_back(in), wanted, deadline);
+    if (got <= 0)
+        return (int)got;
+    buffer_added(in, (size_t)got);
+    if ((size_t)got == s->chunk)
+        s->chunk = smaller(2 * s->chunk, smaller(s->read_limit, LARGEST_CHUNK));
+    return 1;
+}
+
+/* ---- Some, and just so many ---- */
+
+static size_t take(conc_stream *s, void *buf, size_t n)
+{
+    n = smaller(n, buffer_size(&s->in));
+    memcpy(buf, buffer_front(&s->in), n);
+    buffer_taken(&s->in, n);
+    return n;
+}
+
+static ssize_t read_some(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
+{
+    if (n == 0)
+        return 0;
+    if (!buffer_size(&s->in)) {
+        if (n >= s->chunk)
+            return receive(s, buf, n, deadline);
+        int more = fill(s, s->read_limit, deadline);
+        if (more <= 0)
+            return more;
+    }
+    return (ssize_t)take(s, buf, n);
+}
+
+ssize_t conc_stream_read(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
+{
+    int err = enter(s, deadline);
+    return err ? err : leave(s, read_some(s, buf, n, deadline));
+}
+
+static int read_exactly(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
+{
+    const size_t most = n > s->read_limit ? n : s->read_limit;
+    while (buffer_size(&s->in) < n) {
+        int more = fill(s, most, deadline);
+        if (more == 0)
+            return conc_raise(-ENODATA, "the end came after %zu of %zu bytes", buffer_size(&s->in),
+                              n);
+        if (more < 0)
+            return more;
+    }
+    if (n)
+        take(s, buf, n);
+    return 0;
+}
+
+int conc_stream_read_exactly(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
+{
+    int err = enter(s, deadline);
+    return err ? err : (int)leave(s, read_exactly(s, buf, n, deadline));
+}
+
+/* ---- Up to a delimiter ---- */
+
+/* How long is the piece at the front of the buffer, the delimiter included? 0: the end came before
+ * the delimiter. */
+static ssize_t find(conc_stream *s, const void *delimiter, size_t size, conc_deadline deadline)
+{
+    size_t seen = 0; /* no delimiter begins in what was seen */
+    for (;;) {
+        const size_t n = buffer_size(&s->in);
+        const char *front = buffer_front(&s->in);
+        const char *found = n ? memmem(front + seen, n - seen, delimiter, size) : NULL;
+        size_t length = found ? (size_t)(found - front) + size : n;
+        if (length > s->read_limit || (!found && n == s->read_limit))
+            return conc_raise(-EMSGSIZE, "no delimiter in %zu bytes, the read limit",
+                              s->read_limit);
+        if (found)
+            return (ssize_t)length;
+        seen = n >= size ? n - size + 1 : 0;
+        int more = fill(s, s->read_limit, deadline);
+        if (more <= 0)
+            return more;
+    }
+}
+
+/* Give the first n bytes to the caller. */
+static ssize_t lend(conc_stream *s, size_t n, char **ret)
+{
+    *ret = buffer_front(&s->in);
+    buffer_taken(&s->in, n);
+    return (ssize_t)n;
+}
+
+static ssize_t read_until(conc_stream *s, const void *delimiter, size_t size, char **ret,
+                          conc_deadline deadline)
+{
+    ssize_t n = find(s, delimiter, size, deadline);
+    if (n > 0)
+        return lend(s, (size_t)n, ret);
+    if (n == 0 && buffer_size(&s->in))
+        return conc_raise(-ENODATA, "the end came after %zu bytes, before the delimiter",
+                          buffer_size(&s->in));
+    return n;
+}
+
+ssize_t conc_stream_read_until(conc_stream *s, const void *delimiter, size_t size, char **ret,
+                               conc_deadline deadline)
+{
+    if (!delimiter || !size || !ret)
+        return -EINVAL;
+    int err = enter(s, deadline);
+    return err ? err : leave(s, read_until(s, delimiter, size, ret, deadline));
+}
+
+static ssize_t read_line(conc_stream *s, char **line, conc_deadline deadline)
+{
+    ssize_t n = find(s, "\n", 1, deadline);
+    if (n == 0)
+        n = (ssize_t)buffer_size(&s->in); /* the last line, without its '\n' */
+    if (n <= 0)
+        return n;
+    lend(s, (size_t)n, line);
+    s->zero_at = buffer_front(&s->in);
+    s->zeroed = *s->zero_at;
+    *s->zero_at = '\0';
+    return n;
+}
+
+ssize_t conc_stream_read_line(conc_stream *s, char **line, conc_deadline deadline)
+{
+    if (!line)
+        return -EINVAL;
+    int err = enter(s, deadline);
+    return err ? err : leave(s, read_line(s, line, deadline));
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stream_write.c: writing to a stream.
+ *
+ * How: a write adds to the buffer while that keeps within the limit; else it first sends until it
+ * does. One of more than the limit sends what is in the buffer, and then straight from the caller's
+ * memory. All under `writing`, which is held while waiting for the peer: so the calls of several
+ * contexts follow each other in one piece.
+ *
+ * All or nothing: up to the first byte sent from the caller's memory a write that fails has taken
+ * none of its bytes. After that it cannot fail but with the connection: what a deadline or a
+ * cancellation leaves unsent is put into the buffer, and the write has succeeded. That may be more
+ * than the limit, but not twice: the next write has to send it first.
+ *
+ * A final error leaves the buffer as it is, so that conc_stream_close() knows whether bytes were
+ * lost. No memory for the rest of a large write is such an error too: its beginning is on its way.
+ */
+#include <conc/stream.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <conc/io.h>
+#include <conc/net.h>
+
+#include "base/alloc.h"
+#include "io/stream_impl.h"
+
+/* The text of a printf that needs no allocation. */
+#define SHORT_TEXT 256
+
+static int enter(conc_stream *s, conc_deadline deadline)
+{
+    return conc_lock_acquire_until(&s->writing, deadline);
+}
+
+/* Returns its argument. */
+static int leave(conc_stream *s, int result)
+{
+    conc_lock_release(&s->writing);
+    return result;
+}
+
+/* ---- Under the lock ---- */
+
+/* Send some of it: how many bytes, or an error. */
+static ssize_t transmit(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
+{
+    if (s->write_error)
+        return s->write_error;
+    ssize_t sent =
+        s->is_socket ? conc_send(s->fd, buf, n, 0, deadline) : conc_write(s->fd, buf, n, deadline);
+    if (sent == 0)
+        sent = -EIO; /* or it would never end */
+    if (is_final(sent, deadline))
+        s->write_error = (int)sent;
+    return sent;
+}
+
+/* Send until at most `most` bytes are left in the buffer. */
+static int drain(conc_stream *s, size_t most, conc_deadline deadline)
+{
+    while (buffer_size(&s->out) > most) {
+        ssize_t sent = transmit(s, buffer_front(&s->out), buffer_size(&s->out), deadline);
+        if (sent < 0)
+            return (int)sent;
+        buffer_taken(&s->out, (size_t)sent);
+    }
+    return 0;
+}
+
+/* More than the limit. */
+static int write_large(conc_stream *s, const char *buf, size_t n, conc_deadline deadline)
+{
+    int err = drain(s, 0, deadline);
+    if (err)
+        return err;
+    for (size_t done = 0; done < n;) {
+        ssize_t sent = transmit(s, buf + done, n - done, deadline);
+        if (sent > 0)
+            done += (size_t)sent;
+        else if (done == 0 || s->write_error)
+            return (int)sent;
+        else
+            return s->write_error = conc__buffer_add(&s->out, buf + done, n - done);
+    }
+    return 0;
+}
+
+static int write_bytes(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
+{
+    if (s->write_error)
+        return s->write_error;
+    if (n == 0)
+        return 0;
+    if (n > s->write_limit)
+        return write_large(s, buf, n, deadline);
+    int err = drain(s, s->write_limit - n, deadline);
+    return err ? err : conc__buffer_add(&s->out, buf, n);
+}
+
+static int flush(conc_stream *s, conc_deadline deadline)
+{
+    int err = s->write_error ? s->write_error : drain(s, 0, deadline);
+    if (!err && s->out.room / 4 > s->write_limit)
+        conc__buffer_free(&s->out); /* it was for the rest of a large write */
+    return err;
+}
+
+static int shut_down(conc_stream *s, conc_deadline deadline)
+{
+    if (s->shut)
+        return 0;
+    int err = flush(s, deadline);
+    if (!err)
+        err = conc_shutdown(s->fd, SHUT_WR);
+    if (!err) {
+        s->shut = true;
+        s->write_error = -EPIPE;
+    }
+    return err;
+}
+
+/* ---- The calls ---- */
+
+int conc_stream_write(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
+{
+    int err = enter(s, deadline);
+    return err ? err : leave(s, write_bytes(s, buf, n, deadline));
+}
+
+int conc_stream_printf(conc_stream *s, conc_deadline deadline, const char *fmt, ...)
+{
+    char text[SHORT_TEXT];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return -EINVAL;
+    if ((size_t)n < sizeof text)
+        return conc_stream_write(s, text, (size_t)n, deadline);
+    char *longer = alloc_bytes((size_t)n + 1);
+    if (!longer)
+        return -ENOMEM;
+    va_start(ap, fmt);
+    vsnprintf(longer, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    int err = conc_stream_write(s, longer, (size_t)n, deadline);
+    free_bytes(longer);
+    return err;
+}
+
+int conc_stream_flush(conc_stream *s, conc_deadline deadline)
+{
+    int err = enter(s, deadline);
+    return err ? err : leave(s, flush(s, deadline));
+}
+
+int conc_stream_shutdown_write(conc_stream *s, conc_deadline deadline)
+{
+    int err = enter(s, deadline);
+    return err ? err : leave(s, shut_down(s, deadline));
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * subprocess.c: child programs: their pipes, their signals and their end.
+ *
+ * The end is waited for by polling a pidfd, as any descriptor, so by a task as by a thread. Where
+ * there are none (old kernels, seccomp filters) a thread of the child's own waits for it, and its
+ * own end stands for the child's. Either only says that the child has ended: whoever learns of it
+ * reaps the child, under `lock`, and keeps its status; the others find it there.
+ *
+ * Until it is reaped the process id can be no other process's. Signals are sent under the lock and
+ * only before that, so they never reach a stranger (unless something else in the program waits for
+ * all children, which is documented to be a mistake).
+ *
+ * The descriptors for the child are first made as duplicates above 2, so that putting them in their
+ * places cannot overwrite one that is still needed, whichever the caller has named.
+ */
+#include <conc/subprocess.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <conc/io.h>
+
+#include "base/alloc.h"
+#include "io/subprocess_impl.h"
+#include "wait/wait.h"
+
+/* ---- Its descriptors ---- */
+
+static void close_all(int fds[3])
+{
+    for (int i = 0; i < 3; i++)
+        if (fds[i] >= 0)
+            conc_close(fds[i]);
+}
+
+/* A duplicate above 2, closed on exec. */
+static int duplicate(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return copy >= 0 ? copy : -errno;
+}
+
+/* Make a pipe; *ours is the end of `which` that we keep. Gives the child's end. */
+static int make_pipe(int which, int *ours)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -errno;
+    int theirs = which == 0 ? 0 : 1;
+    int copy = duplicate(ends[theirs]);
+    close(ends[theirs]);
+    if (copy < 0)
+        close(ends[!theirs]);
+    else
+        *ours = ends[!theirs];
+    return copy;
+}
+
+static int open_null(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int copy = duplicate(fd);
+    close(fd);
+    return copy;
+}
+
+/* The child's descriptor, above 2, for what the options say; *theirs stays if it is its caller's
+ * own. 0, or an error. */
+static int make_descriptor(int which, int how, int *theirs, int *ours)
+{
+    int fd;
+    switch (how) {
+    case CONC_SUBPROCESS_INHERIT:
+        return 0;
+    case CONC_SUBPROCESS_PIPE:
+        fd = make_pipe(which, ours);
+        break;
+    case CONC_SUBPROCESS_NULL:
+        fd = open_null();
+        break;
+    default:
+        fd = how > 0 ? duplicate(how) : -EINVAL;
+    }
+    if (fd >= 0)
+        *theirs = fd;
+    return fd < 0 ? fd : 0;
+}
+
+/* ---- Starting ---- */
+
+static void wait_for(pid_t pid, int flags)
+{
+    siginfo_t info;
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | flags) != 0 && errno == EINTR)
+        continue;
+}
+
+/* Leaves a zombie, for whoever asks for its status. */
+static int job_wait(void *arg, void *result)
+{
+    wait_for(*(pid_t *)arg, WNOWAIT);
+    return 0;
+}
+
+static int job_reap(void *arg, void *result)
+{
+    wait_for(*(pid_t *)arg, 0);
+    return 0;
+}
+
+static int start_thread(conc_thread **ret, conc_fn *fn, pid_t pid)
+{
+    const conc_thread_options options = {.name = "child"};
+    return conc_thread_start(ret, fn, &pid, sizeof pid, &options);
+}
+
+/* Have something that tells of its end. */
+static int watch(conc_subprocess *p)
+{
+    p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0); /* closed on exec */
+    return p->pidfd >= 0 ? 0 : start_thread(&p->waiter, job_wait, p->pid);
+}
+
+static void free_child(conc_subprocess *p)
+{
+    close_all(p->pipes);
+    if (p->pidfd >= 0)
+        conc_close(p->pidfd);
+    conc_thread_free(p->waiter);
+    conc__buffer_free(&p->output[0]);
+    conc__buffer_free(&p->output[1]);
+    free_bytes(p);
+}
+
+static int start(conc_subprocess *p, const char *const *argv,
+                 const conc_subprocess_options *options)
+{
+    const int how[3] = {options->in, options->out, options->err};
+    const bool merge = options->err == CONC_SUBPROCESS_STDOUT;
+    int theirs[3] = {-1, -1, -1};
+    int err = 0;
+    for (int i = 0; i < (merge ? 2 : 3) && !err; i++)
+        err = make_descriptor(i, how[i], &theirs[i], &p->pipes[i]);
+    if (!err) {
+        p->pid = conc__spawn_program(argv, options, theirs, merge);
+        err = p->pid < 0 ? p->pid : 0;
+    }
+    close_all(theirs);
+    if (err)
+        return err;
+    err = watch(p);
+    if (err) {
+        kill(p->pid, SIGKILL);
+        wait_for(p->pid, 0);
+    }
+    return err;
+}
+
+int conc_subprocess_spawn(conc_subprocess **ret, const char *const *argv,
+                          const conc_subprocess_options *options)
+{
+    const conc_subprocess_options defaults = {0};
+    if (!ret || !argv || !argv[0])
+        return -EINVAL;
+    conc_subprocess *p = alloc_one(conc_subprocess);
+    if (!p)
+        return -ENOMEM;
+    if (!options)
+        options = &defaults;
+    p->pidfd = -1;
+    for (int i = 0; i < 3; i++)
+        p->pipes[i] = -1;
+    p->input_is_pipe = options->in == CONC_SUBPROCESS_PIPE;
+    int err = start(p, argv, options);
+    if (err)
+        free_child(p);
+    else
+        *ret = p;
+    return err;
+}
+
+pid_t conc_subprocess_pid(const conc_subprocess *p) { return p->pid; }
+
+int conc_subprocess_stdin(const conc_subprocess *p) { return p->pipes[0]; }
+
+int conc_subprocess_stdout(const conc_subprocess *p) { return p->pipes[1]; }
+
+int conc_subprocess_stderr(const conc_subprocess *p) { return p->pipes[2]; }
+
+int conc_subprocess_take(conc_subprocess *p, int which)
+{
+    if (which < 0 || which > 2)
+        return -1;
+    int fd = p->pipes[which];
+    p->pipes[which] = -1;
+    if (which == 0)
+        p->input_is_pipe = false;
+    return fd;
+}
+
+/* ---- Its end ---- */
+
+/* Has the child ended? Then its status is kept. */
+static bool reap(conc_subprocess *p)
+{
+    bool reaped = false;
+    conc_with_lock (&p->lock) {
+        siginfo_t info = {.si_pid = 0};
+        if (!p->reaped && waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG) != 0) {
+            p->reaped = true; /* by somebody else */
+            p->wait_error = -errno;
+        } else if (!p->reaped && info.si_pid == p->pid) {
+            p->reaped = true;
+            p->status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+        }
+        reaped = p->reaped;
+    }
+    return reaped;
+}
+
+/* Wait for a sign of its end. */
+static int wait_for_sign(conc_subprocess *p, conc_deadline deadline)
+{
+    if (p->waiter)
+        return conc_future_wait(conc_thread_future(p->waiter), deadline);
+    int events = conc_poll_fd(p->pidfd, POLLIN, deadline);
+    return events < 0 ? events : 0;
+}
+
+int conc_subprocess_wait(conc_subprocess *p, int *status, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    while (!err && !reap(p))
+        err = wait_for_sign(p, deadline);
+    if (err || p->wait_error)
+        return err ? err : p->wait_error;
+    if (status)
+        *status = p->status;
+    return 0;
+}
+
+int conc_subprocess_send_signal(conc_subprocess *p, int signo)
+{
+    int err = -ESRCH;
+    conc_with_lock (&p->lock)
+        if (!p->reaped)
+            err = kill(p->pid, signo) == 0 ? 0 : -errno;
+    return err;
+}
+
+int conc_subprocess_terminate(conc_subprocess *p)
+{
+    return conc_subprocess_send_signal(p, SIGTERM);
+}
+
+int conc_subprocess_kill(conc_subprocess *p) { return conc_subprocess_send_signal(p, SIGKILL); }
+
+void conc_subprocess_free(conc_subprocess *p)
+{
+    if (!p)
+        return;
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    conc_subprocess_kill(p);
+    conc_subprocess_wait(p, NULL, CONC_FOREVER);
+    conc_shield_end(&shield);
+    free_child(p);
+}
+
+int conc_subprocess_detach(conc_subprocess *p)
+{
+    conc_thread *reaper = NULL;
+    int err = reap(p) ? 0 : start_thread(&reaper, job_reap, p->pid);
+    if (err)
+        return err;
+    conc_thread_free(reaper);
+    free_child(p);
+    return 0;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * subprocess_spawn.c: making a process run a program.
+ *
+ * By posix_spawn(3), which makes the child share the parent's memory until it runs the program: so
+ * it costs the same however large the parent is, no other thread's lock can be held in the child
+ * for ever, and an error on the way to the program comes back as this call's. Everything that has
+ * to be done in the child is said beforehand.
+ */
+#include <spawn.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/subprocess_impl.h"
+
+#if defined(__GLIBC_PREREQ)
+#if __GLIBC_PREREQ(2, 34)
+#define HAVE_CLOSEFROM 1
+#endif
+#endif
+
+/* What the child does before the program: 0, or a positive error, as posix_spawn's functions
+   give. */
+static int plan_files(posix_spawn_file_actions_t *plan, const conc_subprocess_options *options,
+                      const int fds[3], bool merge)
+{
+    int err = 0;
+    for (int i = 0; i < 3 && !err; i++)
+        if (fds[i] >= 0)
+            err = posix_spawn_file_actions_adddup2(plan, fds[i], i);
+    if (merge && !err)
+        err = posix_spawn_file_actions_adddup2(plan, 1, 2);
+    if (options->cwd && !err)
+        err = posix_spawn_file_actions_addchdir_np(plan, options->cwd);
+#ifdef HAVE_CLOSEFROM
+    if (!err)
+        err = posix_spawn_file_actions_addclosefrom_np(plan, 3);
+#endif
+    return err;
+}
+
+static int plan_signals(posix_spawnattr_t *attr, bool new_group)
+{
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+    if (new_group)
+        flags |= POSIX_SPAWN_SETPGROUP; /* 0, the default: a group that is named after itself */
+    int err = posix_spawnattr_setsigmask(attr, &none);
+    if (!err)
+        err = posix_spawnattr_setsigdefault(attr, &all);
+    if (!err)
+        err = posix_spawnattr_setflags(attr, flags);
+    return err;
+}
+
+/* The message names what was not to be had. */
+static int raise_about(int err, const char *program, const char *cwd)
+{
+    if (cwd && access(cwd, X_OK) != 0)
+        return conc_raise(-err, "cannot run %s in %s: %s", program, cwd, conc_strerror(err));
+    return conc_raise(-err, "cannot run %s: %s", program, conc_strerror(err));
+}
+
+static char *const *unconst(const char *const *strings)
+{
+    return (char *const *)(uintptr_t)strings;
+}
+
+pid_t conc__spawn_program(const char *const *argv, const conc_subprocess_options *options,
+                          const int fds[3], bool merge)
+{
+    posix_spawn_file_actions_t plan;
+    posix_spawnattr_t attr;
+    pid_t pid = -1;
+    int err = posix_spawn_file_actions_init(&plan);
+    if (err)
+        return -err;
+    err = posix_spawnattr_init(&attr);
+    if (err) {
+        posix_spawn_file_actions_destroy(&plan);
+        return -err;
+    }
+    err = plan_files(&plan, options, fds, merge);
+    if (!err)
+        err = plan_signals(&attr, options->new_group);
+    if (!err)
+        err = posix_spawnp(&pid, argv[0], &plan, &attr, unconst(argv),
+                           options->env ? unconst(options->env) : environ);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&plan);
+    return err ? raise_about(err, argv[0], options->cwd) : pid;
+}

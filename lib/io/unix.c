@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * unix.c: connecting to a Unix socket, and listening on one.
+ *
+ * An abstract name is written "@name", as ss(8) and systemd do: in the address a zero byte takes
+ * the place of the '@', and the address' size tells where the name ends.
+ */
+#include <conc/net.h>
+
+#include <string.h>
+#include <sys/un.h>
+
+/* Fill in *addr; its size, or -EINVAL, -ENAMETOOLONG. */
+static int address_of(const char *path, struct sockaddr_un *addr)
+{
+    if (!path || !*path || !strcmp(path, "@"))
+        return -EINVAL;
+    size_t n = strlen(path);
+    if (n >= sizeof addr->sun_path)
+        return -ENAMETOOLONG;
+    *addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(addr->sun_path, path, n);
+    bool is_abstract = path[0] == '@';
+    if (is_abstract)
+        addr->sun_path[0] = '\0';
+    return (int)(offsetof(struct sockaddr_un, sun_path) + n + !is_abstract);
+}
+
+static int raise_about(int err, const char *what, const char *path)
+{
+    if (err == -ECANCELED)
+        return err;
+    return conc_raise(err, "cannot %s %s: %s", what, path ? path : "no path", conc_strerror(err));
+}
+
+int conc_unix_connect(const char *path, conc_deadline deadline)
+{
+    struct sockaddr_un addr;
+    int size = address_of(path, &addr);
+    int fd = size < 0 ? size : conc_socket(AF_UNIX, SOCK_STREAM, 0);
+    if (fd < 0)
+        return raise_about(fd, "connect to", path);
+    int err = conc_connect(fd, (struct sockaddr *)&addr, (socklen_t)size, deadline);
+    if (!err)
+        return fd;
+    conc_close(fd);
+    return raise_about(err, "connect to", path);
+}
+
+int conc_unix_listen(const char *path, int backlog)
+{
+    struct sockaddr_un addr;
+    int size = address_of(path, &addr);
+    int fd = size < 0 ? size : conc_socket(AF_UNIX, SOCK_STREAM, 0);
+    if (fd < 0)
+        return raise_about(fd, "listen on", path);
+    int err = backlog < 0 ? -EINVAL /* before there is a file */
+                          : conc_bind(fd, (struct sockaddr *)&addr, (socklen_t)size);
+    if (!err)
+        err = conc_listen(fd, backlog);
+    if (!err)
+        return fd;
+    conc_close(fd);
+    return raise_about(err, "listen on", path);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * backend.h: how a loop talks to the kernel: io_uring, or epoll with a few threads for files. The
+ * loop knows only this table; which one it is shows in no result.
+ *
+ * All are called in the loop's thread; but forget() in a child, by the thread that forked.
+ */
+#ifndef CONC_LIB_BACKEND_H
+#define CONC_LIB_BACKEND_H
+
+#include "loop/op.h"
+
+struct backend {
+    const char *name; /* "io_uring", "epoll" */
+
+    /* Make *state. 0; -ENOMEM, -EMFILE ...; -ENOSYS, -EPERM: not to be had here: try another. `wake_fd`
+     * is the loop's eventfd, in blocking mode: turn() is to return soon after it became readable, and
+     * reads it. */
+    int (*init)(void **state, struct conc_loop *loop, int wake_fd);
+
+    /* Free it. No op is in flight. */
+    void (*fini)(void *state);
+
+    /* After a fork, in the child: close descriptors, touch nothing that the parent uses. The memory
+     * may leak. */
+    void (*forget)(void *state);
+
+    /* Begin an op; it ends by conc__op_complete(), perhaps at once. Never fails otherwise. */
+    void (*start)(void *state, struct op *op);
+
+    /* Ask an op that has not been completed to end soon: with -ECANCELED if it had no effect, else
+     * with its result. It still completes once, perhaps in this call. Harmless if asked twice. */
+    void (*cancel)(void *state, struct op *op);
+
+    /* The descriptor is about to be closed: its ops end with -EBADF, soon. */
+    void (*closing)(void *state, int fd);
+
+    /* Hand over what has been started, and complete what is done; if nothing is, sleep for it until
+     * `until` at most (CONC_NOW: don't sleep), or until woken. May return early. */
+    void (*turn)(void *state, conc_deadline until);
+};
+
+extern const struct backend conc__uring, conc__epoll;
+
+/* For backends: the op's end. Sets the result, and calls complete(). */
+void conc__op_complete(struct op *op, ssize_t result);
+
+/* ---- offload.c: for what can only be done by a thread that blocks ---- */
+
+/* Have a thread of the loop's pool do the op, by conc__perform(op, true); it completes through the
+ * inbox. Out of memory: it completes now. */
+void conc__offload_start(struct op *op);
+
+/* Ask it not to begin: then it completes now. If it runs already its end has to be awaited. */
+void conc__offload_cancel(struct op *op);
+
+/* Free the loop's pools, waiting for their threads. Before that no thread may be sure that the loop
+ * is there; so first of all that is freed. Not in a forked child. */
+void conc__offload_fini(struct conc_loop *loop);
+
+#endif

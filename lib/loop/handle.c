@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * handle.c: callbacks: soon, at a time, from another thread.
+ *
+ *     posted    in the inbox; made by another thread
+ *     waiting   its timer is in the heap
+ *     queued    in the ready list
+ *     over      has run, or was dropped; in no list
+ *
+ *     posted -> queued -> over;  waiting -> queued -> over
+ *
+ * Cancelling a waiting one takes it out; one that is posted or queued is marked, and is passed over
+ * when its turn comes. Two references hold it: the loop's, until it is over, and the user's.
+ * `references` alone is touched by other threads: the last one acquires what the other released.
+ */
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "loop/loop_impl.h"
+
+struct conc_handle {
+    uint32_t refs;
+    bool cancelled;
+    bool over;
+    bool timed; /* has a place reserved in the heap */
+    struct item item;
+    struct timer timer;
+    struct list_node node; /* in loop->handles, unless posted or over */
+    struct conc_loop *loop;
+    conc_callback *fn;
+    void *arg;
+};
+
+void conc_handle_free(conc_handle *handle)
+{
+    if (handle && fetch_sub_acq_rel(&handle->refs, 1) == 1)
+        free_bytes(handle);
+}
+
+/* In no queue and no heap any more. */
+static void end(conc_handle *h)
+{
+    h->over = true;
+    if (h->timed)
+        loop_release_timer(h->loop);
+    list_remove(&h->loop->handles, &h->node);
+    conc_handle_free(h);
+}
+
+static void run(struct conc_loop *loop, struct item *item)
+{
+    conc_handle *h = list_entry(item, struct conc_handle, item);
+    bool cancelled = h->cancelled;
+    conc_callback *fn = h->fn;
+    void *arg = h->arg;
+    end(h);
+    if (cancelled)
+        return;
+    int64_t since = loop->slow_after ? conc_now() : 0;
+    fn(arg);
+    if (loop->slow_after)
+        conc__loop_report_slow(loop, since, "a callback", "");
+}
+
+static void taken_from_inbox(struct conc_loop *loop, struct item *item)
+{
+    conc_handle *h = list_entry(item, struct conc_handle, item);
+    list_push(&loop->handles, &h->node);
+    h->item.run = run;
+    loop_push(loop, &h->item);
+}
+
+static void timer_fires(struct conc_loop *loop, struct timer *timer)
+{
+    conc_handle *h = list_entry(timer, struct conc_handle, timer);
+    loop_push(loop, &h->item);
+}
+
+static conc_handle *make(conc_loop *loop, conc_callback *fn, void *arg, conc_handle **ret)
+{
+    conc_handle *h = alloc_one(struct conc_handle);
+    if (h) {
+        *h = (struct conc_handle){.refs = ret ? 2 : 1, .loop = loop, .fn = fn, .arg = arg};
+        h->item.run = run;
+        h->timer.fire = timer_fires;
+    }
+    return h;
+}
+
+static int call_at(conc_loop *loop, conc_deadline when, conc_callback *fn, void *arg,
+                   conc_handle **ret)
+{
+    int err = conc__loop_check(loop);
+    if (err || !fn)
+        return err ? err : -EINVAL;
+    bool soon = deadline_is_now(when);
+    if (!soon && (err = conc__loop_reserve_timer(loop)))
+        return err;
+    conc_handle *h = make(loop, fn, arg, ret);
+    if (!h) {
+        if (!soon)
+            loop_release_timer(loop);
+        return -ENOMEM;
+    }
+    h->timed = !soon;
+    list_push(&loop->handles, &h->node);
+    if (soon)
+        loop_push(loop, &h->item);
+    else
+        conc__heap_push(&loop->timers, &h->timer.node, when.ns);
+    if (ret)
+        *ret = h;
+    return 0;
+}
+
+int conc_loop_call_soon(conc_loop *loop, conc_callback *fn, void *arg, conc_handle **ret)
+{
+    return call_at(loop, CONC_NOW, fn, arg, ret);
+}
+
+int conc_loop_call_at(conc_loop *loop, conc_deadline when, conc_callback *fn, void *arg,
+                      conc_handle **ret)
+{
+    return deadline_is_forever(when) ? -EINVAL : call_at(loop, when, fn, arg, ret);
+}
+
+int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback *fn, void *arg,
+                         conc_handle **ret)
+{
+    return conc_loop_call_at(loop, conc_in(delay), fn, arg, ret);
+}
+
+int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback *fn, void *arg, conc_handle **ret)
+{
+    if (loop->dead)
+        return -ESHUTDOWN;
+    if (!fn)
+        return -EINVAL;
+    conc_handle *h = make(loop, fn, arg, ret);
+    if (!h)
+        return -ENOMEM;
+    if (ret)
+        *ret = h; /* before it may run */
+    h->item.run = taken_from_inbox;
+    conc__loop_post(loop, &h->item);
+    return 0;
+}
+
+bool conc_handle_cancel(conc_handle *h)
+{
+    if (h->over || h->cancelled || conc__loop_check(h->loop))
+        return false;
+    h->cancelled = true;
+    if (heap_is_in(&h->timer.node)) {
+        conc__heap_remove(&h->loop->timers, &h->timer.node);
+        end(h);
+    }
+    return true;
+}
+
+void conc__handles_drop(struct conc_loop *loop)
+{
+    struct list_node *n = loop->handles.head, *next;
+    for (; n; n = next) {
+        next = list_next(&loop->handles, n);
+        conc_handle_cancel(list_entry(n, struct conc_handle, node));
+    }
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * item.h: something for the loop to run, in its ready list or, from other threads, in its inbox. Lies
+ * in what is run.
+ */
+#ifndef CONC_LIB_ITEM_H
+#define CONC_LIB_ITEM_H
+
+#include <stddef.h>
+
+struct conc_loop;
+
+struct item {
+    struct item *next;
+    void (*run)(struct conc_loop *loop, struct item *item);
+};
+
+/* First in, first out; all-zero: empty. */
+struct item_queue {
+    struct item *first, *last;
+};
+
+static inline void item_push(struct item_queue *queue, struct item *item)
+{
+    item->next = NULL;
+    *(queue->first ? &queue->last->next : &queue->first) = item;
+    queue->last = item;
+}
+
+static inline struct item *item_pop(struct item_queue *queue)
+{
+    struct item *item = queue->first;
+    if (item)
+        queue->first = item->next;
+    return item;
+}
+
+#endif

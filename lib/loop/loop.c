@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * loop.c: the event loop: turns, and how other threads reach it.
+ *
+ * A turn: take what other threads have posted; make ready what the time has come for; run what is
+ * ready, BATCH items at most; let the backend hand over what was begun and complete what is done. If
+ * nothing is ready it sleeps there until the next timer. Whatever becomes ready goes to the end of one
+ * list, so nobody is overtaken, and since a turn runs a bounded number of items and looks once at
+ * timers, inbox and backend, none of the four can starve another.
+ *
+ * The inbox is one word:
+ *
+ *     NULL      empty, and the loop is awake
+ *     ASLEEP    empty, and the loop sleeps in the backend, or is about to
+ *     an item   the last one posted; each leads to the one before
+ *
+ *     NULL -> ASLEEP        the loop, before it sleeps (swap): fails if something is there, and then it
+ *                           does not sleep
+ *     ASLEEP, item -> item  whoever posts (swap); who finds ASLEEP there writes to the eventfd, nobody
+ *                           else: one write wakes the loop however many post
+ *     any -> NULL           the loop, when it is awake (exchange): the items are its own
+ *
+ * So no wake-up is lost: an item is posted either before the swap to ASLEEP, which then fails, or
+ * after it, and then its poster wakes the backend. One that comes late wakes the next sleep for
+ * nothing.
+ *
+ * Posting touches the loop last when it has woken it. `posters` counts those who are at it; the loop
+ * is freed when there are none.
+ *
+ * Order: what a poster did before is seen by the loop: the swap releases, the exchange acquires. The
+ * swap to ASLEEP is relaxed: it publishes nothing. `posters` is decremented with release, and read
+ * with acquire before the free.
+ *
+ * Who may do what: all fields but the first few belong to the thread that runs the loop (`owner`),
+ * from the first run on; before that to one thread at a time.
+ */
+#include "loop/loop_impl.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "future/future_impl.h"
+
+#define ASLEEP ((struct item *)(uintptr_t)1)
+
+/* Items a turn: so few that input and output need not wait for long, so many that looking at them
+ * costs little for each. */
+enum { BATCH = 256 };
+
+__thread struct conc_loop *conc__loop_here __attribute__((tls_model("initial-exec")));
+
+conc_loop *conc_loop_current(void) { return conc__loop_here; }
+
+int conc__loop_check(const struct conc_loop *loop)
+{
+    if (loop->dead)
+        return -ESHUTDOWN;
+    return loop->started && !pthread_equal(loop->owner, pthread_self()) ? -EPERM : 0;
+}
+
+/* ---- The inbox ---- */
+
+static void wake(struct conc_loop *loop)
+{
+    const uint64_t one = 1;
+    /* Cannot fail: the counter would have to be full. */
+    if (write(loop->wake_fd, &one, sizeof one) < 0)
+        return;
+}
+
+void conc__loop_post(struct conc_loop *loop, struct item *item)
+{
+    fetch_add_relaxed(&loop->posters, 1); /* relaxed: the caller keeps the loop alive until here */
+    struct item *head =
+        load_relaxed(&loop->inbox); /* relaxed: the swap releases, nothing is read */
+    do
+        item->next = head == ASLEEP ? NULL : head;
+    while (!cas_pointer_release(&loop->inbox, &head, item));
+    if (head == ASLEEP)
+        wake(loop);
+    fetch_sub_release(&loop->posters, 1);
+}
+
+static void take_inbox(struct conc_loop *loop)
+{
+    if (!load_relaxed(&loop->inbox)) /* relaxed: a hint; the exchange acquires */
+        return;
+    struct item *item = exchange_acquire(&loop->inbox, NULL), *first = NULL;
+    if (item == ASLEEP)
+        return;
+    while (item) { /* the first posted to the front */
+        struct item *before = item->next;
+        item->next = first;
+        first = item;
+        item = before;
+    }
+    while (first) {
+        item = first;
+        first = item->next; /* before it runs: then it may be posted again, or gone */
+        item->run(loop, item);
+    }
+}
+
+/* Is there nothing in the inbox? Then whoever posts from now on wakes us. */
+static bool fall_asleep(struct conc_loop *loop)
+{
+    struct item *nothing = NULL;
+    return cas_pointer_strong_relaxed(&loop->inbox, &nothing, ASLEEP);
+}
+
+/* ---- Turns ---- */
+
+static void fire_timers(struct conc_loop *loop)
+{
+    int64_t key, now = 0;
+    struct heap_node *node;
+    while ((node = heap_first(&loop->timers, &key))) {
+        if (!now)
+            now = conc_now();
+        if (key > now)
+            return;
+        conc__heap_remove(&loop->timers, node);
+        struct timer *timer = (struct timer *)(void *)node;
+        timer->fire(loop, timer);
+    }
+}
+
+static void run_ready(struct conc_loop *loop)
+{
+    struct item *item;
+    loop->to_run = BATCH;
+    while (loop->to_run-- > 0 && !loop->dead && (item = item_pop(&loop->ready)))
+        item->run(loop, item);
+}
+
+static bool has_live_tasks(struct conc_loop *loop)
+{
+    guard_lock(&loop->word);
+    bool has = loop->live > 0;
+    guard_unlock(&loop->word);
+    return has;
+}
+
+/* Is it only run to be freed, and is there nothing left to wait for? */
+static bool is_run_out(struct conc_loop *loop)
+{
+    return loop->run_out == RUN_OUT_TASKS ? !has_live_tasks(loop)
+                                          : loop->run_out == RUN_OUT_OPS && !loop->ops;
+}
+
+static void sleep_or_poll(struct conc_loop *loop)
+{
+    int64_t key;
+    bool idle = !loop->ready.first && !loop->stop && !is_run_out(loop);
+    if (!idle || !fall_asleep(loop)) {
+        loop->backend->turn(loop->io, CONC_NOW);
+        return;
+    }
+    conc_deadline until = CONC_FOREVER;
+    if (heap_first(&loop->timers, &key))
+        until = conc_at(key);
+    conc__blocked_begin(loop->self, "loop", loop, NULL);
+    loop->backend->turn(loop->io, conc__sleep_limit(until));
+    conc__blocked_end(loop->self);
+}
+
+static void turn(struct conc_loop *loop)
+{
+    take_inbox(loop);
+    fire_timers(loop);
+    run_ready(loop);
+    /* A child that was forked in this turn has nobody to wait for; nor has a loop that only ends. */
+    if (!loop->dead && loop->backend)
+        sleep_or_poll(loop);
+}
+
+int conc__loop_reserve_timer(struct conc_loop *loop)
+{
+    int err = conc__heap_reserve(&loop->timers, loop->timed + 1);
+    if (!err)
+        loop->timed++;
+    return err;
+}
+
+/* ---- Tasks that live ---- */
+
+bool conc__loop_enter(struct conc_loop *loop)
+{
+    guard_lock(&loop->word);
+    bool open = !loop->closed && !loop->dead;
+    loop->live += open;
+    guard_unlock(&loop->word);
+    return open;
+}
+
+void conc__loop_leave(struct conc_loop *loop)
+{
+    struct conc__waiter *closers = NULL;
+    guard_lock(&loop->word);
+    if (--loop->live == 0)
+        closers = waitlist_take_all(&loop->closers);
+    guard_unlock(&loop->word);
+    conc__deliver_all(closers, 0);
+}
+
+void conc__loop_close(struct conc_loop *loop)
+{
+    guard_lock(&loop->word);
+    loop->closed = true;
+    guard_unlock(&loop->word);
+}
+
+/* ---- Beginning ---- */
+
+static int try_backend(struct conc_loop *loop, const struct backend *backend)
+{
+    int err = backend->init(&loop->io, loop, loop->wake_fd);
+    if (!err)
+        loop->backend = backend;
+    return err;
+}
+
+static int open_backend(struct conc_loop *loop)
+{
+    if (loop->wanted == CONC_BACKEND_EPOLL)
+        return try_backend(loop, &conc__epoll);
+    int err = try_backend(loop, &conc__uring);
+    if (err && loop->wanted == CONC_BACKEND_ANY)
+        err = try_backend(loop, &conc__epoll);
+    return err;
+}
+
+/* The caller's thread becomes the loop's. */
+static void enter(struct conc_loop *loop)
+{
+    loop->owner = pthread_self();
+    loop->started = true;
+    conc__stack_watch_overflow(); /* out of memory: then an overflow has no message */
+    loop->self = context_self();
+    conc__loop_here = loop;
+    store_relaxed(&loop->running, true); /* relaxed: others read a hint */
+    loop->self->home = &loop->executor;
+}
+
+static void leave(struct conc_loop *loop)
+{
+    loop->stop = false;
+    store_relaxed(&loop->running, false);
+    loop->self->home = NULL;
+    conc__loop_here = NULL;
+}
+
+static int begin_run(struct conc_loop *loop)
+{
+    int err = conc__loop_check(loop);
+    if (!err && conc__loop_here)
+        err = -EBUSY;
+    if (!err && !loop->backend)
+        err = open_backend(loop);
+    if (!err)
+        enter(loop);
+    return err;
+}
+
+static int end_run(struct conc_loop *loop, bool done)
+{
+    leave(loop);
+    return loop->dead ? -ESHUTDOWN : done ? 0 : -ECANCELED;
+}
+
+/* ---- Running until something ---- */
+
+int conc_loop_run_forever(conc_loop *loop)
+{
+    int err = begin_run(loop);
+    if (err)
+        return err;
+    do
+        turn(loop);
+    while (!loop->stop && !loop->dead);
+    return end_run(loop, true);
+}
+
+/* A future for whose end a run waits: on that run's stack. */
+struct awaited {
+    struct item item; /* posted when it is done */
+    struct conc_loop *loop;
+    bool done;
+};
+
+static void awaited_came(struct conc_loop *loop, struct item *item)
+{
+    ((struct awaited *)(void *)item)->done = true;
+    loop->stop = true; /* this run; and don't sleep in this turn */
+}
+
+static void tell_awaited(conc_future *future, void *arg)
+{
+    struct awaited *awaited = arg;
+    conc__loop_post(awaited->loop, &awaited->item);
+}
+
+int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
+{
+    if (!future)
+        return -EINVAL;
+    int err = begin_run(loop);
+    if (err)
+        return err;
+    struct awaited awaited = {.item.run = awaited_came, .loop = loop};
+    err = conc_future_on_done(future, tell_awaited, &awaited);
+    if (err) {
+        end_run(loop, true);
+        return err;
+    }
+    do
+        turn(loop);
+    while (!loop->stop && !loop->dead);
+    /* Stopped before: if the callback cannot be taken back it is being called, and will post. */
+    if (!awaited.done && !conc__future_forget(future, tell_awaited, &awaited))
+        while (!awaited.done && !loop->dead)
+            turn(loop);
+    return end_run(loop, awaited.done);
+}
+
+static void stop_here(struct conc_loop *loop, struct item *item)
+{
+    store_release(&loop->stop_posted, 0); /* the item may be posted again */
+    loop->stop = true;
+}
+
+void conc_loop_stop(conc_loop *loop)
+{
+    if (conc__loop_here == loop)
+        loop->stop = true;
+    else if (!exchange_acquire(&loop->stop_posted, 1))
+        conc__loop_post(loop, &loop->stop_item);
+}
+
+bool conc_loop_is_running(const conc_loop *loop) { return load_relaxed(&loop->running); }
+
+const char *conc_loop_backend(const conc_loop *loop)
+{
+    return loop->backend ? loop->backend->name : "";
+}
+
+/* ---- What holds the loop ---- */
+
+int conc_loop_set_debug(conc_loop *loop, int64_t slow_after)
+{
+    int err = conc__loop_check(loop);
+    if (!err)
+        loop->slow_after = slow_after;
+    return err;
+}
+
+void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const char *what,
+                            const char *name)
+{
+    int64_t took = conc_now() - since;
+    if (since && took > loop->slow_after)
+        fprintf(stderr, "libconc: %s%s%s has held the loop for %.3f s\n", what, *name ? " " : "",
+                name, (double)took / 1e9);
+}
+
+/* ---- Making and freeing ---- */
+
+static int64_t slow_after_of(const conc_loop_options *options)
+{
+    const char *ms = getenv("CONC_DEBUG");
+    if (options && options->slow_after > 0)
+        return options->slow_after;
+    return ms ? (int64_t)(strtod(ms, NULL) * 1e6) : 0;
+}
+
+static enum conc_backend backend_of(const conc_loop_options *options)
+{
+    const char *name = getenv("CONC_BACKEND");
+    if ((options && options->backend) || !name)
+        return options ? options->backend : CONC_BACKEND_ANY;
+    return !strcmp(name, "epoll")   ? CONC_BACKEND_EPOLL
+           : !strcmp(name, "uring") ? CONC_BACKEND_URING
+                                    : CONC_BACKEND_ANY;
+}
+
+int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
+{
+    if (options && (unsigned)options->backend > CONC_BACKEND_EPOLL)
+        return -EINVAL;
+    struct conc_loop *loop = alloc_one(struct conc_loop);
+    if (!loop)
+        return -ENOMEM;
+    /* In blocking mode: io_uring's read of another would not wait. */
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC);
+    if (loop->wake_fd < 0) {
+        int err = -errno;
+        free_bytes(loop);
+        return err;
+    }
+    loop->executor.ops = &conc__loop_executor_ops;
+    loop->wanted = backend_of(options);
+    loop->slow_after = slow_after_of(options);
+    loop->stop_item.run = stop_here;
+    loop->cancel_item.run = conc__loop_cancel_posted;
+    conc__loop_register(loop);
+    *ret = loop;
+    return 0;
+}
+
+/* Tasks, timers, callbacks and ops are gone; nobody knows the loop any more but those who post just
+ * now. */
+static void free_loop(struct conc_loop *loop)
+{
+    conc__loop_unregister(loop);
+    if (loop->backend && !loop->dead)
+        loop->backend->fini(loop->io);
+    while (load_acquire(&loop->posters))
+        sched_yield();
+    if (!loop->dead)
+        close(loop->wake_fd);
+    conc__heap_free(&loop->timers);
+    /* In a child tasks are left, and what they wait for may yet be told to wake them. */
+    if (!loop->dead || loop->live == 0)
+        free_bytes(loop);
+}
+
+/* Run what is left to its end. Tasks that have not begun never will, so that it works without a
+ * backend too, if the loop has never run. */
+static void run_out(struct conc_loop *loop)
+{
+    enter(loop);
+    loop->run_out = RUN_OUT_TASKS; /* operations of readers that have nothing to read go on */
+    conc__loop_cancel_tasks(loop, CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING);
+    while (has_live_tasks(loop) && !loop->dead)
+        turn(loop);
+    conc__loop_free_executors(loop); /* their jobs may post until they have ended */
+    conc__signals_drop(loop);
+    take_inbox(loop); /* the last of what they posted */
+    conc__handles_drop(loop);
+    conc__readers_drop(loop);
+    loop->run_out = RUN_OUT_OPS;
+    while ((loop->ops > 0 || loop->ready.first) && !loop->dead) /* what is cancelled passes */
+        turn(loop);
+    leave(loop);
+}
+
+int conc_loop_free(conc_loop *loop)
+{
+    if (!loop)
+        return 0;
+    int err = conc__loop_check(loop);
+    if (err && !loop->dead)
+        return err;
+    if (conc__loop_here)
+        return -EBUSY;
+    conc__loop_close(loop);
+    if (!loop->dead)
+        run_out(loop);
+    free_loop(loop);
+    return 0;
+}
+
+int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t result_size)
+{
+    conc_loop *loop;
+    if (conc__loop_here)
+        return -EBUSY;
+    int err = conc_loop_new(&loop, NULL);
+    if (err)
+        return err;
+    conc_future *job = conc_spawn_on(loop, fn, arg, arg_size, result_size);
+    err = conc_loop_run_until_complete(loop, job);
+    conc_loop_free(loop);
+    if (!err)
+        err = conc_future_result(job, ret, CONC_NOW);
+    conc__future_observe(job);
+    conc_future_unref(job);
+    return err;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * loop_executor.c: a loop as an executor, and the executors that a loop has for jobs that block.
+ *
+ * As an executor: a job becomes a task. Shutting down closes the loop for tasks; who waits for the end
+ * lies on `closers` until none lives. Cancelling is up to the loop's thread, so others post it there:
+ * the flags gather in `cancel_flags`, and whoever finds them empty posts the item.
+ *
+ * conc_to_thread() carries the caller's local values along: they travel in the job's argument, before
+ * the job's own. If the job never runs, its future's callback gives them back.
+ */
+#include <conc/local.h>
+
+#include <stdalign.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "executor/submit.h"
+#include "future/future_impl.h"
+#include "loop/loop_impl.h"
+#include "wait/local.h"
+
+/* ---- The loop as an executor ---- */
+
+static struct conc_loop *loop_of(conc_executor *executor)
+{
+    return (struct conc_loop *)(void *)executor;
+}
+
+static int submit(conc_executor *executor, conc_future *job)
+{
+    return conc__task_submit(loop_of(executor), job, NULL);
+}
+
+void conc__loop_cancel_posted(struct conc_loop *loop, struct item *item)
+{
+    uint32_t flags = exchange_acq_rel(&loop->cancel_flags, 0); /* the item may be posted again */
+    conc__loop_cancel_tasks(loop, flags);
+}
+
+static void cancel_tasks(struct conc_loop *loop, unsigned flags)
+{
+    if (loop == conc__loop_here)
+        conc__loop_cancel_tasks(loop, flags);
+    else if (!fetch_or_acq_rel(&loop->cancel_flags, flags))
+        conc__loop_post(loop, &loop->cancel_item);
+}
+
+static int wait_ended(struct conc_loop *loop, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err)
+        return err;
+    struct conc__waiter w = waiter_here();
+    guard_lock(&loop->word);
+    bool waits = loop->live > 0;
+    if (waits && !deadline_is_now(deadline))
+        conc__waitlist_push(&loop->closers, &w);
+    guard_unlock(&loop->word);
+    if (!waits || deadline_is_now(deadline))
+        return waits ? -EAGAIN : 0;
+    const struct wait_on on = {
+        .list = &loop->closers, .guard = &loop->word, .what = "shutdown", .object = loop};
+    return conc__wait(&w, &on, deadline);
+}
+
+static int shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
+{
+    struct conc_loop *loop = loop_of(executor);
+    const unsigned cancel = CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING;
+    if ((flags & CONC_SHUTDOWN_WAIT) && context_self()->home == executor)
+        return -EDEADLK;
+    conc__loop_close(loop);
+    if (flags & cancel)
+        cancel_tasks(loop, flags & cancel);
+    return flags & CONC_SHUTDOWN_WAIT ? wait_ended(loop, deadline) : 0;
+}
+
+/* The loop is freed by whoever made it. */
+static void free_nothing(conc_executor *executor) { (void)executor; }
+
+const conc_executor_ops conc__loop_executor_ops = {
+    .submit = submit, .shutdown = shut_down, .free = free_nothing};
+
+conc_executor *conc_loop_executor(conc_loop *loop) { return &loop->executor; }
+
+/* ---- The loop's executors ---- */
+
+static int default_executor(struct conc_loop *loop, conc_executor **ret)
+{
+    const conc_thread_pool_options options = {.name = "executor"};
+    int err = 0;
+    if (!loop->default_executor) {
+        err = conc_thread_pool_new(&loop->default_executor, 0, &options);
+        loop->owns_default = !err;
+    }
+    *ret = loop->default_executor;
+    return err;
+}
+
+static void free_default(struct conc_loop *loop)
+{
+    if (loop->owns_default)
+        conc_executor_free(loop->default_executor);
+    loop->default_executor = NULL;
+    loop->owns_default = false;
+}
+
+int conc_loop_set_default_executor(conc_loop *loop, conc_executor *executor)
+{
+    int err = conc__loop_check(loop);
+    if (err)
+        return err;
+    free_default(loop);
+    loop->default_executor = executor;
+    return 0;
+}
+
+void conc__loop_free_executors(struct conc_loop *loop)
+{
+    free_default(loop);
+    conc__offload_fini(loop);
+}
+
+/* A future that has failed. */
+static conc_future *refused(int err, conc_fn *fn, size_t result_size)
+{
+    conc_future *job = conc__job_new(fn, NULL, 0, result_size);
+    if (!job)
+        return conc__future_no_memory();
+    struct message before = message_put_aside(context_self()); /* or it would carry its words */
+    conc_job_drop(conc_future_ref(job), err);
+    message_put_back(context_self(), before);
+    return job;
+}
+
+conc_future *conc_loop_run_in_executor(conc_loop *loop, conc_executor *executor, conc_fn *fn,
+                                       const void *arg, size_t arg_size, size_t result_size)
+{
+    int err = loop ? conc__loop_check(loop) : -EINVAL;
+    if (!err && !executor)
+        err = default_executor(loop, &executor);
+    return err ? refused(err, fn, result_size)
+               : conc_submit(executor, fn, arg, arg_size, result_size);
+}
+
+/* ---- conc_to_thread() ---- */
+
+struct carried {
+    struct locals *locals; /* a reference, until the job has begun */
+    conc_fn *fn;
+    size_t arg_size;
+    alignas(max_align_t) char arg[];
+};
+
+static int run_carried(void *arg, void *result)
+{
+    struct carried *c = arg;
+    struct locals *before = conc__locals_swap(context_self(), c->locals);
+    c->locals = NULL;
+    int err = c->fn(c->arg_size ? c->arg : NULL, result);
+    conc__locals_unref(conc__locals_swap(context_self(), before));
+    return err;
+}
+
+static void give_back(conc_future *job, void *arg)
+{
+    (void)arg;
+    struct carried *c = conc_job_arg(job, NULL);
+    conc__locals_unref(c->locals);
+}
+
+/* A pending job that runs fn with the caller's local values; NULL: out of memory. */
+static conc_future *carry(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
+{
+    size_t size;
+    if (__builtin_add_overflow(sizeof(struct carried), arg_size, &size))
+        return NULL;
+    struct carried *c = alloc_bytes(size);
+    if (!c)
+        return NULL;
+    *c = (struct carried){.locals = NULL, .fn = fn, .arg_size = arg_size};
+    if (arg_size)
+        memcpy(c->arg, arg, arg_size);
+    conc_future *job = conc__job_new(run_carried, c, size, result_size);
+    free_bytes(c);
+    if (!job || conc_future_on_done(job, give_back, NULL)) {
+        conc_future_unref(job);
+        return NULL;
+    }
+    ((struct carried *)conc_job_arg(job, NULL))->locals = conc__locals_inherit(context_self());
+    return job;
+}
+
+conc_future *conc_to_thread(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
+{
+    struct conc_loop *loop = conc__loop_here;
+    conc_executor *executor;
+    int err = loop && fn && (arg || !arg_size) ? default_executor(loop, &executor) : -EINVAL;
+    if (err)
+        return refused(err, fn, result_size);
+    conc_future *job = carry(fn, arg, arg_size, result_size);
+    if (!job)
+        return conc__future_no_memory();
+    job->executor = executor;
+    conc__submit(executor, job);
+    return job;
+}

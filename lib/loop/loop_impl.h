@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * loop_impl.h: what a loop and a task are inside. See loop.c and task.c.
+ */
+#ifndef CONC_LIB_LOOP_IMPL_H
+#define CONC_LIB_LOOP_IMPL_H
+
+#include <conc/executor_impl.h>
+#include <conc/loop.h>
+#include <conc/task.h>
+#include <pthread.h>
+
+#include "base/heap.h"
+#include "loop/backend.h"
+#include "loop/item.h"
+#include "task/coroutine.h"
+#include "wait/wait.h"
+
+/* Something that comes with time: lies in what it is for. */
+struct timer {
+    struct heap_node node;
+    void (*fire)(struct conc_loop *loop, struct timer *timer);
+};
+
+/* Readers and writers by descriptor; see readers.c. */
+struct fd_watches {
+    struct fd_watch *(*by_fd)[2];
+    size_t room;
+};
+
+struct signal_entry;
+
+/* What a loop that is being freed still runs for. */
+enum run_out { RUN_OUT_NOT, RUN_OUT_TASKS, RUN_OUT_OPS };
+
+struct conc_loop {
+    struct conc_executor executor; /* first: what conc_loop_executor() gives */
+
+    /* Read by any thread. */
+    struct item *inbox;            /* from other threads, the last first; see loop.c */
+    uint32_t posters;              /* who is between taking a loop in hand and leaving it alone */
+    uint32_t stop_posted;          /* stop_item is in the inbox */
+    uint32_t cancel_flags;         /* CONC_SHUTDOWN_ flags; not 0: cancel_item is in the inbox */
+    uint32_t word;                 /* the guard of the next three */
+    bool closed;                   /* takes no more tasks */
+    size_t live;                   /* tasks spawned and not ended */
+    struct conc__waitlist closers; /* who waits for `live` to become 0 */
+
+    /* The thread's that runs it. */
+    pthread_t owner; /* once `started` */
+    bool started, running;
+    bool dead; /* we are in a child, the loop is the parent's */
+    int wake_fd;
+    const struct backend *backend;
+    void *io;   /* the backend's state */
+    size_t ops; /* in flight */
+    struct item_queue ready;
+    int to_run; /* so many items more in this turn, at most */
+    struct heap timers;
+    size_t timed;              /* tasks and handles that may need a place in the heap */
+    struct coroutine here;     /* the loop's own stack, while a task runs */
+    struct conc_context *self; /* the thread's context, while the loop runs */
+    struct task *current;      /* the task that runs */
+    struct list tasks;
+    struct list handles;             /* all that have not run, been removed or been cancelled */
+    conc_executor *offload;          /* offload.c's threads; NULL: none yet */
+    conc_executor *default_executor; /* NULL: not made yet */
+    bool owns_default;
+    int64_t slow_after;   /* report what holds the loop for longer; 0: don't */
+    bool stop;            /* the run is to end after this turn */
+    bool ending;          /* tasks that have not begun are cancelled, also those to come */
+    enum run_out run_out; /* conc_loop_free() runs it to its end */
+    struct item stop_item, cancel_item;
+    struct fd_watches watches; /* readers and writers */
+    struct signal_entry *signals;
+    struct list_node node; /* in the list of all loops, for forks */
+    enum conc_backend wanted;
+};
+
+/* The loop that runs in the calling thread; NULL: none. */
+extern __thread struct conc_loop *conc__loop_here __attribute__((tls_model("initial-exec")));
+
+/* ---- loop.c ---- */
+
+/* Have the loop run the item in its own thread, soon: at once when it looks into its inbox, so it must
+ * be brief, and is no place for a program's own code. Called from any thread, while the loop cannot be
+ * freed. */
+void conc__loop_post(struct conc_loop *loop, struct item *item);
+
+/* Have it run in this or the next turn. From the loop's own thread. */
+static inline void loop_push(struct conc_loop *loop, struct item *item)
+{
+    item_push(&loop->ready, item);
+}
+
+/* The next item of this turn, off the ready list, if it is one for `run`; else NULL. Not while slow ones
+ * are reported: then each is timed by the loop. */
+static inline struct item *loop_next_item(struct conc_loop *loop,
+                                          void (*run)(struct conc_loop *loop, struct item *item))
+{
+    struct item *item = loop->ready.first;
+    if (!item || item->run != run || loop->to_run <= 0 || loop->slow_after || loop->dead)
+        return NULL;
+    loop->to_run--;
+    return item_pop(&loop->ready);
+}
+
+/* Make room in the heap for one more timer; release gives it back. 0; -ENOMEM. */
+int conc__loop_reserve_timer(struct conc_loop *loop);
+static inline void loop_release_timer(struct conc_loop *loop) { loop->timed--; }
+
+/* May the calling thread use what belongs to the loop's thread? 0; -EPERM: it is not the thread;
+ * -ESHUTDOWN: the loop is dead. */
+int conc__loop_check(const struct conc_loop *loop);
+
+/* One task more; false: the loop is closed. And one less. From any thread. */
+bool conc__loop_enter(struct conc_loop *loop);
+void conc__loop_leave(struct conc_loop *loop);
+
+/* Take no more tasks. From any thread. */
+void conc__loop_close(struct conc_loop *loop);
+
+/* Begin an op. */
+static inline void loop_start(struct conc_loop *loop, struct op *op)
+{
+    op->loop = loop;
+    loop->ops++;
+    loop->backend->start(loop->io, op);
+}
+
+/* If loop->slow_after: something that began at `since` is over; report it if it was slow. 0: nobody
+ * looked, as no reports were wanted then. */
+void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const char *what,
+                            const char *name);
+
+/* ---- fork.c ---- */
+
+/* Loops that must be told of a fork. */
+void conc__loop_register(struct conc_loop *loop);
+void conc__loop_unregister(struct conc_loop *loop);
+
+/* ---- loop_executor.c ---- */
+
+extern const struct conc_executor_ops conc__loop_executor_ops;
+
+/* cancel_item's run(): carry out cancel_flags. */
+void conc__loop_cancel_posted(struct conc_loop *loop, struct item *item);
+
+/* Shut down and free the pools and the default executor, waiting for their jobs. */
+void conc__loop_free_executors(struct conc_loop *loop);
+
+/* ---- task.c ---- */
+
+enum task_state { TASK_NEW, TASK_READY, TASK_RUNNING, TASK_PARKED, TASK_ENDED };
+
+struct task {
+    struct conc_context context; /* first */
+    struct conc_loop *loop;
+    conc_future *job; /* holds a reference */
+    enum task_state state;
+    uint32_t woken;  /* PARK_ bits for the next park; the loop's thread only */
+    uint32_t posted; /* PARK_ bits from other threads, and POSTED: `post` is in the inbox */
+    struct item ready, post;
+    struct timer timer;
+    struct coroutine start, *resume; /* where it begins, and where it goes on */
+    struct stack stack;
+    const struct stack *on; /* the stack on which it stands: its own, or a generator's */
+    struct list_node node;  /* in loop->tasks */
+};
+
+/* The calling task; NULL: a thread. */
+struct task *conc__task_self(void);
+
+/* Make a task of a pending job, whose reference it takes on 0. From any thread. */
+int conc__task_submit(struct conc_loop *loop, conc_future *job, const conc_task_options *options);
+
+/* Let a task of this thread's loop that has parked, or is about to, look again. */
+void conc__task_wake(struct task *task, uint32_t bits);
+
+/* Cancel the tasks that CONC_SHUTDOWN_CANCEL_ flags tell. The loop is closed. In its thread. */
+void conc__loop_cancel_tasks(struct conc_loop *loop, unsigned flags);
+
+/* ---- handle.c, readers.c, loop_signal.c ---- */
+
+/* Drop what there is of them, when the loop is freed. */
+void conc__handles_drop(struct conc_loop *loop);
+void conc__readers_drop(struct conc_loop *loop);
+void conc__signals_drop(struct conc_loop *loop);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * loop_pool.c: an executor that spreads jobs, as tasks, over several loops, a thread each.
+ *
+ * A job goes to the loop with the fewest tasks; among equals the turn goes round. Tasks stay on their
+ * loop, so what balances is where they begin. Each member thread runs its loop until the pool is
+ * freed, and frees it then.
+ */
+#include <conc/event.h>
+#include <conc/thread.h>
+
+#include <sched.h>
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "loop/loop_impl.h"
+
+struct member {
+    conc_loop *loop;
+    conc_thread *thread; /* runs the loop, and frees it */
+    conc_event started;
+    int err; /* why it has not started; before `started` */
+};
+
+struct loop_pool {
+    struct conc_executor base;
+    uint32_t next; /* where the search begins */
+    size_t count;
+    struct member members[];
+};
+
+static struct loop_pool *pool_of(conc_executor *executor)
+{
+    return (struct loop_pool *)(void *)executor;
+}
+
+/* ---- Jobs ---- */
+
+static size_t tasks_of(struct conc_loop *loop)
+{
+    guard_lock(&loop->word);
+    size_t n = loop->live;
+    guard_unlock(&loop->word);
+    return n;
+}
+
+static int submit(conc_executor *executor, conc_future *job)
+{
+    struct loop_pool *pool = pool_of(executor);
+    size_t first = fetch_add_relaxed(&pool->next, 1); /* relaxed: which one is not important */
+    size_t fewest = SIZE_MAX;
+    conc_loop *loop = NULL;
+    for (size_t i = 0; i < pool->count && fewest > 0; i++) {
+        conc_loop *candidate = pool->members[(first + i) % pool->count].loop;
+        size_t n = tasks_of(candidate);
+        if (n < fewest) {
+            fewest = n;
+            loop = candidate;
+        }
+    }
+    return conc__task_submit(loop, job, NULL);
+}
+
+static bool is_own_task(const struct loop_pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        if (context_self()->home == &pool->members[i].loop->executor)
+            return true;
+    return false;
+}
+
+static int shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
+{
+    struct loop_pool *pool = pool_of(executor);
+    if ((flags & CONC_SHUTDOWN_WAIT) && is_own_task(pool))
+        return -EDEADLK;
+    int err = 0;
+    for (size_t i = 0; i < pool->count; i++) /* all are closed before the first is waited for */
+        conc_executor_shutdown(conc_loop_executor(pool->members[i].loop),
+                               flags & ~CONC_SHUTDOWN_WAIT, CONC_NOW);
+    if (flags & CONC_SHUTDOWN_WAIT)
+        for (size_t i = 0; i < pool->count && !err; i++)
+            err = conc_executor_shutdown(conc_loop_executor(pool->members[i].loop),
+                                         CONC_SHUTDOWN_WAIT, deadline);
+    return err;
+}
+
+/* ---- Threads ---- */
+
+static void has_started(void *arg) { conc_event_set(&((struct member *)arg)->started); }
+
+static int run_member(void *arg, void *result)
+{
+    (void)result;
+    struct member *m = *(struct member **)arg;
+    m->err = conc_loop_call_soon(m->loop, has_started, m, NULL);
+    if (!m->err)
+        m->err = conc_loop_run_forever(m->loop);
+    conc_loop_free(m->loop);
+    conc_event_set(&m->started);
+    return 0;
+}
+
+static int start_member(struct member *m, size_t number)
+{
+    int err = conc_loop_new(&m->loop, NULL);
+    if (err)
+        return err;
+    char name[CONC_NAME_MAX];
+    snprintf(name, sizeof name, "loop-%zu", number);
+    const conc_thread_options options = {.name = name};
+    err = conc_thread_start(&m->thread, run_member, &m, sizeof m, &options);
+    if (err) {
+        conc_loop_free(m->loop);
+        return err;
+    }
+    conc_event_wait(&m->started, CONC_FOREVER);
+    if (m->err) {
+        conc_thread_join(m->thread, NULL, CONC_FOREVER);
+        conc_thread_free(m->thread);
+    }
+    return m->err;
+}
+
+static void free_pool(conc_executor *executor)
+{
+    struct loop_pool *pool = pool_of(executor);
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    for (size_t i = 0; i < pool->count; i++)
+        conc_loop_stop(pool->members[i].loop);
+    for (size_t i = 0; i < pool->count; i++) {
+        conc_thread_join(pool->members[i].thread, NULL, CONC_FOREVER);
+        conc_thread_free(pool->members[i].thread);
+    }
+    conc_shield_end(&shield);
+    free_bytes(pool);
+}
+
+static const conc_executor_ops ops = {.submit = submit, .shutdown = shut_down, .free = free_pool};
+
+static size_t usable_cpus(void)
+{
+    cpu_set_t usable;
+    int n = sched_getaffinity(0, sizeof usable, &usable) ? 1 : CPU_COUNT(&usable);
+    return n > 0 ? (size_t)n : 1;
+}
+
+int conc_loop_pool_new(conc_executor **ret, size_t loops)
+{
+    if (!loops)
+        loops = usable_cpus();
+    size_t size;
+    if (__builtin_mul_overflow(loops, sizeof(struct member), &size) ||
+        __builtin_add_overflow(size, sizeof(struct loop_pool), &size))
+        return -ENOMEM;
+    struct loop_pool *pool = alloc_array(1, size);
+    if (!pool)
+        return -ENOMEM;
+    pool->base.ops = &ops;
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    int err = 0;
+    for (; !err && pool->count < loops; pool->count += !err)
+        err = start_member(&pool->members[pool->count], pool->count);
+    if (err)
+        free_pool(&pool->base);
+    else
+        *ret = &pool->base;
+    conc_shield_end(&shield);
+    return err;
+}

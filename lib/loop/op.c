@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * op.c: carrying an op out for the calling context.
+ *
+ * A task starts it at its loop's backend, and is set aside until it is complete. When its deadline
+ * comes, or a scope ends, it asks the backend to cancel, and goes on waiting, for the end only:
+ * until then the op and its buffers are the kernel's. What the op says in the end is the result;
+ * only if it says 'cancelled' there was no effect, and the call returns why that was. So a success,
+ * or an error of the op's own, is never lost to a time-out; and a scope is told that it has ended a
+ * call only if it has (see conc__wait()).
+ *
+ * A plain thread, and a callback on a loop's own stack, attempts, polls with its deadline, and
+ * attempts again; what has no readiness it simply does.
+ *
+ * CONC_NOW, or a deadline that has passed: one attempt, by system calls. Files are always ready, so
+ * they are read and written, and the caller waits until that is over.
+ *
+ * A task whose ops always find their data there would never let the others on its loop run: so
+ * after each so many (AT_ONCE) that were over at once it yields.
+ *
+ * -EAGAIN without an event to wait for (see perform.c): the next attempt is made after a pause,
+ * which doubles from PAUSE_MIN to PAUSE_MAX.
+ *
+ * Waking: the completion comes in the task's own thread, so `done` needs no order. It is told as a
+ * kick, which means no more than 'look again', and only to a task that has parked.
+ */
+#include "base/clock.h"
+#include "loop/loop_impl.h"
+
+enum { AT_ONCE = 32 };
+
+#define PAUSE_MIN CONC_MS(1)
+#define PAUSE_MAX CONC_MS(16)
+
+void conc__op_complete(struct op *op, ssize_t result)
+{
+    op->result = result;
+    op->loop->ops--;
+    op->complete(op);
+}
+
+void conc__op_closing(int fd)
+{
+    struct conc_loop *loop = conc__loop_here;
+    if (loop && loop->backend && !loop->dead)
+        loop->backend->closing(loop->io, fd);
+}
+
+/* The call returns `why` now: if a scope has ended it, the scope is told. */
+static ssize_t ended(struct conc_context *self, int why)
+{
+    conc_deadline until = CONC_FOREVER;
+    if (why == -ECANCELED)
+        conc__scopes_check(self, &until);
+    return why;
+}
+
+/* ---- Tasks ---- */
+
+struct waiter {
+    struct task *task;
+    bool parks; /* it is to be woken */
+    bool done;
+};
+
+static void completed(struct op *op)
+{
+    struct waiter *w = op->waiter;
+    w->done = true;
+    if (w->parks)
+        conc__task_wake(w->task, PARK_KICKED);
+}
+
+/* Until it is complete. 0, or why it was cancelled. */
+static int wait_for(struct waiter *w, struct op *op, const char *what, conc_deadline deadline)
+{
+    struct conc_context *self = &w->task->context;
+    const struct conc_loop *loop = w->task->loop;
+    const bool firmly = deadline_is_now(deadline); /* a file's; no cancellation point */
+    int why = 0;
+    conc__blocked_begin(self, what, NULL, NULL);
+    while (!w->done) {
+        conc_deadline until = CONC_FOREVER;
+        if (!firmly && !why && (why = conc__must_end(self, deadline, &until))) {
+            loop->backend->cancel(loop->io, op); /* may be its end */
+            continue;
+        }
+        w->parks = true;
+        self->ops->park(self, until);
+        w->parks = false;
+    }
+    conc__blocked_end(self);
+    return why;
+}
+
+/* Let the others on the loop run now and then. */
+static void was_at_once(struct conc_context *self)
+{
+    static __thread unsigned count;
+    if (++count % AT_ONCE == 0)
+        self->ops->yield(self);
+}
+
+static bool is_past(conc_deadline deadline)
+{
+    return !deadline_is_forever(deadline) && deadline.ns <= conc_now();
+}
+
+static ssize_t run_in_task(struct task *task, struct op *op, const char *what,
+                           conc_deadline deadline)
+{
+    struct waiter w = {.task = task};
+    if (is_past(deadline)) {
+        ssize_t result = conc__op_events(op) ? conc__perform(op, false) : -EAGAIN;
+        if (result != -EAGAIN || conc__op_is_pollable(op))
+            return result == -EAGAIN && !deadline_is_now(deadline) ? -ETIMEDOUT : result;
+    }
+    op->complete = completed;
+    op->waiter = &w;
+    loop_start(task->loop, op);
+    int why = 0;
+    if (w.done)
+        was_at_once(&task->context);
+    else
+        why = wait_for(&w, op, what, deadline);
+    return op->result == -ECANCELED && why ? ended(&task->context, why) : op->result;
+}
+
+/* ---- Threads ---- */
+
+static ssize_t poll_and_attempt(struct op *op, const char *what, conc_deadline deadline)
+{
+    struct conc_context *self = context_self();
+    conc_deadline until;
+    ssize_t result = -EAGAIN;
+    int why;
+    conc__blocked_begin(self, what, NULL, NULL);
+    while (!(why = conc__must_end(self, deadline, &until))) {
+        conc__thread_poll(self, op->fd, conc__op_events(op), until);
+        result = conc__perform(op, false);
+        if (result != -EAGAIN || !conc__op_events(op))
+            break;
+    }
+    conc__blocked_end(self);
+    if (why)
+        return op->moved ? op->moved : ended(self, why);
+    return result;
+}
+
+static ssize_t run_in_thread(struct op *op, const char *what, conc_deadline deadline)
+{
+    if (!conc__op_events(op))
+        return conc__perform(op, true);
+    ssize_t result = conc__perform(op, false);
+    if (result != -EAGAIN || !conc__op_events(op))
+        return result;
+    if (!conc__op_is_pollable(op))
+        return op->code == OP_POLL ? -EPERM : conc__perform(op, true);
+    return deadline_is_now(deadline) ? -EAGAIN : poll_and_attempt(op, what, deadline);
+}
+
+/* ---- Both ---- */
+
+static int wait_a_little(int64_t ns, conc_deadline deadline)
+{
+    conc_deadline end = deadline_earlier(conc_in(ns), deadline);
+    int err = conc_sleep_until(end);
+    return !err && end.ns == deadline.ns ? -ETIMEDOUT : err;
+}
+
+ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
+{
+    ssize_t result = checkpoint(deadline);
+    for (int64_t ns = PAUSE_MIN; !result; ns = ns < PAUSE_MAX ? 2 * ns : PAUSE_MAX) {
+        struct task *task = conc__task_self();
+        op->step = 0;
+        op->moved = 0;
+        result = task ? run_in_task(task, op, what, deadline) : run_in_thread(op, what, deadline);
+        if (result != -EAGAIN || deadline_is_now(deadline))
+            return result;
+        result = wait_a_little(ns, deadline);
+    }
+    return result;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * op.h: an operation that takes a while: reading, writing, accepting ..., or a call that blocks. It
+ * is described by a struct that lies on the caller's stack, and carried out in one of three ways: by
+ * the backend of the caller's loop, by the caller itself if it is a thread (perform and poll), or by
+ * a thread of the loop's that may block (offload.c).
+ *
+ * From its start until `complete` is called the struct, and the memory it names, belong to whoever
+ * carries it out; from then on never again. A cancel only asks for an early end.
+ */
+#ifndef CONC_LIB_OP_H
+#define CONC_LIB_OP_H
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <conc/base.h>
+
+#include "base/list.h"
+#include "loop/item.h"
+
+struct conc_loop;
+
+enum op_code {
+    OP_POLL,    /* fd, flags: the events (POLLIN ...); result: those that are there */
+    OP_READ,    /* fd, buf, size: at the file's position */
+    OP_WRITE,   /* the same */
+    OP_PREAD,   /* fd, buf, size, offset */
+    OP_PWRITE,  /* the same */
+    OP_RECV,    /* fd, buf, size, flags */
+    OP_SEND,    /* the same; never a SIGPIPE */
+    OP_RECVMSG, /* fd, msg, flags */
+    OP_SENDMSG, /* the same */
+    OP_ACCEPT, /* fd, addr and addr_size (both may be NULL), flags: accept4's; result: a descriptor */
+    OP_CONNECT, /* fd, addr, size: of the address */
+    OP_OPEN,    /* path, flags, mode; result: a descriptor */
+    OP_FSYNC,   /* fd, flags: nonzero for fdatasync */
+    OP_STAT,    /* fd (AT_FDCWD), path ("" with AT_EMPTY_PATH), flags: fstatat's, stat */
+    OP_CALL,    /* call(arg), which may block, in one of the loop's threads for that */
+    OP_CODES,
+};
+
+struct op {
+    enum op_code code;
+    int fd;
+    int flags;
+    mode_t mode;
+    void *buf;
+    size_t size;
+    off_t offset;
+    const char *path;
+    struct stat *stat;
+    struct msghdr *msg;
+    struct sockaddr *addr;
+    socklen_t *addr_size;
+    ssize_t (*call)(void *arg); /* gives the result */
+    void *arg;
+
+    /* The outcome: what the system call returned, or a negative error. -ECANCELED: cancelled with no
+     * effect. Set before `complete` is called. */
+    ssize_t result;
+
+    /* Called once, in the loop's thread, perhaps before the start has returned. The op may be gone
+     * when it returns. */
+    void (*complete)(struct op *op);
+
+    /* Of whoever carries it out. */
+    struct conc_loop *loop;
+    struct list_node node;
+    uint32_t slot;    /* uring: its index + 1; 0: none */
+    uint32_t state;   /* the backend's */
+    uint32_t step;    /* perform.c's: of what takes several steps; 0 at first */
+    int64_t moved;    /* bytes, of what takes several steps */
+    struct item item; /* offload: in the loop's inbox, once it has run */
+    void *job;        /* offload: the future of its call; holds a reference */
+    void *waiter;     /* op.c: who waits for its end */
+};
+
+/* One attempt, by system calls of the caller's thread. With `wait` false it never blocks on what has
+ * readiness (pipes, sockets, terminals ...), nor to read or write a file: -EAGAIN. The other ops on
+ * files, and OP_CALL, may block all the same. Returns the result. */
+ssize_t conc__perform(struct op *op, bool wait);
+
+/* The events of poll(2) after which another attempt makes sense; 0: it is of a kind that is never
+ * waited for so; or no event tells, after an attempt that gave -EAGAIN (a Unix socket whose peer has
+ * no room): then end it so, and conc__op_run() tries again by the clock. */
+short conc__op_events(const struct op *op);
+
+/* Can the descriptor be polled for readiness? Regular files and directories can't. */
+bool conc__op_is_pollable(const struct op *op);
+
+/* Dispose of a result that nobody wants any more: close a descriptor that came too late. */
+void conc__op_discard(struct op *op);
+
+/* Carry the op out for the calling context, a task or a thread, until the deadline or until it is
+ * cancelled. `what`: for the registry ("recv"); static. Returns the result; -ETIMEDOUT, -EAGAIN
+ * (CONC_NOW: one attempt that doesn't wait), -ECANCELED: then there was no effect. A success that came
+ * after all is a success. */
+ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline);
+
+/* The descriptor is about to be closed: operations on it that wait in the caller's loop end with
+ * -EBADF. */
+void conc__op_closing(int fd);
+
+#endif

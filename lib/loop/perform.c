@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * perform.c: one attempt at an op, by system calls. What the epoll backend, a plain thread and the
+ * threads for files have in common.
+ *
+ * An attempt that is not to wait must not, whatever mode the descriptor is in, and without changing
+ * its mode: others may have the same open file.
+ *
+ * - Sockets: MSG_DONTWAIT. accept(2) has no such flag: a listener that is not in non-blocking mode
+ *   is polled first.
+ * - Everything else: preadv2(2) with RWF_NOWAIT. Where a kind of file doesn't know that, and it is
+ *   none that is always ready, poll(2) first; and a write is cut to PIPE_BUF bytes, for which a
+ *   pipe has room if poll said so. Between the poll and the call somebody else may take what was
+ *   there, and then the call waits: who shares such a descriptor puts it in non-blocking mode. A
+ *   terminal is written to through an open file of its own.
+ * - Files of a disk are always ready for poll(2), and yet slow: what is in memory is read at once
+ *   (if RWF_NOWAIT is known there); for everything else -EAGAIN says that a thread has to wait for
+ *   it.
+ * - connect(2): the descriptor is put in non-blocking mode around the call. Nobody else uses a
+ *   socket that is not connected.
+ *
+ * SIGPIPE: a write to a pipe that nobody reads is an error here, no end of the program. Sockets
+ * have MSG_NOSIGNAL, Linux 6.18 has RWF_NOSIGNAL for all; before, the signal is blocked in the
+ * thread around the write, and taken out if the write has raised it (it is sent to the thread that
+ * writes). To find out costs nothing: the flag is tried until a call fails with it, and does not
+ * without.
+ *
+ * Several steps: op->step remembers that a connect has begun, op->moved what MSG_WAITALL has
+ * received.
+ *
+ * No event tells: when a Unix socket's peer has no room for a connection or a datagram, the
+ * sender's descriptor looks writable all the same. Then conc__op_events() is 0 after the attempt,
+ * and the next one has to be made by the clock.
+ */
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "loop/op.h"
+
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x100
+#endif
+
+/* op->step */
+enum { UNBEGUN, CONNECTING, NO_EVENT };
+
+static ssize_t outcome(ssize_t result) { return result < 0 ? -errno : result; }
+
+static bool is_unknown(ssize_t result) { return result == -EOPNOTSUPP || result == -ENOSYS; }
+
+static bool is_ready(int fd, short events)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    return poll(&p, 1, 0) != 0; /* also after an error: the call that follows reports it */
+}
+
+static bool is_always_ready(mode_t mode) { return S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode); }
+
+/* ---- Reading and writing ---- */
+
+static ssize_t read_or_write(const struct op *op, size_t size)
+{
+    return outcome(op->code == OP_READ ? read(op->fd, op->buf, size)
+                                       : write(op->fd, op->buf, size));
+}
+
+static ssize_t transfer(const struct op *op, int flags)
+{
+    struct iovec all = {.iov_base = op->buf, .iov_len = op->size};
+    if (op->code == OP_PREAD)
+        return outcome(preadv2(op->fd, &all, 1, op->offset, flags));
+    return outcome(op->code == OP_READ ? preadv2(op->fd, &all, 1, -1, flags)
+                                       : pwritev2(op->fd, &all, 1, -1, flags));
+}
+
+/* A terminal that is ready has room for one byte, and who knows for how many more. Opened anew it
+ * can be in non-blocking mode without anybody else's being so. The master of a pseudo-terminal
+ * cannot be opened anew: that would be another terminal's. */
+static int open_terminal(int fd)
+{
+    char path[32];
+    unsigned number;
+    if (!isatty(fd) || ioctl(fd, TIOCGPTN, &number) == 0)
+        return -1;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+static ssize_t write_to_device(struct op op)
+{
+    int terminal = open_terminal(op.fd);
+    if (terminal < 0)
+        return read_or_write(&op, op.size < PIPE_BUF ? op.size : PIPE_BUF);
+    op.fd = terminal;
+    ssize_t result = read_or_write(&op, op.size);
+    close(terminal);
+    return result;
+}
+
+/* Where RWF_NOWAIT is not known. */
+static ssize_t transfer_if_ready(const struct op *op)
+{
+    struct stat st;
+    bool writes = op->code == OP_WRITE;
+    if (fstat(op->fd, &st) < 0)
+        return -errno;
+    if (is_always_ready(st.st_mode))
+        return -EAGAIN;
+    if (S_ISSOCK(st.st_mode))
+        return outcome(writes ? send(op->fd, op->buf, op->size, MSG_DONTWAIT | MSG_NOSIGNAL)
+                              : recv(op->fd, op->buf, op->size, MSG_DONTWAIT));
+    if (!is_ready(op->fd, writes ? POLLOUT : POLLIN))
+        return -EAGAIN;
+    return writes ? write_to_device(*op) : read_or_write(op, op->size);
+}
+
+static ssize_t attempt_read(const struct op *op, bool wait)
+{
+    if (wait)
+        return read_or_write(op, op->size);
+    ssize_t result = transfer(op, RWF_NOWAIT);
+    return is_unknown(result) ? transfer_if_ready(op) : result;
+}
+
+struct held_signal {
+    sigset_t before;
+    bool was_blocked, was_pending;
+};
+
+static sigset_t only_sigpipe(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    return set;
+}
+
+static void hold_sigpipe(struct held_signal *held)
+{
+    sigset_t set = only_sigpipe();
+    pthread_sigmask(SIG_BLOCK, &set, &held->before);
+    held->was_blocked = sigismember(&held->before, SIGPIPE);
+    held->was_pending = held->was_blocked && !sigpending(&set) && sigismember(&set, SIGPIPE);
+}
+
+static void let_sigpipe_go(const struct held_signal *held, bool may_be_ours)
+{
+    const struct timespec at_once = {0};
+    sigset_t set = only_sigpipe();
+    if (may_be_ours && !held->was_pending)
+        sigtimedwait(&set, NULL, &at_once);
+    if (!held->was_blocked)
+        pthread_sigmask(SIG_SETMASK, &held->before, NULL);
+}
+
+static uint32_t lacks_nosignal; /* RWF_NOSIGNAL is not known to the kernel. Relaxed: only a hint */
+
+static ssize_t attempt_write(const struct op *op, bool wait)
+{
+    if (!wait && !load_relaxed(&lacks_nosignal)) {
+        ssize_t result = transfer(op, RWF_NOWAIT | RWF_NOSIGNAL);
+        if (!is_unknown(result))
+            return result;
+    }
+    struct held_signal held;
+    hold_sigpipe(&held);
+    ssize_t result = wait ? read_or_write(op, op->size) : transfer(op, RWF_NOWAIT);
+    if (!wait && is_unknown(result))
+        result = transfer_if_ready(op);
+    else if (!wait)
+        store_relaxed(&lacks_nosignal, 1);
+    /* What is cut short by the loss of the last reader raises it too. */
+    let_sigpipe_go(&held, result == -EPIPE || (result >= 0 && (size_t)result < op->size));
+    return result;
+}
+
+static ssize_t attempt_pread(const struct op *op, bool wait)
+{
+    if (wait || op->offset < 0) /* -1 would mean the file's position to preadv2() */
+        return outcome(pread(op->fd, op->buf, op->size, op->offset));
+    ssize_t result = transfer(op, RWF_NOWAIT);
+    /* Less than wanted: only that much may be in memory. Then a thread reads it all. */
+    bool is_short = result > 0 && (size_t)result < op->size;
+    return is_short || is_unknown(result) ? -EAGAIN : result;
+}
+
+static ssize_t attempt_pwrite(const struct op *op, bool wait)
+{
+    return wait ? outcome(pwrite(op->fd, op->buf, op->size, op->offset)) : -EAGAIN;
+}
+
+/* ---- Sockets ---- */
+
+static bool is_stream(int fd)
+{
+    int type;
+    socklen_t size = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+/* MSG_WAITALL: what one call has received counts, and the next goes on behind it. */
+static ssize_t receive_all(struct op *op, int flags)
+{
+    for (;;) {
+        size_t moved = (size_t)op->moved;
+        ssize_t n = outcome(recv(op->fd, (char *)op->buf + moved, op->size - moved, flags));
+        if (n == -EAGAIN || n == -EINTR)
+            return n;
+        if (n <= 0)
+            return moved ? (ssize_t)moved : n;
+        op->moved += n;
+        if ((size_t)op->moved == op->size || !is_stream(op->fd))
+            return op->moved;
+    }
+}
+
+static ssize_t attempt_recv(struct op *op, int dont_wait)
+{
+    bool all = dont_wait && (op->flags & MSG_WAITALL) && !(op->flags & MSG_PEEK);
+    if (all)
+        return receive_all(op, (op->flags & ~MSG_WAITALL) | dont_wait);
+    return outcome(recv(op->fd, op->buf, op->size, op->flags | dont_wait));
+}
+
+static ssize_t attempt_sendmsg(struct op *op, int dont_wait)
+{
+    ssize_t result = outcome(sendmsg(op->fd, op->msg, op->flags | MSG_NOSIGNAL | dont_wait));
+    bool in_vain = result == -EAGAIN && op->msg->msg_name && is_ready(op->fd, POLLOUT);
+    op->step = in_vain ? NO_EVENT : UNBEGUN;
+    return result;
+}
+
+static ssize_t attempt_accept(const struct op *op, bool wait)
+{
+    int mode = fcntl(op->fd, F_GETFL);
+    if (!wait && mode >= 0 && !(mode & O_NONBLOCK) && !is_ready(op->fd, POLLIN))
+        return -EAGAIN;
+    return outcome(accept4(op->fd, op->addr, op->addr_size, op->flags));
+}
+
+static ssize_t begin_connect(struct op *op, bool wait)
+{
+    int mode = fcntl(op->fd, F_GETFL);
+    bool change = !wait && mode >= 0 && !(mode & O_NONBLOCK);
+    if (change)
+        fcntl(op->fd, F_SETFL, mode | O_NONBLOCK);
+    ssize_t result = outcome(connect(op->fd, op->addr, (socklen_t)op->size));
+    if (change)
+        fcntl(op->fd, F_SETFL, mode);
+    return result;
+}
+
+static ssize_t finish_connect(const struct op *op)
+{
+    int err;
+    socklen_t size = sizeof err;
+    if (!is_ready(op->fd, POLLOUT))
+        return -EAGAIN;
+    return getsockopt(op->fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0 ? -errno : -err;
+}
+
+static ssize_t attempt_connect(struct op *op, bool wait)
+{
+    if (op->step == CONNECTING)
+        return finish_connect(op);
+    ssize_t result = begin_connect(op, wait);
+    op->step = result == -EAGAIN ? NO_EVENT : UNBEGUN; /* a Unix socket whose backlog is full */
+    if (result != -EINPROGRESS && result != -EALREADY)
+        return result;
+    op->step = CONNECTING;
+    return finish_connect(op); /* on this machine it often is, at once */
+}
+
+/* ---- The rest ---- */
+
+static ssize_t attempt_poll(const struct op *op, bool wait)
+{
+    struct pollfd p = {.fd = op->fd, .events = (short)op->flags};
+    if (op->fd < 0)
+        return -EBADF;
+    int n = poll(&p, 1, wait ? -1 : 0);
+    if (n <= 0)
+        return n < 0 ? -errno : -EAGAIN;
+    return p.revents & POLLNVAL ? -EBADF : p.revents;
+}
+
+static ssize_t attempt(struct op *op, bool wait)
+{
+    const int dont_wait = wait ? 0 : MSG_DONTWAIT;
+    switch (op->code) {
+    case OP_POLL:
+        return attempt_poll(op, wait);
+    case OP_READ:
+        return attempt_read(op, wait);
+    case OP_WRITE:
+        return attempt_write(op, wait);
+    case OP_PREAD:
+        return attempt_pread(op, wait);
+    case OP_PWRITE:
+        return attempt_pwrite(op, wait);
+    case OP_RECV:
+        return attempt_recv(op, dont_wait);
+    case OP_SEND:
+        return outcome(send(op->fd, op->buf, op->size, op->flags | MSG_NOSIGNAL | dont_wait));
+    case OP_RECVMSG:
+        return outcome(recvmsg(op->fd, op->msg, op->flags | dont_wait));
+    case OP_SENDMSG:
+        return attempt_sendmsg(op, dont_wait);
+    case OP_ACCEPT:
+        return attempt_accept(op, wait);
+    case OP_CONNECT:
+        return attempt_connect(op, wait);
+    case OP_OPEN:
+        return outcome(open(op->path, op->flags, op->mode));
+    case OP_FSYNC:
+        return outcome(op->flags ? fdatasync(op->fd) : fsync(op->fd));
+    case OP_STAT:
+        return outcome(fstatat(op->fd, op->path, op->stat, op->flags));
+    default:
+        return -EINVAL;
+    }
+}
+
+ssize_t conc__perform(struct op *op, bool wait)
+{
+    ssize_t result;
+    if (op->code == OP_CALL)
+        return op->call(op->arg);
+    do
+        result = attempt(op, wait);
+    while (result == -EINTR);
+    return result;
+}
+
+/* ---- What can be waited for ---- */
+
+static short receive_events(int flags)
+{
+    if (flags & MSG_ERRQUEUE)
+        return POLLERR;
+    return flags & MSG_OOB ? POLLPRI : POLLIN;
+}
+
+short conc__op_events(const struct op *op)
+{
+    switch (op->code) {
+    case OP_POLL: /* never 0: these two are always waited for */
+        return (short)(op->flags | POLLERR | POLLHUP);
+    case OP_READ:
+    case OP_ACCEPT:
+        return POLLIN;
+    case OP_RECV:
+    case OP_RECVMSG:
+        return receive_events(op->flags);
+    case OP_WRITE:
+    case OP_SEND:
+        return POLLOUT;
+    case OP_SENDMSG:
+    case OP_CONNECT:
+        return op->step == NO_EVENT ? 0 : POLLOUT;
+    default:
+        return 0;
+    }
+}
+
+bool conc__op_is_pollable(const struct op *op)
+{
+    struct stat st;
+    switch (op->code) {
+    case OP_POLL:
+    case OP_READ:
+    case OP_WRITE:
+        return fstat(op->fd, &st) < 0 || !is_always_ready(st.st_mode);
+    case OP_RECV:
+    case OP_SEND:
+    case OP_RECVMSG:
+    case OP_SENDMSG:
+    case OP_ACCEPT:
+    case OP_CONNECT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void conc__op_discard(struct op *op)
+{
+    if ((op->code == OP_OPEN || op->code == OP_ACCEPT) && op->result >= 0)
+        close((int)op->result);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * readers.c: callbacks for descriptors that are readable or writable.
+ *
+ *     armed     an OP_POLL of its own is in flight
+ *     queued    in the ready list: to be armed for the first time, or its poll is complete
+ *     running   in its callback
+ *     removed   nobody's any more: freed when its poll, or its turn, is over
+ *
+ *     armed -> queued -> running -> armed ...;  any -> removed
+ *
+ * It is armed again after its callback: so it is called back as long as there is something, once a
+ * turn. A descriptor that cannot be polled (-EBADF: closed without a word) is reported once by the
+ * callback, which finds out by itself, and is removed.
+ */
+#include <poll.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "loop/loop_impl.h"
+
+enum { READER, WRITER };
+enum watch_state { ARMED, QUEUED, RUNNING };
+
+struct fd_watch {
+    struct op op;
+    struct item item;
+    struct conc_loop *loop;
+    enum watch_state state;
+    bool removed;
+    conc_callback *fn;
+    void *arg;
+};
+
+/* ---- The table ---- */
+
+static struct fd_watch **find(struct conc_loop *loop, int fd, int which)
+{
+    return (size_t)fd < loop->watches.room ? &loop->watches.by_fd[fd][which] : NULL;
+}
+
+static int make_room(struct fd_watches *watches, int fd)
+{
+    size_t room = watches->room ? watches->room : 64;
+    while (room <= (size_t)fd)
+        room *= 2;
+    if (room == watches->room)
+        return 0;
+    struct fd_watch *(*more)[2] = alloc_array(room, sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    if (watches->room)
+        memcpy(more, watches->by_fd, watches->room * sizeof *more);
+    free_bytes(watches->by_fd);
+    *watches = (struct fd_watches){.by_fd = more, .room = room};
+    return 0;
+}
+
+/* ---- A watch ---- */
+
+static void forget(struct fd_watch *w)
+{
+    struct fd_watch **at = find(w->loop, w->op.fd, w->op.flags == POLLIN ? READER : WRITER);
+    if (*at == w)
+        *at = NULL;
+    w->removed = true;
+}
+
+/* Until it has something; or it is over. */
+static void arm(struct fd_watch *w)
+{
+    /* The loop is freed before it has ever run; or the callback has forked, and this is the child. */
+    if (!w->removed && (!w->loop->backend || w->loop->dead))
+        forget(w);
+    if (w->removed) {
+        free_bytes(w);
+        return;
+    }
+    w->state = ARMED;
+    loop_start(w->loop, &w->op);
+}
+
+static void run(struct conc_loop *loop, struct item *item)
+{
+    struct fd_watch *w = list_entry(item, struct fd_watch, item);
+    int64_t since = loop->slow_after ? conc_now() : 0;
+    w->state = RUNNING;
+    if (!w->removed)
+        w->fn(w->arg);
+    if (loop->slow_after)
+        conc__loop_report_slow(loop, since, "a reader's or writer's callback", "");
+    if (!w->removed && w->op.result < 0)
+        forget(w);
+    arm(w);
+}
+
+/* Before the loop has first run there is no backend: then it is armed in the first turn. */
+static void begin(struct conc_loop *loop, struct item *item)
+{
+    struct fd_watch *w = list_entry(item, struct fd_watch, item);
+    w->item.run = run;
+    arm(w);
+}
+
+static void poll_ended(struct op *op)
+{
+    struct fd_watch *w = list_entry(op, struct fd_watch, op);
+    if (w->removed) {
+        free_bytes(w);
+        return;
+    }
+    w->state = QUEUED;
+    loop_push(w->loop, &w->item);
+}
+
+static void remove_watch(struct fd_watch *w)
+{
+    forget(w);
+    if (w->state == ARMED)
+        w->loop->backend->cancel(w->loop->io, &w->op);
+}
+
+/* ---- The calls ---- */
+
+static int add(conc_loop *loop, int fd, int which, conc_callback *fn, void *arg)
+{
+    int err = conc__loop_check(loop);
+    if (!err && (!fn || fd < 0))
+        err = -EINVAL;
+    if (!err)
+        err = make_room(&loop->watches, fd);
+    if (err)
+        return err;
+    struct fd_watch *w = alloc_one(struct fd_watch);
+    if (!w)
+        return -ENOMEM;
+    *w = (struct fd_watch){.loop = loop, .fn = fn, .arg = arg};
+    w->op = (struct op){.code = OP_POLL, .fd = fd, .complete = poll_ended};
+    w->op.flags = which == READER ? POLLIN : POLLOUT;
+    struct fd_watch **at = find(loop, fd, which);
+    if (*at)
+        remove_watch(*at);
+    *at = w;
+    w->state = QUEUED;
+    w->item.run = begin;
+    loop_push(loop, &w->item);
+    return 0;
+}
+
+static int remove_one(conc_loop *loop, int fd, int which)
+{
+    int err = conc__loop_check(loop);
+    if (err)
+        return err;
+    struct fd_watch **at = fd < 0 ? NULL : find(loop, fd, which);
+    if (!at || !*at)
+        return 0;
+    remove_watch(*at);
+    return 1;
+}
+
+int conc_loop_add_reader(conc_loop *loop, int fd, conc_callback *fn, void *arg)
+{
+    return add(loop, fd, READER, fn, arg);
+}
+
+int conc_loop_add_writer(conc_loop *loop, int fd, conc_callback *fn, void *arg)
+{
+    return add(loop, fd, WRITER, fn, arg);
+}
+
+int conc_loop_remove_reader(conc_loop *loop, int fd) { return remove_one(loop, fd, READER); }
+
+int conc_loop_remove_writer(conc_loop *loop, int fd) { return remove_one(loop, fd, WRITER); }
+
+void conc__readers_drop(struct conc_loop *loop)
+{
+    for (size_t fd = 0; fd < loop->watches.room; fd++)
+        for (int which = READER; which <= WRITER; which++)
+            if (loop->watches.by_fd[fd][which])
+                remove_watch(loop->watches.by_fd[fd][which]);
+    free_bytes(loop->watches.by_fd);
+    loop->watches = (struct fd_watches){0};
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * task.c: a task as a context: it is set aside while its loop runs the others.
+ *
+ *     new       made by any thread; counted in loop->live; on its way to its loop through the inbox
+ *     ready     in the loop's ready list
+ *     running   on its stack
+ *     parked    in nobody's list; perhaps its timer is in the heap
+ *     ended     its job is over, its stack left for good
+ *
+ *     new -> ready            its loop takes it from the inbox, or its maker is on the loop's thread
+ *     ready -> running        its turn has come: resumed by the loop, or by the task before it
+ *     running -> ready        yield
+ *     running -> parked       park, unless there is something in `woken`
+ *     parked -> ready         woken, or its timer fires
+ *     running -> ended        at the end of task_main(); then the loop frees it
+ *
+ * All of these happen in the loop's thread. Waking: from there the bit goes into `woken`, and a parked
+ * task becomes ready. From other threads the bit goes into `posted`, and whoever sets POSTED there
+ * posts the task to the loop, which moves the bits to `woken` when it takes it out. So a task learns of
+ * nothing before its loop has taken it from the inbox, and only its own thread ever touches its state:
+ * the classic race of waking somebody who is just about to sleep cannot happen.
+ *
+ * A task may end while it is in the inbox: a kick that came when it needed none. Then the loop frees
+ * it when it takes it out. After its job is over nobody posts it any more: a delivery comes once for
+ * each wait, which was over; kicks come through scopes, and all of them have been left (the job's own
+ * under its future's guard: future.c).
+ *
+ * Where it lies: the struct stands at the top of its own stack, so a parked task touches one page. The
+ * tops of the stacks are offset against each other, or a thousand tasks would share a few cache lines.
+ *
+ * Its stack: usually its own; but a task that is in a generator's body parks on the generator's. What
+ * it stands on is saved where it parks.
+ *
+ * Order: `posted` is set with release and taken with acquire: what the waker did before is seen. And
+ * the other way round: whoever posts next writes to `post`, which the loop has read before it took
+ * the bits. The rest belongs to one thread.
+ */
+#include <conc/local.h>
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "future/future_impl.h"
+#include "loop/loop_impl.h"
+#include "wait/local.h"
+
+#define POSTED 0x80000000u
+
+static struct task *task_of(struct conc_context *context) { return (struct task *)(void *)context; }
+
+/* ---- Waking ---- */
+
+static void make_ready(struct task *t)
+{
+    if (heap_is_in(&t->timer.node))
+        conc__heap_remove(&t->loop->timers, &t->timer.node);
+    t->state = TASK_READY;
+    loop_push(t->loop, &t->ready);
+}
+
+void conc__task_wake(struct task *t, uint32_t bits)
+{
+    t->woken |= bits;
+    if (t->state == TASK_PARKED)
+        make_ready(t);
+}
+
+static void wake(struct conc_context *context, uint32_t bit)
+{
+    struct task *t = task_of(context);
+    struct conc_loop *loop = t->loop;
+    if (loop == conc__loop_here)
+        conc__task_wake(t, bit);
+    else if (!(fetch_or_acq_rel(&t->posted, bit | POSTED) & POSTED))
+        conc__loop_post(loop, &t->post);
+}
+
+static void deliver(struct conc_context *context, struct conc__waiter *waiter)
+{
+    (void)waiter;
+    wake(context, PARK_DELIVERED);
+}
+
+static void kick(struct conc_context *context) { wake(context, PARK_KICKED); }
+
+static void timer_fires(struct conc_loop *loop, struct timer *timer)
+{
+    (void)loop;
+    make_ready(
+        list_entry(timer, struct task, timer)); /* it is in the heap only while it is parked */
+}
+
+/* ---- Suspending ---- */
+
+static void resume(struct conc_loop *loop, struct item *item);
+
+/* From the loop's stack or another task's. */
+static struct coroutine *enter(struct task *t)
+{
+    t->state = TASK_RUNNING;
+    t->loop->current = t;
+    conc__self = &t->context;
+    conc__stack_here = t->on;
+    return t->resume;
+}
+
+/* Set the caller aside, its state being set; returns when it is resumed. If a task is the next that is
+ * ready, go there without the detour over the loop's stack: half the work, and the processor, which
+ * remembers where calls return to, is right more often. */
+static void switch_away(struct task *t)
+{
+    struct conc_loop *loop = t->loop;
+    struct coroutine here;
+    t->resume = &here;
+    t->on = conc__stack_here;
+    struct item *next = loop_next_item(loop, resume);
+    struct coroutine *to = next ? enter(list_entry(next, struct task, ready)) : &loop->here;
+    if (to != &here)
+        conc__coroutine_switch(&here, to);
+}
+
+static uint32_t park(struct conc_context *self, conc_deadline until)
+{
+    struct task *t = task_of(self);
+    if (!t->woken) {
+        if (!deadline_is_forever(until))
+            conc__heap_push(&t->loop->timers, &t->timer.node, until.ns);
+        t->state = TASK_PARKED;
+        switch_away(t);
+    }
+    uint32_t bits = t->woken;
+    t->woken = 0;
+    return bits;
+}
+
+static void yield(struct conc_context *self)
+{
+    struct task *t = task_of(self);
+    t->state = TASK_READY;
+    loop_push(t->loop, &t->ready);
+    switch_away(t);
+}
+
+static const struct context_ops task_ops = {
+    .kind = "task",
+    .park = park,
+    .deliver = deliver,
+    .kick = kick,
+    .yield = yield,
+};
+
+struct task *conc__task_self(void)
+{
+    struct conc_context *self = conc__self;
+    return self && self->ops == &task_ops ? task_of(self) : NULL;
+}
+
+/* ---- Running ---- */
+
+/* Nobody stands on its stack, and nobody posts it. */
+static void free_task(struct task *t)
+{
+    struct conc_loop *loop = t->loop;
+    struct stack stack = t->stack; /* the task lies in it */
+    conc__coroutine_fini(&t->start);
+    conc__stack_free(&stack);
+    conc__loop_leave(loop);
+}
+
+static void end(struct task *t)
+{
+    list_remove(&t->loop->tasks, &t->node);
+    loop_release_timer(t->loop);
+    conc_future_unref(t->job);
+    if (!load_acquire(&t->posted)) /* acquire: what those who posted it did is over */
+        free_task(t);
+}
+
+/* Returns when a task, not necessarily this one, has nothing more to do, and no other is next. */
+static void resume(struct conc_loop *loop, struct item *item)
+{
+    int64_t since = loop->slow_after ? conc_now() : 0;
+    const struct stack *stood_on = conc__stack_here; /* a generator's, if its body runs the loop */
+    conc__coroutine_switch(&loop->here, enter(list_entry(item, struct task, ready)));
+    struct task *t = loop->current;
+    conc__stack_here = stood_on;
+    conc__self = loop->self;
+    loop->current = NULL;
+    if (loop->slow_after)
+        conc__loop_report_slow(loop, since, "task", t->context.name);
+    if (t->state == TASK_ENDED)
+        end(t);
+}
+
+static void task_main(void *arg)
+{
+    struct task *t = arg;
+    conc__job_run(t->job);
+    conc__context_fini(&t->context); /* here, for the destructors of local values may block */
+    t->state = TASK_ENDED;
+    conc__coroutine_leave(&t->loop->here);
+}
+
+/* ---- Beginning ---- */
+
+/* In the loop's thread. */
+static void begin(struct conc_loop *loop, struct task *t)
+{
+    list_push(&loop->tasks, &t->node);
+    t->state = TASK_READY;
+    loop_push(loop, &t->ready);
+    if (loop->ending)
+        conc__future_cancel_job(t->job, true);
+}
+
+/* It cannot begin: there is no room for its timer. */
+static void refuse(struct task *t)
+{
+    conc_job_drop(t->job, -ENOMEM);
+    conc__context_fini(&t->context);
+    free_task(t);
+}
+
+static void taken_from_inbox(struct conc_loop *loop, struct item *item)
+{
+    struct task *t = list_entry(item, struct task, post);
+    uint32_t bits = exchange_acq_rel(&t->posted, 0) & ~POSTED;
+    if (t->state == TASK_ENDED)
+        free_task(t);
+    else if (t->state != TASK_NEW)
+        conc__task_wake(t, bits);
+    else if (conc__loop_reserve_timer(loop))
+        refuse(t);
+    else
+        begin(loop, t);
+}
+
+/* So that the tops of a thousand stacks do not fall on the same cache lines. In bytes; multiples of
+ * 64, together no more than a page. */
+enum { COLOUR = 192, COLOURS = 12 };
+
+static struct task *place(const struct stack *stack)
+{
+    uintptr_t top = (uintptr_t)stack->base + stack->size - stack->index % COLOURS * COLOUR;
+    return (struct task *)((top - sizeof(struct task)) & ~(uintptr_t)63);
+}
+
+static int make(struct task **ret, struct conc_loop *loop, conc_future *job,
+                const conc_task_options *options)
+{
+    struct stack stack;
+    int err = conc__stack_alloc(&stack, options ? options->stack_size : 0);
+    if (err)
+        return err;
+    struct task *t = place(&stack);
+    *t = (struct task){.loop = loop, .job = job, .stack = stack};
+    t->ready.run = resume;
+    t->post.run = taken_from_inbox;
+    t->timer.fire = timer_fires;
+    t->on = &t->stack;
+    t->resume = &t->start;
+    conc__coroutine_init(&t->start, &t->stack, t, task_main, t);
+    t->context.home = &loop->executor;
+    conc__context_init(&t->context, &task_ops, options ? options->name : NULL);
+    conc__locals_adopt(&t->context, conc__locals_inherit(context_self()));
+    *ret = t;
+    return 0;
+}
+
+int conc__task_submit(struct conc_loop *loop, conc_future *job, const conc_task_options *options)
+{
+    if (!conc__loop_enter(loop))
+        return -ESHUTDOWN;
+    bool here = loop == conc__loop_here;
+    int err = here ? conc__loop_reserve_timer(loop) : 0;
+    if (err) {
+        conc__loop_leave(loop);
+        return err;
+    }
+    struct task *t;
+    err = make(&t, loop, job, options);
+    if (err) {
+        if (here)
+            loop_release_timer(loop);
+        conc__loop_leave(loop);
+    } else if (here) {
+        begin(loop, t);
+    } else {
+        store_relaxed(&t->posted, POSTED); /* relaxed: the post releases */
+        conc__loop_post(loop, &t->post);
+    }
+    return err;
+}
+
+static conc_future *spawn(struct conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
+                          size_t result_size, const conc_task_options *options)
+{
+    bool valid = loop && fn && (arg || !arg_size);
+    conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
+    if (!job)
+        return conc__future_no_memory();
+    struct message before = message_put_aside(context_self()); /* a refusal has none of its words */
+    conc_future_ref(job);                                      /* the task's */
+    int err = valid ? conc__task_submit(loop, job, options) : -EINVAL;
+    if (err)
+        conc_job_drop(job, err);
+    message_put_back(context_self(), before);
+    return job;
+}
+
+conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
+{
+    return spawn(conc__loop_here, fn, arg, arg_size, result_size, NULL);
+}
+
+conc_future *conc_spawn_on(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
+                           size_t result_size)
+{
+    return spawn(loop, fn, arg, arg_size, result_size, NULL);
+}
+
+conc_future *conc_spawn_with(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
+                             size_t result_size, const conc_task_options *options)
+{
+    return spawn(loop ? loop : conc__loop_here, fn, arg, arg_size, result_size, options);
+}
+
+/* ---- Cancelling ---- */
+
+void conc__loop_cancel_tasks(struct conc_loop *loop, unsigned flags)
+{
+    if (flags & CONC_SHUTDOWN_CANCEL_PENDING)
+        loop->ending = true; /* those that are still in the inbox have not begun */
+    /* Cancelling wakes tasks but runs none, so the list stays as it is. */
+    for (struct list_node *n = loop->tasks.head; n; n = list_next(&loop->tasks, n)) {
+        conc_future *job = list_entry(n, struct task, node)->job;
+        if (flags & (future_is_pending(job) ? CONC_SHUTDOWN_CANCEL_PENDING
+                                            : CONC_SHUTDOWN_CANCEL_RUNNING))
+            conc__future_cancel_job(job, true);
+    }
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * uring.c: the io_uring backend. Ops go into the submission queue when they are started, and to the
+ * kernel once a turn, all together, by the system call that also waits for what is done. The kernel
+ * is entered nowhere else. One thread, so no order of memory but the rings' own, which is
+ * liburing's.
+ *
+ * An op has a slot (uring_slots.h) from its start to its end, and the slot a phase:
+ *
+ *     WAITING      in `todo`: there was no room for its entry
+ *     ENTERED      it has one entry, in the submission queue or in the kernel
+ *     CANCEL_DUE   the same, and it is in `todo`: there was no room for the entry that cancels it
+ *
+ *     start        -> ENTERED, or WAITING
+ *     WAITING      -> ENTERED (room), ended (cancelled)
+ *     ENTERED      -> CANCEL_DUE (cancelled, no room), WAITING (its entry is over, and there is no
+ *                     room for the next step's), ended
+ *     CANCEL_DUE   -> ENTERED (room), ended
+ *
+ * No completion is lost or doubled: each entry has just one completion, an op at most one entry at
+ * a time, and it is only by that completion that an op which the kernel knows ends or goes on.
+ * Asking to cancel changes nothing else; so when an op has ended, no memory of it is in the
+ * kernel's hands. What the kernel does not know yet, because its entry has not been submitted, ends
+ * at once: the entry is made a no-op that belongs to nobody.
+ *
+ * A cancelled op ends with its result if it had one all the same. Else with -ECANCELED; with -EBADF
+ * if it was cancelled because its descriptor is being closed. An entry that was not submitted
+ * before the close would act on whatever the descriptor's number means then, hence the no-op here
+ * too.
+ *
+ * Steps: most ops are one entry (STEP_OWN). -EAGAIN says that the kernel would not wait (a
+ * descriptor in non-blocking mode, on some kernels): then follow an entry that waits until it is
+ * ready (STEP_READY) and an attempt by system call, and so on. What has no readiness goes to a
+ * thread instead.
+ *
+ * There is no limit to the ops in the kernel. One that had to wait for others to end might wait for
+ * ever: thousands of connections that say nothing would keep the next one from being heard. Nor is
+ * one needed for the completion queue's sake: see uring_ring.c. What is limited is a turn.
+ *
+ * A connect that was cancelled leaves its socket in an unknown state, of no use but to be closed.
+ *
+ * Waking: a READ of the loop's eventfd is always under way. It is in blocking mode, since one in
+ * non-blocking mode would not be waited for.
+ */
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "loop/backend.h"
+#include "loop/uring_entry.h"
+#include "loop/uring_slots.h"
+
+/* Times a turn enters the kernel at most, while there is more than one system call can submit or
+ * post: then others' turn comes. */
+enum { MOST_ENTRIES_A_TURN = 16 };
+
+struct uring {
+    struct ring ring; /* first: for tests */
+    struct slots slots;
+    struct list todo; /* ops that wait for room in the submission queue; see above */
+    int wake_fd;
+    bool wake_armed;     /* its entry is in the submission queue or in the kernel */
+    uint64_t wake_count; /* where the kernel reads it to */
+};
+
+/* ---- Entries --------------------------------------------------------------------------------- */
+
+/* false: no room. */
+static bool enter_op(struct uring *io, struct slot *slot)
+{
+    struct io_uring_sqe *sqe = ring_entry(&io->ring, &slot->place);
+    if (!sqe)
+        return false;
+    if (slot->step == STEP_OWN)
+        conc__entry_prepare(sqe, &io->ring, slot->op);
+    else
+        conc__entry_prepare_wait(sqe, slot->op);
+    slot->quiet = slot->op->code == OP_WRITE && io->ring.no_sigpipe;
+    sqe->user_data = slot_name(&io->slots, slot);
+    slot->phase = SLOT_ENTERED;
+    return true;
+}
+
+static bool enter_cancel(struct uring *io, struct slot *slot)
+{
+    uint32_t place;
+    struct io_uring_sqe *sqe = ring_entry(&io->ring, &place);
+    if (!sqe)
+        return false;
+    io_uring_prep_cancel64(sqe, slot_name(&io->slots, slot), 0);
+    sqe->user_data = NAME_OF_NONE;
+    slot->phase = SLOT_ENTERED;
+    return true;
+}
+
+static bool enter_wake(struct uring *io)
+{
+    uint32_t place;
+    struct io_uring_sqe *sqe = io->wake_armed ? NULL : ring_entry(&io->ring, &place);
+    if (sqe) {
+        io_uring_prep_read(sqe, io->wake_fd, &io->wake_count, sizeof io->wake_count, 0);
+        sqe->user_data = NAME_OF_WAKE;
+        io->wake_armed = true;
+    }
+    return io->wake_armed;
+}
+
+/* Nobody overtakes those who wait. */
+static void enter_or_wait(struct uring *io, struct slot *slot)
+{
+    if (list_is_empty(&io->todo) && enter_op(io, slot))
+        return;
+    slot->phase = SLOT_WAITING;
+    list_push(&io->todo, &slot->op->node);
+}
+
+/* As far as there is room; true: everything is in. */
+static bool enter_todo(struct uring *io)
+{
+    struct list_node *node;
+    if (!enter_wake(io))
+        return false;
+    while ((node = io->todo.head)) {
+        struct slot *slot = slot_of(&io->slots, list_entry(node, struct op, node));
+        if (!(slot->phase == SLOT_WAITING ? enter_op(io, slot) : enter_cancel(io, slot)))
+            return false;
+        list_remove(&io->todo, node);
+    }
+    return true;
+}
+
+/* ---- An op's end, or its next step ----------------------------------------------------------- */
+
+static void leave_todo(struct uring *io, struct slot *slot)
+{
+    if (slot->phase != SLOT_ENTERED)
+        list_remove(&io->todo, &slot->op->node);
+}
+
+/* It is in no list, and has no entry. What has been received in part is a success. */
+static void end(struct uring *io, struct slot *slot, ssize_t result)
+{
+    struct op *op = slot->op;
+    conc__slots_remove(&io->slots, slot);
+    conc__op_complete(op, result < 0 && op->moved ? op->moved : result);
+}
+
+static void end_without_effect(struct uring *io, struct slot *slot)
+{
+    end(io, slot, slot->closed ? -EBADF : -ECANCELED);
+}
+
+static void attempt(struct uring *io, struct slot *slot)
+{
+    ssize_t result = conc__perform(slot->op, false);
+    if (result == -EAGAIN && conc__op_events(slot->op)) {
+        slot->step = STEP_READY;
+        enter_or_wait(io, slot);
+    } else {
+        end(io, slot, result);
+    }
+}
+
+/* The kernel would have had to wait, and does not. */
+static void wait_for_it(struct uring *io, struct slot *slot)
+{
+    struct op *op = slot->op;
+    if (conc__op_is_pollable(op)) {
+        slot->step = STEP_READY;
+        enter_or_wait(io, slot);
+    } else {
+        conc__slots_remove(&io->slots, slot);
+        conc__offload_start(op);
+    }
+}
+
+static void begin(struct uring *io, struct slot *slot)
+{
+    if (conc__entry_way(&io->ring, slot->op) == BY_ATTEMPTS)
+        attempt(io, slot);
+    else
+        enter_or_wait(io, slot);
+}
+
+/* Its own entry is over. */
+static void own_ended(struct uring *io, struct slot *slot, ssize_t result)
+{
+    if (slot->quiet && result == -EOPNOTSUPP) { /* an older kernel: then without it */
+        io->ring.no_sigpipe = 0;
+        result = -EINTR;
+    }
+    bool no_effect = result == -EINTR || result == -EAGAIN || result == -ECANCELED;
+    if (slot->cancelled && no_effect)
+        end_without_effect(io, slot);
+    else if (result == -EINTR)
+        begin(io, slot);
+    else if (result == -EAGAIN)
+        wait_for_it(io, slot);
+    else
+        end(io, slot, result);
+}
+
+/* What waited until it is ready is over. */
+static void wait_ended(struct uring *io, struct slot *slot, ssize_t result)
+{
+    if (slot->cancelled)
+        end_without_effect(io, slot);
+    else if (result < 0 && result != -EINTR)
+        end(io, slot, result);
+    else
+        attempt(io, slot);
+}
+
+/* ---- Turns ----------------------------------------------------------------------------------- */
+
+static void completed(struct uring *io, uint64_t name, int result)
+{
+    if (name == NAME_OF_WAKE)
+        io->wake_armed = false;
+    if (name == NAME_OF_WAKE || name == NAME_OF_NONE)
+        return;
+    struct slot *slot = slot_named(&io->slots, name);
+    if (!slot)
+        __builtin_trap(); /* an entry of an op that has ended */
+    leave_todo(io, slot);
+    /* What interrupts a system call inside the kernel (ERESTARTSYS and its kind) has been seen to
+     * come out of its workers. */
+    if (result <= -512 && result >= -516)
+        result = -EINTR;
+    if (slot->step == STEP_OWN)
+        own_ended(io, slot, result);
+    else
+        wait_ended(io, slot, result);
+}
+
+/* Of what is there now, not of what is added meanwhile. */
+static void take_completions(struct uring *io)
+{
+    uint64_t name;
+    int result;
+    for (unsigned n = io_uring_cq_ready(&io->ring.uring); n; n--)
+        if (ring_take(&io->ring, &name, &result))
+            completed(io, name, result);
+}
+
+static void uring_turn(void *state, conc_deadline until)
+{
+    struct uring *io = state;
+    bool more = true;
+    for (int i = 0; i < MOST_ENTRIES_A_TURN && more; i++) {
+        bool all_in = enter_todo(io);
+        conc__ring_enter(&io->ring, all_in && i == 0 ? until : CONC_NOW);
+        take_completions(io);
+        more = !all_in || ring_owes(&io->ring);
+    }
+}
+
+/* ---- The rest of the table ------------------------------------------------------------------- */
+
+static void uring_start(void *state, struct op *op)
+{
+    struct uring *io = state;
+    op->slot = 0;
+    if (conc__entry_way(&io->ring, op) == BY_THREAD) {
+        conc__offload_start(op);
+        return;
+    }
+    struct slot *slot = conc__slots_put(&io->slots, op, op->code == OP_OPEN ? -1 : op->fd);
+    if (slot)
+        begin(io, slot);
+    else
+        conc__op_complete(op, -ENOMEM);
+}
+
+static void cancel_slot(struct uring *io, struct slot *slot)
+{
+    if (slot->cancelled)
+        return;
+    slot->cancelled = true;
+    struct io_uring_sqe *unsent = NULL;
+    if (slot->phase == SLOT_ENTERED)
+        unsent = ring_unsent(&io->ring, slot->place, slot_name(&io->slots, slot));
+    if (unsent) {
+        io_uring_prep_nop(unsent);
+        unsent->user_data = NAME_OF_NONE;
+        end_without_effect(io, slot);
+    } else if (slot->phase == SLOT_WAITING) {
+        leave_todo(io, slot);
+        end_without_effect(io, slot);
+    } else if (!list_is_empty(&io->todo) || !enter_cancel(io, slot)) {
+        slot->phase = SLOT_CANCEL_DUE;
+        list_push(&io->todo, &slot->op->node);
+    }
+}
+
+static void uring_cancel(void *state, struct op *op)
+{
+    struct uring *io = state;
+    if (op->slot)
+        cancel_slot(io, slot_of(&io->slots, op));
+    else
+        conc__offload_cancel(op);
+}
+
+static void uring_closing(void *state, int fd)
+{
+    struct uring *io = state;
+    uint32_t used = io->slots.used;
+    /* By index: what is told of its op's end may start another, and the table may move. */
+    for (uint32_t i = 0; i < used && slots_may_use(&io->slots, fd); i++) {
+        struct slot *slot = &io->slots.table[i];
+        if (slot->op && slot->fd == fd) {
+            slot->closed = true;
+            cancel_slot(io, slot);
+        }
+    }
+}
+
+static int uring_init(void **state, struct conc_loop *loop, int wake_fd)
+{
+    struct uring *io = alloc_one(struct uring);
+    if (!io)
+        return -ENOMEM;
+    int err = conc__ring_init(&io->ring);
+    if (err) {
+        free_bytes(io);
+        return err;
+    }
+    io->wake_fd = wake_fd;
+    *state = io;
+    return 0;
+}
+
+static void uring_fini(void *state)
+{
+    struct uring *io = state;
+    const uint64_t one = 1;
+    /* The kernel is to write to io->wake_count no more. */
+    if (io->wake_armed && write(io->wake_fd, &one, sizeof one) == sizeof one)
+        while (io->wake_armed) {
+            conc__ring_enter(&io->ring, CONC_FOREVER);
+            take_completions(io);
+        }
+    conc__ring_fini(&io->ring);
+    free_bytes(io->slots.table);
+    free_bytes(io);
+}
+
+static void uring_forget(void *state)
+{
+    struct uring *io = state;
+    conc__ring_forget(&io->ring);
+}
+
+const struct backend conc__uring = {
+    .name = "io_uring",
+    .init = uring_init,
+    .fini = uring_fini,
+    .forget = uring_forget,
+    .start = uring_start,
+    .cancel = uring_cancel,
+    .closing = uring_closing,
+    .turn = uring_turn,
+};

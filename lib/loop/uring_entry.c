@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * uring_entry.c: see uring_entry.h.
+ *
+ * SIGPIPE: io_uring raises it as write(2) does, in our thread, when a WRITE finds that nobody
+ * reads. Linux 6.18 has RWF_NOSIGNAL against that; before, a write to what can be waited for is
+ * done by system calls, where the signal can be held back. Whether the kernel knows the flag is
+ * found out by the first write. (Sends have MSG_NOSIGNAL; and a kernel's worker thread can be sent
+ * no signal.)
+ *
+ * OP_OPEN is done by the kernel's workers (IOSQE_ASYNC). Without, the kernel first tries it as if
+ * O_NONBLOCK had been given, and then a FIFO does not wait for its other end.
+ *
+ * OP_STAT is for a thread: io_uring's STATX is done by one too, and gives another struct.
+ */
+#include "loop/uring_entry.h"
+
+#include <fcntl.h>
+#include <poll.h>
+
+/* The most that read(2) and its kind transfer at once, and all that an entry can tell. */
+#define MOST_BYTES 0x7ffff000
+
+enum entry_way conc__entry_way(const struct ring *ring, const struct op *op)
+{
+    switch (op->code) {
+    case OP_STAT:
+    case OP_CALL:
+        return BY_THREAD;
+    case OP_WRITE:
+        return ring->no_sigpipe || !conc__op_is_pollable(op) ? BY_ENTRY : BY_ATTEMPTS;
+    default:
+        return BY_ENTRY;
+    }
+}
+
+static unsigned length_of(const struct op *op)
+{
+    return op->size < MOST_BYTES ? (unsigned)op->size : MOST_BYTES;
+}
+
+static void prepare_transfer(struct io_uring_sqe *sqe, const struct ring *ring, const struct op *op)
+{
+    /* -1: at the file's position. Other negative offsets are refused, as pread(2) does; so must
+     * that be if it was given. */
+    bool at_position = op->code == OP_READ || op->code == OP_WRITE;
+    off_t offset = at_position ? -1 : op->offset == -1 ? -2 : op->offset;
+    if (op->code == OP_READ || op->code == OP_PREAD)
+        io_uring_prep_read(sqe, op->fd, op->buf, length_of(op), (uint64_t)offset);
+    else
+        io_uring_prep_write(sqe, op->fd, op->buf, length_of(op), (uint64_t)offset);
+    if (op->code == OP_WRITE)
+        sqe->rw_flags = ring->no_sigpipe;
+}
+
+void conc__entry_prepare(struct io_uring_sqe *sqe, const struct ring *ring, const struct op *op)
+{
+    switch (op->code) {
+    case OP_POLL:
+        conc__entry_prepare_wait(sqe, op);
+        break;
+    case OP_RECV:
+        io_uring_prep_recv(sqe, op->fd, op->buf, length_of(op), op->flags);
+        break;
+    case OP_SEND:
+        io_uring_prep_send(sqe, op->fd, op->buf, length_of(op), op->flags | MSG_NOSIGNAL);
+        break;
+    case OP_RECVMSG:
+        io_uring_prep_recvmsg(sqe, op->fd, op->msg, (unsigned)op->flags);
+        break;
+    case OP_SENDMSG:
+        io_uring_prep_sendmsg(sqe, op->fd, op->msg, (unsigned)op->flags | MSG_NOSIGNAL);
+        break;
+    case OP_ACCEPT:
+        io_uring_prep_accept(sqe, op->fd, op->addr, op->addr_size, op->flags);
+        break;
+    case OP_CONNECT:
+        io_uring_prep_connect(sqe, op->fd, op->addr, (socklen_t)op->size);
+        break;
+    case OP_OPEN:
+        io_uring_prep_openat(sqe, AT_FDCWD, op->path, op->flags, op->mode);
+        if (!(op->flags & (O_NONBLOCK | O_DIRECTORY | O_PATH)))
+            sqe->flags |= IOSQE_ASYNC;
+        break;
+    case OP_FSYNC:
+        io_uring_prep_fsync(sqe, op->fd, op->flags ? IORING_FSYNC_DATASYNC : 0);
+        break;
+    default:
+        prepare_transfer(sqe, ring, op);
+    }
+}
+
+void conc__entry_prepare_wait(struct io_uring_sqe *sqe, const struct op *op)
+{
+    io_uring_prep_poll_add(sqe, op->fd, (unsigned short)conc__op_events(op));
+}

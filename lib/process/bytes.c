@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * bytes.c: strings of bytes.
+ */
+#include <conc/bytes.h>
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+int conc_bytes_new(conc_bytes *ret, size_t n)
+{
+    void *data = n ? alloc_bytes(n) : NULL;
+    if (n && !data)
+        return -ENOMEM;
+    *ret = (conc_bytes){data, n};
+    return 0;
+}
+
+int conc_bytes_copy(conc_bytes *ret, const void *from, size_t n)
+{
+    int err = conc_bytes_new(ret, n);
+    if (!err && n)
+        memcpy(ret->data, from, n);
+    return err;
+}
+
+void conc_bytes_free(conc_bytes *bytes)
+{
+    free_bytes(bytes->data);
+    *bytes = (conc_bytes){0};
+}

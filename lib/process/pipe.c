@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pipe.c: whole messages over a Unix stream socket.
+ *
+ * A stream, not SOCK_SEQPACKET: a packet has to fit into the system's buffer, and a message may be
+ * of any size. So each begins with a header that tells its size and the number of its descriptors,
+ * which travel beside the header's first byte.
+ *
+ * Sending: one at a time, under `sending`. A call that is ended after a part of its message has
+ * gone leaves a copy of the rest in `rest`, which goes before anything else. If there is no memory
+ * for it the direction is shut down: the receiver sees that the message is torn, and never takes
+ * other bytes for its rest.
+ *
+ * Receiving: one at a time, under `receiving`. Bytes are read ahead into `ahead`, so that a small
+ * message costs one system call; a body that is larger goes straight to where it belongs. All that
+ * is known of the message that is coming (header, body, how much of it) stands in the pipe, so a
+ * call can end anywhere and the next one goes on.
+ *
+ * Descriptors: a recvmsg(2) stops behind bytes that carry some, but may begin with bytes of the
+ * message before. As they never come later than the header that counts them, a queue is enough: a
+ * message takes as many from its head as its header says.
+ *
+ * What the header says is believed only within the limit, and memory is only taken for a message
+ * when it is its turn: so whoever is at the other end can cost us no more than that.
+ */
+#include <conc/pipe.h>
+
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <conc/io.h>
+#include <conc/lock.h>
+#include <conc/net.h>
+
+#include "base/alloc.h"
+#include "wait/wait.h"
+
+#define MAGIC 0x43504950u
+#define DEFAULT_LIMIT ((size_t)1 << 30)
+
+enum {
+    AHEAD = 4096,
+    FDS_QUEUED_MAX = 2 * CONC_PIPE_FDS_MAX, /* those of two messages can be there */
+};
+
+struct header {
+    uint32_t magic;
+    uint32_t n_fds;
+    uint64_t size;
+};
+
+struct conc_pipe {
+    int fd;
+    size_t limit;
+
+    conc_lock sending; /* of the next three */
+    char *rest;        /* of a message that was begun; NULL: none */
+    size_t rest_at, rest_size;
+    size_t unsent; /* rest_size - rest_at, for those without the lock; relaxed */
+
+    conc_lock receiving; /* of the rest */
+    int err;             /* nothing can be received any more; 0: it can */
+    bool in_message;     /* `header` is complete */
+    struct header header;
+    conc_bytes body; /* room for it, once in_message and allocated */
+    bool has_body;
+    size_t got; /* bytes of the body */
+    size_t ahead_at, ahead_end;
+    size_t n_fds;
+    int fds[FDS_QUEUED_MAX];
+    bool lost_fds; /* of the message that is coming */
+    char ahead[AHEAD];
+};
+
+/* ---- Making and closing ---- */
+
+int conc_pipe_open(conc_pipe **ret, int fd)
+{
+    int type, domain;
+    socklen_t size = sizeof type;
+    if (!ret)
+        return -EINVAL;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0)
+        return errno == EBADF ? -EBADF : -EINVAL;
+    if (type != SOCK_STREAM || domain != AF_UNIX)
+        return -EINVAL;
+    conc_pipe *end = alloc_one(conc_pipe);
+    if (!end)
+        return -ENOMEM;
+    end->fd = fd;
+    end->limit = DEFAULT_LIMIT;
+    *ret = end;
+    return 0;
+}
+
+int conc_pipe_new(conc_pipe **a, conc_pipe **b)
+{
+    int fds[2];
+    conc_pipe *one, *other;
+    if (!a || !b)
+        return -EINVAL;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return -errno;
+    int err = conc_pipe_open(&one, fds[0]);
+    if (err)
+        goto no_one;
+    err = conc_pipe_open(&other, fds[1]);
+    if (err)
+        goto no_other;
+    *a = one;
+    *b = other;
+    return 0;
+no_other:
+    free_bytes(one);
+no_one:
+    close(fds[0]);
+    close(fds[1]);
+    return err;
+}
+
+static void close_fds(const int *fds, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+}
+
+void conc_pipe_close(conc_pipe *end)
+{
+    if (!end)
+        return;
+    conc_close(end->fd);
+    close_fds(end->fds, end->n_fds);
+    conc_bytes_free(&end->body);
+    free_bytes(end->rest);
+    free_bytes(end);
+}
+
+int conc_pipe_fd(const conc_pipe *end) { return end->fd; }
+
+void conc_pipe_set_limit(conc_pipe *end, size_t bytes) { end->limit = bytes; }
+
+/* ---- Sending, under the lock ---- */
+
+/* A negative error of the system's as ours. */
+static int send_error(ssize_t err)
+{
+    if (err != -EPIPE && err != -ECONNRESET)
+        return (int)err;
+    return conc_raise(-EPIPE, "the other end of the pipe is closed");
+}
+
+/* Send what the vector names, as far as the deadline allows. *sent grows by as much as has gone. */
+static int send_all(conc_pipe *end, struct msghdr *msg, size_t *sent, conc_deadline deadline)
+{
+    struct iovec *v = msg->msg_iov;
+    for (;;) {
+        ssize_t n = conc_sendmsg(end->fd, msg, 0, deadline);
+        if (n < 0)
+            return send_error(n);
+        *sent += (size_t)n;
+        if (n > 0) {
+            msg->msg_control = NULL; /* they went with the first bytes */
+            msg->msg_controllen = 0;
+        }
+        while (msg->msg_iovlen && (size_t)n >= v->iov_len) {
+            n -= (ssize_t)v->iov_len;
+            msg->msg_iov = ++v;
+            msg->msg_iovlen--;
+        }
+        if (!msg->msg_iovlen)
+            return 0;
+        v->iov_base = (char *)v->iov_base + n;
+        v->iov_len -= (size_t)n;
+    }
+}
+
+static void set_rest(conc_pipe *end, size_t at)
+{
+    end->rest_at = at;
+    if (at == end->rest_size) {
+        free_bytes(end->rest);
+        end->rest = NULL;
+        end->rest_at = end->rest_size = 0;
+    }
+    store_relaxed(&end->unsent, end->rest_size - end->rest_at); /* relaxed: only a number */
+}
+
+static int send_rest(conc_pipe *end, conc_deadline deadline)
+{
+    if (!end->rest)
+        return 0;
+    struct iovec all = {end->rest + end->rest_at, end->rest_size - end->rest_at};
+    struct msghdr msg = {.msg_iov = &all, .msg_iovlen = 1};
+    size_t sent = 0;
+    int err = send_all(end, &msg, &sent, deadline);
+    set_rest(end, end->rest_at + sent);
+    return err;
+}
+
+/* Keep what is left of a message that was begun. */
+static int keep_rest(conc_pipe *end, const struct msghdr *msg, int err)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < msg->msg_iovlen; i++)
+        size += msg->msg_iov[i].iov_len;
+    char *to = end->rest = alloc_bytes(size);
+    if (!to) {
+        shutdown(end->fd, SHUT_WR);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < msg->msg_iovlen; i++) {
+        if (msg->msg_iov[i].iov_len)
+            memcpy(to, msg->msg_iov[i].iov_base, msg->msg_iov[i].iov_len);
+        to += msg->msg_iov[i].iov_len;
+    }
+    end->rest_size = size;
+    set_rest(end, 0);
+    return err;
+}
+
+static int send_message(conc_pipe *end, const void *buf, size_t n, const int *fds, size_t n_fds,
+                        conc_deadline deadline)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(CONC_PIPE_FDS_MAX * sizeof(int))];
+    } control;
+    struct header header = {.magic = MAGIC, .n_fds = (uint32_t)n_fds, .size = n};
+    struct iovec parts[] = {{&header, sizeof header}, {(void *)(uintptr_t)buf, n}};
+    struct msghdr msg = {.msg_iov = parts, .msg_iovlen = n ? 2 : 1};
+    size_t sent = 0;
+    if (n_fds) {
+        memset(&control, 0, sizeof control);
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
+    }
+    int err = send_all(end, &msg, &sent, deadline);
+    return err && sent && err != -EPIPE ? keep_rest(end, &msg, err) : err;
+}
+
+int conc_pipe_send_fds(conc_pipe *end, const void *buf, size_t n, const int *fds, size_t n_fds,
+                       conc_deadline deadline)
+{
+    if ((n && !buf) || (n_fds && !fds) || n_fds > CONC_PIPE_FDS_MAX)
+        return -EINVAL;
+    int err = conc_lock_acquire_until(&end->sending, deadline);
+    if (err)
+        return err;
+    err = send_rest(end, deadline);
+    if (!err)
+        err = send_message(end, buf, n, fds, n_fds, deadline);
+    conc_lock_release(&end->sending);
+    return err;
+}
+
+int conc_pipe_send(conc_pipe *end, const void *buf, size_t n, conc_deadline deadline)
+{
+    return conc_pipe_send_fds(end, buf, n, NULL, 0, deadline);
+}
+
+int conc_pipe_flush(conc_pipe *end, conc_deadline deadline)
+{
+    int err = conc_lock_acquire_until(&end->sending, deadline);
+    if (err)
+        return err;
+    err = send_rest(end, deadline);
+    conc_lock_release(&end->sending);
+    return err;
+}
+
+size_t conc_pipe_unsent(conc_pipe *end) { return load_relaxed(&end->unsent); }
+
+/* ---- Receiving, under the lock ---- */
+
+static void take_control(conc_pipe *end, struct msghdr *msg)
+{
+    if (msg->msg_flags & MSG_CTRUNC)
+        end->lost_fds = true;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (end->n_fds < FDS_QUEUED_MAX)
+                end->fds[end->n_fds++] = fd;
+            else
+                close(fd); /* more than any message has: the sender is none of ours */
+        }
+    }
+}
+
+/* Some bytes: how many; 0: the end. */
+static ssize_t receive(conc_pipe *end, void *buf, size_t n, conc_deadline deadline)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(CONC_PIPE_FDS_MAX * sizeof(int))];
+    } control;
+    struct iovec room = {buf, n};
+    struct msghdr msg = {.msg_iov = &room,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof control};
+    ssize_t got = conc_recvmsg(end->fd, &msg, 0, deadline);
+    if (got >= 0)
+        take_control(end, &msg);
+    return got == -ECONNRESET ? 0 : got; /* closed with something of ours unread */
+}
+
+/* Nothing more can be received. */
+static int ended(conc_pipe *end, size_t got, size_t of)
+{
+    end->err = -ENODATA;
+    if (got || end->in_message)
+        end->err = conc_raise(-ECONNRESET, "the pipe was closed after %zu of %zu bytes of a %s",
+                              got, of, end->in_message ? "message" : "message's header");
+    return end->err;
+}
+
+static size_t take_ahead(conc_pipe *end, void *to, size_t n)
+{
+    size_t there = end->ahead_end - end->ahead_at;
+    if (n > there)
+        n = there;
+    if (n)
+        memcpy(to, end->ahead + end->ahead_at, n);
+    end->ahead_at += n;
+    return n;
+}
+
+static int check_header(conc_pipe *end)
+{
+    const struct header *h = &end->header;
+    if (h->magic != MAGIC || h->n_fds > CONC_PIPE_FDS_MAX)
+        end->err = conc_raise(-EBADMSG, "what came through the pipe is no message");
+    else if (h->size > end->limit)
+        end->err = conc_raise(-EMSGSIZE, "a message of %llu bytes, of which at most %zu are taken",
+                              (unsigned long long)h->size, end->limit);
+    else
+        end->in_message = true;
+    return end->err;
+}
+
+static int receive_header(conc_pipe *end, conc_deadline deadline)
+{
+    while (end->ahead_end - end->ahead_at < sizeof end->header) {
+        size_t got = end->ahead_end - end->ahead_at;
+        memmove(end->ahead, end->ahead + end->ahead_at, got);
+        end->ahead_at = 0;
+        end->ahead_end = got;
+        ssize_t n = receive(end, end->ahead + got, AHEAD - got, deadline);
+        if (n < 0)
+            return (int)n;
+        if (n == 0)
+            return ended(end, got, sizeof end->header);
+        end->ahead_end += (size_t)n;
+    }
+    take_ahead(end, &end->header, sizeof end->header);
+    return check_header(end);
+}
+
+static int receive_body(conc_pipe *end, conc_deadline deadline)
+{
+    if (!end->has_body) {
+        int err = conc_bytes_new(&end->body, end->header.size);
+        if (err)
+            return err;
+        end->has_body = true;
+        end->got = 0;
+    }
+    char *to = end->body.data;
+    if (end->body.size)
+        end->got += take_ahead(end, to + end->got, end->body.size - end->got);
+    while (end->got < end->body.size) {
+        ssize_t n = receive(end, to + end->got, end->body.size - end->got, deadline);
+        if (n < 0)
+            return (int)n;
+        if (n == 0)
+            return ended(end, end->got, end->body.size);
+        end->got += (size_t)n;
+    }
+    return 0;
+}
+
+/* The message is complete: give it. Its descriptors go to `fds`; NULL: closed. */
+static int give(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds)
+{
+    size_t n = end->header.n_fds < end->n_fds ? end->header.n_fds : end->n_fds;
+    bool lost = end->lost_fds || n < end->header.n_fds;
+    if (fds && !lost)
+        memcpy(fds, end->fds, n * sizeof *fds);
+    else
+        close_fds(end->fds, n);
+    end->n_fds -= n;
+    memmove(end->fds, end->fds + n, end->n_fds * sizeof *end->fds);
+    end->in_message = end->has_body = end->lost_fds = false;
+    if (lost && fds) {
+        conc_bytes_free(&end->body);
+        return -EMFILE;
+    }
+    if (fds)
+        *n_fds = n;
+    *ret = end->body;
+    end->body = (conc_bytes){0};
+    return 0;
+}
+
+/* Until the size of the next message is known. */
+static int begin_message(conc_pipe *end, conc_deadline deadline)
+{
+    if (end->err)
+        return end->err;
+    return end->in_message ? 0 : receive_header(end, deadline);
+}
+
+static int receive_message(conc_pipe *end, size_t room, conc_bytes *ret, int *fds, size_t *n_fds,
+                           conc_deadline deadline)
+{
+    int err = conc_lock_acquire_until(&end->receiving, deadline);
+    if (err)
+        return err;
+    err = begin_message(end, deadline);
+    if (!err && end->header.size > room)
+        err = -ENOBUFS;
+    if (!err)
+        err = receive_body(end, deadline);
+    if (!err)
+        err = give(end, ret, fds, n_fds);
+    conc_lock_release(&end->receiving);
+    return err;
+}
+
+int conc_pipe_recv_fds(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds,
+                       conc_deadline deadline)
+{
+    if (!ret || !fds || !n_fds)
+        return -EINVAL;
+    return receive_message(end, SIZE_MAX, ret, fds, n_fds, deadline);
+}
+
+int conc_pipe_recv(conc_pipe *end, conc_bytes *ret, conc_deadline deadline)
+{
+    if (!ret)
+        return -EINVAL;
+    return receive_message(end, SIZE_MAX, ret, NULL, NULL, deadline);
+}
+
+ptrdiff_t conc_pipe_recv_into(conc_pipe *end, void *buf, size_t room, conc_deadline deadline)
+{
+    conc_bytes message;
+    if (room && !buf)
+        return -EINVAL;
+    int err = receive_message(end, room, &message, NULL, NULL, deadline);
+    if (err)
+        return err;
+    ptrdiff_t size = (ptrdiff_t)message.size;
+    if (size)
+        memcpy(buf, message.data, message.size);
+    conc_bytes_free(&message);
+    return size;
+}
+
+int conc_pipe_poll(conc_pipe *end, conc_deadline deadline)
+{
+    int err = conc_lock_acquire_until(&end->receiving, deadline);
+    if (err)
+        return err;
+    bool there = end->err || end->in_message || end->ahead_end > end->ahead_at;
+    int events = there ? 0 : conc_poll_fd(end->fd, POLLIN, deadline);
+    conc_lock_release(&end->receiving);
+    return events < 0 ? events : 0;
+}

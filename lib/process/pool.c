@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pool.c: an executor whose jobs run in processes: submitting, its end, and making one.
+ *
+ * Workers are children of the fork server (server.c). Between the program and each lies a lane: two
+ * rings in shared memory (ring.h), jobs one way, results the other. A small job costs two copies
+ * each way and no system call, as long as both sides are awake; a large one flows through the ring
+ * in pieces while the other side takes them out, so it needs no more memory, and that stays in the
+ * caches. (A file of its own for each large result was not chosen: to touch new memory costs more
+ * than to copy it.) Where one side has to sleep, a worker does so on a word of the ring, the
+ * program's manager in a poll, of an eventfd that the workers write to, and of their reports.
+ *
+ * Jobs are given by whoever submits (pool_feed.c). Results are taken by the *manager*, a thread
+ * (pool_manager.c). A job is taken off the queue and claimed when it is given; until then it can be
+ * cancelled.
+ *
+ * The pool breaks if a worker dies: the manager completes everything that is not done. It becomes
+ * the feeder for that, so that nobody reads a job that has gone.
+ *
+ * Guards: the pool's, then a future's. Everything in a worker's struct belongs to the guard, the
+ * feeder or the manager, as pool_impl.h says.
+ */
+#include <conc/process_pool.h>
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "process/pool_impl.h"
+#include "thread/spawn.h"
+
+enum { WORKERS_MAX = 1024 };
+
+static struct process_pool *pool_of(conc_executor *executor)
+{
+    return (struct process_pool *)executor;
+}
+
+void conc__pool_wake(const struct process_pool *pool)
+{
+    if (eventfd_write(pool->wake_fd, 1)) /* cannot fail: the counter would have to be full */
+        return;
+}
+
+static void enqueue(struct process_pool *pool, conc_future *job)
+{
+    job->link = NULL;
+    *(pool->first ? &pool->last->link : &pool->first) = job;
+    pool->last = job;
+    pool->queued++;
+}
+
+static bool is_ours(const struct process_pool *pool) { return pool->generation == conc__forks(); }
+
+static int submit(conc_executor *executor, conc_future *job)
+{
+    struct process_pool *pool = pool_of(executor);
+    if (!is_ours(pool))
+        return -ESHUTDOWN;
+    guard_lock(&pool->word);
+    int err = pool->broken ? -CONC_EBROKEN : pool->closed ? -ESHUTDOWN : 0;
+    if (!err)
+        enqueue(pool, job);
+    guard_unlock(&pool->word);
+    if (!err)
+        conc__pool_feed(pool);
+    return err;
+}
+
+/* ---- The end ---- */
+
+static int wait_ended(struct process_pool *pool, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err)
+        return err;
+    struct conc__waiter w = waiter_here();
+    guard_lock(&pool->word);
+    bool waits = !pool->ended;
+    if (waits && deadline_is_now(deadline)) {
+        guard_unlock(&pool->word);
+        return -EAGAIN;
+    }
+    if (waits)
+        conc__waitlist_push(&pool->closers, &w);
+    guard_unlock(&pool->word);
+    const struct wait_on on = {
+        .list = &pool->closers, .guard = &pool->word, .what = "shutdown", .object = pool};
+    if (waits && (err = conc__wait(&w, &on, deadline)))
+        return err;
+    guard_lock(&pool->word);
+    bool join = !pool->joined;
+    pool->joined = true;
+    guard_unlock(&pool->word);
+    if (join)
+        pthread_join(pool->manager, NULL);
+    return 0;
+}
+
+static int shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
+{
+    struct process_pool *pool = pool_of(executor);
+    conc_future *pending = NULL;
+    if (!is_ours(pool))
+        return 0;
+    guard_lock(&pool->word);
+    pool->closed = true;
+    if (flags & CONC_SHUTDOWN_CANCEL_PENDING) {
+        pending = pool->first;
+        pool->first = NULL;
+        pool->queued = 0;
+    }
+    guard_unlock(&pool->word);
+    conc__pool_drop(pending);
+    conc__pool_feed(pool);
+    conc__pool_wake(pool);
+    return flags & CONC_SHUTDOWN_WAIT ? wait_ended(pool, deadline) : 0;
+}
+
+/* In a fork's child the jobs are the parent's: they are given up. */
+static void free_pool(conc_executor *executor)
+{
+    struct process_pool *pool = pool_of(executor);
+    for (size_t i = 0; i < pool->n; i++)
+        conc__pool_close_worker(pool, &pool->workers[i]);
+    free_bytes(pool->polled);
+    for (size_t i = 0; i < pool->n_fds; i++)
+        close(pool->fds[i]);
+    for (uint32_t i = 0; i < pool->n_objects; i++)
+        free_bytes(pool->objects[i]);
+    if (pool->wake_fd >= 0)
+        close(pool->wake_fd);
+    conc_bytes_free(&pool->start);
+    free_bytes(pool);
+}
+
+static int signal_workers(conc_executor *executor, int signo);
+
+static const conc_executor_ops ops = {.submit = submit, .shutdown = shut_down, .free = free_pool};
+
+static int signal_workers(conc_executor *executor, int signo)
+{
+    struct process_pool *pool = pool_of(executor);
+    if (!executor || executor->ops != &ops)
+        return -EINVAL;
+    if (!is_ours(pool))
+        return -ESHUTDOWN;
+    guard_lock(&pool->word);
+    pool->closed = true;
+    guard_unlock(&pool->word);
+    for (size_t i = 0; i < pool->n; i++) {
+        guard_lock(&pool->word);
+        const struct child child = pool->workers[i].child;
+        guard_unlock(&pool->word);
+        if (child.report_fd >= 0)
+            conc__child_signal(&child, signo);
+    }
+    conc__pool_wake(pool);
+    return 0;
+}
+
+int conc_process_pool_terminate_workers(conc_executor *pool)
+{
+    return signal_workers(pool, SIGTERM);
+}
+
+int conc_process_pool_kill_workers(conc_executor *pool) { return signal_workers(pool, SIGKILL); }
+
+/* ---- Making ---- */
+
+static int make_start(struct process_pool *pool, const conc_process_pool_options *options)
+{
+    struct code_place place = {0};
+    if (options->init && conc__code_find(options->init, &place))
+        return -EINVAL;
+    const size_t path_size = strlen(place.path) + 1;
+    const struct child_start start = {.kind = CHILD_WORKER,
+                                      .path_size = (uint32_t)path_size,
+                                      .offset =
+                                          options->init ? (uintptr_t)options->init - place.base : 0,
+                                      .arg_size = options->arg_size};
+    int err = options->arg_size > SIZE_MAX / 2
+                  ? -ENOMEM
+                  : conc_bytes_new(&pool->start, sizeof start + path_size + options->arg_size);
+    if (err)
+        return err;
+    char *to = pool->start.data;
+    memcpy(to, &start, sizeof start);
+    memcpy(to + sizeof start, place.path, path_size);
+    if (options->arg_size)
+        memcpy(to + sizeof start + path_size, options->arg, options->arg_size);
+    return 0;
+}
+
+/* For workers that come later too. */
+static int keep_fds(struct process_pool *pool, const conc_process_pool_options *options)
+{
+    for (; pool->n_fds < options->n_fds; pool->n_fds++) {
+        int fd = fcntl(options->fds[pool->n_fds], F_DUPFD_CLOEXEC, 3);
+        if (fd < 0)
+            return -errno;
+        pool->fds[pool->n_fds] = fd;
+    }
+    return 0;
+}
+
+static size_t usable_cpus(void)
+{
+    cpu_set_t usable;
+    int n = sched_getaffinity(0, sizeof usable, &usable) ? 1 : CPU_COUNT(&usable);
+    return n > 0 ? (size_t)n : 1;
+}
+
+static int start_all(struct process_pool *pool)
+{
+    int err = 0;
+    for (size_t i = 0; i < pool->n && !err; i++)
+        err = conc__pool_start_worker(pool, &pool->workers[i]);
+    return err ? err : conc__spawn(&pool->manager, 0, conc__pool_manager, pool);
+}
+
+int conc_process_pool_new(conc_executor **ret, size_t workers,
+                          const conc_process_pool_options *options)
+{
+    static const conc_process_pool_options defaults = {0};
+    if (!options)
+        options = &defaults;
+    if (!workers)
+        workers = usable_cpus();
+    if (!ret || workers > WORKERS_MAX || (options->arg_size && !options->arg) ||
+        options->n_fds > CONC_PROCESS_POOL_FDS_MAX || (options->n_fds && !options->fds))
+        return -EINVAL;
+    struct process_pool *pool = alloc_array(1, sizeof *pool + workers * sizeof *pool->workers);
+    if (!pool)
+        return -ENOMEM;
+    pool->base.ops = &ops;
+    pool->n = workers;
+    pool->generation = conc__forks();
+    pool->max_jobs = options->max_jobs_per_worker;
+    snprintf(pool->name, sizeof pool->name, "%s", options->name ? options->name : "worker");
+    for (size_t i = 0; i < workers; i++)
+        pool->workers[i].child.report_fd = -1;
+    pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int err = pool->wake_fd < 0 ? -errno : make_start(pool, options);
+    if (!err)
+        err = keep_fds(pool, options);
+    if (!err && !(pool->polled = alloc_array(workers + 1, sizeof *pool->polled)))
+        err = -ENOMEM;
+    if (!err)
+        err = start_all(pool);
+    if (err)
+        free_pool(&pool->base); /* its workers end: see conc__pool_close_worker() */
+    else
+        *ret = &pool->base;
+    return err;
+}

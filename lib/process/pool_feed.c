@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pool_feed.c: giving jobs to the workers of a process pool.
+ *
+ * Jobs are given by the *feeder*: whoever submits, or the manager when there is room again. There
+ * is one at a time; who comes meanwhile leaves a note (feed_again). So a job gets into its ring
+ * without a trip to another thread, nobody waits for anybody, and no copy is made under the guard.
+ * An argument that is larger than the ring stays unfinished (`writing`) until the worker has made
+ * room; then the manager is woken, and goes on.
+ *
+ * A worker may have jobs ahead, or it would wait for the next each time; how many depends on how
+ * long jobs have lately taken (none if that is near a millisecond) and on how many are waiting.
+ * When another worker has nothing to do and the queue is empty, what is ahead is taken back: `turn`
+ * counts the records that a worker has begun, and it counts by compare-and-swap; the program sets
+ * TURN_REVOKED there, also by compare-and-swap, and only if the first of the records ahead is the
+ * next. The worker then throws away what lies before `revoked_to`.
+ */
+#include "base/clock.h"
+#include "base/futex.h"
+#include "process/pool_impl.h"
+
+enum { CROWD = 8 }; /* so many jobs that wait for each worker are many */
+
+/* ---- The queue, under the guard ---- */
+
+/* The next job, claimed. Those that must not begin any more are chained into *dropped. */
+static conc_future *dequeue(struct process_pool *pool, conc_future **dropped)
+{
+    conc_future *job = pool->returned;
+    if (job) {
+        pool->returned = job->link;
+        return job;
+    }
+    while ((job = pool->first)) {
+        pool->first = job->link;
+        pool->queued--;
+        if (conc_job_claim(job))
+            return job;
+        job->link = *dropped;
+        *dropped = job;
+    }
+    return NULL;
+}
+
+void conc__pool_drop(conc_future *chain)
+{
+    while (chain) {
+        conc_future *job = chain;
+        chain = job->link;
+        conc_job_drop(job, -ECANCELED);
+    }
+}
+
+/* ---- Which worker gets something, under the guard ---- */
+
+/* How many jobs a worker may have. What it has ahead can no longer be cancelled: so that is only
+ * done where it pays, with many short jobs. */
+static size_t window(const struct process_pool *pool)
+{
+    const int64_t ns = pool->typical;
+    const size_t by_queue = 1 + pool->queued / (CROWD * pool->n);
+    size_t by_time = ns > CONC_US(200) ? 2 : ns > CONC_US(30) ? 4 : WINDOW_MAX;
+    if (ns == 0 || ns > CONC_US(800))
+        by_time = 1;
+    return by_time < by_queue ? by_time : by_queue;
+}
+
+static bool is_open(const struct process_pool *pool, const struct pool_worker *w)
+{
+    return load_relaxed(&w->state) == WORKER_ALIVE && !w->writing &&
+           !(pool->max_jobs && w->jobs >= pool->max_jobs);
+}
+
+static void look_for_revoked(struct pool_worker *w)
+{
+    if (w->revoking && !(load_acquire(&w->lane->turn) & TURN_REVOKED))
+        w->revoking = false;
+}
+
+/* The worker with the fewest jobs, if it may have one more. */
+static struct pool_worker *worker_for_job(struct process_pool *pool)
+{
+    struct pool_worker *best = NULL;
+    for (size_t i = 0; i < pool->n; i++) {
+        struct pool_worker *w = &pool->workers[i];
+        if (!is_open(pool, w))
+            continue;
+        look_for_revoked(w);
+        if (w->n_given < (w->revoking ? 1 : window(pool)) && (!best || w->n_given < best->n_given))
+            best = w;
+    }
+    return best;
+}
+
+/* Take back what the worker has ahead, if it has begun just the first. */
+static bool take_back(struct process_pool *pool, struct pool_worker *w)
+{
+    uint32_t begun = (w->sent - (uint32_t)w->n_given + 1) & TURN_MASK, turn = begun;
+    if (w->writing || w->revoking || w->n_given < 2)
+        return false;
+    store_relaxed(&w->lane->revoked_to, w->sent); /* relaxed: the swap releases */
+    do
+        if (turn != begun)
+            return false;
+    while (!cas_release(&w->lane->turn, &turn, begun | TURN_REVOKED));
+    w->revoking = true;
+    w->jobs -= w->n_given - 1;
+    while (w->n_given > 1) {
+        conc_future *job = w->given[(w->first + --w->n_given) % WINDOW_MAX];
+        job->link = pool->returned;
+        pool->returned = job;
+    }
+    return true;
+}
+
+/* Is somebody idle while others have jobs ahead? Then those are to be had. */
+static bool take_back_for_idle(struct process_pool *pool)
+{
+    bool idle = false;
+    for (size_t i = 0; i < pool->n; i++)
+        idle |= is_open(pool, &pool->workers[i]) && !pool->workers[i].n_given;
+    for (size_t i = 0; idle && i < pool->n; i++)
+        if (take_back(pool, &pool->workers[i]))
+            return true;
+    return false;
+}
+
+static void give(struct pool_worker *w, conc_future *job)
+{
+    if (!w->n_given)
+        w->began = conc_now();
+    w->given[(w->first + w->n_given++) % WINDOW_MAX] = job;
+    w->jobs++;
+    w->sent = (w->sent + 1) & TURN_MASK;
+    w->writing = true;
+    w->job = job;
+    w->record.kind = RECORD_JOB;
+    w->written = 0;
+}
+
+static void tell_to_quit(struct pool_worker *w)
+{
+    store_relaxed(&w->state, WORKER_LEAVING); /* relaxed: for the manager a hint */
+    w->sent = (w->sent + 1) & TURN_MASK;
+    w->writing = true;
+    w->job = NULL;
+    w->record = (struct record){.kind = RECORD_QUIT};
+    w->path = "";
+    w->written = 0;
+}
+
+/* How many bytes are still to be written. */
+static size_t unwritten(const struct pool_worker *w)
+{
+    return sizeof w->record + w->record.path_size + (w->job ? w->job->arg_size : 0) - w->written;
+}
+
+static bool can_go_on(const struct pool_worker *w)
+{
+    const size_t left = unwritten(w);
+    return ring_room(&w->out) >= (left < RING_PIECE ? left : RING_PIECE);
+}
+
+/* A record that can go on; a job for somebody who may have it; somebody who is to quit. NULL:
+ * there is nothing to do. */
+static struct pool_worker *choose(struct process_pool *pool, conc_future **dropped)
+{
+    if (pool->broken)
+        return NULL;
+    for (size_t i = 0; i < pool->n; i++)
+        if (pool->workers[i].writing && can_go_on(&pool->workers[i]))
+            return &pool->workers[i];
+    struct pool_worker *w = NULL;
+    if (pool->first || pool->returned || take_back_for_idle(pool)) {
+        conc_future *job = (w = worker_for_job(pool)) ? dequeue(pool, dropped) : NULL;
+        if (job) {
+            give(w, job);
+            return w;
+        }
+    }
+    const bool no_more = pool->closed && !pool->first && !pool->returned;
+    for (size_t i = 0; i < pool->n; i++) {
+        w = &pool->workers[i];
+        bool is_done = no_more || (pool->max_jobs && w->jobs >= pool->max_jobs);
+        if (load_relaxed(&w->state) == WORKER_ALIVE && !w->writing && !w->n_given && is_done) {
+            tell_to_quit(w);
+            return w;
+        }
+    }
+    return NULL;
+}
+
+/* Before nobody is the feeder any more: whoever makes room for an unfinished record will wake the
+ * manager. False: somebody has made room already. */
+static bool leave_to_manager(struct process_pool *pool)
+{
+    for (size_t i = 0; i < pool->n && !pool->broken; i++) {
+        struct pool_worker *w = &pool->workers[i];
+        uint32_t tail = w->writing ? load_acquire(&w->out.ring->tail) & RING_MASK : 0;
+        if (w->writing && (can_go_on(w) || !ring_fall_asleep(&w->out.ring->tail, tail)))
+            return false;
+    }
+    return true;
+}
+
+/* ---- Writing records: the feeder's ---- */
+
+/* Where the function lies; a few are remembered. */
+static const struct known_code *find_code(struct process_pool *pool, conc_fn *fn)
+{
+    struct known_code *known = &pool->code[(uintptr_t)fn / 16 % 64];
+    struct code_place place;
+    if (known->fn == fn)
+        return known;
+    if (conc__code_find(fn, &place))
+        return NULL;
+    uint32_t i = 0;
+    while (i < pool->n_objects && strcmp(pool->objects[i], place.path) != 0)
+        i++;
+    if (i == OBJECTS_MAX)
+        return NULL;
+    if (i == pool->n_objects) {
+        char *copy = alloc_bytes(strlen(place.path) + 1);
+        if (!copy)
+            return NULL;
+        strcpy(copy, place.path);
+        pool->objects[pool->n_objects++] = copy;
+    }
+    *known = (struct known_code){fn, i, (uintptr_t)fn - place.base, pool->objects[i]};
+    return known;
+}
+
+static void prepare(struct process_pool *pool, struct pool_worker *w)
+{
+    const struct known_code *code = find_code(pool, w->job->fn);
+    w->record = (struct record){
+        .kind = RECORD_JOB, .arg_size = w->job->arg_size, .result_size = w->job->result_size};
+    w->path = "";
+    if (!code) { /* the worker will say so */
+        w->record.object = OBJECTS_MAX;
+        return;
+    }
+    w->record.object = code->object;
+    w->record.offset = code->offset;
+    w->path = code->path;
+    if (!(w->announced >> code->object & 1))
+        w->record.path_size = (uint32_t)strlen(code->path) + 1;
+    w->announced |= UINT64_C(1) << code->object;
+}
+
+static void publish(struct pool_worker *w)
+{
+    if (ring_publish(&w->out.ring->head, w->out.at))
+        conc__futex_wake_shared(&w->out.ring->head, 1);
+}
+
+/* Write of this part, which begins at *at of the whole record. True: it is complete. */
+static bool write_part(struct pool_worker *w, const void *part, size_t size, size_t *at)
+{
+    *at += size;
+    while (w->written < *at) {
+        size_t left = *at - w->written;
+        size_t n = ring_write(&w->out, (const char *)part + (size - left), left);
+        if (!n)
+            return false;
+        if (n == RING_PIECE)
+            publish(w);
+        w->written += n;
+    }
+    return true;
+}
+
+/* True: the record is complete. */
+static bool write_on(struct process_pool *pool, struct pool_worker *w)
+{
+    size_t at = 0;
+    if (!w->written && w->job)
+        prepare(pool, w);
+    bool complete =
+        write_part(w, &w->record, sizeof w->record, &at) &&
+        write_part(w, w->path, w->record.path_size, &at) &&
+        (!w->job || !w->job->arg_size || write_part(w, future_arg(w->job), w->job->arg_size, &at));
+    publish(w);
+    return complete;
+}
+
+/* ---- The feeder ---- */
+
+void conc__pool_feed(struct process_pool *pool)
+{
+    conc_future *dropped = NULL;
+    guard_lock(&pool->word);
+    if (pool->feeding) {
+        pool->feed_again = true;
+        guard_unlock(&pool->word);
+        return;
+    }
+    pool->feeding = true;
+    for (;;) {
+        pool->feed_again = false;
+        struct pool_worker *w = choose(pool, &dropped);
+        if (!w && leave_to_manager(pool))
+            break;
+        if (!w)
+            continue;
+        guard_unlock(&pool->word);
+        bool complete = write_on(pool, w);
+        guard_lock(&pool->word);
+        if (complete)
+            w->writing = false;
+    }
+    pool->feeding = false;
+    guard_unlock(&pool->word);
+    conc__pool_drop(dropped);
+}
+
+void conc__pool_start_feeding(struct process_pool *pool)
+{
+    for (;;) {
+        guard_lock(&pool->word);
+        bool got = !pool->feeding;
+        pool->feeding = true;
+        guard_unlock(&pool->word);
+        if (got)
+            return;
+        sched_yield(); /* it copies a few pieces at most */
+    }
+}
+
+void conc__pool_stop_feeding(struct process_pool *pool)
+{
+    guard_lock(&pool->word);
+    pool->feeding = false;
+    guard_unlock(&pool->word);
+}

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pool_manager.c: the thread of a process pool that takes its results and looks after its workers.
+ *
+ * It takes whatever has come from each worker, feeds, and if there was nothing looks again a few
+ * times, yielding its core (as threads do before they sleep: thread_context.c). Then it says in
+ * each worker's ring that it sleeps, and polls its eventfd and the workers' reports. While there is
+ * always something to do, the reports are looked at every REPORTS_EVERY.
+ *
+ * A result is read straight into the future of its job, as far as it has come; what has been read
+ * is in the worker's struct. A worker whose results make no sense has gone wild: it is killed.
+ *
+ * A report that a worker has ended: what it had still written counts. If it was told to quit it may
+ * be replaced; else the pool is broken. The others are killed then, and the manager goes on until
+ * all have ended. While the manager is the feeder itself it may pass over what others wanted to
+ * feed: so it feeds in each turn.
+ */
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "process/pool_impl.h"
+
+/* As in thread_context.c. */
+enum { SPIN_MAX = 64, SPIN_MIN = 8, PROBE_EVERY = 16 };
+#define SPIN_TIME CONC_US(100)
+
+#define REPORTS_EVERY CONC_MS(10)
+
+/* ---- A worker's beginning and end ---- */
+
+static int make_lane(struct lane **ret, int *fd)
+{
+    *ret = NULL;
+    *fd = memfd_create("libconc-pool", MFD_CLOEXEC);
+    if (*fd < 0)
+        return -errno;
+    void *lane = MAP_FAILED;
+    if (ftruncate(*fd, sizeof **ret) == 0)
+        lane = mmap(NULL, sizeof **ret, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+    if (lane == MAP_FAILED) {
+        int err = -errno;
+        close(*fd);
+        return err;
+    }
+    *ret = lane;
+    return 0;
+}
+
+static int start_child(struct process_pool *pool, struct pool_worker *w, size_t number, int lane_fd)
+{
+    conc_pipe *ours, *theirs;
+    int fds[2 + CONC_PROCESS_POOL_FDS_MAX] = {lane_fd, pool->wake_fd};
+    struct child_start *start = pool->start.data;
+    memcpy(fds + 2, pool->fds, pool->n_fds * sizeof *fds);
+    int err = conc_pipe_new(&ours, &theirs);
+    if (err)
+        return err;
+    snprintf(start->name, sizeof start->name, "%.20s-%zu", pool->name, number);
+    err = conc__child_start(&w->child, conc_pipe_fd(theirs), true);
+    conc_pipe_close(theirs);
+    if (!err) {
+        conc_scope shield;
+        conc_shield_begin(&shield);
+        err = conc_pipe_send_fds(ours, pool->start.data, pool->start.size, fds, 2 + pool->n_fds,
+                                 CONC_FOREVER);
+        conc_shield_end(&shield);
+        if (err == -EPIPE)
+            err = 0; /* it has ended already: its report will tell */
+    }
+    conc_pipe_close(ours);
+    return err;
+}
+
+/* A worker that still runs is killed. */
+static void close_worker(struct pool_worker *w)
+{
+    if (w->lane)
+        munmap(w->lane, sizeof *w->lane);
+    if (w->child.report_fd >= 0 && w->child.generation == conc__forks())
+        conc__child_signal(&w->child, SIGKILL);
+    conc__child_close(&w->child);
+}
+
+static void put_in_place(struct process_pool *pool, struct pool_worker *w,
+                         const struct pool_worker *new, uint32_t state)
+{
+    guard_lock(&pool->word);
+    *w = *new;
+    store_relaxed(&w->state, state);
+    guard_unlock(&pool->word);
+}
+
+int conc__pool_start_worker(struct process_pool *pool, struct pool_worker *w)
+{
+    int fd;
+    struct pool_worker new = {.child.report_fd = -1};
+    int err = make_lane(&new.lane, &fd);
+    if (err)
+        return err;
+    new.out.ring = &new.lane->jobs;
+    new.in.ring = &new.lane->results;
+    err = start_child(pool, &new, (size_t)(w - pool->workers), fd);
+    close(fd);
+    if (err)
+        close_worker(&new);
+    else
+        put_in_place(pool, w, &new, WORKER_ALIVE);
+    return err;
+}
+
+void conc__pool_close_worker(struct process_pool *pool, struct pool_worker *w)
+{
+    const struct pool_worker none = {.child.report_fd = -1};
+    struct pool_worker old = *w;
+    put_in_place(pool, w, &none, WORKER_NONE);
+    close_worker(&old);
+}
+
+/* ---- Results ---- */
+
+/* What was read makes room. */
+static void publish(struct pool_worker *w)
+{
+    if (ring_publish(&w->in.ring->tail, w->in.at))
+        conc__futex_wake_shared(&w->in.ring->tail, 1);
+}
+
+/* Read on, in this part, which begins at *at of the whole result. True: it is complete. */
+static bool read_part(struct pool_worker *w, void *part, size_t size, size_t *at)
+{
+    *at += size;
+    while (w->got < *at) {
+        size_t left = *at - w->got;
+        size_t n = ring_read(&w->in, (char *)part + (size - left), left);
+        if (!n)
+            return false;
+        if (n == RING_PIECE)
+            publish(w);
+        w->got += n;
+    }
+    return true;
+}
+
+/* The job that the worker has done, off its list. */
+static conc_future *take_given(struct process_pool *pool, struct pool_worker *w)
+{
+    guard_lock(&pool->word);
+    const int64_t now = conc_now(), took = now - w->began;
+    conc_future *job = w->given[w->first];
+    w->first = (w->first + 1) % WINDOW_MAX;
+    w->n_given--;
+    w->began = now;
+    pool->typical += pool->typical ? (took - pool->typical) / 8 : took;
+    guard_unlock(&pool->word);
+    return job;
+}
+
+static bool makes_sense(const struct pool_worker *w, const conc_future *job)
+{
+    const struct result *r = &w->result;
+    if (r->message_size >= sizeof w->message ||
+        (r->kind != RESULT_JOB && r->kind != RESULT_INIT_FAILED))
+        return false;
+    return r->kind == RESULT_INIT_FAILED || (job && r->size == (r->err ? 0 : job->result_size));
+}
+
+/* Take what has come. 1: something; 0: nothing; -EBADMSG: nonsense; -CONC_EBROKEN: it could not be
+ * initialised. */
+static int collect(struct process_pool *pool, struct pool_worker *w)
+{
+    const uint32_t before = w->in.at;
+    for (;;) {
+        size_t at = 0;
+        if (!read_part(w, &w->result, sizeof w->result, &at))
+            break;
+        guard_lock(&pool->word);
+        conc_future *job = w->n_given ? w->given[w->first] : NULL;
+        guard_unlock(&pool->word);
+        if (!makes_sense(w, job))
+            return -EBADMSG;
+        if (!read_part(w, w->message, w->result.message_size, &at))
+            break;
+        w->message[w->result.message_size] = '\0';
+        if (w->result.kind == RESULT_INIT_FAILED)
+            return -CONC_EBROKEN;
+        if (w->result.size && !read_part(w, job->data, w->result.size, &at))
+            break;
+        w->got = 0;
+        job = take_given(pool, w);
+        conc__future_complete(job, w->result.err < 0 ? w->result.err : 0, w->message);
+        conc_future_unref(job);
+    }
+    if (w->in.at == before)
+        return 0;
+    publish(w);
+    return 1;
+}
+
+/* ---- Breaking ---- */
+
+static conc_future *take_all_jobs(struct process_pool *pool)
+{
+    conc_future *all = pool->first;
+    while (pool->returned) {
+        conc_future *job = pool->returned;
+        pool->returned = job->link;
+        job->link = all;
+        all = job;
+    }
+    for (size_t i = 0; i < pool->n; i++) {
+        struct pool_worker *w = &pool->workers[i];
+        for (; w->n_given; w->n_given--, w->first = (w->first + 1) % WINDOW_MAX) {
+            w->given[w->first]->link = all;
+            all = w->given[w->first];
+        }
+        w->writing = false;
+    }
+    pool->first = NULL;
+    pool->queued = 0;
+    return all;
+}
+
+static void break_pool(struct process_pool *pool, const char *message)
+{
+    conc__pool_start_feeding(pool);
+    guard_lock(&pool->word);
+    pool->broken = pool->closed = true;
+    conc_future *jobs = take_all_jobs(pool);
+    guard_unlock(&pool->word);
+    conc__pool_stop_feeding(pool);
+    for (size_t i = 0; i < pool->n; i++)
+        if (load_relaxed(&pool->workers[i].state) != WORKER_NONE)
+            conc__child_signal(&pool->workers[i].child, SIGKILL);
+    while (jobs) {
+        conc_future *job = jobs;
+        jobs = job->link;
+        if (conc__future_claim(job, NULL) || conc_future_is_running(job))
+            conc__future_complete(job, -CONC_EBROKEN, message);
+        else
+            conc__future_cancel_pending(job); /* it was not to begin */
+        conc_future_unref(job);
+    }
+}
+
+static void break_by_init(struct process_pool *pool, const struct pool_worker *w)
+{
+    char message[CONC_MESSAGE_MAX];
+    snprintf(message, sizeof message, "the initialiser of a worker failed: %.200s (%d)",
+             w->message[0] ? w->message : conc_strerror(w->result.err), w->result.err);
+    break_pool(pool, message);
+}
+
+static void break_by_death(struct process_pool *pool, const struct pool_worker *w, const char *how)
+{
+    char message[CONC_MESSAGE_MAX];
+    snprintf(message, sizeof message, "worker %d %.200s", (int)w->child.pid, how);
+    break_pool(pool, message);
+}
+
+/* ---- Reports ---- */
+
+static void replace(struct process_pool *pool, struct pool_worker *w)
+{
+    char message[CONC_MESSAGE_MAX];
+    int err = conc__pool_start_worker(pool, w);
+    if (!err)
+        return;
+    snprintf(message, sizeof message, "a worker could not be replaced: %.200s", conc_strerror(err));
+    break_pool(pool, message);
+}
+
+static void worker_ended(struct process_pool *pool, struct pool_worker *w, bool lost, int status)
+{
+    char how[CONC_MESSAGE_MAX / 2] = "was lost: the fork server has ended";
+    int said = 0;
+    while (!pool->broken && (said = collect(pool, w)) > 0)
+        continue;
+    if (!lost)
+        conc__child_words(how, sizeof how, status);
+    guard_lock(&pool->word);
+    bool expected = load_relaxed(&w->state) == WORKER_LEAVING && !lost && !status;
+    bool more = !pool->closed || pool->first || pool->returned;
+    guard_unlock(&pool->word);
+    if (!expected && !pool->broken && said == -CONC_EBROKEN)
+        break_by_init(pool, w);
+    else if (!expected && !pool->broken)
+        break_by_death(pool, w, how);
+    conc__pool_start_feeding(pool); /* it may have ended before the feeder has done with it */
+    conc__pool_close_worker(pool, w);
+    conc__pool_stop_feeding(pool);
+    if (expected && more && !pool->broken)
+        replace(pool, w);
+}
+
+static void look_at_reports(struct process_pool *pool)
+{
+    for (size_t i = 0; i < pool->n; i++) {
+        struct pool_worker *w = &pool->workers[i];
+        struct report r;
+        int there = load_relaxed(&w->state) == WORKER_NONE ? 0 : conc__child_report(&w->child, &r);
+        if (there < 0 || (there && r.kind == REPORT_ENDED))
+            worker_ended(pool, w, there < 0, there < 0 ? 0 : r.value);
+    }
+}
+
+/* ---- The loop ---- */
+
+/* From all workers. True: something has come. */
+static bool collect_all(struct process_pool *pool)
+{
+    bool any = false;
+    for (size_t i = 0; i < pool->n && !pool->broken; i++) {
+        struct pool_worker *w = &pool->workers[i];
+        int said = load_relaxed(&w->state) == WORKER_NONE ? 0 : collect(pool, w);
+        any |= said > 0;
+        if (said == -CONC_EBROKEN)
+            break_by_init(pool, w);
+        else if (said < 0)
+            conc__child_signal(&w->child, SIGKILL);
+    }
+    return any;
+}
+
+static bool is_anything_there(const struct process_pool *pool)
+{
+    for (size_t i = 0; i < pool->n; i++) {
+        const struct pool_worker *w = &pool->workers[i];
+        if (load_relaxed(&w->state) != WORKER_NONE && load_relaxed(&w->in.ring->head) != w->in.at)
+            return true; /* relaxed: who reads it acquires */
+    }
+    return false;
+}
+
+struct spinner {
+    unsigned spins, pauses;
+};
+
+static bool spin(const struct process_pool *pool, struct spinner *s)
+{
+    if (s->spins < SPIN_MIN) {
+        if (++s->pauses < PROBE_EVERY)
+            return false;
+        s->spins = SPIN_MAX;
+        s->pauses = 0;
+    }
+    int64_t end = conc_now() + SPIN_TIME;
+    for (unsigned i = 0; i < s->spins; i++) {
+        sched_yield();
+        if (is_anything_there(pool)) {
+            s->spins = SPIN_MAX;
+            return true;
+        }
+        if (conc_now() > end)
+            break;
+    }
+    s->spins /= 2;
+    return false;
+}
+
+/* Tell the workers that we sleep. False: one has written meanwhile. */
+static bool fall_asleep(const struct process_pool *pool)
+{
+    bool asleep = true;
+    for (size_t i = 0; i < pool->n && asleep; i++) {
+        const struct pool_worker *w = &pool->workers[i];
+        asleep =
+            load_relaxed(&w->state) == WORKER_NONE || ring_fall_asleep(&w->in.ring->head, w->in.at);
+    }
+    return asleep;
+}
+
+static void wake_up(const struct process_pool *pool)
+{
+    for (size_t i = 0; i < pool->n; i++)
+        if (load_relaxed(&pool->workers[i].state) != WORKER_NONE)
+            fetch_and_release(&pool->workers[i].in.ring->head, RING_MASK);
+}
+
+static void sleep_on(struct process_pool *pool)
+{
+    struct pollfd *fds = pool->polled;
+    eventfd_t count;
+    fds[pool->n] = (struct pollfd){.fd = pool->wake_fd, .events = POLLIN};
+    for (size_t i = 0; i < pool->n; i++)
+        fds[i] = (struct pollfd){.fd = pool->workers[i].child.report_fd, .events = POLLIN};
+    struct conc_context *self = context_self();
+    conc__blocked_begin(self, "work", pool, NULL);
+    if (fall_asleep(pool))
+        poll(fds, pool->n + 1, -1);
+    conc__blocked_end(self);
+    wake_up(pool);
+    eventfd_read(pool->wake_fd, &count); /* if it fails nobody has written */
+}
+
+static bool has_workers(const struct process_pool *pool)
+{
+    for (size_t i = 0; i < pool->n; i++)
+        if (load_relaxed(&pool->workers[i].state) != WORKER_NONE)
+            return true;
+    return false;
+}
+
+static void end(struct process_pool *pool)
+{
+    guard_lock(&pool->word);
+    pool->ended = true;
+    struct conc__waiter *closers = waitlist_take_all(&pool->closers);
+    guard_unlock(&pool->word);
+    conc__deliver_all(closers, 0);
+}
+
+void *conc__pool_manager(void *arg)
+{
+    struct process_pool *pool = arg;
+    struct spinner spinner = {0};
+    char name[CONC_NAME_MAX + 16];
+    snprintf(name, sizeof name, "%.20s-manager", pool->name);
+    conc_set_name(name);
+    int64_t looked = 0;
+    while (has_workers(pool)) {
+        bool any = collect_all(pool);
+        conc__pool_feed(pool);
+        if (!any && !spin(pool, &spinner)) {
+            sleep_on(pool);
+            looked = 0;
+        }
+        if (conc_now() - looked > REPORTS_EVERY) {
+            look_at_reports(pool);
+            looked = conc_now();
+        }
+    }
+    end(pool);
+    return NULL;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pool_worker.c: a worker of a process pool, in its own process.
+ *
+ * One loop: read a record from the ring of jobs, begin it, run it, write its end into the ring of
+ * results. Before it sleeps it yields its core for a while and looks again, as threads do
+ * (thread_context.c): waking a process on another core takes many times as long as a small job.
+ *
+ * A record is begun by counting it in `turn`. If the program has revoked it before (pool.c), it and
+ * those behind it, as far as they were revoked, are read and thrown away.
+ *
+ * That the program or the fork server has gone needs no look: the worker is killed then.
+ */
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "process/pool_impl.h"
+
+/* As in thread_context.c. */
+enum { SPIN_MAX = 64, SPIN_MIN = 8, PROBE_EVERY = 16 };
+#define SPIN_TIME CONC_US(100)
+
+static struct {
+    struct lane *lane;
+    int wake_fd;
+    struct ring_end in, out;
+    unsigned spins, pauses;
+    uintptr_t bases[OBJECTS_MAX];
+    bool known[OBJECTS_MAX]; /* which of them */
+} worker;
+
+/* ---- Waiting ---- */
+
+static bool spin(const uint32_t *word, uint32_t at)
+{
+    if (worker.spins < SPIN_MIN) {
+        if (++worker.pauses < PROBE_EVERY)
+            return false;
+        worker.spins = SPIN_MAX;
+        worker.pauses = 0;
+    }
+    int64_t end = conc_now() + SPIN_TIME;
+    for (unsigned i = 0; i < worker.spins; i++) {
+        sched_yield();
+        if (load_relaxed(word) != at) { /* relaxed: who reads the ring acquires */
+            worker.spins = SPIN_MAX;
+            return true;
+        }
+        if (conc_now() > end)
+            break;
+    }
+    worker.spins /= 2;
+    return false;
+}
+
+/* Until the program's position is no longer `at`. */
+static void wait_moved(uint32_t *word, uint32_t at)
+{
+    static uint32_t none;
+    if (load_relaxed(word) != at || spin(word, at)) /* relaxed: as above */
+        return;
+    while (ring_fall_asleep(word, at))
+        conc__futex_wait_shared(word, at | RING_ASLEEP, &none, 0, CONC_FOREVER);
+}
+
+/* The program may sleep until we are further: it cannot fail, the counter would have to be full. */
+static void publish(uint32_t *word, uint32_t at)
+{
+    if (ring_publish(word, at) && eventfd_write(worker.wake_fd, 1))
+        return;
+}
+
+/* To NULL: skip it. */
+static void read_all(void *to, size_t n)
+{
+    for (char *p = to; n;) {
+        size_t got = ring_read(&worker.in, p, n);
+        n -= got;
+        p = p ? p + got : NULL;
+        if (got)
+            publish(&worker.in.ring->tail, worker.in.at);
+        else
+            wait_moved(&worker.in.ring->head, worker.in.at);
+    }
+}
+
+static void write_all(const void *from, size_t n)
+{
+    for (const char *p = from; n;) {
+        size_t put = ring_write(&worker.out, p, n);
+        n -= put;
+        p += put;
+        if (n) /* it is long, or there is no room */
+            publish(&worker.out.ring->head, worker.out.at);
+        if (!put)
+            wait_moved(&worker.out.ring->tail, (worker.out.at - RING_SIZE) & RING_MASK);
+    }
+}
+
+/* ---- Jobs ---- */
+
+static void finish(enum result_kind kind, int err, const char *message, const void *data,
+                   size_t size)
+{
+    const struct result r = {.kind = kind,
+                             .err = err,
+                             .message_size = (uint32_t)strlen(message),
+                             .size = err ? 0 : size};
+    write_all(&r, sizeof r);
+    write_all(message, r.message_size);
+    write_all(data, r.size);
+    publish(&worker.out.ring->head, worker.out.at);
+}
+
+static bool begin(void)
+{
+    uint32_t turn = load_acquire(&worker.lane->turn);
+    while (!(turn & TURN_REVOKED))
+        if (cas_acquire(&worker.lane->turn, &turn, (turn + 1) & TURN_MASK))
+            return true;
+    return false;
+}
+
+/* Where the function's object lies, which may be new to us; 0, or an error with a message. */
+static int find_object(const struct record *r)
+{
+    char path[PATH_MAX] = "";
+    read_all(path, r->path_size < sizeof path ? r->path_size : sizeof path);
+    if (r->object >= OBJECTS_MAX)
+        return conc_raise(-EINVAL, "the job is no function of the program or its libraries");
+    if (!worker.known[r->object]) {
+        int err = conc__code_base(path, &worker.bases[r->object]);
+        if (err)
+            return err;
+        worker.known[r->object] = true;
+    }
+    return 0;
+}
+
+static void run(const struct record *r)
+{
+    int err = find_object(r);
+    const size_t room = future_arg_offset(r->result_size) + r->arg_size;
+    conc_fn *fn = err ? NULL : code_at(worker.bases[r->object], r->offset);
+    conc_future *job = err ? NULL : conc__job_new(fn, NULL, 0, room);
+    if (!job) {
+        read_all(NULL, r->arg_size);
+        finish(RESULT_JOB, err ? err : -ENOMEM, err ? conc_error_message() : "", NULL, 0);
+        return;
+    }
+    job->result_size = r->result_size;
+    job->arg_size = r->arg_size;
+    read_all(future_arg(job), r->arg_size);
+    conc__job_run(job);
+    finish(RESULT_JOB, conc_future_error(job), conc_future_message(job), job->data, r->result_size);
+    conc_future_unref(job);
+}
+
+static void skip(struct record *r)
+{
+    const uint32_t to = load_relaxed(&worker.lane->revoked_to); /* relaxed: with `turn` */
+    uint32_t turn = load_acquire(&worker.lane->turn) & TURN_MASK;
+    for (;;) {
+        find_object(r);
+        read_all(NULL, r->arg_size);
+        turn = (turn + 1) & TURN_MASK;
+        if (turn == to)
+            break;
+        read_all(r, sizeof *r);
+    }
+    store_release(&worker.lane->turn, turn);
+}
+
+static void serve(void)
+{
+    for (;;) {
+        struct record r;
+        read_all(&r, sizeof r);
+        if (!begin())
+            skip(&r);
+        else if (r.kind == RECORD_QUIT)
+            return;
+        else
+            run(&r);
+    }
+}
+
+static bool run_init(conc_fn *init, const void *arg, size_t size)
+{
+    conc_future *job = conc__job_new(init, arg, size, 0);
+    if (!job) {
+        finish(RESULT_INIT_FAILED, -ENOMEM, "", NULL, 0);
+        return false;
+    }
+    conc__job_run(job);
+    int err = conc_future_error(job);
+    if (err)
+        finish(RESULT_INIT_FAILED, err, conc_future_message(job), NULL, 0);
+    conc_future_unref(job);
+    return !err;
+}
+
+void conc__worker_main(conc_pipe *channel, const struct child_start *start, conc_fn *init,
+                       conc_bytes *message, void *arg, const int *fds, size_t n_fds)
+{
+    memset(&worker, 0, sizeof worker); /* its grandparent may have been a worker itself */
+    worker.lane = mmap(NULL, sizeof *worker.lane, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+    if (n_fds < 2 || worker.lane == MAP_FAILED)
+        _exit(1);
+    conc__process_set_here(start->name, fds + 2, n_fds - 2);
+    close(fds[0]);
+    conc_pipe_close(channel);
+    worker.wake_fd = fds[1];
+    worker.in.ring = &worker.lane->jobs;
+    worker.out.ring = &worker.lane->results;
+    bool good = !init || run_init(init, start->arg_size ? arg : NULL, start->arg_size);
+    conc_bytes_free(message);
+    if (good)
+        serve();
+    conc__child_exit(good ? 0 : 1);
+}

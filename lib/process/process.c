@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * process.c: a process that runs one job.
+ *
+ * It is a child of the fork server (server.c). Two descriptors lead to it: the channel, by which it
+ * gets its job and gives back the job's error and message; and the server's reports, by which its
+ * end is known. So its end is waited for as any descriptor is, by tasks and threads alike. Whoever
+ * sees the report first, under `lock`, keeps it for the others, with the error that it stands for.
+ *
+ * The channel is read when the end is known: what the job has written is there by then.
+ *
+ * If the server dies its children are killed, and no report comes: that counts as SIGKILL.
+ */
+#include <conc/process.h>
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <conc/io.h>
+#include <conc/lock.h>
+
+#include "base/alloc.h"
+#include "future/future_impl.h"
+#include "process/code.h"
+#include "process/server.h"
+
+struct conc_process {
+    struct child child;
+    conc_pipe *channel;
+    char name[CONC_NAME_MAX];
+
+    conc_lock lock; /* of the rest */
+    bool ended;
+    int status; /* as conc_process_exitcode() gives it */
+    int err;    /* as conc_process_join() does */
+    char message[CONC_MESSAGE_MAX];
+};
+
+/* How a job has ended, through the channel. */
+struct outcome {
+    int32_t err;
+    char message[CONC_MESSAGE_MAX];
+};
+
+/* ---- In the process ---- */
+
+static struct {
+    const char *name;
+    int fds[CONC_PIPE_FDS_MAX];
+    size_t n_fds;
+} here = {.name = "main"};
+
+const char *conc_process_current_name(void) { return here.name; }
+
+int conc_process_fd(size_t i) { return i < here.n_fds ? here.fds[i] : -1; }
+
+void conc__process_set_here(const char *name, const int *fds, size_t n_fds)
+{
+    here.name = name;
+    here.n_fds = n_fds;
+    memcpy(here.fds, fds, n_fds * sizeof *fds);
+}
+
+void conc__process_main(conc_pipe *channel, const struct child_start *start, conc_fn *fn,
+                        conc_bytes *message, const void *arg, const int *fds, size_t n_fds)
+{
+    struct outcome outcome = {.err = -ENOMEM};
+    conc__process_set_here(start->name, fds, n_fds);
+    conc_future *job = conc__job_new(fn, arg, start->arg_size, 0);
+    conc_bytes_free(message);
+    if (job) {
+        conc__job_run(job);
+        outcome.err = conc_future_error(job);
+        snprintf(outcome.message, sizeof outcome.message, "%s", conc_future_message(job));
+        conc_future_unref(job);
+    }
+    if (outcome.err)
+        conc_pipe_send(channel, &outcome, sizeof outcome, CONC_FOREVER);
+    conc__child_exit(outcome.err ? 1 : 0);
+}
+
+/* ---- Starting ---- */
+
+/* The first message: what is to be run, and with what. */
+static int make_start(conc_bytes *ret, const char *name, conc_fn *fn, const void *arg,
+                      size_t arg_size)
+{
+    struct code_place place;
+    int err = conc__code_find(fn, &place);
+    if (err)
+        return conc_raise(err, "the job is no function of the program or its libraries");
+    const size_t path_size = strlen(place.path) + 1;
+    size_t size;
+    if (__builtin_add_overflow(sizeof(struct child_start) + path_size, arg_size, &size))
+        return -ENOMEM;
+    err = conc_bytes_new(ret, size);
+    if (err)
+        return err;
+    struct child_start start = {.kind = CHILD_PROCESS,
+                                .path_size = (uint32_t)path_size,
+                                .offset = (uintptr_t)fn - place.base,
+                                .arg_size = arg_size};
+    snprintf(start.name, sizeof start.name, "%s", name);
+    char *to = ret->data;
+    memcpy(to, &start, sizeof start);
+    memcpy(to + sizeof start, place.path, path_size);
+    if (arg_size)
+        memcpy(to + sizeof start + path_size, arg, arg_size);
+    return 0;
+}
+
+static int start_child(conc_process *p, const conc_bytes *first,
+                       const conc_process_options *options)
+{
+    conc_pipe *theirs;
+    int err = conc_pipe_new(&p->channel, &theirs);
+    if (err)
+        return err;
+    err = conc__child_start(&p->child, conc_pipe_fd(theirs), true);
+    conc_pipe_close(theirs);
+    if (err)
+        goto no_child;
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    err = conc_pipe_send_fds(p->channel, first->data, first->size, options->fds, options->n_fds,
+                             CONC_FOREVER);
+    conc_shield_end(&shield);
+    if (err == -EPIPE)
+        err = 0; /* it has ended already: its report tells how */
+    if (!err)
+        return 0;
+    conc__child_signal(&p->child, SIGKILL);
+    conc__child_close(&p->child);
+no_child:
+    conc_pipe_close(p->channel);
+    return err;
+}
+
+int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg, size_t arg_size,
+                       const conc_process_options *options)
+{
+    static const conc_process_options defaults = {0};
+    static uint32_t count;
+    if (!options)
+        options = &defaults;
+    if (!ret || !fn || (arg_size && !arg) || options->n_fds > CONC_PIPE_FDS_MAX ||
+        (options->n_fds && !options->fds))
+        return -EINVAL;
+    conc_process *p = alloc_one(conc_process);
+    if (!p)
+        return -ENOMEM;
+    if (options->name)
+        snprintf(p->name, sizeof p->name, "%s", options->name);
+    else /* relaxed: only that it is another number */
+        snprintf(p->name, sizeof p->name, "process-%u", fetch_add_relaxed(&count, 1) + 1);
+    conc_bytes first;
+    int err = make_start(&first, p->name, fn, arg, arg_size);
+    if (!err) {
+        err = start_child(p, &first, options);
+        conc_bytes_free(&first);
+    }
+    if (err)
+        free_bytes(p);
+    else
+        *ret = p;
+    return err;
+}
+
+/* ---- Its end, under the lock ---- */
+
+static void set_failed(conc_process *p, const char *how)
+{
+    p->err = -CONC_EBROKEN;
+    snprintf(p->message, sizeof p->message, "process %d %s", (int)p->child.pid, how);
+}
+
+static void set_ended(conc_process *p, int status)
+{
+    struct outcome outcome;
+    char how[CONC_MESSAGE_MAX / 2];
+    p->ended = true;
+    p->status = status;
+    ptrdiff_t n = conc_pipe_recv_into(p->channel, &outcome, sizeof outcome, CONC_NOW);
+    if (status == 1 && n == sizeof outcome && outcome.err < 0) {
+        p->err = outcome.err;
+        snprintf(p->message, sizeof p->message, "%.*s", CONC_MESSAGE_MAX - 1, outcome.message);
+    } else if (status) {
+        conc__child_words(how, sizeof how, status);
+        set_failed(p, how);
+    }
+}
+
+static void set_lost(conc_process *p)
+{
+    p->ended = true;
+    p->status = -SIGKILL;
+    set_failed(p, "was lost: the fork server has ended");
+}
+
+static bool has_ended(conc_process *p)
+{
+    bool ended = false;
+    conc_with_lock (&p->lock) {
+        struct report r;
+        int there = p->ended ? 0 : conc__child_report(&p->child, &r);
+        if (there > 0 && r.kind == REPORT_ENDED)
+            set_ended(p, r.value);
+        else if (there < 0)
+            set_lost(p);
+        ended = p->ended;
+    }
+    return ended;
+}
+
+static bool is_ours(const conc_process *p) { return p->child.generation == conc__forks(); }
+
+int conc_process_join(conc_process *p, conc_deadline deadline)
+{
+    if (!is_ours(p))
+        return -ESHUTDOWN;
+    int err = checkpoint(deadline);
+    while (!err && !has_ended(p)) {
+        int events = conc_poll_fd(p->child.report_fd, POLLIN, deadline);
+        err = events < 0 ? events : 0;
+    }
+    if (err)
+        return err;
+    if (p->err)
+        conc__set_message(context_self(), p->err, p->message);
+    return p->err;
+}
+
+bool conc_process_is_alive(conc_process *p) { return is_ours(p) && !has_ended(p); }
+
+int conc_process_exitcode(conc_process *p, int *ret)
+{
+    if (!ret)
+        return -EINVAL;
+    if (!is_ours(p))
+        return -ESHUTDOWN;
+    if (!has_ended(p))
+        return -EAGAIN;
+    *ret = p->status;
+    return 0;
+}
+
+static int send_signal(conc_process *p, int signo)
+{
+    if (!is_ours(p))
+        return -ESHUTDOWN;
+    return has_ended(p) ? -ESRCH : conc__child_signal(&p->child, signo);
+}
+
+int conc_process_terminate(conc_process *p) { return send_signal(p, SIGTERM); }
+
+int conc_process_kill(conc_process *p) { return send_signal(p, SIGKILL); }
+
+pid_t conc_process_pid(const conc_process *p) { return p->child.pid; }
+
+const char *conc_process_name(const conc_process *p) { return p->name; }
+
+void conc_process_free(conc_process *p)
+{
+    if (!p)
+        return;
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    conc_process_kill(p);
+    while (is_ours(p) && !has_ended(p))
+        conc_poll_fd(p->child.report_fd, POLLIN, CONC_FOREVER);
+    conc_shield_end(&shield);
+    conc__child_close(&p->child);
+    conc_pipe_close(p->channel);
+    free_bytes(p);
+}

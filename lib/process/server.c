@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * server.c: this process' side of the fork server: how it comes about, and asking it for children.
+ *
+ * A fork of a process with several threads copies locks that nobody will ever release, so no child
+ * is forked from the program itself. The server is a process that has one thread, always. It comes
+ * about when conc_process_init() is called, or else with the first child:
+ *
+ * - by a fork, if there is one thread now: nobody can hold a lock. The children see what the
+ *   program's variables were then.
+ * - else (or if the caller is a task, whose small stack the children would have) by running the
+ *   program once more, which costs some milliseconds: our constructor finds a variable in the
+ *   environment and serves; main() is never reached. The children see the program's variables as
+ *   they are before main().
+ *
+ * In the second case the constructors of the program itself have to be run by us if libconc is a
+ * shared library, because the dynamic linker would come to them after us. The libraries that stand
+ * between the two are left without.
+ *
+ * If the server has died the next request starts another. Its zombie is reaped by whoever notices.
+ *
+ * A fork by the user: the child forgets the server, which is its parent's. What its parent has made
+ * by it is dead there (conc__forks() tells them apart).
+ */
+#include "process/server.h"
+
+#include <spawn.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <conc/io.h>
+#include <conc/lock.h>
+#include <conc/net.h>
+#include <conc/process.h>
+
+#include "base/alloc.h"
+#include "loop/loop_impl.h"
+#include "process/code.h"
+#include "task/checkers.h"
+
+#define VARIABLE "CONC_FORK_SERVER"
+
+static struct {
+    conc_lock lock; /* of the next three */
+    int fd;         /* -1: there is none */
+    pid_t pid;
+    uint32_t number; /* which one it is; 0: none was ever started */
+    uint32_t forks;
+} server = {.fd = -1};
+
+/* ---- After a fork ---- */
+
+uint32_t conc__forks(void)
+{
+    return load_relaxed(&server.forks);
+} /* relaxed: changes with one
+                                                                      thread only */
+
+static void after_fork_in_child(void)
+{
+    if (server.fd >= 0)
+        close(server.fd);
+    conc_lock_init(&server.lock);
+    server.fd = -1;
+    store_relaxed(&server.forks, server.forks + 1);
+}
+
+static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+
+/* ---- Starting it ---- */
+
+/* 0: it cannot be told. */
+static size_t count_threads(void)
+{
+    size_t n = 0;
+    DIR *dir = opendir("/proc/self/task");
+    if (!dir)
+        return 0;
+    for (struct dirent *e; (e = readdir(dir));)
+        n += e->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+static pid_t start_by_fork(int theirs)
+{
+    fflush(NULL); /* or each child would write what is in the buffers */
+    pid_t pid = fork();
+    if (pid == 0)
+        conc__server_main(theirs);
+    return pid < 0 ? -errno : pid;
+}
+
+/* The environment with our variable. NULL: out of memory. */
+static char **server_environment(char *variable)
+{
+    size_t n = 0;
+    while (environ[n])
+        n++;
+    char **env = alloc_array(n + 2, sizeof *env);
+    if (env) {
+        memcpy(env + 1, environ, n * sizeof *env);
+        env[0] = variable;
+    }
+    return env;
+}
+
+/* Not by what /proc/self/exe leads to (the file may have been replaced), except under valgrind,
+ * where the link is valgrind's own. */
+static const char *program_path(char *buf, size_t size)
+{
+    ssize_t n = RUNNING_ON_VALGRIND ? readlink("/proc/self/exe", buf, size - 1) : -1;
+    if (n < 0)
+        return "/proc/self/exe";
+    buf[n] = '\0';
+    return buf;
+}
+
+static pid_t spawn_program(char **env, const posix_spawn_file_actions_t *plan,
+                           const posix_spawnattr_t *attr)
+{
+    char path[PATH_MAX], *argv[] = {program_invocation_name, NULL};
+    pid_t pid;
+    int err = posix_spawn(&pid, program_path(path, sizeof path), plan, attr, argv, env);
+    return err ? -err : pid;
+}
+
+/* Which signals the calling thread blocks is of no meaning for the children: none is. */
+static pid_t start_by_exec(int theirs)
+{
+    char variable[] = VARIABLE "=1";
+    posix_spawn_file_actions_t plan;
+    posix_spawnattr_t attr;
+    sigset_t none;
+    char **env = server_environment(variable);
+    int err = env ? -posix_spawn_file_actions_init(&plan) : -ENOMEM;
+    if (err)
+        goto no_plan;
+    err = -posix_spawnattr_init(&attr);
+    if (err)
+        goto no_attr;
+    sigemptyset(&none);
+    err = -posix_spawn_file_actions_adddup2(&plan, theirs, SERVER_FD);
+    if (!err)
+        err = -posix_spawnattr_setsigmask(&attr, &none);
+    if (!err)
+        err = -posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+    if (!err)
+        err = spawn_program(env, &plan, &attr);
+    posix_spawnattr_destroy(&attr);
+no_attr:
+    posix_spawn_file_actions_destroy(&plan);
+no_plan:
+    free_bytes(env);
+    return err;
+}
+
+/* With the lock. */
+static int start_server(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int fds[2];
+    pthread_once(&once, watch_forks);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
+        return -errno;
+    bool by_fork = count_threads() == 1 && !conc__task_self();
+    pid_t pid = by_fork ? start_by_fork(fds[1]) : start_by_exec(fds[1]);
+    close(fds[1]);
+    if (pid < 0) {
+        close(fds[0]);
+        return conc_raise(pid, "cannot start the fork server: %s", conc_strerror(pid));
+    }
+    server.fd = fds[0];
+    server.pid = pid;
+    server.number++;
+    return 0;
+}
+
+/* Are we to be the server? The socket must be our parent's, or anybody could make a program serve
+ * by setting a variable. */
+__attribute__((constructor)) static void become_server(int argc, char **argv, char **env)
+{
+    int type;
+    struct ucred peer;
+    socklen_t type_size = sizeof type, peer_size = sizeof peer;
+    if (!secure_getenv(VARIABLE))
+        return;
+    unsetenv(VARIABLE);
+    if (getsockopt(SERVER_FD, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 ||
+        type != SOCK_SEQPACKET ||
+        getsockopt(SERVER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) != 0 ||
+        peer.pid != getppid())
+        return;
+    fcntl(SERVER_FD, F_SETFD, FD_CLOEXEC);
+    if (conc__code_is_shared())
+        conc__code_construct(argc, argv, env);
+    conc__server_main(SERVER_FD);
+}
+
+/* ---- Its end ---- */
+
+/* With the lock. */
+static void bury_server(void)
+{
+    close(server.fd);
+    server.fd = -1;
+    /* Not killed: if somebody else has reaped it the pid may be a stranger's. If it lives it finds
+     * its socket closed, and ends. */
+    while (waitpid(server.pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+}
+
+/* A child of that server has lost it: its reports have ended without a word. (It may not have come
+ * to closing its other descriptors yet.) */
+static void lost(uint32_t number)
+{
+    conc_with_lock (&server.lock)
+        if (server.fd >= 0 && server.number == number)
+            bury_server();
+}
+
+/* ---- Requests ---- */
+
+static ssize_t send_request(const struct request *r, const int *fds)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+    } control;
+    struct iovec all = {(void *)(uintptr_t)r, sizeof *r};
+    struct msghdr msg = {.msg_iov = &all, .msg_iovlen = 1};
+    if (fds) {
+        memset(&control, 0, sizeof control);
+        msg.msg_control = &control;
+        msg.msg_controllen = sizeof control;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(2 * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
+    }
+    return conc_sendmsg(server.fd, &msg, 0, CONC_FOREVER);
+}
+
+/* With the lock: to a server that lives, started if need be. */
+static int request_start(const int fds[2], uint32_t *number)
+{
+    const struct request r = {.kind = REQUEST_START};
+    for (int attempt = 0;; attempt++) {
+        int err = server.fd >= 0 ? 0 : start_server();
+        if (err)
+            return err;
+        ssize_t sent = send_request(&r, fds);
+        *number = server.number;
+        if (sent >= 0 || (sent != -EPIPE && sent != -ECONNRESET) || attempt)
+            return sent < 0 ? (int)sent : 0;
+        bury_server();
+    }
+}
+
+static int wait_started(struct child *child)
+{
+    struct report r;
+    ssize_t n = conc_recv(child->report_fd, &r, sizeof r, 0, CONC_FOREVER);
+    if (n == sizeof r && r.kind == REPORT_STARTED && r.value > 0) {
+        child->pid = r.value;
+        child->number = r.child;
+        return 0;
+    }
+    if (n == sizeof r)
+        return conc_raise(r.value, "cannot start a process: %s", conc_strerror(r.value));
+    if (n < 0 && n != -ECONNRESET)
+        return (int)n; /* the child finds its channel closed, and ends */
+    lost(child->server);
+    return conc_raise(-CONC_EBROKEN, "the fork server has ended");
+}
+
+int conc__child_start(struct child *child, int channel, bool wait)
+{
+    int fds[2], err = 0;
+    *child = (struct child){.report_fd = -1, .generation = conc__forks()};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
+        return -errno;
+    child->report_fd = fds[0];
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    conc_with_lock (&server.lock)
+        err = request_start((int[]){channel, fds[1]}, &child->server);
+    close(fds[1]);
+    if (!err && wait)
+        err = wait_started(child);
+    conc_shield_end(&shield);
+    if (err)
+        conc__child_close(child);
+    return err;
+}
+
+int conc__child_report(struct child *child, struct report *ret)
+{
+    ssize_t n = recv(child->report_fd, ret, sizeof *ret, MSG_DONTWAIT);
+    if (n == sizeof *ret) {
+        if (ret->kind == REPORT_STARTED && ret->value > 0) {
+            child->pid = ret->value;
+            child->number = ret->child;
+        }
+        return 1;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    lost(child->server);
+    return -ESRCH;
+}
+
+int conc__child_signal(const struct child *child, int signo)
+{
+    const struct request r = {.kind = REQUEST_SIGNAL, .signo = signo, .child = child->number};
+    ssize_t sent = -ESRCH;
+    conc_scope shield;
+    conc_shield_begin(&shield);
+    conc_with_lock (&server.lock)
+        if (server.fd >= 0 && server.number == child->server)
+            sent = send_request(&r, NULL);
+    conc_shield_end(&shield);
+    return sent < 0 ? -ESRCH : 0;
+}
+
+void conc__child_close(struct child *child)
+{
+    if (child->report_fd >= 0)
+        conc_close(child->report_fd);
+    child->report_fd = -1;
+}
+
+void conc__child_words(char *to, size_t size, int status)
+{
+    if (status < 0)
+        snprintf(to, size, "was killed by signal %d (%s)", -status, strsignal(-status));
+    else
+        snprintf(to, size, "exited with status %d", status);
+}
+
+int conc_process_init(void)
+{
+    int err = 0;
+    conc_with_lock (&server.lock)
+        err = server.fd >= 0 ? 0 : start_server();
+    return err;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * server.h: the fork server and its children: what the two sides say to each other, and what the
+ * rest of the floor uses. See server.c (this process' side) and server_main.c (the server's).
+ */
+#ifndef CONC_LIB_SERVER_H
+#define CONC_LIB_SERVER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <conc/pipe.h>
+
+/* ---- The packets ---- */
+
+enum request_kind {
+    REQUEST_START = 1, /* with two descriptors: the child's channel, and where to report on it */
+    REQUEST_SIGNAL,
+};
+
+struct request {
+    uint32_t kind;
+    int32_t signo;
+    uint64_t child; /* its number, for a signal */
+};
+
+enum report_kind {
+    REPORT_STARTED = 1, /* value: the pid; or a negative error, and there is no child */
+    REPORT_ENDED,       /* value: the exit status, or -N for signal N */
+};
+
+struct report {
+    uint32_t kind;
+    int32_t value;
+    uint64_t child;
+};
+
+/* The server's descriptor, if it was started by exec. */
+#define SERVER_FD 3
+
+/* Serve until the other end of the socket is closed. `argc` ... of the program. Does not return. */
+void conc__server_main(int fd) __attribute__((noreturn));
+
+/* ---- Children ---- */
+
+/* What the first message through a channel begins with. */
+enum child_kind { CHILD_PROCESS = 1, CHILD_WORKER };
+
+struct child_start {
+    uint32_t kind;
+    uint32_t path_size; /* of the path of fn's object, zero included, which follows */
+    uint64_t offset;    /* of fn in it */
+    uint64_t arg_size;  /* which follows the path */
+    uint64_t max_jobs;  /* a worker's */
+    char name[32];
+};
+
+/* A child as its starter sees it. */
+struct child {
+    pid_t pid;
+    int report_fd;       /* its reports: a packet socket; -1: closed */
+    uint64_t number;     /* as the server counts */
+    uint32_t server;     /* which server it is a child of */
+    uint32_t generation; /* of the process that started it: see conc__forks() */
+};
+
+/* In how many forks this process has come about: what was made by another is not ours. */
+uint32_t conc__forks(void);
+
+/* Start a child, which has the descriptor `channel` (the caller keeps his), and wait until it is
+ * there: 0, or an error. Without `wait` its first report is left to the caller. */
+int conc__child_start(struct child *child, int channel, bool wait);
+
+/* The next report, if there is one: 1; 0: none yet; -ESRCH: none will come, the server is gone. */
+int conc__child_report(struct child *child, struct report *ret);
+
+/* 0; -ESRCH: it has no server any more. */
+int conc__child_signal(const struct child *child, int signo);
+
+void conc__child_close(struct child *child);
+
+/* Say how a child has ended, in words: "was killed by signal 9 (Killed)". */
+void conc__child_words(char *to, size_t size, int status);
+
+/* What a child does, with the first message (`arg` lies in it, and it may be freed) and the
+ * descriptors that came with it. */
+void conc__process_main(conc_pipe *channel, const struct child_start *start, conc_fn *fn,
+                        conc_bytes *message, const void *arg, const int *fds, size_t n_fds)
+    __attribute__((noreturn));
+
+/* What conc_process_current_name() and conc_process_fd() give. The name is borrowed for good. */
+void conc__process_set_here(const char *name, const int *fds, size_t n_fds);
+
+/* End a child: with what it has written to its streams, but without what the program has asked for
+ * at its exit. */
+void conc__child_exit(int status) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * server_main.c: the fork server itself: a process with one thread that does nothing but fork on
+ * request, reap, and report. See server.c for how it comes about.
+ *
+ * Each request to start brings two descriptors: the channel, which is the child's, and a packet
+ * socket on which the server reports on this one child: that it is there, and how it has ended.
+ * Only a child's parent learns that, and this is how it gets to the process that wants to know. If
+ * the report's socket ends without a word, the server has died.
+ *
+ * The server ends when the other end of its own socket is closed, as it is when the process that
+ * has started it ends, in whatever way. Its children die with it: each asks the kernel to be killed
+ * then (PR_SET_PDEATHSIG; that its parent is still there is looked at afterwards, so there is no
+ * gap).
+ *
+ * Signals: all are blocked in the server (SIGCHLD comes by a descriptor), so that nothing meant for
+ * the program's process group ends it before the program does. Its children begin with the mask,
+ * and the action for SIGCHLD, that were there before.
+ *
+ * A child has none of the server's descriptors but its channel: the report sockets of the others
+ * would keep those from ending.
+ */
+#include "process/server.h"
+
+#include <dirent.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "process/code.h"
+#include "process/pool_impl.h"
+#include "wait/context.h"
+
+struct ward {
+    struct ward *next;
+    uint64_t number;
+    pid_t pid;
+    int report_fd;
+};
+
+struct server {
+    int fd, signal_fd;
+    pid_t pid;
+    uint64_t started;
+    struct ward *wards; /* the children that have not been reaped */
+    sigset_t mask;      /* as it was before */
+    struct sigaction on_child;
+};
+
+/* ---- Descriptors ---- */
+
+/* Close the descriptors from `from` to `to`, both included. */
+static void close_between(unsigned from, unsigned to)
+{
+    if (from > to)
+        return;
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, from, to, 0) == 0)
+        return;
+#endif
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir)
+        return;
+    for (struct dirent *e; (e = readdir(dir));) {
+        unsigned fd = (unsigned)strtoul(e->d_name, NULL, 10);
+        if (e->d_name[0] != '.' && fd >= from && fd <= to && fd != (unsigned)dirfd(dir))
+            close((int)fd);
+    }
+    closedir(dir);
+}
+
+/* All but the standard ones and this one. */
+static void close_all_but(int fd)
+{
+    if (fd > 3)
+        close_between(3, (unsigned)fd - 1);
+    close_between(fd < 3 ? 3 : (unsigned)fd + 1, ~0U);
+}
+
+/* ---- The child ---- */
+
+void conc__child_exit(int status)
+{
+    fflush(NULL);
+    _exit(status);
+}
+
+static void die_with(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+        _exit(1);
+}
+
+/* A message that is not what it should be is a mistake of libconc's own. */
+static void run_child(int fd)
+{
+    conc_pipe *channel;
+    conc_bytes message;
+    struct child_start start;
+    int fds[CONC_PIPE_FDS_MAX];
+    size_t n_fds;
+    uintptr_t base;
+    if (conc_pipe_open(&channel, fd) ||
+        conc_pipe_recv_fds(channel, &message, fds, &n_fds, CONC_FOREVER))
+        _exit(1); /* whoever wanted the child has gone */
+    memcpy(&start, message.data, sizeof start);
+    char *path = (char *)message.data + sizeof start;
+    conc_set_name(start.name);
+    int err = conc__code_base(path, &base);
+    if (err) {
+        fprintf(stderr, "libconc: process %s: %s\n", start.name, conc_error_message());
+        _exit(1);
+    }
+    if (start.kind == CHILD_WORKER)
+        conc__worker_main(channel, &start, start.offset ? code_at(base, start.offset) : NULL,
+                          &message, path + start.path_size, fds, n_fds);
+    conc__process_main(channel, &start, code_at(base, start.offset), &message,
+                       path + start.path_size, fds, n_fds);
+}
+
+static void become_child(struct server *s, int channel)
+{
+    die_with(s->pid);
+    while (s->wards) {
+        struct ward *w = s->wards;
+        s->wards = w->next;
+        free_bytes(w);
+    }
+    close_all_but(channel);
+    sigaction(SIGCHLD, &s->on_child, NULL);
+    pthread_sigmask(SIG_SETMASK, &s->mask, NULL);
+    run_child(channel);
+}
+
+/* ---- Reports ---- */
+
+/* There is room for the two that a child causes. If nobody wants to know, that is no error. */
+static void report(const struct ward *w, enum report_kind kind, int value)
+{
+    const struct report r = {kind, value, w->number};
+    send(w->report_fd, &r, sizeof r, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void reap(struct server *s)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct ward **at = &s->wards;
+        while (*at && (*at)->pid != pid)
+            at = &(*at)->next;
+        struct ward *w = *at;
+        if (!w)
+            continue;
+        report(w, REPORT_ENDED, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+        close(w->report_fd);
+        *at = w->next;
+        free_bytes(w);
+    }
+}
+
+/* ---- Requests ---- */
+
+static void start(struct server *s, const int fds[2])
+{
+    struct ward none = {.report_fd = fds[1]}, *w = alloc_one(struct ward);
+    pid_t pid = w ? fork() : -1;
+    if (pid == 0) {
+        free_bytes(w);
+        become_child(s, fds[0]);
+    }
+    close(fds[0]);
+    if (pid < 0) {
+        report(&none, REPORT_STARTED, w ? -errno : -ENOMEM);
+        close(fds[1]);
+        free_bytes(w);
+        return;
+    }
+    *w = (struct ward){s->wards, ++s->started, pid, fds[1]};
+    s->wards = w;
+    report(w, REPORT_STARTED, pid);
+}
+
+static void send_signal(const struct server *s, const struct request *r)
+{
+    for (const struct ward *w = s->wards; w; w = w->next)
+        if (w->number == r->child)
+            kill(w->pid, r->signo); /* it is not reaped, so the pid is its own */
+}
+
+/* False: there will be no more. */
+static bool serve(struct server *s)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+    } control;
+    struct request r = {0};
+    int fds[2];
+    struct iovec room = {&r, sizeof r};
+    struct msghdr msg = {.msg_iov = &room,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(s->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR;
+    const struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    bool has_fds = c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fds);
+    if (has_fds)
+        memcpy(fds, CMSG_DATA(c), sizeof fds);
+    if (r.kind == REQUEST_START && has_fds)
+        start(s, fds);
+    else if (r.kind == REQUEST_SIGNAL)
+        send_signal(s, &r);
+    return n > 0;
+}
+
+static void hold_signals(struct server *s)
+{
+    sigset_t all, child;
+    struct sigaction act = {.sa_handler = SIG_DFL};
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &s->mask);
+    sigaction(SIGCHLD, &act, &s->on_child);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    s->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void forget_caller(void)
+{
+    struct conc_context *self = context_self();
+    self->scope = NULL; /* they are those of whoever made us start */
+    self->works_for = NULL;
+    conc_set_name("fork-server");
+}
+
+void conc__server_main(int fd)
+{
+    struct server s = {.fd = fd, .pid = getpid()};
+    close_all_but(fd);
+    forget_caller();
+    hold_signals(&s);
+    bool on = s.signal_fd >= 0;
+    while (on) {
+        struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = s.signal_fd, .events = POLLIN}};
+        struct signalfd_siginfo info;
+        poll(p, 2, -1);
+        while (read(s.signal_fd, &info, sizeof info) > 0)
+            continue;
+        reap(&s);
+        if (p[0].revents)
+            on = serve(&s);
+    }
+    _exit(0);
+}

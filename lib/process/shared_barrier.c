@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * shared_barrier.c: parties of several processes that wait for each other.
+ *
+ * How: everything is one word of 64 bits, so that each step is one swap, and a process that dies
+ * has made it or not:
+ *
+ *     count     parties that have come in this round
+ *     BROKEN
+ *     history   how the last 16 rounds have ended, the last one lowest: 1: by a reset
+ *     round     counts the rounds
+ *
+ *     arrive     count + 1; the last one: count 0, round + 1, history: 0
+ *     give up    if the round is still ours and not broken: BROKEN, count 0
+ *     abort      BROKEN, count 0
+ *     reset      count 0, BROKEN cleared, round + 1, history: 1
+ *
+ * A party waits until the round is another or the barrier is broken, and learns from the history
+ * how its round ended, whatever has happened since. (It would have to sleep through 16 rounds for
+ * which others stood in to be wrong, and then be told that all went well.)
+ *
+ * Order: every swap releases and acquires, so what a party did before it came is seen by all after.
+ */
+#include <limits.h>
+
+#include "base/atomic.h"
+#include "process/shared_impl.h"
+#include "wait/wait.h"
+
+#define COUNT ((uint64_t)CONC_SHARED_BARRIER_MAX) /* 20 bits */
+#define BROKEN ((uint64_t)1 << 20)
+#define HISTORY_SHIFT 21
+#define HISTORY 0xffffu
+#define ROUND_SHIFT 37
+#define ROUNDS ((uint64_t)1 << (64 - ROUND_SHIFT))
+
+static uint32_t round_of(uint64_t s) { return (uint32_t)(s >> ROUND_SHIFT); }
+
+static uint64_t next_round(uint64_t s, bool by_reset)
+{
+    uint64_t history = (s >> HISTORY_SHIFT << 1 | by_reset) & HISTORY;
+    return (round_of(s) + UINT64_C(1)) << ROUND_SHIFT | history << HISTORY_SHIFT;
+}
+
+int conc_shared_barrier_init(conc_shared_barrier *barrier, uint32_t parties)
+{
+    if (parties == 0 || parties > CONC_SHARED_BARRIER_MAX)
+        return -EINVAL;
+    *barrier = (conc_shared_barrier){.parties = parties};
+    return 0;
+}
+
+void conc_shared_barrier_reset(conc_shared_barrier *barrier)
+{
+    uint64_t s = load_acquire(&barrier->state);
+    while (!cas64_acq_rel(&barrier->state, &s, next_round(s, true)))
+        continue;
+    conc__shared_notify(&barrier->spot, INT_MAX);
+}
+
+void conc_shared_barrier_abort(conc_shared_barrier *barrier)
+{
+    uint64_t s = load_acquire(&barrier->state);
+    while (!cas64_acq_rel(&barrier->state, &s, (s & ~COUNT) | BROKEN))
+        continue;
+    conc__shared_notify(&barrier->spot, INT_MAX);
+}
+
+bool conc_shared_barrier_is_broken(const conc_shared_barrier *barrier)
+{
+    return load_acquire(&barrier->state) & BROKEN;
+}
+
+uint32_t conc_shared_barrier_parties(const conc_shared_barrier *barrier)
+{
+    return barrier->parties;
+}
+
+uint32_t conc_shared_barrier_waiting(const conc_shared_barrier *barrier)
+{
+    return (uint32_t)(load_acquire(&barrier->state) & COUNT);
+}
+
+struct party {
+    conc_shared_barrier *barrier;
+    uint32_t round;
+};
+
+/* How the party's round has ended, if it has. */
+static int look(const struct party *p, uint64_t s)
+{
+    uint64_t later = (round_of(s) - (uint64_t)p->round) % ROUNDS;
+    if (later == 0)
+        return s & BROKEN ? -CONC_EBROKEN : -EAGAIN;
+    uint64_t history = s >> HISTORY_SHIFT & HISTORY;
+    return later <= 16 && history >> (later - 1) & 1 ? -CONC_EBROKEN : 0;
+}
+
+static int has_ended(void *arg)
+{
+    const struct party *p = arg;
+    return look(p, load_acquire(&p->barrier->state));
+}
+
+/* `why`; or how the round has ended meanwhile. */
+static int give_up(const struct party *p, int why)
+{
+    uint64_t s = load_acquire(&p->barrier->state);
+    do {
+        int end = look(p, s);
+        if (end != -EAGAIN)
+            return end;
+    } while (!cas64_acq_rel(&p->barrier->state, &s, (s & ~COUNT) | BROKEN));
+    conc__shared_notify(&p->barrier->spot, INT_MAX);
+    return conc__shared_ended(why);
+}
+
+/* Come: the index; or why not. */
+static int arrive(struct party *p, conc_deadline deadline)
+{
+    conc_shared_barrier *barrier = p->barrier;
+    uint64_t s = load_acquire(&barrier->state), next;
+    uint32_t index;
+    do {
+        if (s & BROKEN)
+            return -CONC_EBROKEN;
+        index = (uint32_t)(s & COUNT);
+        bool last = index + 1 == barrier->parties;
+        if (!last && deadline_is_now(deadline))
+            return -EAGAIN;
+        next = last ? next_round(s, false) : s + 1;
+    } while (!cas64_acq_rel(&barrier->state, &s, next));
+    p->round = round_of(s);
+    return (int)index;
+}
+
+int conc_shared_barrier_wait(conc_shared_barrier *barrier, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err) {
+        conc_shared_barrier_abort(barrier); /* the caller won't come: others would wait for it */
+        return err;
+    }
+    struct party party = {.barrier = barrier};
+    int index = arrive(&party, deadline);
+    if (index < 0)
+        return index;
+    if (index + 1 == (int)barrier->parties) {
+        conc__shared_notify(&barrier->spot, INT_MAX);
+        return index;
+    }
+    const struct shared_on on = {&barrier->spot, has_ended, &party, "shared barrier", barrier};
+    int end = conc__shared_wait(&on, deadline);
+    if (end == -ETIMEDOUT || end == -ECANCELED)
+        end = give_up(&party, end);
+    return end < 0 ? end : index;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * shared_event.c: a flag that threads and tasks of several processes can wait for.
+ *
+ * How: the word holds the flag, and above it how often it was set from clear. Who waits goes on
+ * when it sees the flag, or that number changed: so a clear that follows at once takes nothing from
+ * it. Every change is one swap: a process that dies leaves the event set or not.
+ *
+ * Order: set releases, seeing the flag or the new number acquires.
+ */
+#include <limits.h>
+
+#include "base/atomic.h"
+#include "process/shared_impl.h"
+
+#define SET 1u
+#define ONE_SET 2u
+
+void conc_shared_event_init(conc_shared_event *event) { *event = (conc_shared_event){0}; }
+
+void conc_shared_event_set(conc_shared_event *event)
+{
+    uint32_t v = load_relaxed(&event->word); /* relaxed: the swap releases */
+    do {
+        if (v & SET) {
+            fetch_or_release(&event->word, 0); /* who sees the flag sees what we did, too */
+            break;
+        }
+    } while (!cas_release(&event->word, &v, (v + ONE_SET) | SET));
+    conc__shared_notify(&event->spot, INT_MAX);
+}
+
+void conc_shared_event_clear(conc_shared_event *event) { fetch_and_release(&event->word, ~SET); }
+
+bool conc_shared_event_is_set(const conc_shared_event *event)
+{
+    return load_acquire(&event->word) & SET;
+}
+
+struct waiting {
+    const conc_shared_event *event;
+    uint32_t since; /* the word when the wait began */
+};
+
+static int has_been_set(void *arg)
+{
+    const struct waiting *w = arg;
+    uint32_t v = load_acquire(&w->event->word);
+    return (v & SET) || (v & ~SET) != (w->since & ~SET) ? 0 : -EAGAIN;
+}
+
+int conc_shared_event_wait(conc_shared_event *event, conc_deadline deadline)
+{
+    struct waiting w = {event, load_acquire(&event->word)};
+    const struct shared_on on = {&event->spot, has_been_set, &w, "shared event", event};
+    return conc__shared_call(&on, deadline);
+}

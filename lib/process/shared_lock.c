@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * shared_lock.c: locks between processes.
+ *
+ * How: inside is a robust mutex of the C library's, of which only trylock and unlock are used;
+ * waiting is ours (shared_wait.c), so that it can have a deadline, be cancelled, and be done by a
+ * task. The kernel keeps a list of the robust mutexes that a thread holds, and marks them when the
+ * thread ends or is killed; the next trylock tells so. Nobody is woken by that: those who wait find
+ * it when they look again.
+ *
+ *     free -> held                 trylock
+ *     held -> free                 release, which wakes one
+ *     held -> left by the dead     its owner ends
+ *     left by the dead -> held, inconsistent      trylock: -EOWNERDEAD
+ *     inconsistent -> held         make_consistent
+ *     inconsistent -> lost         release: -ENOTRECOVERABLE for ever; everybody is woken
+ *
+ * The last two states stand in `state`, because a trylock of the C library's (2.36) says of a lost
+ * mutex that it is lost once, and then for ever that somebody has it. So it is never asked.
+ *
+ * `held` is the id of the thread that holds it; 0: nobody. It is written by the holder only, and a
+ * dead one leaves it. It tells the owner from others before the mutex is touched.
+ *
+ * A re-entrant lock is owned by a context, not by a thread: the tasks of one loop must keep each
+ * other out. `owner` names both; the mutex is tried first, so a name that a dead owner left is
+ * never believed.
+ *
+ * Order: the mutex orders what it guards. A release's wake-up comes after the unlock, so that who
+ * is woken can succeed.
+ */
+#include <limits.h>
+
+#include <conc/context.h>
+
+#include "base/atomic.h"
+#include "process/shared_impl.h"
+
+/* relaxed, all of `held` and `owner`: what the caller has written it reads; what another has
+ * written is not the caller's. And `state`: it changes under the mutex, but for the look at LOST.
+ */
+
+#define INCONSISTENT 1u
+#define LOST 2u
+
+static int take(void *arg)
+{
+    conc_shared_lock *lock = arg;
+    if (load_acquire(&lock->state) == LOST)
+        return -ENOTRECOVERABLE;
+    int err = pthread_mutex_trylock(&lock->mutex);
+    if (err == 0 || err == EOWNERDEAD)
+        store_relaxed(&lock->held, conc__shared_tid());
+    if (err == EOWNERDEAD)
+        store_relaxed(&lock->state, INCONSISTENT);
+    return err == EBUSY ? -EAGAIN : -err;
+}
+
+static struct shared_on on_lock(conc_shared_lock *lock)
+{
+    return (struct shared_on){&lock->spot, take, lock, "shared lock", lock};
+}
+
+int conc_shared_lock_init(conc_shared_lock *lock)
+{
+    *lock = (conc_shared_lock){0};
+    return conc__shared_mutex_init(&lock->mutex);
+}
+
+int conc_shared_lock_acquire(conc_shared_lock *lock)
+{
+    const struct shared_on on = on_lock(lock);
+    return conc__shared_call_firmly(&on);
+}
+
+int conc_shared_lock_acquire_until(conc_shared_lock *lock, conc_deadline deadline)
+{
+    const struct shared_on on = on_lock(lock);
+    return conc__shared_call(&on, deadline);
+}
+
+int conc_shared_lock_try(conc_shared_lock *lock) { return take(lock); }
+
+static bool is_owned(const conc_shared_lock *lock)
+{
+    return load_relaxed(&lock->held) == conc__shared_tid();
+}
+
+int conc_shared_lock_make_consistent(conc_shared_lock *lock)
+{
+    if (!is_owned(lock) || load_relaxed(&lock->state) != INCONSISTENT)
+        return -EINVAL;
+    int err = pthread_mutex_consistent(&lock->mutex);
+    if (!err)
+        store_relaxed(&lock->state, 0);
+    return -err;
+}
+
+int conc_shared_lock_release(conc_shared_lock *lock)
+{
+    if (!is_owned(lock))
+        return -EPERM;
+    const bool lost = load_relaxed(&lock->state) == INCONSISTENT;
+    if (lost)
+        store_release(&lock->state, LOST);
+    store_relaxed(&lock->held, 0);
+    int err = pthread_mutex_unlock(&lock->mutex);
+    if (!err)
+        conc__shared_notify(&lock->spot, lost ? INT_MAX : 1);
+    return -err;
+}
+
+bool conc_shared_lock_is_locked(const conc_shared_lock *lock) { return load_relaxed(&lock->held); }
+
+/* ---- Re-entrant ---- */
+
+static uint64_t owner_here(void) { return (uint64_t)conc__shared_tid() << 32 | conc_id(); }
+
+bool conc_shared_rlock_is_owned(const conc_shared_rlock *rlock)
+{
+    return load_relaxed(&rlock->owner) == owner_here();
+}
+
+static int take_again(void *arg)
+{
+    conc_shared_rlock *rlock = arg;
+    int err = take(&rlock->lock);
+    if (err == 0 || err == -EOWNERDEAD) {
+        store_relaxed(&rlock->owner, owner_here());
+        rlock->depth = 1;
+    } else if (err == -EAGAIN && conc_shared_rlock_is_owned(rlock)) {
+        if (rlock->depth == UINT32_MAX)
+            return -EOVERFLOW;
+        rlock->depth++;
+        return 0;
+    }
+    return err;
+}
+
+static struct shared_on on_rlock(conc_shared_rlock *rlock)
+{
+    return (struct shared_on){&rlock->lock.spot, take_again, rlock, "shared rlock", rlock};
+}
+
+int conc_shared_rlock_init(conc_shared_rlock *rlock)
+{
+    *rlock = (conc_shared_rlock){0};
+    return conc__shared_mutex_init(&rlock->lock.mutex);
+}
+
+int conc_shared_rlock_acquire(conc_shared_rlock *rlock)
+{
+    const struct shared_on on = on_rlock(rlock);
+    return conc__shared_call_firmly(&on);
+}
+
+int conc_shared_rlock_acquire_until(conc_shared_rlock *rlock, conc_deadline deadline)
+{
+    const struct shared_on on = on_rlock(rlock);
+    return conc__shared_call(&on, deadline);
+}
+
+int conc_shared_rlock_try(conc_shared_rlock *rlock) { return take_again(rlock); }
+
+int conc_shared_rlock_make_consistent(conc_shared_rlock *rlock)
+{
+    return conc_shared_rlock_is_owned(rlock) ? conc_shared_lock_make_consistent(&rlock->lock)
+                                             : -EINVAL;
+}
+
+int conc_shared_rlock_release(conc_shared_rlock *rlock)
+{
+    if (!conc_shared_rlock_is_owned(rlock))
+        return -EPERM;
+    if (--rlock->depth)
+        return 0;
+    store_relaxed(&rlock->owner, 0);
+    return conc_shared_lock_release(&rlock->lock);
+}
+
+bool conc_shared_rlock_is_locked(const conc_shared_rlock *rlock)
+{
+    return conc_shared_lock_is_locked(&rlock->lock);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * shared_queue.c: a bounded queue between processes.
+ *
+ * How: a ring behind a robust mutex, which is held for one copy, as a private queue's guard is;
+ * only waiting for room or elements has deadlines (shared_wait.c). Everything follows from four
+ * counters that only grow:
+ *
+ *     put - got - dropped      elements in it
+ *     put - done - dropped     elements not told done
+ *
+ * The dead: each change is one store to one counter, made last: a put counts when its element is
+ * whole, a get when its copy is. So who dies inside the mutex leaves a queue that is right as it
+ * stands, and the next one only says so, and wakes everybody in place of the dead.
+ *
+ * An immediate shutdown first closes, so that `put` stands still, then drops what there is; gets
+ * find nothing any more, so `got` stands still too, and dropping again changes nothing.
+ *
+ * Order: the mutex's. Who only looks reads the counters without it: for the moment.
+ */
+#include <conc/shared_queue.h>
+
+#include <limits.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "process/shared_impl.h"
+
+/* Where the elements begin, and how they are aligned. */
+#define ITEMS_AT ((sizeof(conc_shared_queue) + 63) / 64 * 64)
+
+size_t conc_shared_queue_bytes(size_t elem_size, size_t capacity)
+{
+    size_t bytes;
+    if (!elem_size || !capacity || __builtin_mul_overflow(elem_size, capacity, &bytes) ||
+        __builtin_add_overflow(bytes, ITEMS_AT, &bytes))
+        return 0;
+    return bytes;
+}
+
+int conc_shared_queue_init(conc_shared_queue *queue, size_t elem_size, size_t capacity)
+{
+    if (!conc_shared_queue_bytes(elem_size, capacity))
+        return -EINVAL;
+    *queue = (conc_shared_queue){.elem_size = elem_size, .capacity = capacity};
+    return conc__shared_mutex_init(&queue->mutex);
+}
+
+/* ---- Under the mutex ---- */
+
+static void wake_all(conc_shared_queue *queue)
+{
+    conc__shared_notify(&queue->getters, INT_MAX);
+    conc__shared_notify(&queue->putters, INT_MAX);
+    conc__shared_notify(&queue->joiners, INT_MAX);
+}
+
+/* Cannot fail: it is never left inconsistent, and its holders do not take it twice. */
+static void lock(conc_shared_queue *queue)
+{
+    int err = pthread_mutex_lock(&queue->mutex);
+    if (err == EOWNERDEAD) {
+        pthread_mutex_consistent(&queue->mutex);
+        wake_all(queue);
+    } else if (err) {
+        __builtin_trap();
+    }
+}
+
+static void unlock(conc_shared_queue *queue) { pthread_mutex_unlock(&queue->mutex); }
+
+static unsigned char *item_at(conc_shared_queue *queue, uint64_t number)
+{
+    return (unsigned char *)queue + ITEMS_AT + number % queue->capacity * queue->elem_size;
+}
+
+/* relaxed: under the mutex nobody else changes it; without, it is true only for the moment */
+static void count_one(uint64_t *counter) { store_release(counter, load_relaxed(counter) + 1); }
+
+static uint64_t number_in(const conc_shared_queue *queue)
+{
+    uint64_t gone = load_relaxed(&queue->got) + load_relaxed(&queue->dropped);
+    uint64_t n = load_relaxed(&queue->put) - gone;
+    /* Without the mutex the two were not read at one moment. */
+    return (int64_t)n < 0 ? 0 : n < queue->capacity ? n : queue->capacity;
+}
+
+static uint64_t unfinished(const conc_shared_queue *queue)
+{
+    uint64_t gone = load_relaxed(&queue->done) + load_relaxed(&queue->dropped);
+    return load_relaxed(&queue->put) - gone;
+}
+
+static bool is_full(const conc_shared_queue *queue) { return number_in(queue) >= queue->capacity; }
+
+static bool is_shutdown(const conc_shared_queue *queue)
+{
+    return load_relaxed(&queue->is_shutdown); /* relaxed: changes under the mutex, once */
+}
+
+/* ---- Put and get ---- */
+
+struct transfer {
+    conc_shared_queue *queue;
+    const void *from;
+    void *to;
+};
+
+static int put_now(void *arg)
+{
+    const struct transfer *t = arg;
+    conc_shared_queue *queue = t->queue;
+    if (is_full(queue) && !is_shutdown(queue)) /* a look that disturbs nobody */
+        return -EAGAIN;
+    lock(queue);
+    int err = is_shutdown(queue) ? -ESHUTDOWN : is_full(queue) ? -EAGAIN : 0;
+    if (!err) {
+        memcpy(item_at(queue, queue->put), t->from, queue->elem_size);
+        count_one(&queue->put);
+    }
+    unlock(queue);
+    if (!err)
+        conc__shared_notify(&queue->getters, 1);
+    return err;
+}
+
+static int get_now(void *arg)
+{
+    const struct transfer *t = arg;
+    conc_shared_queue *queue = t->queue;
+    if (!number_in(queue) && !is_shutdown(queue))
+        return -EAGAIN;
+    lock(queue);
+    int err = number_in(queue) ? 0 : is_shutdown(queue) ? -ESHUTDOWN : -EAGAIN;
+    if (!err) {
+        memcpy(t->to, item_at(queue, queue->got), queue->elem_size);
+        count_one(&queue->got);
+    }
+    unlock(queue);
+    if (!err)
+        conc__shared_notify(&queue->putters, 1);
+    return err;
+}
+
+int conc_shared_queue_put(conc_shared_queue *queue, const void *item, conc_deadline deadline)
+{
+    struct transfer t = {.queue = queue, .from = item};
+    const struct shared_on on = {&queue->putters, put_now, &t, "shared queue put", queue};
+    return conc__shared_call(&on, deadline);
+}
+
+int conc_shared_queue_get(conc_shared_queue *queue, void *item, conc_deadline deadline)
+{
+    struct transfer t = {.queue = queue, .to = item};
+    const struct shared_on on = {&queue->getters, get_now, &t, "shared queue get", queue};
+    return conc__shared_call(&on, deadline);
+}
+
+/* ---- The rest ---- */
+
+int conc_shared_queue_task_done(conc_shared_queue *queue)
+{
+    lock(queue);
+    uint64_t left = unfinished(queue);
+    if (left)
+        count_one(&queue->done);
+    unlock(queue);
+    if (left == 1)
+        conc__shared_notify(&queue->joiners, INT_MAX);
+    return left ? 0 : -EINVAL;
+}
+
+static int all_done(void *arg)
+{
+    conc_shared_queue *queue = arg;
+    lock(queue);
+    bool done = !unfinished(queue);
+    unlock(queue);
+    return done ? 0 : -EAGAIN;
+}
+
+int conc_shared_queue_join(conc_shared_queue *queue, conc_deadline deadline)
+{
+    const struct shared_on on = {&queue->joiners, all_done, queue, "shared queue join", queue};
+    return conc__shared_call(&on, deadline);
+}
+
+void conc_shared_queue_shutdown(conc_shared_queue *queue, bool immediate)
+{
+    lock(queue);
+    store_relaxed(&queue->is_shutdown, 1);
+    if (immediate)
+        store_release(&queue->dropped, queue->put - queue->got);
+    unlock(queue);
+    wake_all(queue);
+}
+
+size_t conc_shared_queue_size(const conc_shared_queue *queue) { return number_in(queue); }
+
+bool conc_shared_queue_is_empty(const conc_shared_queue *queue) { return !number_in(queue); }
+
+bool conc_shared_queue_is_full(const conc_shared_queue *queue) { return is_full(queue); }

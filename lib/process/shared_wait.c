@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * shared_wait.c: waiting and waking between processes.
+ *
+ * The lists of the wait room hold pointers into the stacks of those who wait, which are of no use
+ * in another process, and which a dead process would leave there for ever. So nothing is handed
+ * over here: who waits attempts, sleeps until told that something has changed, and attempts again.
+ *
+ * A spot is an event count. Who waits counts itself in (`waiters`), notes `seq`, attempts, and
+ * sleeps while seq is what it noted. Who has changed something looks at `waiters`; if somebody is
+ * there, it counts seq up and wakes as many sleepers as can now succeed.
+ *
+ * No wake-up is lost among the living:
+ * - Both sides go through a read-modify-write of `waiters`, which stand in one order. If the waiter
+ *   counts itself in first, the waker sees it. If the waker looks first, the waiter's own increment
+ *   acquires what the waker released, so that its attempt sees the change.
+ * - A change between the attempt and the sleep counts seq up, and the kernel does not sleep.
+ * - Who is woken always attempts before it gives up. So a wake-up is wasted only if somebody else
+ *   has taken what there was; and that one, too, wakes somebody when it gives it back.
+ *
+ * The dead: a process may die between its change and the wake-up, or between being woken and its
+ * attempt. Therefore nobody sleeps for ever: a thread looks again after SLICE_MIN, twice that ...
+ * up to SLICE_MAX. So whatever the dead have left undone costs the living a short time, never more;
+ * and it is how the death of a lock's holder is noticed. Who dies waiting stays counted in
+ * `waiters`: that costs each later change a system call for nothing.
+ *
+ * A thread's sleep ends with a kick too (conc__thread_wait_shared()), so it can be cancelled. A
+ * task must not block its loop, and the kernel can rouse a loop for a word only where io_uring has
+ * futexes (Linux 6.7); a thread that sleeps for each waiting task would cost more than the task. So
+ * tasks nap between attempts: for an eighth of the time that they have waited, NAP_MIN at least and
+ * NAP_MAX at most. Measured: the first task that waits for long costs its loop 0.6 % of a core,
+ * since it rouses the loop each time, and each more 0.006 %.
+ *
+ * Fairness: none beyond the kernel's, whose sleepers wake in order of arrival. Who runs is faster.
+ */
+#include <sched.h>
+#include <unistd.h>
+
+#include "loop/loop_impl.h"
+#include "process/shared_impl.h"
+#include "wait/wait.h"
+
+#define SLICE_MIN CONC_MS(1)
+#define SLICE_MAX CONC_MS(64)
+#define NAP_MIN CONC_US(20)
+#define NAP_MAX CONC_MS(5)
+
+/* Attempts before sleeping: at once, for a change that is coming on another core; then with the
+ * core yielded, for one on this. As in sync/lock.c. */
+enum { PAUSES = 8, YIELDS = 4 };
+
+static int attempt(const struct shared_on *on) { return on->attempt(on->arg); }
+
+static int attempt_yielding(const struct shared_on *on)
+{
+    int result = -EAGAIN;
+    for (int i = 0; i < PAUSES + YIELDS && result == -EAGAIN; i++) {
+        if (i < PAUSES)
+            core_pause();
+        else
+            sched_yield();
+        result = attempt(on);
+    }
+    return result;
+}
+
+static int64_t nap_after(int64_t waited)
+{
+    int64_t ns = waited / 8;
+    return ns < NAP_MIN ? NAP_MIN : ns > NAP_MAX ? NAP_MAX : ns;
+}
+
+/* Sleep once. `looks`: how often it has been done. */
+static void sleep_once(struct conc_context *self, struct conc__shared_spot *spot, uint32_t seq,
+                       unsigned looks, int64_t since, conc_deadline until)
+{
+    int64_t slice = looks < 6 ? SLICE_MIN << looks : SLICE_MAX;
+    if (conc__task_self())
+        self->ops->park(self, deadline_earlier(until, conc_in(nap_after(conc_now() - since))));
+    else
+        conc__thread_wait_shared(self, &spot->seq, seq, deadline_earlier(until, conc_in(slice)));
+}
+
+static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline, bool firm)
+{
+    struct conc_context *self = context_self();
+    const int64_t since = conc_now();
+    int result;
+    conc__blocked_begin(self, on->what, on->object, NULL);
+    fetch_add_acq_rel(&on->spot->waiters, 1);
+    for (unsigned looks = 0;; looks++) {
+        uint32_t seq = load_acquire(&on->spot->seq);
+        conc_deadline until = CONC_FOREVER;
+        result = attempt(on);
+        if (result != -EAGAIN || (!firm && (result = conc__must_end(self, deadline, &until))))
+            break;
+        sleep_once(self, on->spot, seq, looks, since, until);
+    }
+    fetch_sub_release(&on->spot->waiters, 1);
+    conc__blocked_end(self);
+    return result;
+}
+
+static int wait_for(const struct shared_on *on, conc_deadline deadline, bool firm)
+{
+    int result = attempt(on);
+    if (result == -EAGAIN && !deadline_is_now(deadline) && !conc__task_self())
+        result = attempt_yielding(on);
+    if (result != -EAGAIN || deadline_is_now(deadline))
+        return result;
+    return sleep_and_attempt(on, deadline, firm);
+}
+
+int conc__shared_wait(const struct shared_on *on, conc_deadline deadline)
+{
+    return wait_for(on, deadline, false);
+}
+
+int conc__shared_ended(int err)
+{
+    conc_deadline until = CONC_FOREVER;
+    if (err == -ECANCELED)
+        conc__scopes_check(context_self(), &until);
+    return err;
+}
+
+int conc__shared_call(const struct shared_on *on, conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    return err ? err : conc__shared_ended(conc__shared_wait(on, deadline));
+}
+
+int conc__shared_call_firmly(const struct shared_on *on)
+{
+    return wait_for(on, CONC_FOREVER, true);
+}
+
+void conc__shared_notify(struct conc__shared_spot *spot, int n)
+{
+    if (!fetch_or_acq_rel(&spot->waiters, 0))
+        return;
+    fetch_add_release(&spot->seq, 1);
+    conc__futex_wake_shared(&spot->seq, n);
+}
+
+/* ---- What the locks need ---- */
+
+int conc__shared_mutex_init(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attr;
+    int err = pthread_mutexattr_init(&attr);
+    if (err)
+        return -err;
+    err = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    if (!err)
+        err = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    if (!err)
+        err = pthread_mutex_init(mutex, &attr);
+    pthread_mutexattr_destroy(&attr);
+    return -err;
+}
+
+static __thread uint32_t tid; /* 0: not known */
+
+static void after_fork_in_child(void) { tid = 0; }
+
+/* Out of memory: then a child must not use libconc. */
+static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+
+uint32_t conc__shared_tid(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (!tid) {
+        pthread_once(&once, watch_forks);
+        tid = (uint32_t)gettid();
+    }
+    return tid;
+}

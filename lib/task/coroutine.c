@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * coroutine.c: the beginning and the end of a coroutine; see coroutine.h.
+ */
+#include "task/coroutine.h"
+
+void conc__coroutine_init(struct coroutine *c, const struct stack *stack, void *top,
+                          void (*entry)(void *arg), void *arg)
+{
+    *c = (struct coroutine){.bottom = stack->base, .size = stack->size};
+    c->sp = conc__switch_prepare(top, stack->base, entry, arg);
+#ifdef WITH_TSAN
+    c->tsan = c->tsan_own = __tsan_create_fiber(0);
+#endif
+}
+
+void conc__coroutine_fini(struct coroutine *c)
+{
+    (void)c;
+#ifdef WITH_TSAN
+    __tsan_destroy_fiber(c->tsan_own);
+#endif
+}
+
+/* Where every coroutine begins, on its own stack. */
+void conc__switch_begin(void *left, void (*entry)(void *arg), void *arg)
+{
+    announce_arrival(NULL, left);
+    restore_exceptions(&(struct conc__cxa_globals){0});
+    entry(arg);
+    __builtin_trap();
+}
+
+void conc__coroutine_leave(struct coroutine *to)
+{
+    announce_leaving(NULL, to);
+    /* Where we stood is of no use. But it must not go into a local variable: AddressSanitizer has
+     * just freed them. */
+    conc__switch(&to->sp, to->sp, NULL);
+    __builtin_trap();
+}

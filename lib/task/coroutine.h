@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * coroutine.h: leaving one stack and going on at another. Knows nothing of tasks or loops.
+ *
+ * A coroutine here is only a place to go on at: where some code stood when it switched away.
+ * Whoever switches needs one to save itself in, and may have it on its own stack:
+ *
+ *     struct coroutine here;
+ *     conc__coroutine_switch(&here, other); // returns when somebody switches to `here`
+ *
+ * Around the bare switch (switch.h) two things are done:
+ *
+ * The sanitizers keep books about stacks, so each switch is announced. AddressSanitizer wants to
+ * know before the switch where the stack is that we go to, and tells after it which one we came
+ * from: hence the switch hands over the coroutine that was left, whose bottom and size are filled
+ * in by the arriving side. So nobody need know the bounds of a thread's own stack. A stack that is
+ * left for good hands over NULL, and the fake frames that the sanitizer kept for it are freed.
+ *
+ * C++ keeps the exceptions that a thread is just handling in a chain, which catch blocks of two
+ * stacks in turn would tangle. So if the C++ runtime was loaded with the program each stack has a
+ * chain of its own. (A program in C that loads C++ by dlopen() must not switch inside a catch
+ * block.)
+ *
+ * The switches are inline: a function around them would return to a place other than the one it was
+ * called from, which the processor mispredicts (10 ns, where the switch takes 2).
+ */
+#ifndef CONC_LIB_COROUTINE_H
+#define CONC_LIB_COROUTINE_H
+
+#include "task/checkers.h"
+#include "task/stack.h"
+#include "task/switch.h"
+
+struct coroutine {
+    void *sp; /* while it does not run */
+    /* What the sanitizers want to know; unused without them. */
+    const void *bottom;
+    size_t size;
+    void *fake_stack;
+    void *tsan;
+    void *tsan_own; /* what init made; a coroutine may switch away from another's stack */
+};
+
+/* Prepare a coroutine that begins with entry(arg), below `top` (aligned to 64) on that stack.
+ * `entry` must not return: it ends with conc__coroutine_leave(). Until conc__coroutine_fini() it
+ * holds a sanitizer's resources, if there is one. Called from any thread. */
+void conc__coroutine_init(struct coroutine *c, const struct stack *stack, void *top,
+                          void (*entry)(void *arg), void *arg);
+
+/* Free what init took. The coroutine has been left for good, or never begun. */
+void conc__coroutine_fini(struct coroutine *c);
+
+/* Go on at *to, and never come back. */
+void conc__coroutine_leave(struct coroutine *to) __attribute__((noreturn));
+
+/* ---- C++ exceptions ---- */
+
+/* As the Itanium C++ ABI has it. */
+struct conc__cxa_globals {
+    void *caught;
+    unsigned uncaught;
+#ifdef __ARM_EABI_UNWINDER__
+    void *propagating;
+#endif
+};
+
+/* Not declared const, as C++ has it: after a switch another thread may call it. */
+struct conc__cxa_globals *__cxa_get_globals(void) __attribute__((weak));
+
+static inline void save_exceptions(struct conc__cxa_globals *saved)
+{
+    if (__cxa_get_globals)
+        *saved = *__cxa_get_globals();
+}
+
+static inline void restore_exceptions(const struct conc__cxa_globals *saved)
+{
+    if (__cxa_get_globals)
+        *__cxa_get_globals() = *saved;
+}
+
+/* ---- Announcements ---- */
+
+/* from NULL: we leave for good. Always inlined, or ThreadSanitizer would take its return for one on
+ * the other stack. */
+__attribute__((always_inline)) static inline void announce_leaving(struct coroutine *from,
+                                                                   const struct coroutine *to)
+{
+    (void)from, (void)to;
+#ifdef WITH_ASAN
+    __sanitizer_start_switch_fiber(from ? &from->fake_stack : NULL, to->bottom, to->size);
+#endif
+#ifdef WITH_TSAN
+    if (from)
+        from->tsan = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(to->tsan, 0);
+#endif
+}
+
+/* left NULL: it was left for good. */
+static inline void announce_arrival(void *fake_stack, struct coroutine *left)
+{
+    (void)fake_stack, (void)left;
+#ifdef WITH_ASAN
+    __sanitizer_finish_switch_fiber(fake_stack, left ? &left->bottom : NULL,
+                                    left ? &left->size : NULL);
+#endif
+}
+
+/* ---- The switch ---- */
+
+__attribute__((always_inline)) static inline void switch_by(
+    void *(*bare_switch)(void **here, void *there, void *pass), struct coroutine *from,
+    struct coroutine *to)
+{
+    struct conc__cxa_globals exceptions;
+    save_exceptions(&exceptions);
+    announce_leaving(from, to);
+    struct coroutine *left = bare_switch(&from->sp, to->sp, from);
+    announce_arrival(from->fake_stack, left);
+    restore_exceptions(&exceptions);
+}
+
+/* Save the caller in *from, and go on at *to. Returns when somebody switches to *from. */
+static inline void conc__coroutine_switch(struct coroutine *from, struct coroutine *to)
+{
+    switch_by(conc__switch, from, to);
+}
+
+/* The same, for two sides that stand in different functions. */
+static inline void conc__coroutine_switch_apart(struct coroutine *from, struct coroutine *to)
+{
+    switch_by(conc__switch_apart, from, to);
+}
+
+#endif

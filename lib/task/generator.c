@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * generator.c: generators: a body on a stack of its own, in the context of whoever asks it for the
+ * next item.
+ *
+ *     new        the body has not begun: no code is on its stack
+ *     suspended  at a yield
+ *     running    a context is in run(); `running` is set
+ *     ended      the body has returned; its stack is given back already
+ *
+ *     new, suspended -> running    next(); free() too, for a suspended one
+ *     running -> suspended         yield
+ *     running -> ended             the body returns
+ *
+ * How: next() switches to the body's stack and yield back again, and the item is copied straight
+ * from the one to the other. Nothing else changes: the same thread runs on with the same context,
+ * so whatever blocks in the body parks the consumer, which saves where it stands (the body's stack)
+ * as it does anywhere.
+ *
+ * Two things of the context are the body's while it runs, and swapped by run():
+ *
+ * - Its scopes. The body's scopes hang below `root`, whose deadline is that of this next() and
+ *   whose parent, at each next(), becomes the consumer's innermost scope: so what ends the consumer
+ *   ends the body's calls, also if the consumer has entered and left scopes since. At a yield the
+ *   consumer's scopes are put back as they were. So a scope that is open across a yield never acts
+ *   on the consumer (PEP 789 tells what happens otherwise). root is a new scope in each next():
+ *   that an earlier one timed out is forgotten (forget_told()).
+ * - The message of its last error: the body may be about to return an error while the consumer
+ *   deals with others.
+ *
+ * Of thread-local variables nothing is remembered across a switch in the body, which may go on in
+ * another thread. run() returns in the thread that called it.
+ *
+ * Order: `running` is taken with acquire and released with release, so generators may be handed
+ * from one context to another; whoever calls at the same time is told so.
+ */
+#include <conc/generator.h>
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "task/coroutine.h"
+#include "wait/wait.h"
+
+struct conc_generator {
+    conc_generator_fn *body;
+    size_t item_size;
+    uint32_t running;
+    bool has_arg, begun, ended;
+    bool closing; /* yields return -ECANCELED */
+    int result;   /* of the body, once it has ended */
+    void *item;   /* where the consumer wants it */
+    struct stack stack;
+    struct coroutine body_at, *consumer_at;
+    /* The body's, while it doesn't run: */
+    conc_scope root, *scope;
+    char *message;
+    int message_err;
+    max_align_t arg[]; /* a copy */
+};
+
+/* ---- The body's side ---- */
+
+static void begin(void *generator)
+{
+    conc_generator *g = generator;
+    g->result = g->body(g, g->has_arg ? g->arg : NULL);
+    g->ended = true;
+    conc__coroutine_leave(g->consumer_at);
+}
+
+/* Has one of the body's own scopes ended? */
+static int check_own_scopes(conc_generator *g)
+{
+    if (conc__self->scope == &g->root)
+        return 0;
+    /* What is further out is the consumer's concern, for whom there is an item here. */
+    g->root.shield = true;
+    int err = conc_check_cancel();
+    g->root.shield = false;
+    return err;
+}
+
+/* Not inlined, even across files: what the compiler knows of the thread must end here. */
+__attribute__((noinline)) int conc_generator_yield(conc_generator *g, const void *item)
+{
+    if (conc__stack_here != &g->stack)
+        return -EPERM;
+    if (g->closing)
+        return -ECANCELED;
+    int err = check_own_scopes(g);
+    if (err)
+        return err;
+    if (g->item && g->item_size)
+        memcpy(g->item, item, g->item_size);
+    conc__coroutine_switch_apart(&g->body_at, g->consumer_at);
+    return g->closing ? -ECANCELED : 0;
+}
+
+/* ---- The consumer's side ---- */
+
+/* The last next() told the body's scopes that they are over, because root was. Those that were not
+ * over themselves, nor in one that was, must not report it when they are left. */
+static void forget_told(conc_generator *g)
+{
+    int64_t now = conc_now();
+    conc_scope *first = g->scope;
+    for (conc_scope *s = g->scope; s != &g->root; s = s->parent)
+        if (load_acquire(&s->cancelled) || s->deadline.ns <= now)
+            first = s->parent;
+    for (conc_scope *s = first; s != &g->root; s = s->parent)
+        s->told = false;
+}
+
+static void put_on_scopes(conc_generator *g, struct conc_context *self, conc_deadline deadline)
+{
+    if (g->root.told)
+        forget_told(g);
+    for (conc_scope *s = g->scope; s != &g->root; s = s->parent)
+        s->context = self;
+    g->root = (conc_scope){
+        .parent = self->scope, .context = self, .deadline = deadline, .cancelled = g->closing};
+    self->scope = g->scope;
+}
+
+static void swap_message(conc_generator *g, struct conc_context *self)
+{
+    char *message = self->message;
+    int err = self->message_err;
+    self->message = g->message;
+    self->message_err = g->message_err;
+    g->message = message;
+    g->message_err = err;
+}
+
+/* The body has ended, root is the innermost scope: what next() is to return. */
+static int end(conc_generator *g, struct conc_context *self, conc_deadline deadline)
+{
+    int why = conc_scope_exit(&g->root);
+    int result = g->result > 0 ? -EINVAL : g->result;
+    if (result == -ECANCELED && why)
+        result = why == -ETIMEDOUT && deadline_is_now(deadline) ? -EAGAIN : why;
+    if (!conc__message_for(self, result)) /* else the consumer takes it over */
+        swap_message(g, self);
+    return result;
+}
+
+/* Run the body until it yields: 1; or until it has ended. `shielded`: the scopes around the
+ * consumer don't hold for the body, and learn nothing of what it is told. Inlined: after a switch
+ * each return more is one that the processor mispredicts. */
+__attribute__((always_inline)) static inline int run(conc_generator *g, struct conc_context *self,
+                                                     conc_deadline deadline, bool shielded)
+{
+    struct coroutine here;
+    conc_scope shield;
+    const struct stack *stood_on = conc__stack_here;
+    conc__stack_watch_overflow(); /* out of memory: then an overflow has no message */
+    if (shielded)
+        conc_shield_begin(&shield);
+    g->consumer_at = &here;
+    g->begun = true;
+    put_on_scopes(g, self, deadline);
+    swap_message(g, self);
+    conc__stack_here = &g->stack;
+    conc__coroutine_switch_apart(&here, &g->body_at);
+    conc__stack_here = stood_on;
+    int result = 1;
+    if (g->ended) {
+        self->scope = &g->root; /* scopes that the body has not left lay on its stack */
+        result = end(g, self, deadline);
+    } else {
+        swap_message(g, self);
+        g->scope = self->scope;
+        self->scope = g->root.parent;
+    }
+    if (shielded)
+        conc_shield_end(&shield);
+    return result;
+}
+
+/* What keeps next() from running the body. */
+static int refuse(conc_deadline deadline)
+{
+    int err = checkpoint(deadline);
+    if (err || deadline_is_now(deadline) || deadline_is_forever(deadline))
+        return err;
+    return deadline.ns <= conc_now() ? -ETIMEDOUT : 0;
+}
+
+/* False: it runs. */
+static bool start_running(conc_generator *g) { return !exchange_acquire(&g->running, 1); }
+
+static void free_stack(conc_generator *g)
+{
+    conc__coroutine_fini(&g->body_at);
+    conc__stack_free(&g->stack);
+}
+
+int conc_generator_next(conc_generator *g, void *item, conc_deadline deadline)
+{
+    if (!start_running(g))
+        return -EBUSY;
+    int result = g->ended ? 0 : refuse(deadline);
+    if (!g->ended && !result) {
+        g->item = item;
+        result = run(g, context_self(), deadline, deadline_is_now(deadline));
+        if (g->ended)
+            free_stack(g);
+    }
+    store_release(&g->running, 0);
+    return result;
+}
+
+/* ---- Coming and going ---- */
+
+int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
+                       size_t arg_size, size_t item_size)
+{
+    return conc_generator_new_with(ret, body, arg, arg_size, item_size, NULL);
+}
+
+int conc_generator_new_with(conc_generator **ret, conc_generator_fn *body, const void *arg,
+                            size_t arg_size, size_t item_size,
+                            const conc_generator_options *options)
+{
+    if (!body || (!arg && arg_size))
+        return -EINVAL;
+    if (arg_size > SIZE_MAX - sizeof(conc_generator))
+        return -ENOMEM;
+    conc_generator *g = alloc_bytes(sizeof *g + arg_size);
+    if (!g)
+        return -ENOMEM;
+    *g = (conc_generator){.body = body, .item_size = item_size, .scope = &g->root};
+    int err = conc__stack_alloc(&g->stack, options ? options->stack_size : 0);
+    if (err) {
+        free_bytes(g);
+        return err;
+    }
+    if (arg_size)
+        memcpy(g->arg, arg, arg_size);
+    g->has_arg = arg_size > 0;
+    conc__coroutine_init(&g->body_at, &g->stack, stack_top(&g->stack), begin, g);
+    *ret = g;
+    return 0;
+}
+
+int conc_generator_free(conc_generator *g)
+{
+    if (!g)
+        return 0;
+    if (!start_running(g))
+        return -EBUSY;
+    if (!g->ended) {
+        g->closing = true;
+        if (g->begun) /* it will end, for its yields return at once */
+            run(g, context_self(), CONC_FOREVER, true);
+        free_stack(g);
+    }
+    free_bytes(g->message);
+    free_bytes(g);
+    return 0;
+}

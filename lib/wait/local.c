@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * local.c: values that each context has for itself.
+ *
+ * How: a context has a table, a small hash table with open addressing, from keys to *values*: boxes
+ * with what the user gave. Tables and boxes are counted by reference.
+ *
+ *     key    <- its boxes and, until conc_local_free(), the user
+ *     box    <- the tables that it stands in, and tokens
+ *     table  <- the contexts that have it
+ *
+ * A context that starts another gives it a reference to its table: that is all that inheriting
+ * costs. A table that more than one context has never changes: who wants to set a value makes a
+ * copy for itself first. A table that only its own context has changes in place. So get() needs no
+ * atomics: what it reads either doesn't change, or only by the reader itself.
+ *
+ * A box holds a reference to its key, so while a table knows a key no other one has its address,
+ * and comparing addresses is enough: a new key never finds the value of an old one. Boxes of keys
+ * that were freed are left behind whenever a table is copied, and it is copied before it is full,
+ * so they cannot pile up.
+ *
+ * Not to be set is a box too, one without a value: with it a token can restore that state without
+ * memory. Such boxes are left behind as well.
+ *
+ * Invariant: destructors run last, when the context's table is as it shall be: they may call
+ * anything here.
+ *
+ * The end: values are let go until there are none left, since destructors may set new ones; after
+ * CONC_LOCAL_ROUNDS times the context gets the table `ended`, in which nothing can be set, and the
+ * last values are let go of. So nothing leaks, and it ends. (A thread whose end cannot be seen,
+ * thread_context.c, has that table from the start.)
+ *
+ * Order: who drops a reference releases, and who drops the last one acquires (fetch_sub_acq_rel):
+ * the destructor sees what every context did with the value. Who finds itself alone with its table
+ * acquires too: the readers that it had are done before it writes.
+ */
+#include "wait/local.h"
+
+#include "base/alloc.h"
+
+struct conc_local {
+    uint32_t refs;  /* the boxes, and the user */
+    uint32_t freed; /* the user's is gone. Atomic */
+    uint32_t hash;
+    void (*destructor)(void *value);
+};
+
+struct box {
+    uint32_t refs;
+    bool is_set;
+    void *value;
+    struct conc_local *key;
+};
+
+struct entry {
+    const struct conc_local *key; /* NULL: free */
+    struct box *box;
+};
+
+struct locals {
+    uint32_t refs;
+    uint32_t mask; /* one less than the room, a power of two */
+    uint32_t count;
+    struct entry entries[];
+};
+
+enum { ROOM_MIN = 4 };
+
+/* A table always has a free entry, where a search ends: at most three of four are taken. */
+static bool has_room(const struct locals *locals)
+{
+    return locals->count < (locals->mask + 1) / 4 * 3;
+}
+
+/* What a context has that keeps no more values. Never written to. */
+static struct locals ended = {.refs = 2, .entries = {{NULL, NULL}}};
+
+/* ---- Keys ---- */
+
+static void key_unref(struct conc_local *key)
+{
+    if (fetch_sub_acq_rel(&key->refs, 1) == 1)
+        free_bytes(key);
+}
+
+int conc_local_new(conc_local **ret, void (*destructor)(void *value))
+{
+    static uint32_t made;
+    struct conc_local *key = alloc_one(struct conc_local);
+    if (!key)
+        return -ENOMEM;
+    key->refs = 1;
+    key->hash = fetch_add_relaxed(&made, 1); /* relaxed: a number. In a row they don't collide */
+    key->destructor = destructor;
+    *ret = key;
+    return 0;
+}
+
+void conc_local_free(conc_local *key)
+{
+    if (!key)
+        return;
+    store_relaxed(&key->freed, 1); /* relaxed: who doesn't see it yet keeps a value longer */
+    key_unref(key);
+}
+
+/* ---- Boxes ---- */
+
+static struct box *box_new(struct conc_local *key)
+{
+    struct box *box = alloc_one(struct box);
+    if (!box)
+        return NULL;
+    box->refs = 1;
+    box->key = key;
+    fetch_add_relaxed(&key->refs, 1); /* relaxed: the caller has the key */
+    return box;
+}
+
+static struct box *box_ref(struct box *box)
+{
+    fetch_add_relaxed(&box->refs, 1); /* relaxed: the caller has a reference */
+    return box;
+}
+
+/* The destructor may run. */
+static void box_unref(struct box *box)
+{
+    if (!box || fetch_sub_acq_rel(&box->refs, 1) != 1)
+        return;
+    struct conc_local *key = box->key;
+    void *value = box->value;
+    free_bytes(box);
+    if (key->destructor && value)
+        key->destructor(value);
+    key_unref(key);
+}
+
+static bool is_wanted(const struct box *box)
+{
+    return box->is_set && !load_relaxed(&box->key->freed); /* relaxed: see conc_local_free() */
+}
+
+/* ---- Tables ---- */
+
+/* Where the key stands, or would. */
+static struct entry *find(struct locals *locals, const struct conc_local *key)
+{
+    uint32_t i = key->hash & locals->mask;
+    while (locals->entries[i].key && locals->entries[i].key != key)
+        i = (i + 1) & locals->mask;
+    return &locals->entries[i];
+}
+
+/* Put the box in, and return the one that it takes the place of. There is room. Takes and gives
+ * references. */
+static struct box *put(struct locals *locals, struct box *box)
+{
+    struct entry *entry = find(locals, box->key);
+    struct box *before = entry->box;
+    locals->count += !entry->key;
+    *entry = (struct entry){box->key, box};
+    return before;
+}
+
+static struct locals *table_new(uint32_t room)
+{
+    struct locals *locals = alloc_bytes(sizeof *locals + room * sizeof(struct entry));
+    if (!locals)
+        return NULL;
+    *locals = (struct locals){.refs = 1, .mask = room - 1};
+    for (uint32_t i = 0; i < room; i++)
+        locals->entries[i] = (struct entry){NULL, NULL};
+    return locals;
+}
+
+static struct locals *table_ref(struct locals *locals)
+{
+    fetch_add_relaxed(&locals->refs, 1); /* relaxed: the caller has a reference */
+    return locals;
+}
+
+/* A copy of what is still wanted, with room for as much again as it holds, at least for one more.
+ * NULL: no memory. */
+static struct locals *table_copy(const struct locals *from)
+{
+    uint32_t wanted = 0, room = ROOM_MIN;
+    for (uint32_t i = 0; from && i <= from->mask; i++)
+        wanted += from->entries[i].box && is_wanted(from->entries[i].box);
+    while (room / 2 <= wanted)
+        room *= 2;
+    struct locals *copy = table_new(room);
+    /* A key that was freed since it was counted only leaves more room. */
+    for (uint32_t i = 0; copy && from && i <= from->mask; i++)
+        if (from->entries[i].box && is_wanted(from->entries[i].box))
+            put(copy, box_ref(from->entries[i].box));
+    return copy;
+}
+
+void conc__locals_unref(struct locals *locals)
+{
+    if (!locals || locals == &ended || fetch_sub_acq_rel(&locals->refs, 1) != 1)
+        return;
+    for (uint32_t i = 0; i <= locals->mask; i++)
+        box_unref(locals->entries[i].box);
+    free_bytes(locals);
+}
+
+/* ---- A context's values ---- */
+
+/* Make a box the caller's for its key. Takes the reference to it on 0; the box before it is let go
+ * at the end. */
+static int bind(struct conc_context *self, struct box *box)
+{
+    struct locals *locals = self->locals;
+    if (locals == &ended)
+        return -ESHUTDOWN;
+    /* acquire: those who had it with us are done reading */
+    if (locals && load_acquire(&locals->refs) == 1 &&
+        (has_room(locals) || find(locals, box->key)->key)) {
+        box_unref(put(locals, box));
+        return 0;
+    }
+    struct locals *copy = table_copy(locals);
+    if (!copy)
+        return -ENOMEM;
+    struct box *before = put(copy, box);
+    self->locals = copy;
+    box_unref(before);
+    conc__locals_unref(locals);
+    return 0;
+}
+
+static struct box *box_of(const struct conc_local *key)
+{
+    const struct conc_context *self = conc__self; /* a thread without a context has no values */
+    return self && self->locals ? find(self->locals, key)->box : NULL;
+}
+
+static int set(struct conc_context *self, conc_local *key, void *value)
+{
+    struct box *box = box_new(key);
+    if (!box)
+        return -ENOMEM;
+    box->value = value;
+    box->is_set = true;
+    int err = bind(self, box);
+    if (err) {
+        box->value = NULL; /* it stays the caller's */
+        box_unref(box);
+    }
+    return err;
+}
+
+int conc_local_set(conc_local *key, void *value) { return set(context_self(), key, value); }
+
+int conc_local_set_token(conc_local *key, void *value, conc_local_token *token)
+{
+    struct conc_context *self = context_self();
+    struct box *before = box_of(key);
+    before = before ? box_ref(before) : box_new(key);
+    if (!before)
+        return -ENOMEM;
+    int err = set(self, key, value);
+    if (err)
+        box_unref(before);
+    else
+        *token = (conc_local_token){.key = key, .before = before, .context = self->id};
+    return err;
+}
+
+int conc_local_reset(conc_local_token *token)
+{
+    struct conc_context *self = context_self();
+    if (!token->key || token->context != self->id)
+        return -EINVAL;
+    struct box *before = token->before;
+    if (self->locals != &ended) {
+        int err = bind(self, before);
+        token->key = err ? token->key : NULL;
+        return err;
+    }
+    token->key = NULL;
+    box_unref(before);
+    return -ESHUTDOWN;
+}
+
+void *conc_local_get(const conc_local *key)
+{
+    const struct box *box = box_of(key);
+    return box ? box->value : NULL;
+}
+
+bool conc_local_is_set(const conc_local *key)
+{
+    const struct box *box = box_of(key);
+    return box && box->is_set;
+}
+
+/* ---- Beginning and end ---- */
+
+struct locals *conc__locals_inherit(struct conc_context *from)
+{
+    struct locals *locals = from->locals;
+    return locals && locals != &ended ? table_ref(locals) : NULL;
+}
+
+void conc__locals_adopt(struct conc_context *self, struct locals *locals) { self->locals = locals; }
+
+struct locals *conc__locals_swap(struct conc_context *self, struct locals *locals)
+{
+    struct locals *before = self->locals;
+    self->locals = locals;
+    return before;
+}
+
+void conc__locals_drop(struct conc_context *self)
+{
+    for (int round = 1; self->locals && self->locals != &ended; round++)
+        conc__locals_unref(conc__locals_swap(self, round < CONC_LOCAL_ROUNDS ? NULL : &ended));
+    self->locals = &ended;
+}

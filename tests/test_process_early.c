@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_process_early.c: processes whose fork server is a fork of the program, made while that had
+ * one thread. test_process.c: the other case.
+ */
+#include "ways.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <conc/io.h>
+#include <conc/process.h>
+
+#define PATIENT conc_in(CONC_S(60))
+
+static int value = 1;
+static int left_open;
+
+static int job_value(void *arg, void *result) { return value == *(int *)arg ? 0 : -EIO; }
+
+static void check_value_is(int expected)
+{
+    conc_process *p;
+    CHECK_EQUAL(conc_process_start(&p, job_value, &expected, sizeof expected, NULL), 0);
+    CHECK_EQUAL(conc_process_join(p, PATIENT), 0);
+    conc_process_free(p);
+}
+
+/* Where every thread of the program's counts as one (a sanitizer has one of its own), the server
+ * was not made by a fork: then the value is that of before main(). */
+static int expected_value(void) { return value == 3 ? 2 : 1; }
+
+static void test_job_sees_the_program_as_at_the_servers_start(void)
+{
+    value = 3;
+    check_value_is(expected_value());
+}
+
+/* None but the standard ones is of a file. */
+static int job_has_file(void *arg, void *result)
+{
+    struct stat st;
+    for (int fd = 3; fd < 100; fd++)
+        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+            return conc_raise(-EIO, "descriptor %d is a file", fd);
+    return 0;
+}
+
+static void test_job_has_none_of_the_programs_descriptors(void)
+{
+    conc_process *p;
+    CHECK_EQUAL(conc_process_start(&p, job_has_file, NULL, 0, NULL), 0);
+    CHECK_EQUAL(conc_process_join(p, PATIENT), 0);
+    conc_process_free(p);
+}
+
+/* What was in a stream's buffer when the server was made is written once. */
+static void test_buffers_are_not_written_twice(void)
+{
+    char text[64] = "";
+    check_value_is(expected_value());
+    ssize_t n = pread(left_open, text, sizeof text - 1, 0);
+    CHECK_EQUAL(n, 6);
+    CHECK(!strcmp(text, "before"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_EVERY_WAY(test_job_sees_the_program_as_at_the_servers_start),
+        ON_EVERY_WAY(test_job_has_none_of_the_programs_descriptors),
+        ON_EVERY_WAY(test_buffers_are_not_written_twice),
+    };
+    FILE *file = tmpfile();
+    value = 2;
+    if (!file || fputs("before", file) < 0)
+        return 1;
+    left_open = fileno(file);
+    if (conc_process_init() != 0 || conc_process_init() != 0)
+        return 1;
+    watchdog_start(60);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    watchdog_stop();
+    fclose(file);
+    return failed;
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_run.c: conc_run(); what the environment says about loops; reports of what holds a loop.
+ */
+#include "loops.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* conc_run() makes a loop of the backend that the environment asks for. */
+static void choose_backend(void)
+{
+    assert_int_equal(setenv("CONC_BACKEND", backend == CONC_BACKEND_URING ? "uring" : "epoll", 1),
+                     0);
+}
+
+/* ---- Results and errors ---- */
+
+static void test_run_gives_the_main_tasks_result(void)
+{
+    int value = -1;
+    choose_backend();
+    for (int i = 1; i < 5; i++) {
+        assert_int_equal(conc_run(job_square, &i, sizeof i, &value, sizeof value), 0);
+        assert_int_equal(value, i * i);
+    }
+    assert_int_equal(conc_run(job_square, &(int){9}, sizeof(int), NULL, sizeof value), 0);
+    assert_int_equal(value, 16);
+    assert_null(conc_loop_current());
+}
+
+static void test_run_gives_the_main_tasks_error_and_message(void)
+{
+    int value = -1;
+    struct unobserved u;
+    choose_backend();
+    unobserved_watch(&u);
+    assert_int_equal(conc_run(job_raise, &(int){-EIO}, sizeof(int), &value, sizeof value), -EIO);
+    assert_string_equal(conc_error_message(), "job failed: -5");
+    assert_int_equal(value, -1);
+    assert_int_equal(conc_run(job_return, &(int){-EIO}, sizeof(int), NULL, 0), -EIO);
+    assert_string_equal(conc_error_message(), "");
+    assert_int_equal(conc_run(NULL, NULL, 0, NULL, 0), -EINVAL);
+    assert_int_equal(conc_run(job_square, NULL, 1, NULL, 0), -EINVAL);
+    assert_int_equal(u.count, 0);
+}
+
+static int job_stop(void *arg, void *result)
+{
+    conc_loop_stop(conc_loop_current());
+    return conc_sleep_until(CONC_FOREVER);
+}
+
+static void test_run_that_is_stopped_cancels_its_main_task(void)
+{
+    choose_backend();
+    assert_int_equal(conc_run(job_stop, NULL, 0, NULL, 0), -ECANCELED);
+}
+
+struct family {
+    conc_event begun;
+    conc_future *child;
+    int end;
+};
+
+static int job_child(void *arg, void *result)
+{
+    struct family *family = pointer_in(arg);
+    conc_scope shield;
+    conc_event_set(&family->begun);
+    int err = conc_sleep_until(CONC_FOREVER);
+    conc_shield_begin(&shield);
+    conc_sleep(CONC_MS(2));
+    conc_shield_end(&shield);
+    return family->end = err;
+}
+
+static int job_parent(void *arg, void *result)
+{
+    struct family *family = pointer_in(arg);
+    family->child = conc_spawn(job_child, arg, sizeof family, 0);
+    return conc_event_wait(&family->begun, CONC_FOREVER);
+}
+
+static void test_tasks_that_are_left_are_cancelled_and_awaited(void)
+{
+    struct family family = {.begun = CONC_EVENT_INIT}, *f = &family;
+    choose_backend();
+    assert_int_equal(conc_run(job_parent, &f, sizeof f, NULL, 0), 0);
+    assert_int_equal(family.end, -ECANCELED);
+    assert_true(conc_future_is_cancelled(family.child));
+    conc_future_unref(family.child);
+}
+
+static void run_nested(void *arg) { *(int *)arg = conc_run(job_return, &(int){0}, 4, NULL, 0); }
+
+static int job_run_in_thread(void *arg, void *result)
+{
+    struct test_thread thread; /* of its own: there it may */
+    int *err = pointer_in(arg);
+    run_nested(err);
+    CHECK_EQUAL(*err, -EBUSY);
+    test_thread_start(&thread, NULL, run_nested, err);
+    test_thread_join(&thread);
+    return *err;
+}
+
+static void test_run_in_a_task_is_EBUSY_but_not_in_another_thread(void)
+{
+    int err = 0, *e = &err;
+    choose_backend();
+    assert_int_equal(conc_run(job_run_in_thread, &e, sizeof e, NULL, 0), 0);
+}
+
+static void test_without_memory_run_fails_and_nothing_is_lost(void)
+{
+    int n, value = -1;
+    choose_backend();
+    for (n = 1; n < 50; n++) {
+        fail_alloc(n);
+        int err = conc_run(job_square, &(int){5}, sizeof(int), &value, sizeof value);
+        if (!alloc_has_failed())
+            break;
+        assert_true(err == 0 || err == -ENOMEM);
+        assert_int_equal(value, err ? -1 : 25);
+        value = -1;
+    }
+    assert_true(n > 4 && n < 50);
+    assert_int_equal(value, 25);
+}
+
+/* ---- The environment ---- */
+
+static int job_backend(void *arg, void *result)
+{
+    snprintf(result, 10, "%s", conc_loop_backend(conc_loop_current()));
+    return 0;
+}
+
+static void test_the_environment_chooses_the_backend(void)
+{
+    char name[10] = "";
+    const char *expected = backend == CONC_BACKEND_URING ? "io_uring" : "epoll";
+    choose_backend();
+    assert_int_equal(conc_run(job_backend, NULL, 0, name, sizeof name), 0);
+    assert_string_equal(name, expected);
+    /* the options say otherwise */
+    const conc_loop_options options = {.backend = CONC_BACKEND_EPOLL};
+    conc_loop *loop;
+    assert_int_equal(conc_loop_new(&loop, &options), 0);
+    conc_future *f = conc_spawn_on(loop, job_backend, NULL, 0, sizeof name);
+    assert_int_equal(conc_loop_run_until_complete(loop, f), 0);
+    assert_string_equal(conc_future_value(f), "epoll");
+    conc_future_unref(f);
+    free_loop(loop);
+    /* what it doesn't know it leaves open */
+    assert_int_equal(setenv("CONC_BACKEND", "kqueue", 1), 0);
+    assert_int_equal(conc_run(job_backend, NULL, 0, name, sizeof name), 0);
+    assert_true(!strcmp(name, "io_uring") || !strcmp(name, "epoll"));
+}
+
+/* ---- What holds the loop ---- */
+
+/* The library's clock is moved, so that something takes long. */
+static void take_long(void *unused) { conc__test_advance(CONC_S(3)); }
+
+static void take_no_time(void *unused) {}
+
+static int job_take_long(void *arg, void *result)
+{
+    conc_sleep(CONC_US(1));
+    take_long(NULL);
+    conc_sleep(CONC_US(1)); /* what it has to wait does not count */
+    return 0;
+}
+
+static void name_me(void *unused) { conc_set_name("renamed"); }
+
+static int stderr_before;
+
+static void catch_stderr(void)
+{
+    char path[] = "/tmp/conc_test_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    unlink(path);
+    stderr_before = dup(2);
+    assert_int_equal(dup2(fd, 2), 2);
+    close(fd);
+}
+
+/* What has been written to it, into `text`; how many lines? It is the old one again. */
+static int caught_lines(char text[512])
+{
+    fflush(stderr);
+    ssize_t n = pread(2, text, 511, 0);
+    int lines = 0;
+    text[n > 0 ? n : 0] = '\0';
+    for (const char *c = text; *c; c++)
+        lines += *c == '\n';
+    assert_int_equal(dup2(stderr_before, 2), 2);
+    close(stderr_before);
+    return lines;
+}
+
+static void run_named(conc_loop *loop, conc_fn *fn)
+{
+    const conc_task_options options = {.name = "sluggish"};
+    assert_int_equal(run_until(loop, conc_spawn_with(loop, fn, NULL, 0, 0, &options)), 0);
+}
+
+static int job_nothing(void *arg, void *result) { return 0; }
+
+static void test_what_holds_the_loop_is_reported(void)
+{
+    char text[512];
+    conc_loop *loop = new_loop();
+    int fds[2];
+    make_sockets(SOCK_STREAM, fds);
+    catch_stderr();
+    assert_int_equal(conc_loop_set_debug(loop, CONC_S(2)), 0);
+    run_named(loop, job_take_long);
+    assert_int_equal(caught_lines(text), 1);
+    assert_non_null(strstr(text, "task sluggish"));
+    assert_non_null(strstr(text, "3.0"));
+    catch_stderr();
+    assert_int_equal(conc_loop_call_soon(loop, take_long, NULL, NULL), 0);
+    assert_int_equal(conc_loop_call_later(loop, 1, take_long, NULL, NULL), 0);
+    assert_int_equal(conc_loop_add_writer(loop, fds[0], take_long, NULL), 0);
+    run_named(loop, job_take_long);
+    assert_true(caught_lines(text) >= 3);
+    assert_non_null(strstr(text, "callback"));
+    assert_int_equal(conc_loop_remove_writer(loop, fds[0]), 1);
+    close_both(fds);
+    free_loop(loop);
+}
+
+static void test_what_is_brief_is_not_reported(void)
+{
+    char text[512];
+    conc_loop *loop = new_loop();
+    catch_stderr();
+    run_named(loop, job_take_long); /* nobody has asked */
+    assert_int_equal(conc_loop_set_debug(loop, CONC_S(20)), 0);
+    assert_int_equal(conc_loop_call_soon(loop, take_no_time, NULL, NULL), 0);
+    run_named(loop, job_take_long);
+    assert_int_equal(conc_loop_set_debug(loop, 0), 0);
+    run_named(loop, job_take_long);
+    assert_int_equal(caught_lines(text), 0);
+    free_loop(loop);
+}
+
+static void set_debug(void *loop) { CHECK_EQUAL(conc_loop_set_debug(loop, CONC_S(2)), 0); }
+
+static int job_set_debug(void *arg, void *result)
+{
+    set_debug(pointer_in(arg));
+    conc_yield();
+    return 0;
+}
+
+/* When that which asks for reports began nobody looked at the clock. */
+static void test_who_asks_for_reports_is_none(void)
+{
+    char text[512];
+    conc_loop *loop = new_loop();
+    catch_stderr();
+    assert_int_equal(run_task(loop, job_set_debug, &loop, sizeof loop), 0);
+    assert_int_equal(conc_loop_set_debug(loop, 0), 0);
+    assert_int_equal(conc_loop_call_soon(loop, set_debug, loop, NULL), 0);
+    assert_int_equal(run_task(loop, job_nothing, NULL, 0), 0);
+    assert_int_equal(caught_lines(text), 0);
+    free_loop(loop);
+}
+
+/* How many reports does a loop give of something that takes three seconds? */
+static int reports(const char *variable, int64_t option)
+{
+    char text[512];
+    const conc_loop_options options = {.backend = backend, .slow_after = option};
+    conc_loop *loop;
+    assert_int_equal(setenv("CONC_DEBUG", variable, 1), 0);
+    assert_int_equal(conc_loop_new(&loop, &options), 0);
+    catch_stderr();
+    run_named(loop, job_take_long);
+    free_loop(loop);
+    return caught_lines(text);
+}
+
+static void test_the_environment_asks_for_reports(void)
+{
+    assert_int_equal(reports("2500", 0), 1);
+    assert_int_equal(reports("3500.5", 0), 0);
+    assert_int_equal(reports("0", 0), 0);
+    assert_int_equal(reports("", 0), 0);
+    assert_int_equal(reports("3500.5", CONC_S(1)), 1);
+    assert_int_equal(reports("2500", CONC_S(10)), 0);
+}
+
+/* The names of threads and tasks are apart: a callback has the thread's. */
+static void test_a_callback_runs_in_the_threads_context(void)
+{
+    conc_loop *loop = new_loop();
+    assert_int_equal(conc_loop_call_soon(loop, name_me, NULL, NULL), 0);
+    run_named(loop, job_nothing);
+    assert_string_equal(conc_name(conc_current()), "renamed");
+    conc_set_name("main");
+    free_loop(loop);
+}
+
+static const struct CMUnitTest tests[] = {
+    ON_EVERY_BACKEND(test_run_gives_the_main_tasks_result),
+    ON_EVERY_BACKEND(test_run_gives_the_main_tasks_error_and_message),
+    ON_EVERY_BACKEND(test_run_that_is_stopped_cancels_its_main_task),
+    ON_EVERY_BACKEND(test_tasks_that_are_left_are_cancelled_and_awaited),
+    ON_EVERY_BACKEND(test_run_in_a_task_is_EBUSY_but_not_in_another_thread),
+    ON_EVERY_BACKEND(test_without_memory_run_fails_and_nothing_is_lost),
+    ON_EVERY_BACKEND(test_the_environment_chooses_the_backend),
+    ON_EVERY_BACKEND(test_what_holds_the_loop_is_reported),
+    ON_EVERY_BACKEND(test_what_is_brief_is_not_reported),
+    ON_EVERY_BACKEND(test_who_asks_for_reports_is_none),
+    IN_CHILD_ON_EVERY_BACKEND(test_the_environment_asks_for_reports),
+    ON_EVERY_BACKEND(test_a_callback_runs_in_the_threads_context),
+};
+
+TEST_MAIN(tests, 60)
