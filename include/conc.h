@@ -16,6 +16,7 @@
 #include <conc/future.h>
 #include <conc/generator.h>
 #include <conc/group.h>
+#include <conc/imap.h>
 #include <conc/io.h>
 #include <conc/local.h>
 #include <conc/lock.h>

@@ -4,6 +4,7 @@
  * check_snippets.py finds a line there that is not here.
  */
 #include <conc.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +18,14 @@ int raise_example(const char *url, int status);
 int scope_example(void);
 void with_example(void);
 int executor_example(void);
+int imap_example(conc_executor *pool, const int *in, size_t n);
 int thread_example(const char *url);
 int signal_example(void);
 int local_example(void);
 void log_line(const char *format, const char *text);
 int connect_example(void);
 int bytes_example(void);
+int bytes_job_example(conc_executor *pool);
 int pipe_example(int question);
 int process_example(int range);
 int process_pool_example(const int *numbers, size_t n, bool *answers);
@@ -71,6 +74,19 @@ int executor_example(void)
     conc_future_unref(f);
     conc_executor_free(pool);
     return err ? err : answer;
+}
+
+int imap_example(conc_executor *pool, const int *in, size_t n)
+{
+    conc_imap *squares;
+    int err = conc_imap_new(&squares, pool, square, in, n, sizeof *in, sizeof(int), NULL);
+    if (err)
+        return err;
+    int answer;
+    while ((err = conc_imap_next(squares, &answer, NULL, CONC_FOREVER)) == 1)
+        printf("%d\n", answer);
+    conc_imap_free(squares);
+    return err; // 0, or the error of the first element that failed
 }
 
 int thread_example(const char *url)
@@ -300,6 +316,28 @@ int process_pool_example(const int *numbers, size_t n, bool *answers)
     err = conc_map(pool, is_prime, numbers, n, sizeof *numbers, answers, sizeof *answers,
                    CONC_FOREVER);
     conc_executor_free(pool);
+    return err;
+}
+
+static int upper(void *arg, void *result)
+{
+    const conc_bytes *in = arg;
+    conc_bytes *out = result;
+    int err = conc_bytes_copy(out, in->data, in->size);
+    for (size_t i = 0; !err && i < out->size; i++)
+        ((char *)out->data)[i] = (char)toupper(((char *)out->data)[i]);
+    return err;
+}
+
+int bytes_job_example(conc_executor *pool)
+{
+    int err;
+    conc_bytes in = {(char[]){"some text"}, 9}, out;
+    conc_future *f = conc_submit(pool, upper, &in, CONC_BYTES, CONC_BYTES);
+    err = conc_future_result(f, &out, CONC_FOREVER); // a copy, ours
+    conc_future_unref(f);
+    if (!err)
+        conc_bytes_free(&out);
     return err;
 }
 

@@ -125,10 +125,23 @@ static void *watch(void *arg)
     return NULL;
 }
 
+/* How many times as long everything may take. */
+static unsigned slowness(void)
+{
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    return 4;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+    return 4;
+#endif
+#endif
+    return on_valgrind() ? 10 : 1;
+}
+
 void watchdog_start(unsigned seconds)
 {
     clock_gettime(CLOCK_REALTIME, &dog.bites_at);
-    dog.bites_at.tv_sec += on_valgrind() ? 10 * (time_t)seconds : (time_t)seconds;
+    dog.bites_at.tv_sec += (time_t)seconds * slowness();
     if (pthread_create(&dog.thread, NULL, watch, NULL) != 0)
         abort();
 }
@@ -141,6 +154,20 @@ void watchdog_stop(void)
     pthread_mutex_unlock(&dog.mutex);
     pthread_join(dog.thread, NULL);
 }
+
+/* ---- Addresses ---- */
+
+static char own_address[16];
+
+/* Before there are threads; a fork's child keeps it. */
+__attribute__((constructor)) static void choose_address(void)
+{
+    const unsigned pid = (unsigned)getpid();
+    snprintf(own_address, sizeof own_address, "127.%u.%u.%u", 1 + (pid >> 16 & 63), pid >> 8 & 255,
+             pid & 255);
+}
+
+const char *loopback(void) { return own_address; }
 
 /* ---- Who is blocked ---- */
 

@@ -21,7 +21,7 @@
 #include <conc/context.h>
 
 /* Run the group `tests` and end main() with its result. A program that takes longer than `seconds`
- * (of real time; ten times as long under valgrind) prints all contexts and aborts. */
+ * (of real time; more under valgrind and sanitizers) prints all contexts and aborts. */
 #define TEST_MAIN(tests, seconds)                               \
     int main(void)                                              \
     {                                                           \
@@ -69,6 +69,10 @@ bool on_valgrind(void);
 /* n; fewer where a thread is dear, under valgrind and TSan: for tests with hundreds or thousands.
  * */
 size_t crowd_of(size_t n);
+
+/* An address of this machine's that no other test program listens at: a port that was closed here
+ * may be somebody else's a moment later. */
+const char *loopback(void);
 
 /* ---- Who is blocked ---- */
 

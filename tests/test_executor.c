@@ -247,10 +247,10 @@ static void test_bad_arguments_are_refused_with_EINVAL(void **state)
 static void test_impossible_sizes_are_refused_with_ENOMEM(void **state)
 {
     const struct executor_case *c = *state;
-    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 15, SIZE_MAX / 2, SIZE_MAX / 4 + 1};
+    static const size_t sizes[] = {SIZE_MAX - 1, SIZE_MAX - 15, SIZE_MAX / 2, SIZE_MAX / 4 + 1};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         refused(conc_submit(c->executor, job_square, NULL, 0, sizes[i]), -ENOMEM);
-    refused(conc_submit(c->executor, job_square, "", SIZE_MAX, 0), -ENOMEM);
+    refused(conc_submit(c->executor, job_square, "", SIZE_MAX - 1, 0), -ENOMEM);
     refused(conc_submit(c->executor, job_square, "", SIZE_MAX - 200, 0), -ENOMEM);
 }
 

@@ -159,8 +159,7 @@ static void test_a_future_without_a_result(void **state)
 
 static void test_an_impossible_result_size_is_ENOMEM(void **state)
 {
-    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 15, SIZE_MAX / 2,
-                                   SIZE_MAX / 4 + 1};
+    static const size_t sizes[] = {SIZE_MAX - 1, SIZE_MAX - 15, SIZE_MAX / 2, SIZE_MAX / 4 + 1};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         conc_future *f = NULL;
         assert_int_equal(conc_future_new(&f, sizes[i]), -ENOMEM);

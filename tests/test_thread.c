@@ -100,7 +100,7 @@ static void test_bad_arguments_are_EINVAL(void **state)
 
 static void test_without_memory_or_threads_start_is_ENOMEM(void **state)
 {
-    const conc_thread_options large = {.result_size = SIZE_MAX};
+    const conc_thread_options large = {.result_size = SIZE_MAX - 1};
     conc_thread *t = NULL;
     assert_int_equal(conc_thread_start(&t, job_nothing, NULL, 0, &large), -ENOMEM);
     fail_thread(1);

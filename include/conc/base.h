@@ -110,6 +110,7 @@ CONC_API const char *conc_strerror(int err);
  * @param arg     a private copy of the argument that the submitter passed (its bytes, aligned for
  *                any type; NULL if the size given was 0). The job may change it.
  * @param result  space of the result size that the submitter asked for (zeroed; NULL if 0)
+ *                For arguments and results of any size see conc/bytes.h.
  * @return 0, or a negative error; see conc_raise(). A positive return is a mistake and becomes
  *         -EINVAL.
  */

@@ -28,7 +28,8 @@ typedef struct conc_executor conc_executor;
  *
  * @param fn           the job
  * @param arg          its argument, of arg_size bytes: copied (NULL if arg_size is 0)
- * @param result_size  bytes of its result
+ * @param arg_size     or CONC_BYTES: it is a conc_bytes, see conc/bytes.h
+ * @param result_size  bytes of its result, or CONC_BYTES
  * @return a future, for the caller to unref; never NULL. A refusal is a future that has failed
  *         already: -ESHUTDOWN, -CONC_EBROKEN, -ENOMEM (no memory, no thread), -ECANCELED (the
  *         caller was cancelled while it waited for room in a bounded queue), -EINVAL (no fn; no arg
@@ -57,9 +58,11 @@ CONC_API int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, si
 /**
  * Run the job once for every element of an array, and store the results in an array, in order.
  *
- * @param in   n arguments of in_size bytes each; copied
+ * @param in   n arguments of in_size bytes each (of n conc_bytes if that is CONC_BYTES); copied
  * @param out  room for n results of out_size bytes each (NULL if out_size is 0). On failure it
- *             holds some of the results; nothing is written to it after the return.
+ *             holds some of the results; nothing is written to it after the return. n conc_bytes,
+ *             if out_size is CONC_BYTES, are always the caller's to free; those that there is no
+ *             result for are empty.
  * @return 0; the first element's error (in the order of the array), -ETIMEDOUT, -EAGAIN (CONC_NOW),
  *         -ECANCELED; the jobs that remain are cancelled then. -ENOMEM and the other refusals of
  *         conc_submit(). As for the deadline, see conc_call().

@@ -71,6 +71,7 @@ CONC_API conc_future **conc_job_link(conc_future *job);
 /** Make a pending job running. @return false: it is not pending any more */
 CONC_API CONC_MUST_CHECK bool conc_job_claim(conc_future *job);
 CONC_API conc_fn *conc_job_fn(const conc_future *job);
+/** Its size may be CONC_BYTES; so may that of the result. */
 CONC_API void *conc_job_arg(const conc_future *job, size_t *size);
 CONC_API size_t conc_job_result_size(const conc_future *job);
 

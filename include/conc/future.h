@@ -9,7 +9,7 @@
 #ifndef CONC_FUTURE_H
 #define CONC_FUTURE_H
 
-#include <conc/base.h>
+#include <conc/bytes.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -22,7 +22,7 @@ typedef struct conc_future conc_future;
  * conc_future_set_error().
  *
  * @param ret          gives a reference
- * @param result_size  bytes of its result
+ * @param result_size  bytes of its result; CONC_BYTES: it is a conc_bytes
  * @return 0; -ENOMEM
  *
  * Called from: anywhere. Blocks: no. Python: concurrent.futures.Future(), loop.create_future()
@@ -46,7 +46,7 @@ CONC_API void conc_future_unref(conc_future *future);
  *
  * @param value  of the future's result size (may be NULL if that is 0); borrowed
  * @return 0; -EINVAL: it is done already (a cancelled one too); -EPERM: it belongs to a job that
- *         libconc runs
+ *         libconc runs; -ENOMEM: for the copy of a conc_bytes; it is not done
  *
  * Called from: any thread or task. Blocks: no (callbacks run in it). Python: Future.set_result()
  */
@@ -72,11 +72,11 @@ CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt
  * job itself, so that a pool whose workers all wait for their own pool goes on (such a wait may
  * outlast its deadline by the job).
  *
- * @param ret  room for the result, of the future's result size; NULL: not wanted; untouched on
- *             failure
+ * @param ret  room for the result, of the future's result size (a conc_bytes gets a copy, for
+ *             conc_bytes_free()); NULL: not wanted; untouched on failure
  * @return 0; the job's own negative error (then conc_error_message() is its message); -ECANCELED:
- *         the future was cancelled, or the caller; -ETIMEDOUT, -EAGAIN (not done, CONC_NOW).
- *         conc_future_is_done() tells the wait's errors from the job's.
+ *         the future was cancelled, or the caller; -ETIMEDOUT, -EAGAIN (not done, CONC_NOW);
+ *         -ENOMEM: for the copy. conc_future_is_done() tells the wait's errors from the job's.
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * Future.result(timeout)
@@ -109,7 +109,7 @@ CONC_API const char *conc_future_message(conc_future *future);
 
 /**
  * Where a finished future's result lies; NULL if it failed, is not done, or its result size is 0.
- * Borrowed while the caller's reference is valid.
+ * A conc_bytes if that is CONC_BYTES. Borrowed while the caller's reference is valid.
  *
  * Called from: any thread or task. Blocks: no.
  */

@@ -59,7 +59,8 @@ typedef struct conc_process_options {
  *
  * @param ret       gives a process, for conc_process_free()
  * @param fn        the job, of the program or of a library; it gets no room for a result
- * @param arg       its argument, of arg_size bytes: copied to the process (NULL if arg_size is 0).
+ * @param arg       its argument, of arg_size bytes (a conc_bytes if that is CONC_BYTES): copied to
+ *                  the process (NULL if arg_size is 0).
  *                  Pointers in it mean nothing there.
  * @param options   borrowed; NULL: all-zero
  * @return 0; -EINVAL: no ret, no fn, no arg with a size, more than CONC_PIPE_FDS_MAX descriptors;

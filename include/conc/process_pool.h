@@ -12,6 +12,10 @@
  * in them means nothing in another process. What the job finds in the program's variables: see
  * conc/process.h.
  *
+ * Arguments and results of any size go and come as conc_bytes (conc/bytes.h). A large result is
+ * written by the job right into memory that the program shares: conc_future_value() finds it there,
+ * and nothing is copied, if conc_bytes_new() gave the job the room for it, or its size was given.
+ *
  * A job's error and message come back as always. Cancelling a future keeps a job from starting, but
  * does not reach one that a worker has been given: one at a time; and a few ahead, while jobs take
  * far less than a millisecond and many are waiting.
@@ -22,7 +26,8 @@
  *
  * Callbacks of futures run in a thread of the pool's, and hold up its other results. A job may make
  * pools and start processes of its own, but not use those of the program. After a fork the child
- * cannot use its parent's pools: -ESHUTDOWN.
+ * cannot use its parent's pools (-ESHUTDOWN), nor the values of futures that came from them: their
+ * memory is the parent's to use again.
  */
 #ifndef CONC_PROCESS_POOL_H
 #define CONC_PROCESS_POOL_H
@@ -41,8 +46,8 @@ typedef struct conc_process_pool_options {
     const char *name; /* workers are called name-0, name-1 ...; NULL: "worker" */
     conc_fn *init; /* called in each new worker, without room for a result; if it fails the pool is
                          broken */
-    const void *arg; /* for init: arg_size bytes, copied */
-    size_t arg_size;
+    const void *arg;            /* for init: arg_size bytes, copied */
+    size_t arg_size;            /* or CONC_BYTES: it is a conc_bytes */
     const int *fds;             /* descriptors that each worker gets: conc_process_fd(); borrowed */
     size_t n_fds;               /* up to CONC_PROCESS_POOL_FDS_MAX */
     size_t max_jobs_per_worker; /* then a fresh process takes its place; 0: no limit */

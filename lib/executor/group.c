@@ -169,6 +169,14 @@ static void wait_idle_firmly(conc_group *group)
     conc_shield_end(&shield);
 }
 
+/* A member's result, for who wanted it. -ENOMEM: a conc_bytes could not be copied. */
+static int store_result(struct conc__member *m)
+{
+    int err = conc_future_result(m->future, m->ret, CONC_NOW);
+    m->ret = NULL; /* it was borrowed until now */
+    return conc_future_error(m->future) ? 0 : err;
+}
+
 /* The wait has ended, with `err`: store the results of those members that have ended, once, and say
  * what the group has come to. Under the lock, for others may be submitting still. */
 static int collect(conc_group *group, int err)
@@ -176,10 +184,8 @@ static int collect(conc_group *group, int err)
     conc_with_lock (&group->lock) {
         for (size_t i = 0; i < group->count; i++) {
             struct conc__member *m = group->members[i];
-            if (conc_future_is_done(m->future)) {
-                conc_future_result(m->future, m->ret, CONC_NOW);
-                m->ret = NULL; /* it was borrowed until now */
-            }
+            int lost = conc_future_is_done(m->future) ? store_result(m) : 0;
+            err = err ? err : lost;
         }
         if (group->failed)
             err = conc_future_result(group->failed, NULL, CONC_NOW);

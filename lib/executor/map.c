@@ -5,97 +5,17 @@
  * How: the array is cut into chunks, each chunk is one job, all are submitted, and their results
  * are taken in order. Only the caller writes to the caller's arrays, from the results, so nothing
  * dangles when it leaves early. A chunk of one is the job itself; a larger one is a job of ours
- * (run_chunk), whose argument carries the elements and whose result carries an error and a value
- * for each. All of it is values, so that it works in another process too.
+ * (chunk.c).
  *
  * Submitting may wait (for room in a bounded queue) or run the jobs (inline): so it stands in a
  * scope with the map's deadline, and ends when a call in it was told that it is over.
  */
-#include <conc/executor.h>
+#include "executor/chunk.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
 #include "future/future_impl.h"
-
-struct map {
-    conc_fn *fn;
-    const char *in;
-    size_t n, in_size;
-    char *out;
-    size_t out_size;
-    size_t chunk;
-    int *errors; /* NULL: the first error ends it */
-};
-
-/* ---- A chunk of several elements ---- */
-
-/* Its argument: this, then the elements. Its result: an error for each, then the values. */
-struct chunk {
-    conc_fn *fn;
-    size_t n, in_size, out_size;
-    bool keep_going;
-};
-
-static size_t up(size_t size, size_t to) { return (size + to - 1) / to * to; }
-
-#define ALIGN _Alignof(max_align_t)
-
-static size_t chunk_in_stride(size_t in_size) { return up(in_size, ALIGN); }
-static size_t chunk_values(size_t n) { return up(n * sizeof(int), ALIGN); }
-
-/* As a job of its own would be: never begun after a cancellation, with no message of the one
- * before, nor scopes that it left open. */
-static int run_element(conc_fn *fn, void *arg, void *result)
-{
-    struct conc_context *self = context_self();
-    conc_scope *scope = self->scope; /* the chunk's */
-    if (scope && load_acquire(&scope->cancelled))
-        return -ECANCELED;
-    self->message_err = 0;
-    int err = fn(arg, result);
-    self->scope = scope;
-    return err <= 0
-               ? err
-               : conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
-}
-
-static int run_chunk(void *arg, void *result)
-{
-    const struct chunk *c = arg;
-    char *in = (char *)arg + up(sizeof *c, ALIGN);
-    int *errors = result;
-    char *out = (char *)result + chunk_values(c->n);
-    for (size_t i = 0; i < c->n; i++) {
-        int err = run_element(c->fn, c->in_size ? in + i * chunk_in_stride(c->in_size) : NULL,
-                              c->out_size ? out + i * up(c->out_size, ALIGN) : NULL);
-        errors[i] = err;
-        if (err && !c->keep_going)
-            return err;
-    }
-    return 0;
-}
-
-static conc_future *submit_chunk(conc_executor *executor, const struct map *m, size_t first,
-                                 size_t n)
-{
-    size_t head = up(sizeof(struct chunk), ALIGN), stride = chunk_in_stride(m->in_size), body,
-           values;
-    if (__builtin_mul_overflow(n, stride, &body) || body > SIZE_MAX / 2 ||
-        __builtin_mul_overflow(n, up(m->out_size, ALIGN) + sizeof(int), &values) ||
-        values > SIZE_MAX / 4)
-        return conc__future_no_memory();
-    char *arg = alloc_bytes(head + body);
-    if (!arg)
-        return conc__future_no_memory();
-    *(struct chunk *)arg = (struct chunk){m->fn, n, m->in_size, m->out_size, m->errors != NULL};
-    for (size_t i = 0; m->in_size && i < n; i++)
-        memcpy(arg + head + i * stride, m->in + (first + i) * m->in_size, m->in_size);
-    conc_future *f = conc_submit(executor, run_chunk, arg, head + body,
-                                 chunk_values(n) + n * up(m->out_size, ALIGN));
-    free_bytes(arg);
-    return f;
-}
 
 /* ---- The whole ---- */
 
@@ -106,31 +26,19 @@ static size_t chunk_length(const struct map *m, size_t first)
 
 static conc_future *submit(conc_executor *executor, const struct map *m, size_t first)
 {
-    if (m->chunk == 1)
-        return conc_submit(executor, m->fn, m->in_size ? m->in + first * m->in_size : NULL,
-                           m->in_size, m->out_size);
-    return submit_chunk(executor, m, first, chunk_length(m, first));
+    const size_t n = chunk_length(m, first);
+    if (m->chunk > 1)
+        return conc__chunk_submit(executor, m, first, n);
+    return conc_submit(executor, m->fn, m->in_size ? m->in + first * stride_of(m->in_size) : NULL,
+                       m->in_size, m->out_size);
 }
 
-/* Of a chunk that is done. */
-static void store_results(const struct map *m, size_t first, conc_future *f)
+/* Of a chunk that is done. 0; -ENOMEM, for a copy. */
+static int store_results(const struct map *m, size_t first, conc_future *f)
 {
-    const char *value = conc_future_value(f);
-    const size_t n = chunk_length(m, first);
-    if (m->chunk == 1) {
-        if (value)
-            memcpy(m->out + first * m->out_size, value, m->out_size);
-        return;
-    }
-    const int *errors = (const int *)value;
-    value += chunk_values(n);
-    for (size_t i = 0; i < n; i++) {
-        if (m->errors)
-            m->errors[first + i] = errors[i];
-        if (m->out_size && !errors[i])
-            memcpy(m->out + (first + i) * m->out_size, value + i * up(m->out_size, ALIGN),
-                   m->out_size);
-    }
+    if (m->chunk > 1)
+        return conc__chunk_store(m, first, chunk_length(m, first), conc_future_value(f));
+    return m->out_size ? conc__future_copy_value(f, m->out + first * stride_of(m->out_size)) : 0;
 }
 
 /* Wait for the chunk that begins at `first`, and store what it gave. An error ends the map. */
@@ -140,8 +48,8 @@ static int collect(const struct map *m, size_t first, conc_future *f, conc_deadl
     if (err)
         return err;
     err = conc_future_result(f, NULL, CONC_NOW);
-    if (!err)
-        store_results(m, first, f);
+    if (!err && (err = store_results(m, first, f)))
+        return err;
     if (!m->errors)
         return err;
     /* A chunk of one that succeeded, or a whole chunk that failed or was refused: */
@@ -169,6 +77,8 @@ static int submit_all(conc_executor *executor, const struct map *m, conc_future 
 
 static int run_map(conc_executor *executor, const struct map *m, conc_deadline deadline)
 {
+    if (m->out_size == CONC_BYTES)
+        memset(m->out, 0, m->n * sizeof(conc_bytes));
     size_t chunks = m->n / m->chunk + (m->n % m->chunk != 0);
     conc_future **futures = alloc_array(chunks, sizeof *futures);
     if (!futures)

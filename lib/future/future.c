@@ -40,22 +40,29 @@
 
 conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
+    const bool value_is_bytes = result_size == CONC_BYTES;
+    const size_t arg_bytes = arg_room(arg, arg_size);
     size_t room;
+    if (value_is_bytes)
+        result_size = sizeof(conc_bytes);
     if (result_size > SIZE_MAX / 4 ||
-        __builtin_add_overflow(future_arg_offset(result_size), arg_size, &room) ||
-        room > SIZE_MAX / 2)
+        __builtin_add_overflow(align_up(result_size), arg_bytes, &room) || room > SIZE_MAX / 2)
         return NULL;
     conc_future *f = alloc_bytes(sizeof *f + room);
     if (!f)
         return NULL;
     /* A job's result is zeroed when it runs: not here, nor ever if it runs elsewhere. */
-    memset(f, 0, sizeof *f + (fn ? 0 : result_size));
+    memset(f, 0, sizeof *f + (fn && !value_is_bytes ? 0 : result_size));
     f->refs = 1;
     f->fn = fn;
-    f->arg_size = arg_size;
+    f->arg_is_bytes = arg_size == CONC_BYTES;
+    f->arg_size = arg_bytes;
+    f->arg = (char *)f->data + align_up(result_size);
+    f->value_is_bytes = value_is_bytes;
     f->result_size = result_size;
-    if (arg_size)
-        memcpy(future_arg(f), arg, arg_size);
+    f->value = f->data;
+    if (arg_bytes)
+        arg_store(f->arg, arg, arg_size);
     return f;
 }
 
@@ -95,8 +102,39 @@ void conc_future_unref(conc_future *future)
         future->callbacks = c->next;
         free_bytes(c);
     }
+    if (future->home)
+        future->home->release(future->home);
+    else if (future->value_is_bytes)
+        conc_bytes_free(future->value);
     free_bytes(future->message);
     free_bytes(future);
+}
+
+void *conc__future_room(conc_future *future, size_t n)
+{
+    if (!future->value_is_bytes)
+        return future->value;
+    return conc_bytes_new(future->value, n) ? NULL : ((conc_bytes *)future->value)->data;
+}
+
+void conc__future_settle(conc_future *future, void *value, size_t n, struct value_home *home)
+{
+    if (future->value_is_bytes)
+        *(conc_bytes *)future->value = (conc_bytes){value, n};
+    else
+        future->value = value;
+    future->home = home;
+}
+
+int conc__future_copy_value(const conc_future *future, void *ret)
+{
+    if (future->value_is_bytes) {
+        const conc_bytes *bytes = future->value;
+        return conc_bytes_copy(ret, bytes->data, bytes->size);
+    }
+    if (future->result_size)
+        memcpy(ret, future->value, future->result_size);
+    return 0;
 }
 
 /* ---- What it is ---- */
@@ -137,7 +175,7 @@ const char *conc_future_message(conc_future *future)
 
 const void *conc_future_value(conc_future *future)
 {
-    return conc_future_is_done(future) && !future->error && future->result_size ? future->data
+    return conc_future_is_done(future) && !future->error && future->result_size ? future->value
                                                                                 : NULL;
 }
 
@@ -218,18 +256,28 @@ static bool is_ours(const conc_future *future)
 
 int conc_future_set_result(conc_future *future, const void *value)
 {
-    if (!lock_undone(future))
-        return -EINVAL;
-    if (is_ours(future)) {
-        guard_unlock(&future->word);
-        return -EPERM;
+    conc_bytes bytes = {0};
+    if (future->value_is_bytes && value) { /* before the guard: it may take a while */
+        const conc_bytes *from = value;
+        if (conc_bytes_copy(&bytes, from->data, from->size))
+            return -ENOMEM;
+        value = &bytes;
     }
-    if (future->result_size && value)
-        memcpy(future->data, value, future->result_size);
-    else if (future->result_size && future->fn)
-        memset(future->data, 0, future->result_size);
-    finish(future, 0, NULL, 0);
-    return 0;
+    int refused = -EINVAL;
+    if (lock_undone(future)) {
+        if (!is_ours(future)) {
+            if (future->result_size && value)
+                memcpy(future->value, value, future->result_size);
+            else if (future->result_size && future->fn)
+                memset(future->value, 0, future->result_size);
+            finish(future, 0, NULL, 0);
+            return 0;
+        }
+        guard_unlock(&future->word);
+        refused = -EPERM;
+    }
+    conc_bytes_free(&bytes);
+    return refused;
 }
 
 int conc_future_set_error(conc_future *future, int err, const char *fmt, ...)
@@ -335,8 +383,8 @@ int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
     conc__future_observe(future);
     if (future->error)
         conc__set_message(context_self(), future->error, future->message);
-    else if (ret && future->result_size)
-        memcpy(ret, future->data, future->result_size);
+    else if (ret)
+        return conc__future_copy_value(future, ret);
     return future->error;
 }
 

@@ -8,6 +8,7 @@
 #include <conc/future.h>
 
 #include "base/alloc.h"
+#include "future/value.h"
 #include "wait/wait.h"
 
 /* The state, in the future's word beside its guard. Changes under the guard; see future.c. */
@@ -23,6 +24,11 @@ struct future_callback {
     void *arg;
 };
 
+/* Somebody else's memory that a future's value lies in. */
+struct value_home {
+    void (*release)(struct value_home *home);
+};
+
 struct conc_future {
     uint32_t word;
     uint32_t refs;
@@ -35,20 +41,18 @@ struct conc_future {
     char *message;     /* NULL: none */
     conc_future *link; /* its executor's */
     conc_fn *fn;
-    size_t arg_size, result_size;
+    bool arg_is_bytes, value_is_bytes; /* the size asked for was CONC_BYTES; then: */
+    size_t arg_size;                   /* with the conc_bytes */
+    size_t result_size;                /* of the conc_bytes alone */
+    void *arg, *value;
+    struct value_home
+        *home;          /* NULL: `value`, or the bytes that it tells of, are the future's own */
     max_align_t data[]; /* the result, then, aligned for any type, the argument */
 };
 
-/* Where the argument lies, for a result of that size. */
-static inline size_t future_arg_offset(size_t result_size)
+static inline size_t future_asked_size(const conc_future *future)
 {
-    const size_t a = _Alignof(max_align_t);
-    return (result_size + a - 1) / a * a;
-}
-
-static inline void *future_arg(const conc_future *future)
-{
-    return (char *)(uintptr_t)future->data + future_arg_offset(future->result_size);
+    return future->value_is_bytes ? CONC_BYTES : future->result_size;
 }
 
 static inline uint32_t future_state(const conc_future *future)
@@ -63,6 +67,16 @@ static inline bool future_is_pending(const conc_future *future)
 
 /* A pending future for a job, with one reference; its argument is copied. NULL: out of memory. */
 conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size);
+
+/* Where to put the value of a job that ran elsewhere: n bytes (its result size, if that is not
+ * CONC_BYTES). NULL: out of memory. Before it is done. */
+void *conc__future_room(conc_future *future, size_t n);
+
+/* The same: the n bytes are there already, in memory that `home` is called for in the end. */
+void conc__future_settle(conc_future *future, void *value, size_t n, struct value_home *home);
+
+/* Get the result of a future that is done and has not failed, as conc_future_result() does. */
+int conc__future_copy_value(const conc_future *future, void *ret);
 
 /* A future that has failed because there is no memory for one: immortal, with a reference for the
  * caller. */

@@ -23,11 +23,13 @@ static int call(conc_future *job)
 {
     size_t size;
     void *arg = conc_job_arg(job, &size);
-    memset(job->data, 0, job->result_size);
-    int err = job->fn(arg, job->result_size ? job->data : NULL);
-    return err <= 0
-               ? err
-               : conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
+    memset(job->value, 0, job->result_size);
+    int err = job->fn(arg, job->result_size ? job->value : NULL);
+    if (err > 0)
+        err = conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
+    if (err && job->value_is_bytes)
+        conc_bytes_free(job->value);
+    return err;
 }
 
 bool conc__job_run(conc_future *job)
@@ -95,8 +97,8 @@ conc_fn *conc_job_fn(const conc_future *job) { return job->fn; }
 void *conc_job_arg(const conc_future *job, size_t *size)
 {
     if (size)
-        *size = job->arg_size;
-    return job->arg_size ? future_arg(job) : NULL;
+        *size = job->arg_is_bytes ? CONC_BYTES : job->arg_size;
+    return job->arg_size ? job->arg : NULL;
 }
 
-size_t conc_job_result_size(const conc_future *job) { return job->result_size; }
+size_t conc_job_result_size(const conc_future *job) { return future_asked_size(job); }

@@ -150,7 +150,7 @@ conc_future *conc_loop_run_in_executor(conc_loop *loop, conc_executor *executor,
 struct carried {
     struct locals *locals; /* a reference, until the job has begun */
     conc_fn *fn;
-    size_t arg_size;
+    size_t arg_size; /* it may be CONC_BYTES */
     alignas(max_align_t) char arg[];
 };
 
@@ -159,6 +159,8 @@ static int run_carried(void *arg, void *result)
     struct carried *c = arg;
     struct locals *before = conc__locals_swap(context_self(), c->locals);
     c->locals = NULL;
+    if (c->arg_size == CONC_BYTES)
+        arg_settle(c->arg);
     int err = c->fn(c->arg_size ? c->arg : NULL, result);
     conc__locals_unref(conc__locals_swap(context_self(), before));
     return err;
@@ -175,14 +177,14 @@ static void give_back(conc_future *job, void *arg)
 static conc_future *carry(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
     size_t size;
-    if (__builtin_add_overflow(sizeof(struct carried), arg_size, &size))
+    if (__builtin_add_overflow(sizeof(struct carried), arg_room(arg, arg_size), &size))
         return NULL;
     struct carried *c = alloc_bytes(size);
     if (!c)
         return NULL;
     *c = (struct carried){.locals = NULL, .fn = fn, .arg_size = arg_size};
     if (arg_size)
-        memcpy(c->arg, arg, arg_size);
+        arg_store(c->arg, arg, arg_size);
     conc_future *job = conc__job_new(run_carried, c, size, result_size);
     free_bytes(c);
     if (!job || conc_future_on_done(job, give_back, NULL)) {

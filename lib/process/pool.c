@@ -6,8 +6,8 @@
  * rings in shared memory (ring.h), jobs one way, results the other. A small job costs two copies
  * each way and no system call, as long as both sides are awake; a large one flows through the ring
  * in pieces while the other side takes them out, so it needs no more memory, and that stays in the
- * caches. (A file of its own for each large result was not chosen: to touch new memory costs more
- * than to copy it.) Where one side has to sleep, a worker does so on a word of the ring, the
+ * caches. A large result is not copied at all: the job writes it into a block of shared memory, and
+ * there the program reads it (block.h). Where one side has to sleep, a worker does so on a word of the ring, the
  * program's manager in a poll, of an eventfd that the workers write to, and of their reports.
  *
  * Jobs are given by whoever submits (pool_feed.c). Results are taken by the *manager*, a thread
@@ -178,21 +178,28 @@ static int make_start(struct process_pool *pool, const conc_process_pool_options
     if (options->init && conc__code_find(options->init, &place))
         return -EINVAL;
     const size_t path_size = strlen(place.path) + 1;
+    const void *arg = options->arg;
+    size_t arg_size = options->arg_size;
+    if (options->arg_size == CONC_BYTES) {
+        arg = ((const conc_bytes *)options->arg)->data;
+        arg_size = ((const conc_bytes *)options->arg)->size;
+    }
     const struct child_start start = {.kind = CHILD_WORKER,
                                       .path_size = (uint32_t)path_size,
                                       .offset =
                                           options->init ? (uintptr_t)options->init - place.base : 0,
-                                      .arg_size = options->arg_size};
-    int err = options->arg_size > SIZE_MAX / 2
+                                      .arg_size = arg_size,
+                                      .is_bytes = options->arg_size == CONC_BYTES};
+    int err = arg_size > SIZE_MAX / 2
                   ? -ENOMEM
-                  : conc_bytes_new(&pool->start, sizeof start + path_size + options->arg_size);
+                  : conc_bytes_new(&pool->start, sizeof start + path_size + arg_size);
     if (err)
         return err;
     char *to = pool->start.data;
     memcpy(to, &start, sizeof start);
     memcpy(to + sizeof start, place.path, path_size);
-    if (options->arg_size)
-        memcpy(to + sizeof start + path_size, options->arg, options->arg_size);
+    if (arg_size)
+        memcpy(to + sizeof start + path_size, arg, arg_size);
     return 0;
 }
 
@@ -243,7 +250,7 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
     pool->max_jobs = options->max_jobs_per_worker;
     snprintf(pool->name, sizeof pool->name, "%s", options->name ? options->name : "worker");
     for (size_t i = 0; i < workers; i++)
-        pool->workers[i].child.report_fd = -1;
+        pool->workers[i].child.report_fd = pool->workers[i].lane_fd = -1;
     pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int err = pool->wake_fd < 0 ? -errno : make_start(pool, options);
     if (!err)

@@ -233,8 +233,10 @@ static const struct known_code *find_code(struct process_pool *pool, conc_fn *fn
 static void prepare(struct process_pool *pool, struct pool_worker *w)
 {
     const struct known_code *code = find_code(pool, w->job->fn);
-    w->record = (struct record){
-        .kind = RECORD_JOB, .arg_size = w->job->arg_size, .result_size = w->job->result_size};
+    w->record = (struct record){.kind = RECORD_JOB,
+                                .arg_is_bytes = w->job->arg_is_bytes,
+                                .arg_size = w->job->arg_size,
+                                .result_size = future_asked_size(w->job)};
     w->path = "";
     if (!code) { /* the worker will say so */
         w->record.object = OBJECTS_MAX;
@@ -279,7 +281,7 @@ static bool write_on(struct process_pool *pool, struct pool_worker *w)
     bool complete =
         write_part(w, &w->record, sizeof w->record, &at) &&
         write_part(w, w->path, w->record.path_size, &at) &&
-        (!w->job || !w->job->arg_size || write_part(w, future_arg(w->job), w->job->arg_size, &at));
+        (!w->job || !w->job->arg_size || write_part(w, w->job->arg, w->job->arg_size, &at));
     publish(w);
     return complete;
 }

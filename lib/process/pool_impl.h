@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool_impl.h: the process pool inside, for its four files: pool.c (submitting, the end),
- * pool_feed.c (giving jobs to workers), pool_manager.c (results, the workers' lives) and
- * pool_worker.c (the worker itself). See pool.c for how it works.
+ * pool_impl.h: the process pool inside, for its files: pool.c (submitting, the end), pool_feed.c
+ * (giving jobs to workers), pool_manager.c (results, the workers' lives), pool_worker.c (the worker
+ * itself), pool_arena.c and pool_block.c (large results). See pool.c for how it works.
  */
 #ifndef CONC_LIB_POOL_IMPL_H
 #define CONC_LIB_POOL_IMPL_H
@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "future/future_impl.h"
+#include "process/block.h"
 #include "process/code.h"
 #include "process/ring.h"
 #include "process/server.h"
@@ -35,6 +36,9 @@ struct lane {
     struct ring jobs, results;
 };
 
+#define LANE_SIZE \
+    ((sizeof(struct lane) + BLOCK_PAGE - 1) / BLOCK_PAGE * BLOCK_PAGE) /* its file's */
+
 enum record_kind { RECORD_JOB = 1, RECORD_QUIT };
 
 /* A job; then the path of its object, if the worker does not know that yet, and its argument. */
@@ -42,20 +46,21 @@ struct record {
     uint32_t kind;
     uint32_t object; /* by number; OBJECTS_MAX: not to be remembered */
     uint32_t path_size;
-    uint32_t unused;
-    uint64_t offset; /* of the function */
-    uint64_t arg_size, result_size;
+    uint32_t arg_is_bytes;
+    uint64_t offset;                /* of the function */
+    uint64_t arg_size, result_size; /* the latter may be CONC_BYTES */
 };
 
 enum result_kind { RESULT_JOB = 1, RESULT_INIT_FAILED };
 
-/* Its end; then the message, without a zero, and if there is no error the result. */
+/* Its end; then the message, without a zero, and if there is no error and no block the result. */
 struct result {
     uint32_t kind;
     int32_t err;
     uint32_t message_size;
-    uint32_t unused;
-    uint64_t size;
+    uint32_t block;        /* which the result is in; 0: in none */
+    uint64_t size;         /* of the result */
+    uint64_t at, capacity; /* of the block */
 };
 
 /* ---- In the program ---- */
@@ -65,6 +70,7 @@ enum worker_state { WORKER_NONE, WORKER_ALIVE, WORKER_LEAVING };
 struct pool_worker {
     struct child child;
     struct lane *lane;
+    int lane_fd; /* -1: none */
 
     /* Under the pool's guard. */
     uint32_t state; /* enum worker_state; the manager also looks without */
@@ -87,8 +93,11 @@ struct pool_worker {
     /* The manager's: the result that is being read. */
     struct ring_end in;
     struct result result;
-    size_t got; /* bytes of the result, the message and the data together */
+    size_t got;    /* bytes of the result, the message and the data together */
+    bool has_room; /* there was room made for the data: */
+    char *value;   /* where it goes; NULL: out of memory, away with it */
     char message[CONC_MESSAGE_MAX];
+    struct pool_block *blocks[BLOCKS_MAX]; /* as far as they were used */
 };
 
 struct known_code {
@@ -150,6 +159,14 @@ int conc__pool_start_worker(struct process_pool *pool, struct pool_worker *w);
 
 /* Give back what there is of a worker here. */
 void conc__pool_close_worker(struct process_pool *pool, struct pool_worker *w);
+
+/* Does what a worker says of the block that its result is in make sense? */
+bool conc__pool_block_makes_sense(const struct pool_worker *w);
+
+/* Make the result, which is in a block, the job's. False: out of memory. */
+bool conc__pool_block_settle(struct pool_worker *w, conc_future *job);
+
+void conc__pool_block_unref(struct pool_block *block);
 
 void *conc__pool_manager(void *pool);
 

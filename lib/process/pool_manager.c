@@ -15,6 +15,7 @@
  * all have ended. While the manager is the feeder itself it may pass over what others wanted to
  * feed: so it feeds in each turn.
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -38,15 +39,16 @@ enum { SPIN_MAX = 64, SPIN_MIN = 8, PROBE_EVERY = 16 };
 static int make_lane(struct lane **ret, int *fd)
 {
     *ret = NULL;
-    *fd = memfd_create("libconc-pool", MFD_CLOEXEC);
+    *fd = memfd_create("libconc-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (*fd < 0)
         return -errno;
     void *lane = MAP_FAILED;
-    if (ftruncate(*fd, sizeof **ret) == 0)
+    if (ftruncate(*fd, LANE_SIZE) == 0 && fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0)
         lane = mmap(NULL, sizeof **ret, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
     if (lane == MAP_FAILED) {
         int err = -errno;
         close(*fd);
+        *fd = -1;
         return err;
     }
     *ret = lane;
@@ -81,8 +83,12 @@ static int start_child(struct process_pool *pool, struct pool_worker *w, size_t 
 /* A worker that still runs is killed. */
 static void close_worker(struct pool_worker *w)
 {
+    for (size_t i = 0; i < BLOCKS_MAX; i++)
+        conc__pool_block_unref(w->blocks[i]);
     if (w->lane)
         munmap(w->lane, sizeof *w->lane);
+    if (w->lane_fd >= 0)
+        close(w->lane_fd);
     if (w->child.report_fd >= 0 && w->child.generation == conc__forks())
         conc__child_signal(&w->child, SIGKILL);
     conc__child_close(&w->child);
@@ -99,15 +105,13 @@ static void put_in_place(struct process_pool *pool, struct pool_worker *w,
 
 int conc__pool_start_worker(struct process_pool *pool, struct pool_worker *w)
 {
-    int fd;
-    struct pool_worker new = {.child.report_fd = -1};
-    int err = make_lane(&new.lane, &fd);
+    struct pool_worker new = {.child.report_fd = -1, .lane_fd = -1};
+    int err = make_lane(&new.lane, &new.lane_fd);
     if (err)
         return err;
     new.out.ring = &new.lane->jobs;
     new.in.ring = &new.lane->results;
-    err = start_child(pool, &new, (size_t)(w - pool->workers), fd);
-    close(fd);
+    err = start_child(pool, &new, (size_t)(w - pool->workers), new.lane_fd);
     if (err)
         close_worker(&new);
     else
@@ -117,7 +121,7 @@ int conc__pool_start_worker(struct process_pool *pool, struct pool_worker *w)
 
 void conc__pool_close_worker(struct process_pool *pool, struct pool_worker *w)
 {
-    const struct pool_worker none = {.child.report_fd = -1};
+    const struct pool_worker none = {.child.report_fd = -1, .lane_fd = -1};
     struct pool_worker old = *w;
     put_in_place(pool, w, &none, WORKER_NONE);
     close_worker(&old);
@@ -132,13 +136,14 @@ static void publish(struct pool_worker *w)
         conc__futex_wake_shared(&w->in.ring->tail, 1);
 }
 
-/* Read on, in this part, which begins at *at of the whole result. True: it is complete. */
+/* Read on, in this part, which begins at *at of the whole result. To NULL: skip it. True: it is
+ * complete. */
 static bool read_part(struct pool_worker *w, void *part, size_t size, size_t *at)
 {
     *at += size;
     while (w->got < *at) {
         size_t left = *at - w->got;
-        size_t n = ring_read(&w->in, (char *)part + (size - left), left);
+        size_t n = ring_read(&w->in, part ? (char *)part + (size - left) : NULL, left);
         if (!n)
             return false;
         if (n == RING_PIECE)
@@ -168,7 +173,29 @@ static bool makes_sense(const struct pool_worker *w, const conc_future *job)
     if (r->message_size >= sizeof w->message ||
         (r->kind != RESULT_JOB && r->kind != RESULT_INIT_FAILED))
         return false;
-    return r->kind == RESULT_INIT_FAILED || (job && r->size == (r->err ? 0 : job->result_size));
+    if (r->kind == RESULT_INIT_FAILED)
+        return true;
+    bool is_size_good = job && (r->err                ? r->size == 0
+                                : job->value_is_bytes ? r->size <= SIZE_MAX / 4
+                                                      : r->size == job->result_size);
+    return is_size_good && conc__pool_block_makes_sense(w);
+}
+
+/* The result, as far as it has come. 1: all; 0: not yet; -ENOMEM: all, but there was no room for
+ * it. */
+static int collect_value(struct pool_worker *w, conc_future *job, size_t *at)
+{
+    const size_t size = w->result.size;
+    if (w->result.block)
+        return conc__pool_block_settle(w, job) ? 1 : -ENOMEM;
+    if (!w->has_room) {
+        w->value = conc__future_room(job, size);
+        w->has_room = true;
+    }
+    if (!read_part(w, w->value, size, at))
+        return 0;
+    w->has_room = false;
+    return size && !w->value ? -ENOMEM : 1;
 }
 
 /* Take what has come. 1: something; 0: nothing; -EBADMSG: nonsense; -CONC_EBROKEN: it could not be
@@ -190,11 +217,13 @@ static int collect(struct process_pool *pool, struct pool_worker *w)
         w->message[w->result.message_size] = '\0';
         if (w->result.kind == RESULT_INIT_FAILED)
             return -CONC_EBROKEN;
-        if (w->result.size && !read_part(w, job->data, w->result.size, &at))
+        int err = w->result.err < 0 ? w->result.err : 0;
+        int there = err ? 1 : collect_value(w, job, &at);
+        if (!there)
             break;
         w->got = 0;
         job = take_given(pool, w);
-        conc__future_complete(job, w->result.err < 0 ? w->result.err : 0, w->message);
+        conc__future_complete(job, there < 0 ? there : err, w->message);
         conc_future_unref(job);
     }
     if (w->in.at == before)

@@ -104,17 +104,22 @@ static void write_all(const void *from, size_t n)
 
 /* ---- Jobs ---- */
 
-static void finish(enum result_kind kind, int err, const char *message, const void *data,
+/* True: the data is in a block, which is the program's now. */
+static bool finish(enum result_kind kind, int err, const char *message, const void *data,
                    size_t size)
 {
-    const struct result r = {.kind = kind,
-                             .err = err,
-                             .message_size = (uint32_t)strlen(message),
-                             .size = err ? 0 : size};
+    struct result r = {.kind = kind,
+                       .err = err,
+                       .message_size = (uint32_t)strlen(message),
+                       .size = err ? 0 : size};
+    if (r.size)
+        r.block = conc__arena_find(data, &r.at, &r.capacity);
     write_all(&r, sizeof r);
     write_all(message, r.message_size);
-    write_all(data, r.size);
+    if (!r.block)
+        write_all(data, r.size);
     publish(&worker.out.ring->head, worker.out.at);
+    return r.block;
 }
 
 static bool begin(void)
@@ -142,23 +147,57 @@ static int find_object(const struct record *r)
     return 0;
 }
 
+/* A job without its argument, but with room for it. A large result is to lie in a block. */
+static conc_future *job_for(const struct record *r, conc_fn *fn)
+{
+    const bool is_bytes = r->result_size == CONC_BYTES;
+    void *block = is_bytes ? NULL : conc__arena_alloc(r->result_size);
+    const size_t result_size = is_bytes ? sizeof(conc_bytes) : r->result_size;
+    const size_t own = block ? 0 : align_up(result_size);
+    conc_future *job = conc__job_new(fn, NULL, 0, own + r->arg_size);
+    if (!job) {
+        conc__arena_free(block);
+        return NULL;
+    }
+    job->value_is_bytes = is_bytes;
+    job->result_size = result_size;
+    job->value = block ? block : (void *)job->data;
+    job->arg_is_bytes = r->arg_is_bytes;
+    job->arg_size = r->arg_size;
+    job->arg = (char *)job->data + own;
+    return job;
+}
+
+/* Its end goes to the program, and with it the block that its result is in, if there is one. */
+static void finish_job(conc_future *job)
+{
+    int err = conc_future_error(job);
+    conc_bytes *bytes = job->value_is_bytes ? job->value : NULL;
+    const void *data = bytes ? bytes->data : job->value;
+    bool given = finish(RESULT_JOB, err, conc_future_message(job), data,
+                        bytes ? bytes->size : job->result_size);
+    if (bytes && given)
+        *bytes = (conc_bytes){0};
+    else if (!bytes && !given)
+        conc__arena_free(job->value);
+    conc_future_unref(job);
+}
+
 static void run(const struct record *r)
 {
     int err = find_object(r);
-    const size_t room = future_arg_offset(r->result_size) + r->arg_size;
     conc_fn *fn = err ? NULL : code_at(worker.bases[r->object], r->offset);
-    conc_future *job = err ? NULL : conc__job_new(fn, NULL, 0, room);
+    conc_future *job = err ? NULL : job_for(r, fn);
     if (!job) {
         read_all(NULL, r->arg_size);
         finish(RESULT_JOB, err ? err : -ENOMEM, err ? conc_error_message() : "", NULL, 0);
         return;
     }
-    job->result_size = r->result_size;
-    job->arg_size = r->arg_size;
-    read_all(future_arg(job), r->arg_size);
+    read_all(job->arg, r->arg_size);
+    if (job->arg_is_bytes)
+        arg_settle(job->arg);
     conc__job_run(job);
-    finish(RESULT_JOB, conc_future_error(job), conc_future_message(job), job->data, r->result_size);
-    conc_future_unref(job);
+    finish_job(job);
 }
 
 static void skip(struct record *r)
@@ -190,9 +229,9 @@ static void serve(void)
     }
 }
 
-static bool run_init(conc_fn *init, const void *arg, size_t size)
+static bool run_init(conc_fn *init, const struct child_start *start, const void *arg)
 {
-    conc_future *job = conc__job_new(init, arg, size, 0);
+    conc_future *job = conc__child_job(start, init, arg);
     if (!job) {
         finish(RESULT_INIT_FAILED, -ENOMEM, "", NULL, 0);
         return false;
@@ -213,12 +252,12 @@ void conc__worker_main(conc_pipe *channel, const struct child_start *start, conc
     if (n_fds < 2 || worker.lane == MAP_FAILED)
         _exit(1);
     conc__process_set_here(start->name, fds + 2, n_fds - 2);
-    close(fds[0]);
+    conc__arena_init(fds[0], LANE_SIZE);
     conc_pipe_close(channel);
     worker.wake_fd = fds[1];
     worker.in.ring = &worker.lane->jobs;
     worker.out.ring = &worker.lane->results;
-    bool good = !init || run_init(init, start->arg_size ? arg : NULL, start->arg_size);
+    bool good = !init || run_init(init, start, arg);
     conc_bytes_free(message);
     if (good)
         serve();

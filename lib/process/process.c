@@ -63,12 +63,19 @@ void conc__process_set_here(const char *name, const int *fds, size_t n_fds)
     memcpy(here.fds, fds, n_fds * sizeof *fds);
 }
 
+conc_future *conc__child_job(const struct child_start *start, conc_fn *fn, const void *arg)
+{
+    const conc_bytes bytes = {(void *)(uintptr_t)arg, start->arg_size};
+    return start->is_bytes ? conc__job_new(fn, &bytes, CONC_BYTES, 0)
+                           : conc__job_new(fn, arg, start->arg_size, 0);
+}
+
 void conc__process_main(conc_pipe *channel, const struct child_start *start, conc_fn *fn,
                         conc_bytes *message, const void *arg, const int *fds, size_t n_fds)
 {
     struct outcome outcome = {.err = -ENOMEM};
     conc__process_set_here(start->name, fds, n_fds);
-    conc_future *job = conc__job_new(fn, arg, start->arg_size, 0);
+    conc_future *job = conc__child_job(start, fn, arg);
     conc_bytes_free(message);
     if (job) {
         conc__job_run(job);
@@ -92,7 +99,12 @@ static int make_start(conc_bytes *ret, const char *name, conc_fn *fn, const void
     if (err)
         return conc_raise(err, "the job is no function of the program or its libraries");
     const size_t path_size = strlen(place.path) + 1;
+    const bool is_bytes = arg_size == CONC_BYTES;
     size_t size;
+    if (is_bytes) {
+        arg_size = ((const conc_bytes *)arg)->size;
+        arg = ((const conc_bytes *)arg)->data;
+    }
     if (__builtin_add_overflow(sizeof(struct child_start) + path_size, arg_size, &size))
         return -ENOMEM;
     err = conc_bytes_new(ret, size);
@@ -101,7 +113,8 @@ static int make_start(conc_bytes *ret, const char *name, conc_fn *fn, const void
     struct child_start start = {.kind = CHILD_PROCESS,
                                 .path_size = (uint32_t)path_size,
                                 .offset = (uintptr_t)fn - place.base,
-                                .arg_size = arg_size};
+                                .arg_size = arg_size,
+                                .is_bytes = is_bytes};
     snprintf(start.name, sizeof start.name, "%s", name);
     char *to = ret->data;
     memcpy(to, &start, sizeof start);

@@ -74,7 +74,14 @@ static void after_fork_in_child(void)
     store_relaxed(&server.forks, server.forks + 1);
 }
 
-static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+static void register_handler(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+
+/* From now on; the children inherit it. */
+static void watch_forks(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, register_handler);
+}
 
 /* ---- Starting it ---- */
 
@@ -167,9 +174,8 @@ no_plan:
 /* With the lock. */
 static int start_server(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int fds[2];
-    pthread_once(&once, watch_forks);
+    watch_forks();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
     bool by_fork = count_threads() == 1 && !conc__task_self();
@@ -201,6 +207,7 @@ __attribute__((constructor)) static void become_server(int argc, char **argv, ch
         peer.pid != getppid())
         return;
     fcntl(SERVER_FD, F_SETFD, FD_CLOEXEC);
+    watch_forks();
     if (conc__code_is_shared())
         conc__code_construct(argc, argv, env);
     conc__server_main(SERVER_FD);

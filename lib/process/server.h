@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <conc/future.h>
 #include <conc/pipe.h>
 
 /* ---- The packets ---- */
@@ -51,7 +52,7 @@ struct child_start {
     uint32_t path_size; /* of the path of fn's object, zero included, which follows */
     uint64_t offset;    /* of fn in it */
     uint64_t arg_size;  /* which follows the path */
-    uint64_t max_jobs;  /* a worker's */
+    uint64_t is_bytes;  /* it is the content of a conc_bytes, CONC_BYTES was its size */
     char name[32];
 };
 
@@ -87,6 +88,9 @@ void conc__child_words(char *to, size_t size, int status);
 void conc__process_main(conc_pipe *channel, const struct child_start *start, conc_fn *fn,
                         conc_bytes *message, const void *arg, const int *fds, size_t n_fds)
     __attribute__((noreturn));
+
+/* A job with the argument that was sent; NULL: out of memory. */
+conc_future *conc__child_job(const struct child_start *start, conc_fn *fn, const void *arg);
 
 /* What conc_process_current_name() and conc_process_fd() give. The name is borrowed for good. */
 void conc__process_set_here(const char *name, const int *fds, size_t n_fds);

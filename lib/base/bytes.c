@@ -7,11 +7,16 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/bytes.h"
+
+const struct bytes_place *conc__bytes_place;
 
 int conc_bytes_new(conc_bytes *ret, size_t n)
 {
-    void *data = n ? alloc_bytes(n) : NULL;
-    if (n && !data)
+    void *data = NULL;
+    if (n && conc__bytes_place)
+        data = conc__bytes_place->alloc(n);
+    if (n && !data && !(data = alloc_bytes(n)))
         return -ENOMEM;
     *ret = (conc_bytes){data, n};
     return 0;
@@ -27,6 +32,7 @@ int conc_bytes_copy(conc_bytes *ret, const void *from, size_t n)
 
 void conc_bytes_free(conc_bytes *bytes)
 {
-    free_bytes(bytes->data);
+    if (!conc__bytes_place || !conc__bytes_place->free(bytes->data))
+        free_bytes(bytes->data);
     *bytes = (conc_bytes){0};
 }

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * value.h: arguments and results whose size may be CONC_BYTES.
+ *
+ * An argument lies in one piece, so that it can be moved or sent as it is: a conc_bytes, and right
+ * behind it the bytes. Wherever it comes to lie, the conc_bytes is made to point there.
+ */
+#ifndef CONC_LIB_VALUE_H
+#define CONC_LIB_VALUE_H
+
+#include <conc/bytes.h>
+#include <string.h>
+
+#define VALUE_ALIGN _Alignof(max_align_t)
+
+static inline size_t align_up(size_t size)
+{
+    return (size + VALUE_ALIGN - 1) / VALUE_ALIGN * VALUE_ALIGN;
+}
+
+/* Bytes begin here, after their conc_bytes. */
+#define BYTES_OFFSET align_up(sizeof(conc_bytes))
+
+/* How much room an argument takes; SIZE_MAX: more than there can be. */
+static inline size_t arg_room(const void *arg, size_t size)
+{
+    if (size != CONC_BYTES)
+        return size;
+    const conc_bytes *bytes = arg;
+    return bytes->size > SIZE_MAX / 2 ? SIZE_MAX : BYTES_OFFSET + bytes->size;
+}
+
+/* The conc_bytes at `at` has its bytes behind it, wherever it pointed before. */
+static inline void arg_settle(void *at)
+{
+    conc_bytes *bytes = at;
+    bytes->data = bytes->size ? (char *)at + BYTES_OFFSET : NULL;
+}
+
+static inline void arg_store(void *to, const void *arg, size_t size)
+{
+    if (size != CONC_BYTES) {
+        memcpy(to, arg, size);
+        return;
+    }
+    const conc_bytes *bytes = arg;
+    *(conc_bytes *)to = (conc_bytes){.size = bytes->size};
+    arg_settle(to);
+    if (bytes->size)
+        memcpy((char *)to + BYTES_OFFSET, bytes->data, bytes->size);
+}
+
+#endif

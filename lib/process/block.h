@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * block.h: large results in shared memory, as both sides see them.
+ *
+ * A block is a piece of the lane's file: a header, then room for one result. The worker makes
+ * blocks, at the end of the file, and remembers a few of them. It takes a free one for a result
+ * that is to become large, has the job write right into it, and tells the program which it is. The
+ * program maps it, once, and the future's value is there: nothing is copied, and after the first
+ * time no new memory is touched. When the future goes the program sets the block free.
+ *
+ *     free  -> taken   by the worker, for a result (compare-and-swap, acquire: nobody reads it any
+ *                      more)
+ *     taken -> free    by the worker, if the job has failed; else by the program (release)
+ *
+ * Only the owner of a taken block touches it. A free one may be given up by the worker: its memory
+ * goes, and its number to another block at another place, which is how the program learns it.
+ */
+#ifndef CONC_LIB_BLOCK_H
+#define CONC_LIB_BLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    BLOCKS_MAX = 16,       /* that a worker remembers */
+    BLOCK_MIN = 32 << 10,  /* smaller results go through the ring */
+    BLOCK_UNIT = 64 << 10, /* a block's size is this times a power of two */
+    BLOCK_KEPT = 4 << 20,  /* a larger one gives its memory back each time */
+    BLOCK_PAGE = 64 << 10, /* no page is larger: the header's stays */
+};
+
+struct block {
+    uint32_t taken;
+    char pad[60];
+    char data[];
+};
+
+/* Set it free. */
+void conc__block_release(struct block *block, size_t capacity);
+
+/* ---- The worker's side: pool_arena.c ---- */
+
+/* This process is a worker, `fd` its lane's file, which is `size` long. */
+void conc__arena_init(int fd, uint64_t size);
+
+/* Room for a result of n bytes; NULL: none is to be had, or it is too small for that. Threads may
+ * call this, and the next. */
+void *conc__arena_alloc(size_t n);
+
+/* False: it does not lie in a block. */
+bool conc__arena_free(void *data);
+
+/* In which block does it lie? Its number from 1 on, place and capacity; 0: in none. */
+uint32_t conc__arena_find(const void *data, uint64_t *at, uint64_t *capacity);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pool_block.c: the program's side of large results (block.h).
+ *
+ * A block that was mapped stays so: it is referred to by its worker's table, and by the future
+ * whose value lies in it, which may outlive both worker and pool. What a worker says about its
+ * blocks is checked against its file, which cannot shrink: one that has gone wild may spoil
+ * results, but not crash the program. After a fork the child has the mapping too, but a block is
+ * the parent's to release.
+ */
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "process/pool_impl.h"
+
+struct pool_block {
+    struct value_home home;
+    uint32_t refs;
+    uint32_t generation;
+    uint64_t at;
+    size_t capacity;
+    struct block *block;
+};
+
+void conc__pool_block_unref(struct pool_block *b)
+{
+    if (!b || fetch_sub_acq_rel(&b->refs, 1) != 1)
+        return;
+    munmap(b->block, b->capacity);
+    free_bytes(b);
+}
+
+static void release(struct value_home *home)
+{
+    struct pool_block *b = (struct pool_block *)home;
+    if (b->generation == conc__forks())
+        conc__block_release(b->block, b->capacity);
+    conc__pool_block_unref(b);
+}
+
+bool conc__pool_block_makes_sense(const struct pool_worker *w)
+{
+    const struct result *r = &w->result;
+    struct stat st;
+    if (r->block > BLOCKS_MAX)
+        return false;
+    if (!r->block)
+        return true;
+    return r->at >= sizeof *w->lane && r->at % BLOCK_UNIT == 0 && r->capacity % BLOCK_UNIT == 0 &&
+           r->size > 0 && r->size <= SIZE_MAX / 4 &&
+           r->capacity >= sizeof(struct block) + r->size && fstat(w->lane_fd, &st) == 0 &&
+           r->at <= (uint64_t)st.st_size && r->capacity <= (uint64_t)st.st_size - r->at;
+}
+
+static struct pool_block *map(const struct pool_worker *w)
+{
+    const struct result *r = &w->result;
+    struct pool_block *b = alloc_one(struct pool_block);
+    void *at = MAP_FAILED;
+    if (b)
+        at = mmap(NULL, r->capacity, PROT_READ | PROT_WRITE, MAP_SHARED, w->lane_fd, (off_t)r->at);
+    if (at == MAP_FAILED) {
+        free_bytes(b);
+        return NULL;
+    }
+    *b = (struct pool_block){.home.release = release,
+                             .refs = 1,
+                             .generation = conc__forks(),
+                             .at = r->at,
+                             .capacity = r->capacity,
+                             .block = at};
+    return b;
+}
+
+bool conc__pool_block_settle(struct pool_worker *w, conc_future *job)
+{
+    const struct result *r = &w->result;
+    struct pool_block **place = &w->blocks[r->block - 1];
+    if (*place && ((*place)->at != r->at || (*place)->capacity != r->capacity)) {
+        conc__pool_block_unref(*place);
+        *place = NULL;
+    }
+    if (!*place && !(*place = map(w))) {
+        const uint32_t none = 0; /* then the worker must not keep it for ever */
+        return pwrite(w->lane_fd, &none, sizeof none, (off_t)r->at) < 0 && false;
+    }
+    fetch_add_relaxed(&(*place)->refs, 1); /* relaxed: the table has one */
+    conc__future_settle(job, (*place)->block->data, r->size, &(*place)->home);
+    return true;
+}
