@@ -88,7 +88,7 @@ struct rig start_on(int fd, conc_stream_handler *handler, conc_server_options op
 
 struct rig start_with(conc_stream_handler *handler, conc_server_options options)
 {
-    return start_on(conc_tcp_listen(loopback(), 0, 0), handler, options);
+    return start_on(conc_tcp_listen(own_host(), 0, 0), handler, options);
 }
 
 struct rig start_server(conc_stream_handler *handler)
@@ -104,14 +104,14 @@ void free_rig(struct rig *rig)
 
 int dial(const struct rig *rig)
 {
-    int fd = conc_tcp_connect(loopback(), rig->port, PATIENT);
+    int fd = conc_tcp_connect(own_host(), rig->port, PATIENT);
     CHECK(fd >= 0);
     return fd;
 }
 
 bool refuses(const struct rig *rig)
 {
-    int fd = conc_tcp_connect(loopback(), rig->port, PATIENT);
+    int fd = conc_tcp_connect(own_host(), rig->port, PATIENT);
     if (fd >= 0)
         conc_close(fd);
     return fd == -ECONNREFUSED;

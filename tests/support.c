@@ -167,7 +167,7 @@ __attribute__((constructor)) static void choose_address(void)
              pid & 255);
 }
 
-const char *loopback(void) { return own_address; }
+const char *own_host(void) { return own_address; }
 
 /* ---- Who is blocked ---- */
 

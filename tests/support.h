@@ -72,7 +72,7 @@ size_t crowd_of(size_t n);
 
 /* An address of this machine's that no other test program listens at: a port that was closed here
  * may be somebody else's a moment later. */
-const char *loopback(void);
+const char *own_host(void);
 
 /* ---- Who is blocked ---- */
 

@@ -29,7 +29,7 @@ static int job_knock(void *arg, void *result)
     for (int i = 0; i < KNOCKS; i++) {
         conc_scope scope;
         begin_call(c, &scope);
-        int fd = conc_tcp_connect(loopback(), house->port, some_deadline(&c->random));
+        int fd = conc_tcp_connect(own_host(), house->port, some_deadline(&c->random));
         end_call(c, &scope, fd);
         if (fd < 0)
             continue;
@@ -86,7 +86,7 @@ static void disturb(struct house *house, struct test_random *random, conc_future
 
 static void knock_round(struct test_random *random)
 {
-    struct house house = {.listener = conc_tcp_listen(loopback(), 0, 0), .clients = CLIENTS};
+    struct house house = {.listener = conc_tcp_listen(own_host(), 0, 0), .clients = CLIENTS};
     conc_future *f[HOSTS + CLIENTS];
     house.port = (uint16_t)conc_tcp_port(house.listener);
     for (int i = 0; i < HOSTS + CLIENTS; i++) {

@@ -7,7 +7,9 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <conc/io.h>
@@ -66,12 +68,50 @@ static void test_buffers_are_not_written_twice(void)
     CHECK(!strcmp(text, "before"));
 }
 
+/* ---- A server that comes too late ---- */
+
+#define MAIN_RUNS "TEST_MAIN_RUNS" /* a descriptor, to which main() is to write then */
+
+static void idle(void *unused) { pause(); }
+
+/* The program has threads: so its server is the program once more. Then it ends at once. */
+static void start_server_and_end(int fd)
+{
+    char number[16];
+    struct test_thread thread;
+    snprintf(number, sizeof number, "%d", fd);
+    setenv(MAIN_RUNS, number, 1);
+    test_thread_start(&thread, NULL, idle, NULL);
+    conc_process_init();
+    _exit(0);
+}
+
+static void test_main_never_runs_in_the_server(void)
+{
+    int fds[2];
+    char byte;
+    CHECK_EQUAL(pipe(fds), 0);
+    for (int i = 0; i < 30; i++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            start_server_and_end(fds[1]);
+        CHECK(pid > 0);
+        CHECK_EQUAL(waitpid(pid, NULL, 0), pid);
+    }
+    close(fds[1]);
+    CHECK_EQUAL(read(fds[0], &byte, 1), 0); /* all have ended, and none has written */
+    close(fds[0]);
+}
+
 int main(void)
 {
+    if (getenv(MAIN_RUNS))
+        return write(atoi(getenv(MAIN_RUNS)), "!", 1) != 1;
     const struct CMUnitTest tests[] = {
         ON_EVERY_WAY(test_job_sees_the_program_as_at_the_servers_start),
         ON_EVERY_WAY(test_job_has_none_of_the_programs_descriptors),
         ON_EVERY_WAY(test_buffers_are_not_written_twice),
+        ON_WAY(test_main_never_runs_in_the_server, ON_THREADS, "threads"),
     };
     FILE *file = tmpfile();
     value = 2;

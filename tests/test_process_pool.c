@@ -367,6 +367,22 @@ static void test_initialiser_runs_in_each_worker(void)
     CHECK_EQUAL(conc_executor_free(pool), 0);
 }
 
+static void wait_for_the_end(conc_future *future, void *pool)
+{
+    CHECK_EQUAL(conc_executor_shutdown(pool, CONC_SHUTDOWN_WAIT, CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_executor_free(pool), -EDEADLK);
+    CHECK_EQUAL(conc_executor_shutdown(pool, 0, CONC_FOREVER), 0);
+}
+
+static void test_callback_must_not_wait_for_the_pool(void)
+{
+    struct stopped s = make_stopped();
+    CHECK_EQUAL(conc_future_on_done(s.job, wait_for_the_end, s.pool), 0);
+    CHECK_EQUAL(kill(s.pid, SIGCONT), 0);
+    CHECK_EQUAL(end_of(s.job), 0);
+    CHECK_EQUAL(conc_executor_free(s.pool), 0);
+}
+
 /* ---- Death ---- */
 
 static void check_death(conc_fn *fn, const void *arg, size_t size, const char *message)
@@ -381,7 +397,7 @@ static void check_death(conc_fn *fn, const void *arg, size_t size, const char *m
         int err = end_of(after[i]);
         CHECK(err == 0 || err == -CONC_EBROKEN);
     }
-    check_broken(submit_square(pool, 3), NULL);
+    check_broken(submit_square(pool, 3), message);
     CHECK_EQUAL(conc_executor_shutdown(pool, CONC_SHUTDOWN_WAIT, PATIENT), 0);
     CHECK_EQUAL(conc_executor_free(pool), 0);
     check_no_zombies();
@@ -608,6 +624,7 @@ int main(void)
         ON_EVERY_WAY(test_worker_is_replaced_after_so_many_jobs),
         ON_EVERY_WAY(test_workers_have_the_descriptors_that_they_are_given),
         ON_EVERY_WAY(test_initialiser_runs_in_each_worker),
+        ON_EVERY_WAY(test_callback_must_not_wait_for_the_pool),
         ON_EVERY_WAY(test_death_of_a_worker_breaks_the_pool),
         ON_EVERY_WAY(test_worker_killed_from_outside_fails_what_it_had),
         ON_EVERY_WAY(test_death_of_the_server_breaks_the_pool_and_the_next_has_another),

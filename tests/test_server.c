@@ -135,7 +135,7 @@ static void test_server_at_its_cap_lets_the_next_wait(void)
 
 static uint16_t free_port(void)
 {
-    int fd = conc_tcp_listen(loopback(), 0, 0);
+    int fd = conc_tcp_listen(own_host(), 0, 0);
     int port = conc_tcp_port(fd);
     CHECK(port > 0);
     CHECK_EQUAL(conc_close(fd), 0);
@@ -156,14 +156,14 @@ static int job_serve(void *arg, void *result)
     const conc_server_options options = {
         .executor = s->executor, .grace = s->grace, .on_error = on_error};
     return s->path ? conc_unix_serve(s->path, echo, &seen, &options, s->deadline)
-                   : conc_tcp_serve(loopback(), s->port, echo, &seen, &options, s->deadline);
+                   : conc_tcp_serve(own_host(), s->port, echo, &seen, &options, s->deadline);
 }
 
 static int dial_service(const struct service *s)
 {
     int fd = -1;
     UNTIL((fd = s->path ? conc_unix_connect(s->path, PATIENT)
-                        : conc_tcp_connect(loopback(), s->port, PATIENT)) >= 0);
+                        : conc_tcp_connect(own_host(), s->port, PATIENT)) >= 0);
     return fd;
 }
 
@@ -214,12 +214,12 @@ static void test_serve_where_it_cannot_listen_says_so(void)
     conc_executor *executor;
     CHECK_EQUAL(conc_inline_new(&executor), 0);
     const conc_server_options options = {.executor = executor};
-    int fd = conc_tcp_listen(loopback(), 0, 0);
+    int fd = conc_tcp_listen(own_host(), 0, 0);
     const uint16_t taken = (uint16_t)conc_tcp_port(fd);
-    CHECK_EQUAL(conc_tcp_serve(loopback(), taken, echo, NULL, &options, PATIENT), -EADDRINUSE);
+    CHECK_EQUAL(conc_tcp_serve(own_host(), taken, echo, NULL, &options, PATIENT), -EADDRINUSE);
     CHECK_EQUAL(conc_unix_serve("/no/such/place", echo, NULL, &options, PATIENT), -ENOENT);
     CHECK_EQUAL(conc_unix_serve(NULL, echo, NULL, &options, PATIENT), -EINVAL);
-    CHECK_EQUAL(conc_tcp_serve(loopback(), 0, NULL, NULL, &options, PATIENT), -EINVAL);
+    CHECK_EQUAL(conc_tcp_serve(own_host(), 0, NULL, NULL, &options, PATIENT), -EINVAL);
     CHECK_EQUAL(conc_close(fd), 0);
     CHECK_EQUAL(conc_executor_free(executor), 0);
 }
@@ -231,7 +231,7 @@ static int left_client;
 
 static int job_leave_a_server(void *arg, void *result)
 {
-    int fd = conc_tcp_listen(loopback(), 0, 0);
+    int fd = conc_tcp_listen(own_host(), 0, 0);
     CHECK_EQUAL(conc_server_start(&left, fd, echo, &seen, NULL), 0);
     const struct rig rig = {.port = (uint16_t)conc_server_port(left)};
     left_client = dial(&rig);
@@ -252,7 +252,7 @@ static void test_server_whose_loop_is_freed_has_ended(void **state)
 
 static int job_start_and_end(void *arg, void *result)
 {
-    int fd = conc_tcp_listen(loopback(), 0, 0);
+    int fd = conc_tcp_listen(own_host(), 0, 0);
     CHECK_EQUAL(conc_server_start(&left, fd, echo, &seen, NULL), 0);
     return 0;
 }

@@ -48,7 +48,7 @@ static void test_handler_that_fails_without_on_error_is_unobserved(void)
     memset(&seen, 0, sizeof seen);
     if (!on_tasks())
         CHECK_EQUAL(conc_inline_new(&executor), 0);
-    int fd = conc_tcp_listen(loopback(), 0, 0);
+    int fd = conc_tcp_listen(own_host(), 0, 0);
     const conc_server_options options = {.executor = executor};
     CHECK_EQUAL(conc_server_start(&server, fd, break_down, &seen, &options), 0);
     const struct rig rig = {.port = (uint16_t)conc_server_port(server)};
@@ -135,7 +135,7 @@ static void test_server_whose_listener_breaks_reports_it_and_stops(void)
     conc_server *server;
     CHECK_EQUAL(conc_thread_per_job_new(&executor), 0);
     const conc_server_options options = {.executor = executor, .on_error = on_error};
-    int fd = conc_tcp_listen(loopback(), 0, 0);
+    int fd = conc_tcp_listen(own_host(), 0, 0);
     CHECK_EQUAL(conc_server_start(&server, fd, echo, &seen, &options), 0);
     UNTIL(blocked_on("accept") == 1);
     CHECK_EQUAL(conc_shutdown(fd, SHUT_RD), 0);
@@ -153,7 +153,7 @@ static void test_start_with_bad_arguments_takes_nothing(void)
     conc_executor *closed;
     CHECK_EQUAL(conc_inline_new(&closed), 0);
     const conc_server_options options = {.executor = closed};
-    int fd = conc_tcp_listen(loopback(), 0, 0);
+    int fd = conc_tcp_listen(own_host(), 0, 0);
     CHECK_EQUAL(conc_server_start(NULL, fd, echo, NULL, &options), -EINVAL);
     CHECK_EQUAL(conc_server_start(&server, fd, NULL, NULL, &options), -EINVAL);
     CHECK_EQUAL(conc_server_start(&server, -1, echo, NULL, &options), -EBADF);
@@ -171,7 +171,7 @@ static void test_start_when_memory_or_threads_run_out_takes_nothing(void)
     conc_executor *executor;
     CHECK_EQUAL(conc_inline_new(&executor), 0);
     const conc_server_options options = {.executor = executor};
-    int fd = conc_tcp_listen(loopback(), 0, 0);
+    int fd = conc_tcp_listen(own_host(), 0, 0);
     for (int n = 1; !server; n++) {
         fail_alloc(n);
         int err = conc_server_start(&server, fd, echo, &seen, &options);

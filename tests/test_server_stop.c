@@ -134,7 +134,7 @@ static void test_stop_when_connections_wait_for_a_worker_closes_them(void)
 static int job_dial_and_stay(void *arg, void *result)
 {
     char byte;
-    int fd = conc_tcp_connect(loopback(), *(uint16_t *)arg, PATIENT);
+    int fd = conc_tcp_connect(own_host(), *(uint16_t *)arg, PATIENT);
     if (fd < 0)
         return fd == -ECONNREFUSED || fd == -ECONNRESET ? 0 : fd;
     ssize_t n = conc_recv(fd, &byte, 1, 0, PATIENT);

@@ -166,9 +166,9 @@ void close_both(const int fds[2])
 
 void make_tcp(int fds[2])
 {
-    int listener = conc_tcp_listen(loopback(), 0, 0);
+    int listener = conc_tcp_listen(own_host(), 0, 0);
     CHECK(listener >= 0);
-    fds[0] = conc_tcp_connect(loopback(), (uint16_t)conc_tcp_port(listener), CONC_FOREVER);
+    fds[0] = conc_tcp_connect(own_host(), (uint16_t)conc_tcp_port(listener), CONC_FOREVER);
     CHECK(fds[0] >= 0);
     fds[1] = conc_accept(listener, NULL, NULL, CONC_FOREVER);
     CHECK(fds[1] >= 0);

@@ -9,6 +9,7 @@
  * for ever: the two are a group, and the first error cancels the other.
  */
 #include <conc.h>
+#include <curl/curl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,11 +19,14 @@
 #include "support/listing.h"
 
 enum { COLUMN_WIDTH = 45, COLUMN_INDENT = 50 };
+/* Of a repository: there is no last page where a server's pages go in a circle. */
+enum { PAGES_MAX = 1000 };
 
 static int64_t timeout = CONC_S(10);
 
 /* A queue's elements are values: nothing to free. An empty one is the end marker, Python's None. */
 struct url {
+    int page;
     char text[HTTP_URL_MAX];
 };
 
@@ -115,10 +119,36 @@ static int put_commit(struct queues *q, const char *url, json_t *json)
     return conc_queue_put(&q->parsed, &commit, CONC_FOREVER);
 }
 
+/* A link is relative to the page that it stands on, as in a browser (RFC 8288, section 3.1). */
+static int resolve(const char *page, const char *link, char *ret, size_t size)
+{
+    char *text = NULL;
+    CURLU *url = curl_url();
+    bool good = url != NULL && curl_url_set(url, CURLUPART_URL, page, 0) == CURLUE_OK &&
+                curl_url_set(url, CURLUPART_URL, link, 0) == CURLUE_OK &&
+                curl_url_get(url, CURLUPART_URL, &text, 0) == CURLUE_OK &&
+                snprintf(ret, size, "%s", text) < (int)size;
+    curl_free(text);
+    curl_url_cleanup(url);
+    return good ? 0 : conc_raise(-EBADMSG, URL_SHOWN ": links to what is not a URL", page);
+}
+
+static int put_next(struct queues *q, const struct url *url, const char *link)
+{
+    struct url next = {.page = url->page + 1};
+    int err = resolve(url->text, link, next.text, sizeof next.text);
+    if (err)
+        return err;
+    if (next.page > PAGES_MAX)
+        return conc_raise(-ELOOP, URL_SHOWN ": more than %d pages", url->text, PAGES_MAX);
+    print_column(1, "Discovered new url: %s", next.text);
+    return conc_queue_put(&q->urls, &next, CONC_FOREVER);
+}
+
 static int process(struct queues *q, const struct response *response)
 {
     const char *url = response->url.text;
-    struct url next;
+    char next[HTTP_URL_MAX];
     json_t *data, *commit;
     size_t i;
     int err = http_check(url, &response->http);
@@ -134,10 +164,8 @@ static int process(struct queues *q, const struct response *response)
             err = put_commit(q, url, commit);
     }
     json_decref(data);
-    if (!err && http_next_link(&response->http, next.text, sizeof next.text)) {
-        print_column(1, "Discovered new url: %s", next.text);
-        err = conc_queue_put(&q->urls, &next, CONC_FOREVER);
-    }
+    if (!err && http_next_link(&response->http, next, sizeof next))
+        err = put_next(q, &response->url, next);
     return err;
 }
 
@@ -169,7 +197,7 @@ static int parse(void *arg, void *result)
     /* We reach this point if there are no responses to process after waiting for the fetch thread
      * to catch up. Tell the fetch thread that it can stop now, then exit this thread. */
     print_column(1, "Sending instruction to finish");
-    return conc_queue_put(&q->urls, &(struct url){""}, CONC_FOREVER);
+    return conc_queue_put(&q->urls, &(struct url){.text = ""}, CONC_FOREVER);
 }
 
 /* ---- Main ---- */
@@ -232,7 +260,7 @@ static int put_urls(struct queues *q, const char *server, const char *const *rep
 {
     int err = 0;
     for (size_t i = 0; !err && i < n; i++) {
-        struct url url;
+        struct url url = {.page = 1};
         int length = snprintf(url.text, sizeof url.text, "%s/repos/%s/commits", server, repos[i]);
         if ((size_t)length >= sizeof url.text)
             return conc_raise(-EINVAL, "too long an address: %.160s...", url.text);

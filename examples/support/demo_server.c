@@ -6,8 +6,8 @@
  * Watch for the model: the same job serves a connection as a task among thousands on one thread, or
  * in a thread of its own, or with a pool of threads to answer the requests; which one is an
  * argument, and nothing else in the server knows (server/model.c, server/connection.c). Or several
- * processes do so, each of them with tasks, on one listening socket (server/prefork.c). Signals are
- * taken by sigtimedwait() in the main thread, so there is no handler, and nothing that a handler
+ * processes do so, each of them in one of these ways, on one listening socket (server/prefork.c).
+ * Signals are taken by sigtimedwait() in the main thread, so there is no handler, and nothing that a handler
  * must not do.
  *
  * A connection is a descriptor (and a thread that waits for one has another, to be woken through):
@@ -127,11 +127,11 @@ static int run(const struct server_options *options, const struct server_model *
 }
 
 /* The same in several processes. */
-static int run_processes(const struct server_options *options, size_t workers, const sigset_t *set,
-                         int64_t stop_after)
+static int run_processes(const struct server_options *options, const struct prefork_options *how,
+                         const sigset_t *set, int64_t stop_after)
 {
     struct prefork *prefork = NULL;
-    int err = prefork_start(&prefork, options, workers, GRACE);
+    int err = prefork_start(&prefork, options, how);
 
     if (err == 0)
         err = announce(prefork_url(prefork));
@@ -143,63 +143,103 @@ static int run_processes(const struct server_options *options, size_t workers, c
     return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* ---- The command line ------------------------------------------------------------------------ */
+
+static struct server_options options = {.port = 8080, .address = "127.0.0.1", .seed = 1};
+static const char *model_name = "tasks", *inside; /* NULL: not given */
+static int64_t workers, threads, stop_after, parent;
+
+static const struct option_spec OPTIONS[] = {
+    {"address", OPTION_TEXT, &options.address, "A", 0, 0,
+     "numeric address to listen on (default: 127.0.0.1)"},
+    {"port", OPTION_INTEGER, &options.port, "N", 0, 65535,
+     "port (default: 8080); 0: any, see the URL printed"},
+    {"model", OPTION_TEXT, &model_name, "NAME", 0, 0,
+     "connections are tasks (the default) or threads; pool: a pool answers the requests; "
+     "processes: several processes, see --inside"},
+    {"workers", OPTION_INTEGER, &workers, "N", 1, 1000,
+     "threads of the pool (default: 16), or processes (default: one for each processor)"},
+    {"inside", OPTION_TEXT, &inside, "NAME", 0, 0,
+     "in each of the processes: tasks (the default), threads, or pool"},
+    {"threads", OPTION_INTEGER, &threads, "N", 1, 1000,
+     "of the pool in each of the processes (default: 16)"},
+    {"latency", OPTION_MILLIS, &options.latency, "MS", 0, 60000,
+     "each answer takes MS milliseconds"},
+    {"jitter", OPTION_MILLIS, &options.jitter, "MS", 0, 60000, "up to MS more or less"},
+    {"limit", OPTION_NUMBER, &options.limit, "N", 0.01, 1e6, "requests per second; more get 429"},
+    {"burst", OPTION_NUMBER, &options.burst, "N", 1, 1e6,
+     "how many at once (default: half the limit, 2 at least)"},
+    {"fail-rate", OPTION_NUMBER, &options.fail_rate, "P", 0, 1,
+     "the share of answers that are a 500"},
+    {"seed", OPTION_INTEGER, &options.seed, "N", 0, 0, "of jitter and failures (default: 1)"},
+    {"api-key", OPTION_TEXT, &options.api_key, "KEY", 0, 0,
+     "what /v/2.0/sensors/ wants as X-API-KEY"},
+    {"idle-timeout", OPTION_MILLIS, &options.idle_timeout, "MS", 1, 3600000,
+     "of connections (default: 15000)"},
+    {"max-connections", OPTION_INTEGER, &options.max_connections, "N", 1, 100000,
+     "of the whole server; more get 503 (default: 20000)"},
+    {"stop-after", OPTION_SECONDS, &stop_after, "S", 0.001, 1e6, "stop by itself after S seconds"},
+    {"with-parent", OPTION_INTEGER, &parent, "PID", 1, 1e9, "stop when the parent, PID, ends"},
+    {.name = NULL},
+};
+
+/* What the table of options cannot say. @return 0, or EXIT_USAGE after a complaint */
+static int check_options(void)
+{
+    const bool processes = strcmp(model_name, "processes") == 0;
+
+    if (!processes && !server_model_exists(model_name))
+        complain("--model: not tasks, threads, pool or processes: '%s' (try --help)", model_name);
+    else if (!processes && (inside != NULL || threads != 0))
+        complain("%s is for --model processes (try --help)",
+                 inside != NULL ? "--inside" : "--threads");
+    else if (inside != NULL && !server_model_exists(inside))
+        complain("--inside: not tasks, threads or pool: '%s' (try --help)", inside);
+    else if (threads != 0 && (inside == NULL || strcmp(inside, "pool") != 0))
+        complain("--threads is for --inside pool (try --help)");
+    else
+        return 0;
+    return EXIT_USAGE;
+}
+
+static int run_model(const sigset_t *set)
+{
+    const struct prefork_options how = {
+        .workers = (size_t)workers,
+        .inside = inside != NULL ? inside : "tasks",
+        .threads = threads > 0 ? (size_t)threads : POOL_SIZE,
+        .grace = GRACE,
+    };
+    struct server_model model;
+    int status;
+
+    if (strcmp(model_name, "processes") == 0)
+        return run_processes(&options, &how, set, stop_after);
+    if (server_model_make(&model, model_name, workers > 0 ? (size_t)workers : POOL_SIZE) < 0) {
+        complain("%s", conc_error_message());
+        return EXIT_FAILURE;
+    }
+    status = run(&options, &model, set, stop_after);
+    server_model_free(&model);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
-    struct server_options options = {.port = 8080, .address = "127.0.0.1", .seed = 1};
-    const char *name = "tasks";
-    int64_t workers = 0, stop_after = 0, parent = 0;
-    const struct option_spec rows[] = {
-        {"address", OPTION_TEXT, &options.address, "A", 0, 0,
-         "numeric address to listen on (default: 127.0.0.1)"},
-        {"port", OPTION_INTEGER, &options.port, "N", 0, 65535,
-         "port (default: 8080); 0: any, see the URL printed"},
-        {"model", OPTION_TEXT, &name, "NAME", 0, 0,
-         "connections are tasks (the default) or threads; pool: a pool answers the requests; "
-         "processes: tasks in several processes"},
-        {"workers", OPTION_INTEGER, &workers, "N", 1, 1000,
-         "threads of the pool (default: 16), or processes (default: one for each processor)"},
-        {"latency", OPTION_MILLIS, &options.latency, "MS", 0, 60000,
-         "each answer takes MS milliseconds"},
-        {"jitter", OPTION_MILLIS, &options.jitter, "MS", 0, 60000, "up to MS more or less"},
-        {"limit", OPTION_NUMBER, &options.limit, "N", 0.01, 1e6,
-         "requests per second; more get 429"},
-        {"burst", OPTION_NUMBER, &options.burst, "N", 1, 1e6,
-         "how many at once (default: half the limit, 2 at least)"},
-        {"fail-rate", OPTION_NUMBER, &options.fail_rate, "P", 0, 1,
-         "the share of answers that are a 500"},
-        {"seed", OPTION_INTEGER, &options.seed, "N", 0, 0, "of jitter and failures (default: 1)"},
-        {"api-key", OPTION_TEXT, &options.api_key, "KEY", 0, 0,
-         "what /v/2.0/sensors/ wants as X-API-KEY"},
-        {"idle-timeout", OPTION_MILLIS, &options.idle_timeout, "MS", 1, 3600000,
-         "of connections (default: 15000)"},
-        {"max-connections", OPTION_INTEGER, &options.max_connections, "N", 1, 100000,
-         "more get 503 (default: 20000)"},
-        {"stop-after", OPTION_SECONDS, &stop_after, "S", 0.001, 1e6,
-         "stop by itself after S seconds"},
-        {"with-parent", OPTION_INTEGER, &parent, "PID", 1, 1e9, "stop when the parent, PID, ends"},
-        {.name = NULL},
-    };
     const struct program program = {.about = "A web server for libconc's examples.",
-                                    .options = rows};
-    struct server_model model;
+                                    .options = OPTIONS};
     sigset_t set;
-    int err, status;
+    int status;
 
     options_parse(argc, argv, &program);
+    status = check_options();
+    if (status != 0)
+        return status;
     block_signals(&set);
     raise_descriptor_limit();
     if (parent != 0 && stay_with_parent((pid_t)parent) < 0) {
         complain("%s", conc_error_message());
         return EXIT_FAILURE;
     }
-    if (strcmp(name, "processes") == 0)
-        return run_processes(&options, (size_t)workers, &set, stop_after);
-    err = server_model_make(&model, name, workers > 0 ? (size_t)workers : POOL_SIZE);
-    if (err < 0) {
-        complain(err == -EINVAL ? "--model: %s (try --help)" : "%s", conc_error_message());
-        return err == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
-    }
-    status = run(&options, &model, &set, stop_after);
-    server_model_free(&model);
-    return status;
+    return run_model(&set);
 }

@@ -59,8 +59,8 @@ typedef struct conc_imap_item {
  *
  * @param ret       gives an iterator, for conc_imap_free()
  * @param executor  who runs the jobs; borrowed until the iterator is freed
- * @param in        n elements of in_size bytes each, borrowed until the iterator is freed; NULL, and
- *                  n is 0, if there is a source
+ * @param in        n elements of in_size bytes each, borrowed until the iterator is freed; NULL,
+ *                  and n is 0, if there is a source
  * @param in_size   may be 0 (jobs without an argument), or CONC_BYTES
  * @param out_size  bytes of a result; may be 0, or CONC_BYTES
  * @param options   borrowed; NULL: all-zero
@@ -80,12 +80,12 @@ CONC_API int conc_imap_new(conc_imap **ret, conc_executor *executor, conc_fn *fn
  *
  * @param out   room for the result; untouched unless the element has succeeded; NULL: not wanted
  * @param item  gives which element it is, and its error; NULL: a failed one's error is returned
- * @return 1: an element was taken; 0: there are no more; a negative error: that of a failed element,
- *         if item is NULL; the source's, once, as the last before 0. With either goes its message,
- *         in conc_error_message(). Or nothing was taken, and nothing is lost: -ETIMEDOUT, -EAGAIN
- *         (CONC_NOW), -ECANCELED (the caller was cancelled), -ENOMEM (for the copy of a conc_bytes).
- *         As in conc_call(), the deadline also ends what blocks in an inline job: then that element
- *         has failed with -ECANCELED.
+ * @return 1: an element was taken; 0: there are no more; a negative error: that of a failed
+ *         element, if item is NULL; the source's, once, as the last before 0. With either goes its
+ *         message, in conc_error_message(). Or nothing was taken, and nothing is lost: -ETIMEDOUT,
+ *         -EAGAIN (CONC_NOW), -ECANCELED (the caller was cancelled), -ENOMEM (for the copy of a
+ *         conc_bytes). As in conc_call(), the deadline also ends what blocks in an inline job: then
+ *         that element has failed with -ECANCELED.
  *
  * Called from: the context that made the iterator, or one at a time. Blocks: yes. Cancellation
  * point: yes. Python: next(), of what Pool.imap() returns

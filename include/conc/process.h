@@ -22,6 +22,11 @@
  * it gets as its argument, by a pipe, or in shared memory. It has the standard descriptors and
  * those that it is given, no others. All these processes end when the program does, however that
  * ends.
+ *
+ * fork() is the program's own affair. Its child has the calling thread alone. What the child makes
+ * works. Of what was there before, primitives, queues and done futures work, unless a thread that is
+ * not there had them in hand just then. Executors, loops, servers, processes and jobs that have not
+ * ended are the parent's: calls that need them return -ESHUTDOWN, and none of them hangs.
  */
 #ifndef CONC_PROCESS_H
 #define CONC_PROCESS_H

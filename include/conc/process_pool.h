@@ -24,7 +24,8 @@
  * are not done fail with -CONC_EBROKEN and a message that tells of the death, and so does every
  * later submission. When the program ends, in whatever way, its workers do.
  *
- * Callbacks of futures run in a thread of the pool's, and hold up its other results. A job may make
+ * Callbacks of futures run in a thread of the pool's, and hold up its other results; to wait there
+ * for the pool's end is -EDEADLK. A job may make
  * pools and start processes of its own, but not use those of the program. After a fork the child
  * cannot use its parent's pools (-ESHUTDOWN), nor the values of futures that came from them: their
  * memory is the parent's to use again.
@@ -60,7 +61,8 @@ typedef struct conc_process_pool_options {
  * @param workers  how many; 0: as many as there are usable CPUs
  * @param options  borrowed; NULL: all-zero
  * @return 0; -EINVAL: no ret, too many workers or descriptors, no arg with a size; -EBADF; -EAGAIN:
- *         too many processes or threads; -EMFILE, -ENOMEM, -CONC_EBROKEN: as conc_process_start()
+ *         too many processes; -ENOMEM: or too many threads; -EMFILE, -CONC_EBROKEN: as
+ *         conc_process_start()
  *
  * Called from: any thread or task. Blocks: until the processes are there. Cancellation point: no.
  * Python: ProcessPoolExecutor(max_workers, initializer, initargs, max_tasks_per_child)

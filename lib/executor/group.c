@@ -195,9 +195,20 @@ static int collect(conc_group *group, int err)
     return err;
 }
 
+/* Does it have jobs that a fork has lost? Not under the lock: who held that may be lost too. */
+static bool is_lost(const conc_group *group)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if (future_is_lost(group->members[i]->future))
+            return true;
+    return false;
+}
+
 int conc_group_wait(conc_group *group, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
+    if (!err && conc__forks() && is_lost(group))
+        return -ESHUTDOWN;
     if (!err && (err = wait_idle(group, CONC_NOW))) {
         if (deadline_is_now(deadline))
             return err;
@@ -233,7 +244,8 @@ int conc_group_error(conc_group *group, size_t index, const char **message)
 
 void conc_group_destroy(conc_group *group)
 {
-    if (wait_idle(group, CONC_NOW)) {
+    const bool lost = conc__forks() && is_lost(group);
+    if (!lost && wait_idle(group, CONC_NOW)) {
         conc_group_cancel(group);
         wait_idle_firmly(group);
     }

@@ -104,24 +104,6 @@ static int tell_end(conc_imap *imap)
 
 /* ---- The window ---- */
 
-/* As conc__watch_begin() does, for one more in a set that is in use. */
-static void watch(conc_imap *imap, struct watch *w)
-{
-    conc_future *f = w->future;
-    w->set = &imap->set;
-    w->node = (struct list_node){0};
-    guard_lock(&f->word);
-    const bool done = w->ready = conc_future_is_done(f);
-    if (!done)
-        list_push(&f->watches, &w->node);
-    guard_unlock(&f->word);
-    if (!done) /* now it belongs to whoever completes the future */
-        return;
-    guard_lock(&imap->set.word);
-    list_push(&imap->set.ready, &w->node);
-    guard_unlock(&imap->set.word);
-}
-
 /* False: there is no room, no element, or no time. */
 static bool submit_one(conc_imap *imap, conc_scope *scope)
 {
@@ -139,7 +121,7 @@ static bool submit_one(conc_imap *imap, conc_scope *scope)
     slot->watch.future = f;
     imap->has_item = false;
     if (imap->options.unordered)
-        watch(imap, &slot->watch);
+        conc__watch_add(&imap->set, &slot->watch, f);
     return true;
 }
 

@@ -46,7 +46,8 @@ struct pool {
 
     /* constant */
     size_t max_threads;
-    bool reuse; /* false: a thread ends after its first job */
+    uint32_t generation; /* of the process that has made it */
+    bool reuse;          /* false: a thread ends after its first job */
     struct conc_thread_pool_options options;
     char name[CONC_NAME_MAX];
 
@@ -259,11 +260,16 @@ static int submit_to_full(struct pool *pool, conc_future *job)
     return conc__wait(&w, &on, CONC_FOREVER);
 }
 
+/* In a fork's child the workers are not there, and one of them may have held the guard. */
+static bool is_ours(const struct pool *pool) { return pool->generation == conc__forks(); }
+
 static int submit(conc_executor *executor, conc_future *job)
 {
     struct pool *pool = pool_of(executor);
     struct conc__waiter *idle = NULL;
     int err = 0;
+    if (!is_ours(pool))
+        return -ESHUTDOWN;
     guard_lock(&pool->word);
     if (pool->closed) {
         err = pool->broken ? -CONC_EBROKEN : -ESHUTDOWN;
@@ -332,6 +338,8 @@ static int wait_ended(struct pool *pool, conc_deadline deadline)
 static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
     struct pool *pool = pool_of(executor);
+    if (!is_ours(pool))
+        return 0;
     guard_lock(&pool->word);
     pool->closed = true;
     struct conc__waiter *idle = waitlist_take_all(&pool->idle);
@@ -360,6 +368,7 @@ static int pool_new(conc_executor **ret, size_t max_threads, bool reuse,
         return -ENOMEM;
     pool->base.ops = &ops;
     pool->max_threads = max_threads;
+    pool->generation = conc__forks();
     pool->reuse = reuse;
     if (options)
         pool->options = *options;

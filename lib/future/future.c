@@ -55,6 +55,7 @@ conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t
     memset(f, 0, sizeof *f + (fn && !value_is_bytes ? 0 : result_size));
     f->refs = 1;
     f->fn = fn;
+    f->generation = conc__forks();
     f->arg_is_bytes = arg_size == CONC_BYTES;
     f->arg_size = arg_bytes;
     f->arg = (char *)f->data + align_up(result_size);
@@ -160,7 +161,7 @@ void conc__future_observe(conc_future *future)
 int conc_future_error(conc_future *future)
 {
     if (!conc_future_is_done(future))
-        return -EAGAIN;
+        return future_is_lost(future) ? -ESHUTDOWN : -EAGAIN;
     conc__future_observe(future);
     return future->error;
 }
@@ -357,6 +358,8 @@ static int wait_done(conc_future *future, conc_deadline deadline)
     int err = checkpoint(deadline);
     if (err || conc_future_is_done(future))
         return err;
+    if (future_is_lost(future))
+        return -ESHUTDOWN;
     if (deadline_is_now(deadline))
         return -EAGAIN;
     conc__future_help(future);

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "future/value.h"
+#include "wait/registry.h"
 #include "wait/wait.h"
 
 /* The state, in the future's word beside its guard. Changes under the guard; see future.c. */
@@ -41,6 +42,7 @@ struct conc_future {
     char *message;     /* NULL: none */
     conc_future *link; /* its executor's */
     conc_fn *fn;
+    uint32_t generation;               /* of the process that has made it: conc__forks() */
     bool arg_is_bytes, value_is_bytes; /* the size asked for was CONC_BYTES; then: */
     size_t arg_size;                   /* with the conc_bytes */
     size_t result_size;                /* of the conc_bytes alone */
@@ -63,6 +65,13 @@ static inline uint32_t future_state(const conc_future *future)
 static inline bool future_is_pending(const conc_future *future)
 {
     return !(future_state(future) & (FUTURE_RUNNING | FUTURE_DONE));
+}
+
+/* Was its job given to somebody before a fork, of which this is the child? Then it never ends here. */
+static inline bool future_is_lost(const conc_future *future)
+{
+    return future->generation != conc__forks() && future->fn &&
+           !(future_state(future) & FUTURE_DONE);
 }
 
 /* A pending future for a job, with one reference; its argument is copied. NULL: out of memory. */

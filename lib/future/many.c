@@ -36,7 +36,7 @@ static ptrdiff_t wait_watching(struct watch_set *set, struct watch *watches, siz
             return enough ? (ptrdiff_t)done : err;
         done++;
         enough |= done == n || mode == CONC_FIRST_COMPLETED ||
-                  (mode == CONC_FIRST_ERROR && w->future->error);
+                  (mode == CONC_FIRST_ERROR && (w->future->error || future_is_lost(w->future)));
     }
 }
 
@@ -70,7 +70,7 @@ int conc_gather(conc_future *const *futures, size_t n, int *errors, conc_deadlin
             futures[i]); /* also the later ones: whoever gathers has asked for all of them */
         if (errors)
             errors[i] = conc_future_error(futures[i]);
-        else if (!first && conc_future_is_done(futures[i]))
+        else if (!first && (conc_future_is_done(futures[i]) || future_is_lost(futures[i])))
             first = conc_future_result(futures[i], NULL, CONC_NOW);
     }
     return first;

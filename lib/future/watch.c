@@ -7,7 +7,7 @@
  * waits for the set. So after a watch has been taken off under the future's guard, or was found
  * moved, nobody holds a pointer to it or to the set: both may lie on the watcher's stack. A future
  * is ready a moment before it is done: whoever has taken its guard since finds it done. Locks: a
- * future's guard, then a set's.
+ * future's guard, then a set's. A future that a fork has lost is ready at once: nobody would end it.
  */
 #include "future/watch.h"
 
@@ -30,21 +30,23 @@ void conc__watches_tell(conc_future *future)
         make_ready(list_entry(node, struct watch, node));
 }
 
+void conc__watch_add(struct watch_set *set, struct watch *w, conc_future *f)
+{
+    *w = (struct watch){.future = f, .set = set};
+    guard_lock(&f->word);
+    if (conc_future_is_done(f) || future_is_lost(f))
+        make_ready(w);
+    else
+        list_push(&f->watches, &w->node);
+    guard_unlock(&f->word);
+}
+
 void conc__watch_begin(struct watch_set *set, struct watch *watches, conc_future *const *futures,
                        size_t n)
 {
     *set = (struct watch_set){0};
-    for (size_t i = 0; i < n; i++) {
-        struct watch *w = &watches[i];
-        conc_future *f = futures[i];
-        *w = (struct watch){.future = f, .set = set};
-        guard_lock(&f->word);
-        if (conc_future_is_done(f))
-            make_ready(w);
-        else
-            list_push(&f->watches, &w->node);
-        guard_unlock(&f->word);
-    }
+    for (size_t i = 0; i < n; i++)
+        conc__watch_add(set, &watches[i], futures[i]);
 }
 
 void conc__watch_end(struct watch *watches, size_t n)

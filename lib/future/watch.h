@@ -29,6 +29,9 @@ void conc__watch_begin(struct watch_set *set, struct watch *watches, conc_future
                        size_t n);
 void conc__watch_end(struct watch *watches, size_t n);
 
+/* Watch one more. */
+void conc__watch_add(struct watch_set *set, struct watch *watch, conc_future *future);
+
 /* The next that is done. NULL: *err is -EAGAIN, -ETIMEDOUT, -ECANCELED. */
 struct watch *conc__watch_next(struct watch_set *set, conc_deadline deadline, int *err);
 

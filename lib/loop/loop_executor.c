@@ -54,7 +54,7 @@ static int wait_ended(struct conc_loop *loop, conc_deadline deadline)
         return err;
     struct conc__waiter w = waiter_here();
     guard_lock(&loop->word);
-    bool waits = loop->live > 0;
+    bool waits = loop->live > 0 && !loop->dead;
     if (waits && !deadline_is_now(deadline))
         conc__waitlist_push(&loop->closers, &w);
     guard_unlock(&loop->word);

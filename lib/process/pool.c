@@ -68,7 +68,7 @@ static int submit(conc_executor *executor, conc_future *job)
     guard_unlock(&pool->word);
     if (!err)
         conc__pool_feed(pool);
-    return err;
+    return err == -CONC_EBROKEN ? conc_raise(err, "%s", pool->why) : err;
 }
 
 /* ---- The end ---- */
@@ -107,6 +107,8 @@ static int shut_down(conc_executor *executor, unsigned flags, conc_deadline dead
     conc_future *pending = NULL;
     if (!is_ours(pool))
         return 0;
+    if ((flags & CONC_SHUTDOWN_WAIT) && load_relaxed(&pool->manager_id) == conc_id())
+        return -EDEADLK; /* a callback: the manager would wait for itself */
     guard_lock(&pool->word);
     pool->closed = true;
     if (flags & CONC_SHUTDOWN_CANCEL_PENDING) {
@@ -151,6 +153,7 @@ static int signal_workers(conc_executor *executor, int signo)
         return -ESHUTDOWN;
     guard_lock(&pool->word);
     pool->closed = true;
+    pool->signo = signo;
     guard_unlock(&pool->word);
     for (size_t i = 0; i < pool->n; i++) {
         guard_lock(&pool->word);

@@ -206,10 +206,11 @@ static bool leave_to_manager(struct process_pool *pool)
 /* ---- Writing records: the feeder's ---- */
 
 /* Where the function lies; a few are remembered. */
-static const struct known_code *find_code(struct process_pool *pool, conc_fn *fn)
+static const struct known_code *find_code(struct process_pool *pool, conc_fn *fn, int *err)
 {
     struct known_code *known = &pool->code[(uintptr_t)fn / 16 % 64];
     struct code_place place;
+    *err = -EINVAL;
     if (known->fn == fn)
         return known;
     if (conc__code_find(fn, &place))
@@ -221,8 +222,10 @@ static const struct known_code *find_code(struct process_pool *pool, conc_fn *fn
         return NULL;
     if (i == pool->n_objects) {
         char *copy = alloc_bytes(strlen(place.path) + 1);
-        if (!copy)
+        if (!copy) {
+            *err = -ENOMEM;
             return NULL;
+        }
         strcpy(copy, place.path);
         pool->objects[pool->n_objects++] = copy;
     }
@@ -232,7 +235,8 @@ static const struct known_code *find_code(struct process_pool *pool, conc_fn *fn
 
 static void prepare(struct process_pool *pool, struct pool_worker *w)
 {
-    const struct known_code *code = find_code(pool, w->job->fn);
+    int err;
+    const struct known_code *code = find_code(pool, w->job->fn, &err);
     w->record = (struct record){.kind = RECORD_JOB,
                                 .arg_is_bytes = w->job->arg_is_bytes,
                                 .arg_size = w->job->arg_size,
@@ -240,6 +244,7 @@ static void prepare(struct process_pool *pool, struct pool_worker *w)
     w->path = "";
     if (!code) { /* the worker will say so */
         w->record.object = OBJECTS_MAX;
+        w->record.offset = (uint64_t)-err;
         return;
     }
     w->record.object = code->object;

@@ -115,6 +115,7 @@ struct process_pool {
     uint32_t generation; /* of the process that has made it */
     int wake_fd;         /* wakes the manager; the workers have it too */
     pthread_t manager;
+    uint32_t manager_id; /* of its context; 0: it has not begun */
     size_t max_jobs;
     size_t n_fds;
     int fds[CONC_PROCESS_POOL_FDS_MAX]; /* duplicates of those that the workers get */
@@ -131,6 +132,8 @@ struct process_pool {
     bool feed_again;            /* and has to look once more */
     bool closed, broken, ended; /* ended: the manager has nothing more to do */
     bool joined;
+    char why[CONC_MESSAGE_MAX]; /* it is broken; constant then */
+    int signo;       /* that the workers have been sent, and those that come are; 0: none */
     int64_t typical; /* nanoseconds that a job takes with all that belongs to it; 0: not known */
 
     /* The feeder's. */

@@ -261,6 +261,7 @@ static void break_pool(struct process_pool *pool, const char *message)
     conc__pool_start_feeding(pool);
     guard_lock(&pool->word);
     pool->broken = pool->closed = true;
+    snprintf(pool->why, sizeof pool->why, "%s", message);
     conc_future *jobs = take_all_jobs(pool);
     guard_unlock(&pool->word);
     conc__pool_stop_feeding(pool);
@@ -299,6 +300,11 @@ static void replace(struct process_pool *pool, struct pool_worker *w)
 {
     char message[CONC_MESSAGE_MAX];
     int err = conc__pool_start_worker(pool, w);
+    guard_lock(&pool->word);
+    const int signo = pool->signo;
+    guard_unlock(&pool->word);
+    if (!err && signo) /* it was not there yet when the others got it */
+        conc__child_signal(&w->child, signo);
     if (!err)
         return;
     snprintf(message, sizeof message, "a worker could not be replaced: %.200s", conc_strerror(err));
@@ -452,6 +458,7 @@ void *conc__pool_manager(void *arg)
     char name[CONC_NAME_MAX + 16];
     snprintf(name, sizeof name, "%.20s-manager", pool->name);
     conc_set_name(name);
+    store_relaxed(&pool->manager_id, conc_id()); /* relaxed: it only matters to callbacks in here */
     int64_t looked = 0;
     while (has_workers(pool)) {
         bool any = collect_all(pool);

@@ -29,6 +29,7 @@ static struct {
     struct lane *lane;
     int wake_fd;
     struct ring_end in, out;
+    uint32_t generation;
     unsigned spins, pauses;
     uintptr_t bases[OBJECTS_MAX];
     bool known[OBJECTS_MAX]; /* which of them */
@@ -68,11 +69,12 @@ static void wait_moved(uint32_t *word, uint32_t at)
         conc__futex_wait_shared(word, at | RING_ASLEEP, &none, 0, CONC_FOREVER);
 }
 
-/* The program may sleep until we are further: it cannot fail, the counter would have to be full. */
+/* The program may sleep until we are further. If it cannot be woken a job has closed what is not its
+ * own: we end, and that the program learns. */
 static void publish(uint32_t *word, uint32_t at)
 {
     if (ring_publish(word, at) && eventfd_write(worker.wake_fd, 1))
-        return;
+        _exit(1);
 }
 
 /* To NULL: skip it. */
@@ -136,6 +138,8 @@ static int find_object(const struct record *r)
 {
     char path[PATH_MAX] = "";
     read_all(path, r->path_size < sizeof path ? r->path_size : sizeof path);
+    if (r->object >= OBJECTS_MAX && r->offset == ENOMEM)
+        return conc_raise(-ENOMEM, "out of memory");
     if (r->object >= OBJECTS_MAX)
         return conc_raise(-EINVAL, "the job is no function of the program or its libraries");
     if (!worker.known[r->object]) {
@@ -197,6 +201,8 @@ static void run(const struct record *r)
     if (job->arg_is_bytes)
         arg_settle(job->arg);
     conc__job_run(job);
+    if (conc__forks() != worker.generation) /* the job has forked, and returned in its child too */
+        conc__child_exit(0);
     finish_job(job);
 }
 
@@ -255,6 +261,7 @@ void conc__worker_main(conc_pipe *channel, const struct child_start *start, conc
     conc__arena_init(fds[0], LANE_SIZE);
     conc_pipe_close(channel);
     worker.wake_fd = fds[1];
+    worker.generation = conc__forks();
     worker.in.ring = &worker.lane->jobs;
     worker.out.ring = &worker.lane->results;
     bool good = !init || run_init(init, start, arg);

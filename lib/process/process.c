@@ -78,7 +78,10 @@ void conc__process_main(conc_pipe *channel, const struct child_start *start, con
     conc_future *job = conc__child_job(start, fn, arg);
     conc_bytes_free(message);
     if (job) {
+        const uint32_t generation = conc__forks();
         conc__job_run(job);
+        if (conc__forks() != generation) /* the job has forked, and returned in its child too */
+            conc__child_exit(conc_future_error(job) ? 1 : 0);
         outcome.err = conc_future_error(job);
         snprintf(outcome.message, sizeof outcome.message, "%s", conc_future_message(job));
         conc_future_unref(job);

@@ -54,16 +54,9 @@ static struct {
     int fd;         /* -1: there is none */
     pid_t pid;
     uint32_t number; /* which one it is; 0: none was ever started */
-    uint32_t forks;
 } server = {.fd = -1};
 
 /* ---- After a fork ---- */
-
-uint32_t conc__forks(void)
-{
-    return load_relaxed(&server.forks);
-} /* relaxed: changes with one
-                                                                      thread only */
 
 static void after_fork_in_child(void)
 {
@@ -71,17 +64,9 @@ static void after_fork_in_child(void)
         close(server.fd);
     conc_lock_init(&server.lock);
     server.fd = -1;
-    store_relaxed(&server.forks, server.forks + 1);
 }
 
-static void register_handler(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
-
-/* From now on; the children inherit it. */
-static void watch_forks(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, register_handler);
-}
+static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 
 /* ---- Starting it ---- */
 
@@ -144,7 +129,8 @@ static pid_t spawn_program(char **env, const posix_spawn_file_actions_t *plan,
 /* Which signals the calling thread blocks is of no meaning for the children: none is. */
 static pid_t start_by_exec(int theirs)
 {
-    char variable[] = VARIABLE "=1";
+    char variable[sizeof VARIABLE + 16];
+    snprintf(variable, sizeof variable, VARIABLE "=%d", (int)getpid());
     posix_spawn_file_actions_t plan;
     posix_spawnattr_t attr;
     sigset_t none;
@@ -174,8 +160,9 @@ no_plan:
 /* With the lock. */
 static int start_server(void)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int fds[2];
-    watch_forks();
+    pthread_once(&once, watch_forks);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
     bool by_fork = count_threads() == 1 && !conc__task_self();
@@ -191,23 +178,27 @@ static int start_server(void)
     return 0;
 }
 
-/* Are we to be the server? The socket must be our parent's, or anybody could make a program serve
- * by setting a variable. */
+/* Are we to be the server? The variable says whose, and the socket must be that process', or anybody
+ * could make a program serve by setting a variable. If it has ended meanwhile, so do we: main() must
+ * not run a second time. */
 __attribute__((constructor)) static void become_server(int argc, char **argv, char **env)
 {
     int type;
     struct ucred peer;
     socklen_t type_size = sizeof type, peer_size = sizeof peer;
-    if (!secure_getenv(VARIABLE))
+    const char *value = secure_getenv(VARIABLE);
+    const pid_t starter = value ? atoi(value) : 0;
+    if (starter <= 0)
         return;
     unsetenv(VARIABLE);
     if (getsockopt(SERVER_FD, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 ||
         type != SOCK_SEQPACKET ||
         getsockopt(SERVER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) != 0 ||
-        peer.pid != getppid())
+        peer.pid != starter)
         return;
+    if (getppid() != starter)
+        _exit(0);
     fcntl(SERVER_FD, F_SETFD, FD_CLOEXEC);
-    watch_forks();
     if (conc__code_is_shared())
         conc__code_construct(argc, argv, env);
     conc__server_main(SERVER_FD);
@@ -268,9 +259,11 @@ static int request_start(const int fds[2], uint32_t *number)
             return err;
         ssize_t sent = send_request(&r, fds);
         *number = server.number;
-        if (sent >= 0 || (sent != -EPIPE && sent != -ECONNRESET) || attempt)
+        if (sent >= 0 || (sent != -EPIPE && sent != -ECONNRESET))
             return sent < 0 ? (int)sent : 0;
         bury_server();
+        if (attempt)
+            return conc_raise(-CONC_EBROKEN, "the fork server has ended");
     }
 }
 

@@ -12,6 +12,8 @@
 #include <conc/future.h>
 #include <conc/pipe.h>
 
+#include "wait/registry.h"
+
 /* ---- The packets ---- */
 
 enum request_kind {
@@ -64,9 +66,6 @@ struct child {
     uint32_t server;     /* which server it is a child of */
     uint32_t generation; /* of the process that started it: see conc__forks() */
 };
-
-/* In how many forks this process has come about: what was made by another is not ours. */
-uint32_t conc__forks(void);
 
 /* Start a child, which has the descriptor `channel` (the caller keeps his), and wait until it is
  * there: 0, or an error. Without `wait` its first report is left to the caller. */

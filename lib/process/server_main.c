@@ -23,6 +23,7 @@
 #include "process/server.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -55,6 +56,7 @@ struct server {
     struct ward *wards; /* the children that have not been reaped */
     sigset_t mask;      /* as it was before */
     struct sigaction on_child;
+    int spare[2]; /* room for the descriptors of the next request; -1: there is none */
 };
 
 /* ---- Descriptors ---- */
@@ -198,6 +200,32 @@ static void send_signal(const struct server *s, const struct request *r)
             kill(w->pid, r->signo); /* it is not reaped, so the pid is its own */
 }
 
+static void give_up_spare(struct server *s)
+{
+    for (size_t i = 0; i < 2; i++)
+        if (s->spare[i] >= 0)
+            close(s->spare[i]);
+    s->spare[0] = s->spare[1] = -1;
+}
+
+/* A request whose descriptors find no room would come without any, and could not be answered. */
+static bool take_spare(struct server *s)
+{
+    s->spare[0] = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
+    s->spare[1] = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
+    if (s->spare[1] < 0)
+        give_up_spare(s);
+    return s->spare[1] >= 0;
+}
+
+static void refuse(const int fds[2])
+{
+    const struct ward none = {.report_fd = fds[1]};
+    report(&none, REPORT_STARTED, -EMFILE);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* False: there will be no more. */
 static bool serve(struct server *s)
 {
@@ -212,6 +240,7 @@ static bool serve(struct server *s)
                          .msg_iovlen = 1,
                          .msg_control = &control,
                          .msg_controllen = sizeof control};
+    give_up_spare(s);
     ssize_t n = recvmsg(s->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
@@ -219,7 +248,10 @@ static bool serve(struct server *s)
     bool has_fds = c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fds);
     if (has_fds)
         memcpy(fds, CMSG_DATA(c), sizeof fds);
-    if (r.kind == REQUEST_START && has_fds)
+    const bool spared = take_spare(s);
+    if (r.kind == REQUEST_START && has_fds && !spared)
+        refuse(fds);
+    else if (r.kind == REQUEST_START && has_fds)
         start(s, fds);
     else if (r.kind == REQUEST_SIGNAL)
         send_signal(s, &r);
@@ -248,7 +280,7 @@ static void forget_caller(void)
 
 void conc__server_main(int fd)
 {
-    struct server s = {.fd = fd, .pid = getpid()};
+    struct server s = {.fd = fd, .pid = getpid(), .spare = {-1, -1}};
     close_all_but(fd);
     forget_caller();
     hold_signals(&s);

@@ -89,6 +89,8 @@ static bool is_self(const conc_thread *thread)
 /* Wait until the thread has started: it cannot be long. */
 static void wait_started(const conc_thread *thread)
 {
+    if (future_is_lost(thread->job))
+        return; /* in a fork's child: if it had not started it never will */
     conc_scope shield;
     conc_shield_begin(&shield);
     conc_event_wait((conc_event *)(uintptr_t)&thread->started, CONC_FOREVER);
@@ -109,7 +111,7 @@ void conc_thread_free(conc_thread *thread)
 {
     if (!thread)
         return;
-    if (!exchange_acq_rel(&thread->joined, 1)) {
+    if (!future_is_lost(thread->job) && !exchange_acq_rel(&thread->joined, 1)) {
         if (conc_future_is_done(thread->job) && !is_self(thread))
             pthread_join(thread->system, NULL);
         else

@@ -62,12 +62,20 @@ void conc__registry_remove(struct conc_context *context)
     guard_unlock(&registry.word);
 }
 
+static uint32_t forks;
+
+uint32_t conc__forks(void)
+{
+    return load_relaxed(&forks); /* relaxed: it changes while there is one thread */
+}
+
 static void before_fork(void) { guard_lock(&registry.word); }
 static void after_fork_in_parent(void) { guard_unlock(&registry.word); }
 
 static void after_fork_in_child(void)
 {
     struct conc_context *self = conc__self;
+    store_relaxed(&forks, forks + 1); /* relaxed: as above */
     registry.contexts.head = NULL;
     registry.count = 0;
     if (self) {
@@ -80,7 +88,7 @@ static void after_fork_in_child(void)
 
 __attribute__((constructor)) static void watch_forks(void)
 {
-    /* Out of memory this early: then a child's conc_dump() shows threads that it has not. */
+    /* Out of memory this early: then a child must not use libconc. */
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 

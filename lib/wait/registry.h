@@ -14,4 +14,7 @@ uint32_t conc__registry_new_id(void);
 void conc__registry_add(struct conc_context *context);
 void conc__registry_remove(struct conc_context *context);
 
+/* In how many forks this process has come about: what another has made is not ours. */
+uint32_t conc__forks(void);
+
 #endif

@@ -39,7 +39,8 @@ load() {
     fi
 }
 
-for model in tasks threads pool processes; do
+for model in tasks threads pool processes 'processes --inside threads' 'processes --inside pool'; do
+    # shellcheck disable=SC2086 # a name and options
     start_server --model $model --workers 8
     answers "$model: curl uses a connection again" '200 1\n200 0\n200 0' \
         -w '%{http_code} %{num_connects}\n' -o "$tmp/1" "$url/geocode?address=Berlin" \

@@ -15,8 +15,12 @@ run $patience "$demo_server" --help
 succeeds '--help succeeds'
 run $patience "$demo_server" --model fibers
 complains 'an unknown model is refused' 2 'not tasks, threads, pool or processes'
+run $patience "$demo_server" --model processes --inside processes
+complains 'an unknown model of the processes is refused' 2 'not tasks, threads or pool'
 for bad in '--port 65536' '--port -1' '--port 1.5' '--latency x' '--fail-rate 1.1' '--limit 0' \
-    '--workers 0' '--nonsense' 'operand'; do
+    '--workers 0' '--inside threads' '--threads 2' '--model processes --threads 2' \
+    '--model processes --inside threads --threads 2' '--model processes --inside pool --threads 0' \
+    '--nonsense' 'operand'; do
     # shellcheck disable=SC2086 # an option and its value
     run $patience "$demo_server" $bad
     complains "$bad is refused" 2 'try --help'
@@ -30,8 +34,9 @@ stop_server
 
 # ---- Its output and its end ----
 
-for model in tasks threads pool processes; do
+for model in tasks threads pool processes 'processes --inside threads' 'processes --inside pool'; do
     for signal in TERM INT HUP; do
+        # shellcheck disable=SC2086 # a name and options
         start_server --model $model --workers 2
         [ "${url#http://127.0.0.1:[1-9]}" != "$url" ]
         ok $? "$model: the URL is printed"
@@ -89,6 +94,8 @@ ok $? 'demo: ten places one after another take a second at least'
 ok $? 'demo: the countdowns stand side by side'
 grep -Eq '^( *[0-9]+\.[0-9][0-9] seconds){4}$' "$tmp/out"
 ok $? 'demo: the countdowns have their times'
+grep -Eq "examples/run --list  +[a-z]" "$tmp/out"
+ok $? 'demo tells where the rest is'
 grep -q "^${DEMO_TASKS:-10000} tasks are asleep" "$tmp/out"
 ok $? 'demo: ten thousand tasks sleep'
 refuses 'demo: the server has stopped' "$(sed -n 's/^The server is //p' "$tmp/out")"

@@ -62,13 +62,13 @@ struct exchange {
 static int make_response(void *arg, void *result)
 {
     struct exchange *exchange = arg;
-    struct traffic *traffic = exchange->server->listening.traffic;
+    const struct listening *listening = &exchange->server->listening;
 
-    traffic_request_begin(traffic);
+    traffic_request_begin(listening->traffic, listening->place);
     exchange->response->status = 200;
     route(exchange->server, exchange->request, exchange->response);
     /* Before it is sent: who has an answer finds it in the counts. */
-    traffic_request_end(traffic, exchange->response->status);
+    traffic_request_end(listening->traffic, listening->place, exchange->response->status);
     return 0;
 }
 
@@ -110,10 +110,10 @@ static bool answer(struct connection *connection)
 /* A request that is refused while it is read: what follows on this connection makes no sense. */
 static void refuse(struct connection *connection, int status)
 {
-    struct traffic *traffic = connection->server->listening.traffic;
+    const struct listening *listening = &connection->server->listening;
 
-    traffic_request_begin(traffic);
-    traffic_request_end(traffic, status);
+    traffic_request_begin(listening->traffic, listening->place);
+    traffic_request_end(listening->traffic, listening->place, status);
     response_refuse(connection->stream, status);
 }
 
@@ -123,7 +123,6 @@ static void serve_requests(struct connection *connection)
 {
     int got;
 
-    traffic_connection(connection->server->listening.traffic);
     while ((got = read_request(connection)) > 0 && answer(connection))
         continue;
     if (got < 0)

@@ -23,6 +23,7 @@ struct listening {
     int fd; /* a listening socket; -1: given away */
     char url[URL_BYTES];
     struct traffic *traffic; /* a block of shared memory */
+    size_t place;            /* this process' in it */
 };
 
 struct server {
@@ -33,7 +34,6 @@ struct server {
 
     conc_lock lock; /* guards the rest */
     struct connection *connections;
-    int64_t count;
     bool stopped;        /* server_stop() has begun: no more keep-alive */
     int64_t quiet_until; /* no complaint before */
 };
@@ -52,6 +52,7 @@ struct connection {
     char *header_value;     /* where the header that is being read goes; NULL: nowhere */
     char header_name[32];   /* longer names are none that we look for */
     size_t header_bytes, body_bytes;
+    bool counted;       /* in the traffic */
     bool in_value;      /* the parser's last word was a value: the next name begins a new header */
     bool begun;         /* the request's first byte has come */
     bool complete;      /* all of the request is here */
@@ -62,8 +63,9 @@ struct connection {
 
 /* ---- server.c -------------------------------------------------------------------------------- */
 
-/** Bind and listen as the options say. @return 0; a negative error with a message */
-int listening_open(struct listening *ret, const struct server_options *options);
+/** Bind and listen as the options say, for so many processes. @return 0; a negative error with a
+ * message */
+int listening_open(struct listening *ret, const struct server_options *options, size_t places);
 
 void listening_close(struct listening *listening);
 

@@ -4,7 +4,7 @@
  *
  * This table is all there is to it. The jobs themselves (connection.c, routes.c) are ordinary
  * functions that read, write, sleep and lock; they neither know nor ask who runs them. (The model
- * "processes" is none of these: it is several servers with the first one, see prefork.c.)
+ * "processes" is none of these: it is several servers, each with one of these, see prefork.c.)
  */
 #include <errno.h>
 #include <string.h>
@@ -42,15 +42,26 @@ static const struct {
     {"pool", make_loop, make_pool},
 };
 
+enum { MODELS_N = sizeof MODELS / sizeof *MODELS };
+
+static size_t find(const char *name)
+{
+    size_t i = 0;
+
+    while (i < MODELS_N && strcmp(MODELS[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+bool server_model_exists(const char *name) { return find(name) < MODELS_N; }
+
 int server_model_make(struct server_model *ret, const char *name, size_t workers)
 {
     struct server_model model;
-    size_t i = 0;
+    const size_t i = find(name);
     int err;
 
-    while (i < sizeof MODELS / sizeof *MODELS && strcmp(MODELS[i].name, name) != 0)
-        i++;
-    if (i == sizeof MODELS / sizeof *MODELS)
+    if (i == MODELS_N)
         return conc_raise(-EINVAL, "not tasks, threads, pool or processes: '%s'", name);
     err = MODELS[i].make_connections(&model.connections, workers);
     if (err == 0 && (err = MODELS[i].make_requests(&model.requests, workers)) < 0)

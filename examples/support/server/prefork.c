@@ -3,9 +3,10 @@
  * prefork.c: several processes accept from one listening socket.
  *
  * The socket is the parent's, which does not accept: each worker gets it as a descriptor, and the
- * kernel gives a connection to whoever takes it first. A worker is a whole server, with a loop of
- * its own on which each connection is a task; what it has in common with the others is the socket
- * and, in shared memory, the traffic (traffic.c).
+ * kernel gives a connection to whoever takes it first. A worker is a whole server, with a model of
+ * its own (model.c): a loop on which each connection is a task, or a thread for each, or a pool of
+ * threads. What it has in common with the others is the socket and, in shared memory, the traffic
+ * (traffic.c), where each has a place.
  *
  * The end: the workers have one end of a pipe, the parent alone has the other. When it closes that,
  * each of them sees the end of the input and stops. Signals are the parent's business: a Ctrl-C,
@@ -13,7 +14,8 @@
  * workers are too, by libconc.
  *
  * Each worker has a keeper, a thread of the parent's that waits for its end. If that comes without
- * having been asked for, another worker takes its place.
+ * having been asked for, the connections that it had are taken off the count of those that there are,
+ * and another worker takes its place.
  */
 #include "support/server/prefork.h"
 
@@ -31,6 +33,7 @@
 
 enum {
     KEY_BYTES = 256,
+    MODEL_BYTES = 16,
     PAUSE_MS = 100, /* before a worker is replaced: one that cannot live shall not cost all time */
 };
 
@@ -41,18 +44,20 @@ enum { LISTENER, TRAFFIC, STOP, DESCRIPTORS };
 struct orders {
     struct server_options options; /* without pointers */
     bool has_key;
-    char api_key[KEY_BYTES], url[URL_BYTES];
+    char api_key[KEY_BYTES], url[URL_BYTES], inside[MODEL_BYTES];
+    size_t threads, place;
     int64_t grace;
 };
 
 struct keeper {
     struct prefork *prefork;
+    size_t place; /* its worker's in the traffic */
     conc_process *worker;
     conc_thread *thread;
 };
 
 struct prefork {
-    struct orders orders;
+    struct orders orders; /* for all: the place is filled in for each */
     struct listening listening;
     conc_pipe *ours, *theirs;
     conc_event stopping;
@@ -76,7 +81,7 @@ static void leave_signals_to_parent(void)
 /* Make a server of what the orders and the descriptors say. */
 static int make_server(struct orders *orders, const struct server_model *model, struct server **ret)
 {
-    struct listening listening = {.fd = conc_process_fd(LISTENER)};
+    struct listening listening = {.fd = conc_process_fd(LISTENER), .place = orders->place};
     void *block;
     int err = conc_shared_map(conc_process_fd(TRAFFIC), &block, NULL);
 
@@ -113,7 +118,7 @@ static int worker(void *arg, void *result)
     int err;
 
     leave_signals_to_parent();
-    err = server_model_make(&model, "tasks", 0);
+    err = server_model_make(&model, orders->inside, orders->threads);
     if (err < 0)
         return err;
     err = make_server(orders, &model, &server);
@@ -139,9 +144,10 @@ static int start_worker(struct keeper *keeper)
         [STOP] = conc_pipe_fd(prefork->theirs),
     };
     const conc_process_options options = {.name = "worker", .fds = fds, .n_fds = DESCRIPTORS};
+    struct orders orders = prefork->orders;
 
-    return conc_process_start(&keeper->worker, worker, &prefork->orders, sizeof prefork->orders,
-                              &options);
+    orders.place = keeper->place;
+    return conc_process_start(&keeper->worker, worker, &orders, sizeof orders, &options);
 }
 
 /* A conc_fn: a thread's. */
@@ -156,6 +162,7 @@ static int keep(void *arg, void *result)
             err = conc_process_join(keeper->worker, CONC_FOREVER);
         conc_process_free(keeper->worker);
         keeper->worker = NULL;
+        traffic_leave(keeper->prefork->listening.traffic, keeper->place);
         if (conc_event_is_set(stopping))
             break;
         complain("%s", err < 0 ? conc_error_message() : "a worker has ended");
@@ -167,13 +174,17 @@ static int keep(void *arg, void *result)
 }
 
 /* Fill in the orders, all-zero before: the options without what points to something. */
-static int make_orders(struct orders *ret, const struct server_options *options, const char *url,
-                       int64_t grace)
+static int make_orders(struct orders *ret, const struct server_options *options,
+                       const struct prefork_options *how, const char *url)
 {
+    if (!server_model_exists(how->inside) || strlen(how->inside) >= sizeof ret->inside)
+        return conc_raise(-EINVAL, "no model: '%s'", how->inside);
+    strcpy(ret->inside, how->inside);
+    ret->threads = how->threads;
+    ret->grace = how->grace;
     ret->options = *options;
     ret->options.address = ret->options.api_key = NULL;
     strcpy(ret->url, url); /* of the same size; what follows its end stays zero */
-    ret->grace = grace;
     if (options->api_key == NULL)
         return 0;
     if (strlen(options->api_key) >= sizeof ret->api_key)
@@ -188,9 +199,10 @@ static int start_keepers(struct prefork *prefork, size_t workers)
     int err = 0;
 
     while (prefork->count < workers && err == 0) {
-        struct keeper *keeper = &prefork->keepers[prefork->count++];
+        struct keeper *keeper = &prefork->keepers[prefork->count];
 
         keeper->prefork = prefork;
+        keeper->place = prefork->count++;
         err = start_worker(keeper);
         if (err == 0)
             err = conc_thread_start(&keeper->thread, keep, &keeper, sizeof keeper, NULL);
@@ -198,25 +210,24 @@ static int start_keepers(struct prefork *prefork, size_t workers)
     return err;
 }
 
-int prefork_start(struct prefork **ret, const struct server_options *options, size_t workers,
-                  int64_t grace)
+int prefork_start(struct prefork **ret, const struct server_options *options,
+                  const struct prefork_options *how)
 {
+    const size_t workers = how->workers > 0 ? how->workers : (size_t)sysconf(_SC_NPROCESSORS_ONLN);
     struct prefork *prefork;
     char why[CONC_MESSAGE_MAX];
     int err;
 
-    if (workers == 0)
-        workers = (size_t)sysconf(_SC_NPROCESSORS_ONLN);
     prefork = calloc(1, sizeof *prefork + workers * sizeof *prefork->keepers);
     if (prefork == NULL)
         return conc_raise(-ENOMEM, "out of memory");
     conc_event_init(&prefork->stopping);
-    err = listening_open(&prefork->listening, options);
+    err = listening_open(&prefork->listening, options, workers);
     if (err < 0) {
         free(prefork);
         return err;
     }
-    err = make_orders(&prefork->orders, options, prefork->listening.url, grace);
+    err = make_orders(&prefork->orders, options, how, prefork->listening.url);
     if (err == 0)
         err = conc_pipe_new(&prefork->ours, &prefork->theirs);
     if (err == 0)

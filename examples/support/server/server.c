@@ -3,8 +3,8 @@
  * server.c: the server's life: listen, start, stop, free.
  *
  * The accepting is the library's (conc/server.h), which gives each connection to an executor as a
- * job, connection_serve(). What is added here is the list of the connections: to refuse what is too
- * many, and to tell the idle ones when the server stops.
+ * job, connection_serve(). What is added here is the list of the connections, to tell the idle ones
+ * when the server stops; and to refuse what is too many, in all processes together (traffic.c).
  *
  * The end: each connection's reading side is shut down. Who waits there for a request finds the
  * end of the input, as if the client had gone; who is about to answer one does so, and finds it
@@ -23,7 +23,6 @@
 
 enum {
     IDLE_SECONDS = 15,
-    CONNECTIONS_MAX = 20000,
     WRITE_BYTES = 8192, /* head and body that are sent together; a connection keeps the buffer */
     /* Connections flush what they send. What is left then is for a client that does not take it. */
     CLOSE_MS = 1,
@@ -34,32 +33,35 @@ enum {
 int connection_enter(struct connection *connection)
 {
     struct server *server = connection->server;
+    const struct listening *listening = &server->listening;
     int status = 0;
 
     conc_with_lock (&server->lock) {
         if (server->stopped)
             status = -ESHUTDOWN;
-        else if (server->count >= server->options.max_connections)
-            status = -503;
         connection->next = server->connections;
         connection->link = &server->connections;
         if (connection->next != NULL)
             connection->next->link = &connection->next;
         server->connections = connection;
-        server->count++;
     }
+    if (status == 0 && !traffic_connection_begin(listening->traffic, listening->place))
+        status = -503;
+    connection->counted = status == 0;
     return status;
 }
 
 void connection_leave(struct connection *connection)
 {
     struct server *server = connection->server;
+    const struct listening *listening = &server->listening;
 
+    if (connection->counted)
+        traffic_connection_end(listening->traffic, listening->place);
     conc_with_lock (&server->lock) {
         *connection->link = connection->next;
         if (connection->next != NULL)
             connection->next->link = connection->link;
-        server->count--;
     }
 }
 
@@ -101,30 +103,29 @@ static bool is_numeric(const char *host)
 }
 
 /* The first of what listening_open() makes. */
-static int make_traffic(const struct server_options *options, struct traffic **ret)
+static int make_traffic(const struct server_options *options, size_t places, struct traffic **ret)
 {
     void *block;
-    int err = conc_shared_alloc(&block, sizeof **ret);
+    int err = conc_shared_alloc(&block, traffic_size(places));
 
     if (err == 0) {
         *ret = block;
-        err = traffic_init(*ret, options->latency, options->jitter, options->limit, options->burst,
-                           options->fail_rate, (uint64_t)options->seed);
+        err = traffic_init(*ret, options, places);
         if (err < 0)
             conc_shared_free(block);
     }
     return err < 0 ? conc_raise(err, "no shared memory: %s", conc_strerror(err)) : 0;
 }
 
-int listening_open(struct listening *ret, const struct server_options *options)
+int listening_open(struct listening *ret, const struct server_options *options, size_t places)
 {
     const char *host = options->address != NULL ? options->address : "127.0.0.1";
-    struct listening listening;
+    struct listening listening = {.place = 0};
     int port, err;
 
     if (!is_numeric(host))
         return conc_raise(-EINVAL, "not a numeric address: %s", host);
-    err = make_traffic(options, &listening.traffic);
+    err = make_traffic(options, places, &listening.traffic);
     if (err < 0)
         return err;
     listening.fd = conc_tcp_listen(host, (uint16_t)options->port, 0);
@@ -159,8 +160,6 @@ int server_adopt(struct server **ret, const struct server_options *options,
     conc_lock_init(&server->lock);
     if (options->idle_timeout == 0)
         server->options.idle_timeout = CONC_S(IDLE_SECONDS);
-    if (options->max_connections == 0)
-        server->options.max_connections = CONNECTIONS_MAX;
     *ret = server;
     return 0;
 }
@@ -169,7 +168,7 @@ int server_new(struct server **ret, const struct server_options *options,
                const struct server_model *model)
 {
     struct listening listening;
-    int err = listening_open(&listening, options);
+    int err = listening_open(&listening, options, 1);
 
     if (err < 0)
         return err;

@@ -40,6 +40,9 @@ struct server_model {
  */
 int server_model_make(struct server_model *ret, const char *name, size_t workers);
 
+/** Is that the name of a model? */
+bool server_model_exists(const char *name);
+
 /** Free its executors, once no server uses them any more. */
 void server_model_free(struct server_model *model);
 
@@ -55,7 +58,7 @@ struct server_options {
     int64_t seed;     /* of jitter and failures */
     const char *api_key;     /* what /v/2.0/sensors/ wants as X-API-KEY; NULL: nothing */
     int64_t idle_timeout;    /* without a whole request a connection is closed then; 0: 15 s */
-    int64_t max_connections; /* more get 503; 0: 20,000 */
+    int64_t max_connections; /* more get 503; 0: 20,000. Of all processes together */
 };
 
 /**

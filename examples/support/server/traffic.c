@@ -10,8 +10,9 @@
  * I.371; nginx's limit_req has the same effect.) conc_bucket makes its callers wait instead and
  * begins empty: it is for the other side.
  *
- * A process that is killed while it holds the lock leaves a number that is one off, at worst; and
- * the request that it was at stays a busy one for good.
+ * A process that is killed while it holds the lock leaves a total that is one off, at worst. What
+ * there is at the moment is added up again from the places then; its own place is cleared by whoever
+ * sees that it has ended.
  */
 #include "support/server/traffic.h"
 
@@ -20,23 +21,44 @@
 #include <errno.h>
 #include <stdio.h>
 
+enum { CONNECTIONS_MAX = 20000 };
+
+/* Add up the places. Under the lock. */
+static void add_up(struct traffic *traffic)
+{
+    struct presence sum = {0, 0};
+
+    for (size_t i = 0; i < traffic->places; i++) {
+        sum.open += traffic->presences[i].open;
+        sum.busy += traffic->presences[i].busy;
+    }
+    traffic->counts.now = sum;
+}
+
 static void enter(struct traffic *traffic)
 {
-    if (conc_shared_lock_acquire(&traffic->lock) == -EOWNERDEAD)
+    if (conc_shared_lock_acquire(&traffic->lock) == -EOWNERDEAD) {
+        add_up(traffic);
         conc_shared_lock_make_consistent(&traffic->lock);
+    }
 }
 
 static void leave(struct traffic *traffic) { conc_shared_lock_release(&traffic->lock); }
 
-int traffic_init(struct traffic *traffic, int64_t latency, int64_t jitter, double limit,
-                 double burst, double fail_rate, uint64_t seed)
+int traffic_init(struct traffic *traffic, const struct server_options *options, size_t places)
 {
+    const double limit = options->limit;
+    double burst = options->burst;
+
     *traffic = (struct traffic){
-        .latency = latency,
-        .jitter = jitter,
-        .fail_rate = fail_rate,
+        .latency = options->latency,
+        .jitter = options->jitter,
+        .fail_rate = options->fail_rate,
+        .connections_max =
+            options->max_connections > 0 ? options->max_connections : CONNECTIONS_MAX,
         .started = conc_now(),
-        .random = seed,
+        .places = places,
+        .random = (uint64_t)options->seed,
     };
     if (limit > 0) {
         if (burst <= 0)
@@ -58,28 +80,57 @@ static double next_random(struct traffic *traffic)
     return (double)(z >> 11) * 0x1p-53;
 }
 
-void traffic_connection(struct traffic *traffic)
+bool traffic_connection_begin(struct traffic *traffic, size_t place)
+{
+    struct counts *counts = &traffic->counts;
+    bool stays;
+
+    enter(traffic);
+    stays = counts->now.open < traffic->connections_max;
+    if (stays) {
+        counts->connections++;
+        counts->now.open++;
+        traffic->presences[place].open++;
+    }
+    leave(traffic);
+    return stays;
+}
+
+void traffic_connection_end(struct traffic *traffic, size_t place)
 {
     enter(traffic);
-    traffic->counts.connections++;
+    traffic->counts.now.open--;
+    traffic->presences[place].open--;
     leave(traffic);
 }
 
-void traffic_request_begin(struct traffic *traffic)
+void traffic_request_begin(struct traffic *traffic, size_t place)
 {
+    struct counts *counts = &traffic->counts;
+
     enter(traffic);
-    traffic->counts.requests++;
-    if (++traffic->counts.busy > traffic->counts.busy_most)
-        traffic->counts.busy_most = traffic->counts.busy;
+    counts->requests++;
+    traffic->presences[place].busy++;
+    if (++counts->now.busy > counts->busy_most)
+        counts->busy_most = counts->now.busy;
     leave(traffic);
 }
 
-void traffic_request_end(struct traffic *traffic, int status)
+void traffic_request_end(struct traffic *traffic, size_t place, int status)
 {
     enter(traffic);
-    traffic->counts.busy--;
+    traffic->counts.now.busy--;
+    traffic->presences[place].busy--;
     if (status > 0 && status < STATUS_MAX)
         traffic->counts.answers[status]++;
+    leave(traffic);
+}
+
+void traffic_leave(struct traffic *traffic, size_t place)
+{
+    enter(traffic);
+    traffic->presences[place] = (struct presence){0, 0};
+    add_up(traffic);
     leave(traffic);
 }
 
@@ -138,9 +189,9 @@ json_t *traffic_json(struct traffic *traffic)
         snprintf(key, sizeof key, "%d", status);
         json_object_set_new(answers, key, json_integer(now.answers[status]));
     }
-    return json_pack("{s:f, s:I, s:I, s:I, s:I, s:o}", "seconds",
+    return json_pack("{s:f, s:I, s:I, s:I, s:I, s:I, s:o}", "seconds",
                      (double)(conc_now() - traffic->started) / (double)CONC_S(1), "connections",
-                     (json_int_t)now.connections, "requests", (json_int_t)now.requests, "busy",
-                     (json_int_t)now.busy, "busy_most", (json_int_t)now.busy_most, "answers",
-                     answers);
+                     (json_int_t)now.connections, "open", (json_int_t)now.now.open, "requests",
+                     (json_int_t)now.requests, "busy", (json_int_t)now.now.busy, "busy_most",
+                     (json_int_t)now.busy_most, "answers", answers);
 }

@@ -70,6 +70,14 @@ def server_of(answer):
             connection.close()
 
 
+@contextlib.contextmanager
+def nobody():
+    """A URL where nobody listens, and nobody else will: the port is taken."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        yield "http://127.0.0.1:%d" % s.getsockname()[1]
+
+
 def answer_with(body, status="200 OK", headers=""):
     return ("HTTP/1.1 %s\r\nContent-Length: %d\r\n%sConnection: close\r\n\r\n%s"
             % (status, len(body), headers, body)).encode()
@@ -120,12 +128,47 @@ def test_server_from_the_environment():
     run.check(run.out.endswith("158 commits found\n"), "it should find the server")
 
 
+def test_what_the_columns_say_happens_in_this_order():
+    with demo_server() as url:
+        run = programs.run(PROGRAM, "--server", url, "somebody/much", "MatthewWilkes/apd.sensors").succeeds()
+    done = []  # what was said, across both columns: the lines of a message follow one another
+    for line in run.out.splitlines()[:-1]:
+        text = line.strip()
+        if re.match(r"(Getting|Storing|Got|Waiting|Starting|Discovered|Sending) ", text):
+            done.append(text)
+        else:
+            done[-1] += text
+    for page in 2, 3:
+        url_of_page = "/repos/MatthewWilkes/apd.sensors/commits?page=%d" % page
+        said = [re.split("[: ]", line)[0] for line in done if line.endswith(url_of_page)]
+        run.check(said == ["Discovered", "Getting", "Storing"], "page %d is found before it is fetched" % page)
+    fetched = [i for i, line in enumerate(done) if line.startswith("Storing ")]
+    parsed = [i for i, line in enumerate(done) if line.startswith("Starting ")]
+    run.check(len(fetched) == len(parsed) and all(f < p for f, p in zip(fetched, parsed)), "stored before it is parsed")
+    sent, got = (done.index(word + " instruction to finish") for word in ("Sending", "Got"))
+    run.check(max(parsed) < sent < got, "the end")
+
+
+def test_links_relative_to_their_page():
+    bodies = {"/repos/a/b/commits": ("[{\"sha\": \"1\"}]", "</repos/a/b/other?x=1>; rel=next"),
+              "/repos/a/b/other?x=1": ("[{\"sha\": \"2\"}]", "<?x=2>; rel=\"prev next\""),
+              "/repos/a/b/other?x=2": ("[{\"sha\": \"3\"}]", "<../c>; rel=\"prev\", <./last>; rel=\"next\""),
+              "/repos/a/b/last": ("[{\"sha\": \"4\"}]", "<first>; rel=\"first\"")}
+
+    def answer(path):
+        if path not in bodies:
+            return answer_with("{}", "404 Not Found")
+        return answer_with(bodies[path][0], headers="Link: %s\r\n" % bodies[path][1])
+    with server_of(answer) as url:
+        run = programs.run(PROGRAM, "--server", url, "a/b").succeeds()
+    run.check(run.out.endswith("\n4 commits found\n"), "all four pages")
+
+
 # ---- Servers that don't ----
 
 def test_no_server_is_one_clear_line():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
-    programs.run(PROGRAM, "--server", "http://127.0.0.1:%d" % port).fails("http://127.0.0.1:%d/" % port)
+    with nobody() as url:
+        programs.run(PROGRAM, "--server", url).fails(url + "/", "Connection refused")
 
 
 def test_not_a_url_is_one_clear_line():
@@ -151,6 +194,19 @@ def test_an_error_on_a_later_page():
         return answer_with('[{"sha": "1"}]', headers='Link: <%s%s?page=2>; rel="next"\r\n' % (url, path))
     with server_of(answer) as url:
         programs.run(PROGRAM, "--server", url).fails("page=2", "500")
+
+
+def test_pages_in_a_circle_come_to_an_end():
+    link = 'Link: <?page=%d>; rel="next"\r\n'
+    with server_of(lambda path: answer_with("[]", headers=link % (1 + path.endswith("1")))) as url:
+        programs.run(PROGRAM, "--server", url, "a/b").fails(url, "more than 1000 pages")
+
+
+def test_links_to_nowhere():
+    for link in "<http://>", "<http://[>", "<nonsense://x>":
+        with server_of(lambda path: answer_with("[]", headers="Link: %s; rel=next\r\n" % link)) as url:
+            run = programs.run(PROGRAM, "--server", url, "a/b").fails()
+            run.check("not a URL" in run.err or "nonsense" in run.err, "it should name the mistake")
 
 
 def test_malformed_json():
@@ -237,9 +293,8 @@ def test_nonblocking_one_server_that_never_answers():
 
 
 def test_nonblocking_no_server():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
-    programs.run(NONBLOCKING, "--server", "http://127.0.0.1:%d" % port).fails("Connection refused")
+    with nobody() as url:
+        programs.run(NONBLOCKING, "--server", url).fails("Connection refused")
     programs.run(NONBLOCKING, "--server", "https://127.0.0.1").fails("only http:// is spoken here")
     programs.run(NONBLOCKING, "--server", "nonsense").fails("not a URL")
     programs.run(NONBLOCKING, "--server", "http://127.0.0.1:1/" + "x" * 5000).fails("too long an address")

@@ -4,14 +4,18 @@
 
 test_processes.py DIRECTORY [TEST ...]     DIRECTORY: the examples
 """
+import collections
+import concurrent.futures
 import contextlib
 import ctypes
+import http.client
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -177,20 +181,45 @@ class Server:
         return [pid for child in children_of(self.process.pid) for pid in children_of(child)]
 
     def get(self, path):
-        """The status; 0: nobody answers."""
+        """The status, and the body in `body`; 0: nobody answers."""
+        status, self.body = self.fetch(path)
+        return status
+
+    def status(self, path):
+        """For threads."""
+        return self.fetch(path)[0]
+
+    def fetch(self, path):
         try:
             with proxyless.open(self.url + path, timeout=runner.HANGS) as answer:
-                self.body = answer.read().decode()
-                return answer.status
+                return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             error.close()
-            return error.code
-        except OSError:  # a URLError, a reset
-            return 0
+            return error.code, ""
+        except (OSError, http.client.HTTPException):  # a URLError, a reset, an answer that breaks off
+            return 0, ""
+
+    def keep(self):
+        """A connection that has had an answer, and stays."""
+        end = time.monotonic() + runner.HANGS
+        while True:
+            connection = http.client.HTTPConnection(self.url[len("http://"):], timeout=runner.HANGS)
+            connection.request("GET", "/status/200")
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status == 200:
+                return connection
+            connection.close()
+            # Who has just had an answer may be counted for a moment still.
+            assert answer.status == 503 and time.monotonic() < end, answer.status
 
     def stat(self, name):
         assert self.get("/stats") == 200
         return json.loads(self.body)[name]
+
+    def now(self, name):
+        """The same; None if there was no such answer."""
+        return json.loads(self.body)[name] if self.get("/stats") == 200 else None
 
     def stop(self):
         """What it has said on stderr."""
@@ -203,14 +232,23 @@ class Server:
 proxyless = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+# Each of the three ways in which the processes can serve.
+INSIDE = {
+    "tasks": [],
+    "threads": ["--inside", "threads"],
+    "pool": ["--inside", "pool", "--threads", "3"],
+}
+
+
 def test_demo_server_limit_and_counts_are_of_all_workers():
-    server = Server("--workers", "3", "--limit", "0.01", "--burst", "5")
-    assert len(server.workers()) == 3
-    statuses = [server.get("/geocode?address=Berlin") for _ in range(30)]
-    assert statuses == [200] * 5 + [429] * 25, statuses
-    assert server.stat("answers") == {"200": 5, "429": 25}, server.body
-    assert server.stat("connections") == 32, server.body
-    assert server.stop() == ""
+    for options in INSIDE.values():
+        server = Server("--workers", "3", "--limit", "0.01", "--burst", "5", *options)
+        assert len(server.workers()) == 3
+        statuses = [server.get("/geocode?address=Berlin") for _ in range(30)]
+        assert statuses == [200] * 5 + [429] * 25, statuses
+        assert server.stat("answers") == {"200": 5, "429": 25}, server.body
+        assert server.stat("connections") == 32, server.body
+        assert server.stop() == ""
 
 
 def test_demo_server_options_reach_the_workers():
@@ -224,17 +262,101 @@ def test_demo_server_options_reach_the_workers():
     run.fails("the API key is too long").prints("")
 
 
+def threads_of(pid):
+    return len(os.listdir("/proc/%d/task" % pid))
+
+
+def test_demo_server_inside_threads_each_connection_has_its_thread():
+    """And inside tasks they share a few."""
+    for inside, least, most in ("threads", 40, None), ("tasks", 0, 10):
+        server = Server("--workers", "2", *INSIDE[inside])
+        before = sum(map(threads_of, server.workers()))
+        clients = [server.keep() for _ in range(40)]
+        more = sum(map(threads_of, server.workers())) - before
+        assert more >= least and (most is None or more <= most), "%s: %d more threads" % (inside, more)
+        for client in clients:
+            client.close()
+        assert server.stop() == ""
+
+
+def test_demo_server_inside_pool_each_worker_answers_as_many_at_once_as_it_has_threads():
+    server = Server("--workers", "2", "--latency", "50", *INSIDE["pool"])
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        statuses = list(pool.map(server.status, ["/geocode?address=Berlin"] * 96))
+    assert statuses == [200] * 96, statuses
+    assert 2 <= server.stat("busy_most") <= 2 * 3, server.body
+    assert server.stop() == ""
+
+
+def test_demo_server_max_connections_are_those_of_all_workers():
+    for options in INSIDE.values():
+        server = Server("--workers", "3", "--max-connections", "4", *options)
+        clients = [server.keep() for _ in range(4)]
+        assert [server.get("/stats") for _ in range(5)] == [503] * 5
+        clients.pop().close()
+        wait_until(lambda: server.get("/stats") == 200, "there is room for one again")
+        # What the killed ones had is gone with them, though nobody has counted it down.
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: server.now("open") == 1, "those of the dead are gone")
+        others = [server.keep() for _ in range(4)]
+        assert server.get("/stats") == 503
+        for client in clients + others:
+            client.close()
+        assert server.stop().count("was killed by signal 9 (Killed)\n") == 3
+
+
 def test_demo_server_killed_workers_are_replaced():
-    server = Server("--workers", "2")
-    assert server.get("/geocode?address=Berlin") == 200
-    before = server.workers()
-    for pid in before:
-        os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: len(set(server.workers()) - set(before)) == 2, "no others have come")
-    wait_until(lambda: server.get("/geocode?address=Berlin") == 200, "the others should serve")
-    assert server.stat("answers")["200"] >= 2, "what the killed ones have counted is there"
-    said = server.stop()
-    assert said.count("was killed by signal 9 (Killed)\n") == said.count("\n") == 2, said
+    for options in INSIDE.values():
+        server = Server("--workers", "2", *options)
+        assert server.get("/geocode?address=Berlin") == 200
+        before = server.workers()
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: len(set(server.workers()) - set(before)) == 2, "no others have come")
+        wait_until(lambda: server.get("/geocode?address=Berlin") == 200, "the others should serve")
+        assert server.stat("answers")["200"] >= 2, "what the killed ones have counted is there"
+        said = server.stop()
+        assert said.count("was killed by signal 9 (Killed)\n") == said.count("\n") == 2, said
+
+
+@contextlib.contextmanager
+def load(server, n):
+    """So many clients ask on and on; gives the counts of the statuses that they get."""
+    over, statuses = threading.Event(), collections.Counter()
+
+    def client():
+        while not over.is_set():
+            statuses[server.status("/geocode?address=Berlin")] += 1
+
+    clients = [threading.Thread(target=client) for _ in range(n)]
+    for thread in clients:
+        thread.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        for thread in clients:
+            thread.join()
+
+
+def test_demo_server_killed_workers_under_load_lose_what_they_had_and_no_more():
+    for options in INSIDE.values():
+        server = Server("--workers", "3", "--latency", "5", *options)
+        killed = 0
+        with load(server, 8) as statuses:
+            while killed < 6:
+                # Not before others have been at work: so they are killed in the middle of something.
+                answered = statuses[200]
+                wait_until(lambda: statuses[200] > answered + 20, "the others should serve")
+                with contextlib.suppress(ProcessLookupError, IndexError):
+                    os.kill(server.workers()[killed % 2], signal.SIGKILL)
+                    killed += 1
+            wait_until(lambda: len(server.workers()) == 3, "not all are replaced")
+        assert set(statuses) <= {0, 200}, statuses
+        wait_until(lambda: server.now("open") == server.now("busy") == 1, "what is left is the question")
+        said = server.stop()
+        assert said.count("was killed by signal 9 (Killed)\n") == said.count("\n") == killed, said
 
 
 def test_demo_server_killed_leaves_nobody():
