@@ -16,7 +16,7 @@
 #include <conc/queue.h>
 #include <conc/sem.h>
 
-#include "task/checkers.h"
+#include "base/checkers.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13 */

@@ -7,6 +7,10 @@
  * A thread that waits for a word in shared memory must also hear of a kick, which comes to its own
  * word: futex_waitv(2) (Linux 5.16) sleeps on both. Where it is missing or refused, the thread sleeps
  * on the shared word only, for so short that the kick can wait (WITHOUT_WAITV).
+ *
+ * ThreadSanitizer puts a signal's handler off until the thread makes a call that it knows, which a
+ * futex is not, and a wait goes on after a signal: so under it no wait is long (TSAN_LIMIT), and such a
+ * call follows.
  */
 #include "base/futex.h"
 
@@ -15,18 +19,40 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "base/checkers.h"
 #include "base/clock.h"
 
 #define WITHOUT_WAITV CONC_MS(5)
+#define TSAN_LIMIT CONC_MS(50)
+
+/* When a wait has to end at the latest; NULL: never. */
+static const struct timespec *end_of_wait(conc_deadline deadline, struct timespec *at)
+{
+#ifdef WITH_TSAN
+    deadline = deadline_earlier(deadline, conc_in(TSAN_LIMIT));
+#endif
+    if (deadline_is_forever(deadline))
+        return NULL;
+    *at = conc__kernel_time(conc__sleep_limit(deadline));
+    return at;
+}
+
+/* After a wait, with its result. errno is kept. */
+static long let_handlers_run(long result)
+{
+#ifdef WITH_TSAN
+    int error = errno;
+    usleep(0);
+    errno = error;
+#endif
+    return result;
+}
 
 void conc__futex_wait(uint32_t *word, uint32_t value, conc_deadline deadline)
 {
-    struct timespec at, *until = NULL;
-    if (!deadline_is_forever(deadline)) {
-        at = conc__kernel_time(conc__sleep_limit(deadline));
-        until = &at;
-    }
-    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, until, NULL, FUTEX_BITSET_MATCH_ANY);
+    struct timespec at;
+    let_handlers_run(syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
+                             end_of_wait(deadline, &at), NULL, FUTEX_BITSET_MATCH_ANY));
 }
 
 void conc__futex_wake(uint32_t *word, int n)
@@ -46,7 +72,7 @@ static bool wait_for_both(uint32_t *shared, uint32_t value, uint32_t *own, uint3
     };
     if (load_relaxed(&is_missing)) /* relaxed: only what a try has found out */
         return false;
-    if (syscall(SYS_futex_waitv, both, 2, 0, until, CLOCK_MONOTONIC) >= 0)
+    if (let_handlers_run(syscall(SYS_futex_waitv, both, 2, 0, until, CLOCK_MONOTONIC)) >= 0)
         return true;
     bool missing = errno == ENOSYS || errno == EPERM;
     if (missing)
@@ -60,15 +86,12 @@ static bool wait_for_both(uint32_t *shared, uint32_t value, uint32_t *own, uint3
 void conc__futex_wait_shared(uint32_t *shared, uint32_t value, uint32_t *own, uint32_t own_value,
                              conc_deadline deadline)
 {
-    struct timespec at, *until = NULL;
-    if (!deadline_is_forever(deadline)) {
-        at = conc__kernel_time(conc__sleep_limit(deadline));
-        until = &at;
-    }
-    if (wait_for_both(shared, value, own, own_value, until))
+    struct timespec at;
+    if (wait_for_both(shared, value, own, own_value, end_of_wait(deadline, &at)))
         return;
     at = conc__kernel_time(deadline_earlier(deadline, conc_in(WITHOUT_WAITV)));
-    syscall(SYS_futex, shared, FUTEX_WAIT_BITSET, value, &at, NULL, FUTEX_BITSET_MATCH_ANY);
+    let_handlers_run(
+        syscall(SYS_futex, shared, FUTEX_WAIT_BITSET, value, &at, NULL, FUTEX_BITSET_MATCH_ANY));
 }
 
 void conc__futex_wake_shared(uint32_t *word, int n)

@@ -41,7 +41,7 @@
 #include "base/clock.h"
 #include "loop/backend.h"
 #include "loop/loop_impl.h"
-#include "task/checkers.h"
+#include "base/checkers.h"
 
 enum { NEW, LISTED, FINISHED, OFFLOADED };
 enum { READERS, WRITERS, POLLERS, KINDS };

@@ -45,7 +45,7 @@
 #include "base/alloc.h"
 #include "loop/loop_impl.h"
 #include "process/code.h"
-#include "task/checkers.h"
+#include "base/checkers.h"
 
 #define VARIABLE "CONC_FORK_SERVER"
 

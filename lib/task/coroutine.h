@@ -27,7 +27,7 @@
 #ifndef CONC_LIB_COROUTINE_H
 #define CONC_LIB_COROUTINE_H
 
-#include "task/checkers.h"
+#include "base/checkers.h"
 #include "task/stack.h"
 #include "task/switch.h"
 

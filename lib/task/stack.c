@@ -42,7 +42,7 @@
 #include "base/guard.h"
 #include "base/hooks.h"
 #include "base/list.h"
-#include "task/checkers.h"
+#include "base/checkers.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "task/checkers.h"
+#include "base/checkers.h"
 
 struct slab;
 
