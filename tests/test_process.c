@@ -146,11 +146,13 @@ static void test_end_of_the_job_reaches_the_parent(void)
               "the job returned 5; it must be 0 or a negative error");
     check_job(job_exit, &zero, sizeof zero, 0, 0, "");
     check_job(job_exit, &two, sizeof two, -CONC_EBROKEN, 2, "exited with status 2");
-    int kill = SIGKILL, term = SIGTERM;
+    int kill = SIGKILL, term = SIGTERM, interrupt = SIGINT;
     check_job(job_raise_signal, &kill, sizeof kill, -CONC_EBROKEN, -SIGKILL,
               "was killed by signal 9 (Killed)");
     check_job(job_raise_signal, &term, sizeof term, -CONC_EBROKEN, -SIGTERM,
               "was killed by signal 15 (Terminated)");
+    check_job(job_raise_signal, &interrupt, sizeof interrupt, -CONC_EBROKEN, -SIGINT,
+              "was killed by signal 2 (Interrupt)");
 }
 
 static int job_abort(void *arg, void *result)

@@ -403,6 +403,18 @@ static void check_death(conc_fn *fn, const void *arg, size_t size, const char *m
     check_no_zombies();
 }
 
+static void test_interrupt_leaves_workers_alone(void)
+{
+    int interrupt = SIGINT;
+    conc_executor *pool = make_pool(1);
+    pid_t pid = call_for_pid(pool, job_pid);
+    CHECK_EQUAL(conc_call(pool, job_raise_signal, &interrupt, sizeof interrupt, NULL, 0, PATIENT),
+                0);
+    CHECK_EQUAL(kill(pid, SIGINT), 0);
+    CHECK_EQUAL(call_for_pid(pool, job_pid), pid);
+    CHECK_EQUAL(conc_executor_free(pool), 0);
+}
+
 static void test_death_of_a_worker_breaks_the_pool(void)
 {
     int killed = SIGKILL, term = SIGTERM, zero = 0, three = 3;
@@ -625,6 +637,7 @@ int main(void)
         ON_EVERY_WAY(test_workers_have_the_descriptors_that_they_are_given),
         ON_EVERY_WAY(test_initialiser_runs_in_each_worker),
         ON_EVERY_WAY(test_callback_must_not_wait_for_the_pool),
+        ON_EVERY_WAY(test_interrupt_leaves_workers_alone),
         ON_EVERY_WAY(test_death_of_a_worker_breaks_the_pool),
         ON_EVERY_WAY(test_worker_killed_from_outside_fails_what_it_had),
         ON_EVERY_WAY(test_death_of_the_server_breaks_the_pool_and_the_next_has_another),

@@ -20,6 +20,9 @@
  * does not reach one that a worker has been given: one at a time; and a few ahead, while jobs take
  * far less than a millisecond and many are waiting.
  *
+ * Workers ignore SIGINT, which a terminal's Ctrl-C sends to them too: what it means is for the program
+ * to say.
+ *
  * A worker that dies (by a signal, by exit(), for lack of memory) breaks the pool: all futures that
  * are not done fail with -CONC_EBROKEN and a message that tells of the death, and so does every
  * later submission. When the program ends, in whatever way, its workers do.

@@ -15,7 +15,7 @@
  *
  * Signals: all are blocked in the server (SIGCHLD comes by a descriptor), so that nothing meant for
  * the program's process group ends it before the program does. Its children begin with the mask,
- * and the action for SIGCHLD, that were there before.
+ * and the actions for SIGCHLD and SIGINT, that were there before; but pool workers ignore SIGINT.
  *
  * A child has none of the server's descriptors but its channel: the report sockets of the others
  * would keep those from ending.
@@ -103,6 +103,10 @@ static void die_with(pid_t parent)
         _exit(1);
 }
 
+/* As it was before. While a child is made, and in workers for good, it is ignored: a terminal's Ctrl-C
+ * goes to all processes, and would break the pool of a program that wants to end well. */
+static struct sigaction on_interrupt;
+
 /* A message that is not what it should be is a mistake of libconc's own. */
 static void run_child(int fd)
 {
@@ -126,6 +130,7 @@ static void run_child(int fd)
     if (start.kind == CHILD_WORKER)
         conc__worker_main(channel, &start, start.offset ? code_at(base, start.offset) : NULL,
                           &message, path + start.path_size, fds, n_fds);
+    sigaction(SIGINT, &on_interrupt, NULL);
     conc__process_main(channel, &start, code_at(base, start.offset), &message,
                        path + start.path_size, fds, n_fds);
 }
@@ -265,6 +270,8 @@ static void hold_signals(struct server *s)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &s->mask);
     sigaction(SIGCHLD, &act, &s->on_child);
+    act.sa_handler = SIG_IGN;
+    sigaction(SIGINT, &act, &on_interrupt);
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     s->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
