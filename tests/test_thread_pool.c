@@ -296,6 +296,14 @@ static void hook_that_blocks(int err, const char *message, void *arg)
     *(int *)arg = err;
 }
 
+/* Fails once the event is set: or its future could be done, and the test's own reference to it the
+ * last one. */
+static int job_fail_later(void *arg, void *result)
+{
+    CHECK_EQUAL(conc_event_wait(*(conc_event **)arg, CONC_FOREVER), 0);
+    return -EIO;
+}
+
 static void test_the_hook_for_unobserved_errors_may_block_in_a_worker(void **state)
 {
     for (int reuse = 0; reuse < 2; reuse++) {
@@ -307,7 +315,8 @@ static void test_the_hook_for_unobserved_errors_may_block_in_a_worker(void **sta
         conc_set_unobserved_hook(hook_that_blocks, &seen);
         conc_future *f = submit_gate(pool, &gate);
         gate_entered(&gate);
-        conc_future_unref(conc_submit(pool, job_return, &(int){-EIO}, sizeof(int), 0));
+        conc_event *open = &gate.open;
+        conc_future_unref(conc_submit(pool, job_fail_later, &open, sizeof open, 0));
         conc_event_set(&gate.open);
         assert_int_equal(conc_event_wait(&hook_entered, CONC_FOREVER), 0);
         /* The worker is neither idle nor at work now. */

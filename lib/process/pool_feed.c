@@ -15,6 +15,7 @@
  * TURN_REVOKED there, also by compare-and-swap, and only if the first of the records ahead is the
  * next. The worker then throws away what lies before `revoked_to`.
  */
+#include "base/checkers.h"
 #include "base/clock.h"
 #include "base/futex.h"
 #include "process/pool_impl.h"
@@ -255,8 +256,10 @@ static void prepare(struct process_pool *pool, struct pool_worker *w)
     w->announced |= UINT64_C(1) << code->object;
 }
 
+/* After this the job may be done, and gone. */
 static void publish(struct pool_worker *w)
 {
+    TSAN_RELEASE(w); /* the way through the other process, which TSan cannot see */
     if (ring_publish(&w->out.ring->head, w->out.at))
         conc__futex_wake_shared(&w->out.ring->head, 1);
 }

@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/checkers.h"
 #include "base/clock.h"
 #include "base/futex.h"
 #include "process/pool_impl.h"
@@ -156,6 +157,7 @@ static bool read_part(struct pool_worker *w, void *part, size_t size, size_t *at
 /* The job that the worker has done, off its list. */
 static conc_future *take_given(struct process_pool *pool, struct pool_worker *w)
 {
+    TSAN_ACQUIRE(w); /* see publish() in pool_feed.c */
     guard_lock(&pool->word);
     const int64_t now = conc_now(), took = now - w->began;
     conc_future *job = w->given[w->first];
