@@ -17,38 +17,11 @@
 #include <conc/loop.h>
 #include <conc/task.h>
 
+#include "base/checkers.h"
 #include "base/clock.h"
 #include "base/hooks.h"
 #include "support.h"
 #include "wait/context.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__SANITIZE_THREAD__)
-#define WITH_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#elif __has_feature(thread_sanitizer)
-#define WITH_TSAN 1
-#endif
-#endif
-
-#ifdef WITH_ASAN
-#include <sanitizer/common_interface_defs.h>
-#endif
-#ifdef WITH_TSAN
-#include <sanitizer/tsan_interface.h>
-#endif
-#if defined(__has_include)
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#endif
-#endif
-#ifndef VALGRIND_STACK_REGISTER
-#define VALGRIND_STACK_REGISTER(start, end) 0u
-#define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
-#endif
 
 #define STACK_SIZE (256 * 1024)
 #define FALSE_WAKEUP_EVERY 7

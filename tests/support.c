@@ -15,22 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#if defined(__has_include)
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#endif
-#endif
-#ifndef RUNNING_ON_VALGRIND
-#define RUNNING_ON_VALGRIND 0
-#endif
-
-#if defined(__SANITIZE_THREAD__)
-#define WITH_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WITH_TSAN 1
-#endif
-#endif
+#include "base/checkers.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define STACK_SIZE (256 * 1024)
@@ -128,12 +113,8 @@ static void *watch(void *arg)
 /* How many times as long everything may take. */
 static unsigned slowness(void)
 {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(WITH_TSAN) || defined(WITH_ASAN)
     return 4;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-    return 4;
-#endif
 #endif
     return on_valgrind() ? 10 : 1;
 }

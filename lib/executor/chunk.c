@@ -40,11 +40,9 @@ static int run_element(conc_fn *fn, void *arg, void *result)
     if (scope && load_acquire(&scope->cancelled))
         return -ECANCELED;
     self->message_err = 0;
-    int err = fn(arg, result);
+    int err = job_error(fn(arg, result));
     self->scope = scope;
-    return err <= 0
-               ? err
-               : conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
+    return err;
 }
 
 /* The argument at *at, which is moved on to the next. */

@@ -25,9 +25,7 @@
  */
 #include <conc/executor_impl.h>
 
-#include <sched.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "future/future_impl.h"
@@ -382,10 +380,8 @@ static int pool_new(conc_executor **ret, size_t max_threads, bool reuse,
  * processors. */
 static size_t default_threads(void)
 {
-    cpu_set_t usable;
-    long cpus = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable)
-                                                                  : sysconf(_SC_NPROCESSORS_ONLN);
-    return cpus < 1 ? 5 : cpus > 28 ? 32 : (size_t)cpus + 4;
+    const size_t cpus = conc__usable_cpus();
+    return cpus > 28 ? 32 : cpus + 4;
 }
 
 int conc_thread_pool_new(conc_executor **ret, size_t threads,

@@ -131,6 +131,15 @@ static inline bool may_help(conc_deadline deadline)
     return !checkpoint(deadline) && (deadline_is_forever(deadline) || deadline.ns > conc_now());
 }
 
+/* The error of a job that has returned this. */
+static inline int job_error(int returned)
+{
+    return returned <= 0
+               ? returned
+               : conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error",
+                            returned);
+}
+
 /* A context's message, put aside while code that is not its own runs in it. */
 struct message {
     char *text;

@@ -24,9 +24,7 @@ static int call(conc_future *job)
     size_t size;
     void *arg = conc_job_arg(job, &size);
     memset(job->value, 0, job->result_size);
-    int err = job->fn(arg, job->result_size ? job->value : NULL);
-    if (err > 0)
-        err = conc_raise(-EINVAL, "the job returned %d; it must be 0 or a negative error", err);
+    int err = job_error(job->fn(arg, job->result_size ? job->value : NULL));
     if (err && job->value_is_bytes)
         conc_bytes_free(job->value);
     return err;

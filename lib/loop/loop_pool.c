@@ -9,11 +9,11 @@
 #include <conc/event.h>
 #include <conc/thread.h>
 
-#include <sched.h>
 #include <stdio.h>
 
 #include "base/alloc.h"
 #include "loop/loop_impl.h"
+#include "thread/spawn.h"
 
 struct member {
     conc_loop *loop;
@@ -139,17 +139,10 @@ static void free_pool(conc_executor *executor)
 
 static const conc_executor_ops ops = {.submit = submit, .shutdown = shut_down, .free = free_pool};
 
-static size_t usable_cpus(void)
-{
-    cpu_set_t usable;
-    int n = sched_getaffinity(0, sizeof usable, &usable) ? 1 : CPU_COUNT(&usable);
-    return n > 0 ? (size_t)n : 1;
-}
-
 int conc_loop_pool_new(conc_executor **ret, size_t loops)
 {
     if (!loops)
-        loops = usable_cpus();
+        loops = conc__usable_cpus();
     size_t size;
     if (__builtin_mul_overflow(loops, sizeof(struct member), &size) ||
         __builtin_add_overflow(size, sizeof(struct loop_pool), &size))

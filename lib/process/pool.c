@@ -24,7 +24,6 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -218,13 +217,6 @@ static int keep_fds(struct process_pool *pool, const conc_process_pool_options *
     return 0;
 }
 
-static size_t usable_cpus(void)
-{
-    cpu_set_t usable;
-    int n = sched_getaffinity(0, sizeof usable, &usable) ? 1 : CPU_COUNT(&usable);
-    return n > 0 ? (size_t)n : 1;
-}
-
 static int start_all(struct process_pool *pool)
 {
     int err = 0;
@@ -240,7 +232,7 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
     if (!options)
         options = &defaults;
     if (!workers)
-        workers = usable_cpus();
+        workers = conc__usable_cpus();
     if (!ret || workers > WORKERS_MAX || (options->arg_size && !options->arg) ||
         options->n_fds > CONC_PROCESS_POOL_FDS_MAX || (options->n_fds && !options->fds))
         return -EINVAL;

@@ -17,7 +17,6 @@
  */
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -28,10 +27,7 @@
 #include "base/clock.h"
 #include "base/futex.h"
 #include "process/pool_impl.h"
-
-/* As in thread_context.c. */
-enum { SPIN_MAX = 64, SPIN_MIN = 8, PROBE_EVERY = 16 };
-#define SPIN_TIME CONC_US(100)
+#include "process/spin.h"
 
 #define REPORTS_EVERY CONC_MS(10)
 
@@ -365,39 +361,14 @@ static bool collect_all(struct process_pool *pool)
     return any;
 }
 
-static bool is_anything_there(const struct process_pool *pool)
+static bool is_anything_there(const void *arg)
 {
+    const struct process_pool *pool = arg;
     for (size_t i = 0; i < pool->n; i++) {
         const struct pool_worker *w = &pool->workers[i];
         if (load_relaxed(&w->state) != WORKER_NONE && load_relaxed(&w->in.ring->head) != w->in.at)
             return true; /* relaxed: who reads it acquires */
     }
-    return false;
-}
-
-struct spinner {
-    unsigned spins, pauses;
-};
-
-static bool spin(const struct process_pool *pool, struct spinner *s)
-{
-    if (s->spins < SPIN_MIN) {
-        if (++s->pauses < PROBE_EVERY)
-            return false;
-        s->spins = SPIN_MAX;
-        s->pauses = 0;
-    }
-    int64_t end = conc_now() + SPIN_TIME;
-    for (unsigned i = 0; i < s->spins; i++) {
-        sched_yield();
-        if (is_anything_there(pool)) {
-            s->spins = SPIN_MAX;
-            return true;
-        }
-        if (conc_now() > end)
-            break;
-    }
-    s->spins /= 2;
     return false;
 }
 
@@ -465,7 +436,7 @@ void *conc__pool_manager(void *arg)
     while (has_workers(pool)) {
         bool any = collect_all(pool);
         conc__pool_feed(pool);
-        if (!any && !spin(pool, &spinner)) {
+        if (!any && !spin(&spinner, is_anything_there, pool)) {
             sleep_on(pool);
             looked = 0;
         }

@@ -11,7 +11,6 @@
  *
  * That the program or the fork server has gone needs no look: the worker is killed then.
  */
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -20,50 +19,37 @@
 #include "base/clock.h"
 #include "base/futex.h"
 #include "process/pool_impl.h"
-
-/* As in thread_context.c. */
-enum { SPIN_MAX = 64, SPIN_MIN = 8, PROBE_EVERY = 16 };
-#define SPIN_TIME CONC_US(100)
+#include "process/spin.h"
 
 static struct {
     struct lane *lane;
     int wake_fd;
     struct ring_end in, out;
     uint32_t generation;
-    unsigned spins, pauses;
+    struct spinner spinner;
     uintptr_t bases[OBJECTS_MAX];
     bool known[OBJECTS_MAX]; /* which of them */
 } worker;
 
 /* ---- Waiting ---- */
 
-static bool spin(const uint32_t *word, uint32_t at)
+struct position {
+    const uint32_t *word;
+    uint32_t at;
+};
+
+static bool has_moved(const void *arg)
 {
-    if (worker.spins < SPIN_MIN) {
-        if (++worker.pauses < PROBE_EVERY)
-            return false;
-        worker.spins = SPIN_MAX;
-        worker.pauses = 0;
-    }
-    int64_t end = conc_now() + SPIN_TIME;
-    for (unsigned i = 0; i < worker.spins; i++) {
-        sched_yield();
-        if (load_relaxed(word) != at) { /* relaxed: who reads the ring acquires */
-            worker.spins = SPIN_MAX;
-            return true;
-        }
-        if (conc_now() > end)
-            break;
-    }
-    worker.spins /= 2;
-    return false;
+    const struct position *p = arg;
+    return load_relaxed(p->word) != p->at; /* relaxed: who reads the ring acquires */
 }
 
 /* Until the program's position is no longer `at`. */
 static void wait_moved(uint32_t *word, uint32_t at)
 {
     static uint32_t none;
-    if (load_relaxed(word) != at || spin(word, at)) /* relaxed: as above */
+    const struct position here = {word, at};
+    if (has_moved(&here) || spin(&worker.spinner, has_moved, &here))
         return;
     while (ring_fall_asleep(word, at))
         conc__futex_wait_shared(word, at | RING_ASLEEP, &none, 0, CONC_FOREVER);

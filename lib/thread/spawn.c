@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "base/hooks.h"
@@ -35,4 +36,12 @@ int conc__spawn(pthread_t *thread, size_t stack_size, void *(*main)(void *), voi
         err = pthread_create(thread, &attr, main, arg);
     pthread_attr_destroy(&attr);
     return err == EAGAIN ? -ENOMEM : -err; /* EAGAIN: out of memory, or of threads */
+}
+
+size_t conc__usable_cpus(void)
+{
+    cpu_set_t usable;
+    long n = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable)
+                                                               : sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (size_t)n : 1;
 }

@@ -12,4 +12,7 @@
  * threads; -EINVAL: an impossible stack size. */
 int conc__spawn(pthread_t *thread, size_t stack_size, void *(*main)(void *), void *arg);
 
+/* How many processors the caller may use, at least 1. */
+size_t conc__usable_cpus(void);
+
 #endif
