@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_fibers.c: every primitive between threads, between fibers (tests/fibers.h), between tasks, and
+ * test_fibers.c: every primitive between threads, between fibers (tests/support/fibers.h), between tasks, and
  * between them and threads: each scenario runs in all kinds of contexts, and cannot tell in which.
  * Giving up: test_fibers_cancel.c. Queues and futures: test_fibers_values.c.
  */

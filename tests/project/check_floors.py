@@ -81,7 +81,7 @@ def check(root):
     include = os.path.join(root, "include")
     for name in sorted(os.listdir(lib)):
         if os.path.isdir(os.path.join(lib, name)) and name not in FLOORS:
-            wrong.append("lib/%s: not in the list of floors (in tests/check_floors.py)" % name)
+            wrong.append("lib/%s: not in the list of floors (in tests/project/check_floors.py)" % name)
         elif name.endswith((".c", ".h", ".S")):
             wrong.append("lib/%s: a source lies in a floor, not beside them" % name)
     for floor in FLOORS:

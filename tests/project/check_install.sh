@@ -51,7 +51,7 @@ if [ "${SANITIZE:-none}" != none ]; then
 fi
 
 cd "$tmp"
-cp "$source/tests/check_install.c" program.c
+cp "$source/tests/project/check_install.c" program.c
 run() {
     LD_LIBRARY_PATH=$(dirname "$shared") "./$1" || fail "$1: exit status $?"
 }

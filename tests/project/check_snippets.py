@@ -3,7 +3,7 @@
 """Is the code that the documentation shows true?
 
 - The README's program compiles as printed, and prints what the README says.
-- Every line of code in a public header's comments (indented by five spaces or more) stands in tests/snippets.c,
+- Every line of code in a public header's comments (indented by five spaces or more) stands in tests/project/snippets.c,
   which is compiled.
 
 usage: check_snippets.py SOURCE LIBRARY COMPILER...   (LIBRARY: libconc.a)
@@ -46,7 +46,7 @@ def check_readme(source, library, compiler):
 
 
 def check_headers(source):
-    known = {normalized(line) for line in (source / "tests/snippets.c").read_text().splitlines()}
+    known = {normalized(line) for line in (source / "tests/project/snippets.c").read_text().splitlines()}
     wrong = []
     for header in sorted((source / "include").rglob("*.h")):
         in_tag = False  # @return ...: its further lines are indented too, and are no code
@@ -56,7 +56,7 @@ def check_headers(source):
             # Code, not the continuation of a list item: it ends like code.
             if found and re.search(r"[;{}]$", normalized(found.group(1))):
                 if normalized(found.group(1)) not in known:
-                    wrong.append("%s:%d: not in tests/snippets.c: %s" % (header, number, found.group(1)))
+                    wrong.append("%s:%d: not in tests/project/snippets.c: %s" % (header, number, found.group(1)))
     return wrong
 
 
