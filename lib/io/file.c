@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "loop/op.h"
+#include "op/op.h"
 
 #define IO_MAX ((size_t)0x7ffff000)
 

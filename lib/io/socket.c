@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "loop/op.h"
+#include "op/op.h"
 
 #define IO_MAX ((size_t)0x7ffff000) /* as in file.c */
 

@@ -39,7 +39,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "loop/backend.h"
+#include "op/backend.h"
 #include "loop/loop_impl.h"
 #include "base/checkers.h"
 

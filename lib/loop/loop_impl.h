@@ -11,8 +11,8 @@
 #include <pthread.h>
 
 #include "base/heap.h"
-#include "loop/backend.h"
-#include "loop/item.h"
+#include "op/backend.h"
+#include "op/item.h"
 #include "task/coroutine.h"
 #include "wait/wait.h"
 

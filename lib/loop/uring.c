@@ -46,7 +46,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "loop/backend.h"
+#include "op/backend.h"
 #include "loop/uring_entry.h"
 #include "loop/uring_slots.h"
 

@@ -5,7 +5,7 @@
 #ifndef CONC_LIB_URING_ENTRY_H
 #define CONC_LIB_URING_ENTRY_H
 
-#include "loop/op.h"
+#include "op/op.h"
 #include "loop/uring_ring.h"
 
 /* How an op is done: by the ring; by system calls, between which the ring waits until it is ready;

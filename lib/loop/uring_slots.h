@@ -16,7 +16,7 @@
 #ifndef CONC_LIB_URING_SLOTS_H
 #define CONC_LIB_URING_SLOTS_H
 
-#include "loop/op.h"
+#include "op/op.h"
 
 /* How far an op is; see uring.c. */
 enum slot_phase { SLOT_WAITING, SLOT_ENTERED, SLOT_CANCEL_DUE };

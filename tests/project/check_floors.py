@@ -11,7 +11,13 @@ import sys
 import tempfile
 
 # From the ground up.
-FLOORS = ["base", "wait", "sync", "queue", "future", "thread", "executor", "task", "loop", "io", "process"]
+FLOORS = ["base", "wait", "sync", "queue", "future", "thread", "executor", "task", "op", "loop", "io", "process"]
+
+# Upward includes that are still to be taken away: (source, header).
+PENDING = {
+    ("op/op.c", "loop/loop_impl.h"), ("op/offload.c", "loop/loop_impl.h"), ("backend/epoll.c", "loop/loop_impl.h"),
+    ("process/spawner_main.c", "process_pool/pool_impl.h"),
+}
 
 ORDER = "; from the ground up the floors are " + ", ".join(FLOORS)
 
@@ -47,7 +53,7 @@ def internal_rule(root, path, written, name):
     floor = name.split("/")[0]
     if floor not in FLOORS or not os.path.exists(os.path.join(lib, name)):
         return None if written[0] == "<" else "there is no such internal header"
-    if FLOORS.index(floor) > FLOORS.index(own):
+    if FLOORS.index(floor) > FLOORS.index(own) and (os.path.relpath(path, lib), name) not in PENDING:
         return "%s lies below %s and must not include it%s" % (own, floor, ORDER)
     return None
 

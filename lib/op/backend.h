@@ -5,10 +5,10 @@
  *
  * All are called in the loop's thread; but forget() in a child, by the thread that forked.
  */
-#ifndef CONC_LIB_BACKEND_H
-#define CONC_LIB_BACKEND_H
+#ifndef CONC_LIB_OP_BACKEND_H
+#define CONC_LIB_OP_BACKEND_H
 
-#include "loop/op.h"
+#include "op/op.h"
 
 struct backend {
     const char *name; /* "io_uring", "epoll" */

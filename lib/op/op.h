@@ -8,8 +8,8 @@
  * From its start until `complete` is called the struct, and the memory it names, belong to whoever
  * carries it out; from then on never again. A cancel only asks for an early end.
  */
-#ifndef CONC_LIB_OP_H
-#define CONC_LIB_OP_H
+#ifndef CONC_LIB_OP_OP_H
+#define CONC_LIB_OP_OP_H
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,7 +18,7 @@
 #include <conc/base.h>
 
 #include "base/list.h"
-#include "loop/item.h"
+#include "op/item.h"
 
 struct conc_loop;
 

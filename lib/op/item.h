@@ -3,8 +3,8 @@
  * item.h: something for the loop to run, in its ready list or, from other threads, in its inbox. Lies
  * in what is run.
  */
-#ifndef CONC_LIB_ITEM_H
-#define CONC_LIB_ITEM_H
+#ifndef CONC_LIB_OP_ITEM_H
+#define CONC_LIB_OP_ITEM_H
 
 #include <stddef.h>
 

@@ -42,7 +42,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
-#include "loop/op.h"
+#include "op/op.h"
 
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x100
