@@ -11,7 +11,7 @@
 #include <sys/un.h>
 
 #include "base/alloc.h"
-#include "loop/uring_slots.h"
+#include "backend/uring/slots.h"
 
 /* ---- Turns ---- */
 

@@ -18,7 +18,7 @@
 
 #include "base/hooks.h"
 #include "loop/loop_impl.h"
-#include "loop/uring_ring.h"
+#include "backend/uring/ring.h"
 
 struct rig {
     struct conc_loop loop;

@@ -47,8 +47,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "op/backend.h"
-#include "loop/uring_entry.h"
-#include "loop/uring_slots.h"
+#include "backend/uring/entry.h"
+#include "backend/uring/slots.h"
 
 /* Times a turn enters the kernel at most, while there is more than one system call can submit or
  * post: then others' turn comes. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * uring_ring.h: one io_uring: making it on whatever kernel there is, entering it, taking entries
+ * ring.h: one io_uring: making it on whatever kernel there is, entering it, taking entries
  * and completions. What they mean is uring.c's.
  */
-#ifndef CONC_LIB_URING_RING_H
-#define CONC_LIB_URING_RING_H
+#ifndef CONC_LIB_BACKEND_URING_RING_H
+#define CONC_LIB_BACKEND_URING_RING_H
 
 #include <liburing.h>
 #include <stdbool.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * uring_entry.h: what the kernel is told of an op.
+ * entry.h: what the kernel is told of an op.
  */
-#ifndef CONC_LIB_URING_ENTRY_H
-#define CONC_LIB_URING_ENTRY_H
+#ifndef CONC_LIB_BACKEND_URING_ENTRY_H
+#define CONC_LIB_BACKEND_URING_ENTRY_H
 
 #include "op/op.h"
-#include "loop/uring_ring.h"
+#include "backend/uring/ring.h"
 
 /* How an op is done: by the ring; by system calls, between which the ring waits until it is ready;
  * or by a thread. */

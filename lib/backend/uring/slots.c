@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * uring_slots.c: see uring_slots.h. The table doubles when it is full, and doesn't shrink. Slots
+ * slots.c: see uring_slots.h. The table doubles when it is full, and doesn't shrink. Slots
  * are used again last in, first out, while they are in the cache.
  */
-#include "loop/uring_slots.h"
+#include "backend/uring/slots.h"
 
 #include <string.h>
 

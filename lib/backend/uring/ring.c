@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * uring_ring.c: see uring_ring.h.
+ * ring.c: see uring_ring.h.
  *
  * Which flags a kernel knows is found out by trying, from the newest to the oldest; version numbers
  * lie on patched kernels. What refuses io_uring altogether (a seccomp filter, the sysctl
@@ -20,7 +20,7 @@
  * the parent's. The descriptor is inherited; the child must close it, or operations would outlive
  * the parent.
  */
-#include "loop/uring_ring.h"
+#include "backend/uring/ring.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * uring_slots.h: the table of the ops that the io_uring backend carries out, and the names by which
+ * slots.h: the table of the ops that the io_uring backend carries out, and the names by which
  * the kernel knows them.
  *
  * A name is the slot's index and its generation, which changes when the slot is freed: a cancel
@@ -13,8 +13,8 @@
  *
  * Pointers to slots are valid until the next op is put in: the table may move then.
  */
-#ifndef CONC_LIB_URING_SLOTS_H
-#define CONC_LIB_URING_SLOTS_H
+#ifndef CONC_LIB_BACKEND_URING_SLOTS_H
+#define CONC_LIB_BACKEND_URING_SLOTS_H
 
 #include "op/op.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * uring_entry.c: see uring_entry.h.
+ * entry.c: see uring_entry.h.
  *
  * SIGPIPE: io_uring raises it as write(2) does, in our thread, when a WRITE finds that nobody
  * reads. Linux 6.18 has RWF_NOSIGNAL against that; before, a write to what can be waited for is
@@ -13,7 +13,7 @@
  *
  * OP_STAT is for a thread: io_uring's STATX is done by one too, and gives another struct.
  */
-#include "loop/uring_entry.h"
+#include "backend/uring/entry.h"
 
 #include <fcntl.h>
 #include <poll.h>
