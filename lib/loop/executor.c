@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * loop_executor.c: a loop as an executor, and the executors that a loop has for jobs that block.
+ * executor.c: a loop as an executor, and the executors that a loop has for jobs that block.
  *
  * As an executor: a job becomes a task. Shutting down closes the loop for tasks; who waits for the end
  * lies on `closers` until none lives. Cancelling is up to the loop's thread, so others post it there:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * loop_signal.c: callbacks for signals, in the loop's thread.
+ * signal.c: callbacks for signals, in the loop's thread.
  *
  * The thread that deals with signals (thread/signal.c) calls tell(), which posts the handler to its
  * loop unless it is in the inbox already (`posted`); the loop puts it into its ready list, and runs

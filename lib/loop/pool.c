@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * loop_pool.c: an executor that spreads jobs, as tasks, over several loops, a thread each.
+ * pool.c: an executor that spreads jobs, as tasks, over several loops, a thread each.
  *
  * A job goes to the loop with the fewest tasks; among equals the turn goes round. Tasks stay on their
  * loop, so what balances is where they begin. Each member thread runs its loop until the pool is
