@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * shared_queue.c: a bounded queue between processes.
+ * queue.c: a bounded queue between processes.
  *
  * How: a ring behind a robust mutex, which is held for one copy, as a private queue's guard is;
  * only waiting for room or elements has deadlines (shared_wait.c). Everything follows from four
@@ -24,7 +24,7 @@
 #include <string.h>
 
 #include "base/atomic.h"
-#include "process/shared_impl.h"
+#include "shared/shared_impl.h"
 
 /* Where the elements begin, and how they are aligned. */
 #define ITEMS_AT ((sizeof(conc_shared_queue) + 63) / 64 * 64)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * shared_barrier.c: parties of several processes that wait for each other.
+ * barrier.c: parties of several processes that wait for each other.
  *
  * How: everything is one word of 64 bits, so that each step is one swap, and a process that dies
  * has made it or not:
@@ -24,7 +24,7 @@
 #include <limits.h>
 
 #include "base/atomic.h"
-#include "process/shared_impl.h"
+#include "shared/shared_impl.h"
 #include "wait/wait.h"
 
 #define COUNT ((uint64_t)CONC_SHARED_BARRIER_MAX) /* 20 bits */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * shared_lock.c: locks between processes.
+ * lock.c: locks between processes.
  *
  * How: inside is a robust mutex of the C library's, of which only trylock and unlock are used;
  * waiting is ours (shared_wait.c), so that it can have a deadline, be cancelled, and be done by a
@@ -33,7 +33,7 @@
 #include <conc/context.h>
 
 #include "base/atomic.h"
-#include "process/shared_impl.h"
+#include "shared/shared_impl.h"
 
 /* relaxed, all of `held` and `owner`: what the caller has written it reads; what another has
  * written is not the caller's. And `state`: it changes under the mutex, but for the look at LOST.

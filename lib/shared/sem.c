@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * shared_sem.c: a counting semaphore between processes.
+ * sem.c: a counting semaphore between processes.
  *
  * How: the units are one word, changed by one swap; so a process that dies has taken or given all
  * of its units or none. Waiting is shared_wait.c's; a release wakes as many as it gave units.
@@ -10,7 +10,7 @@
 #include <limits.h>
 
 #include "base/atomic.h"
-#include "process/shared_impl.h"
+#include "shared/shared_impl.h"
 
 static uint32_t bound_of(const conc_shared_sem *sem)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * shared.c: blocks of memory shared between processes.
+ * memory.c: blocks of memory shared between processes.
  *
  * How: a block is a memory file without a name (memfd_create(2)), mapped. A fork's child has the
  * mapping and the descriptor; any other process can be sent the descriptor and map it. When the

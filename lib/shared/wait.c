@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * shared_wait.c: waiting and waking between processes.
+ * wait.c: waiting and waking between processes.
  *
  * The lists of the wait room hold pointers into the stacks of those who wait, which are of no use
  * in another process, and which a dead process would leave there for ever. So nothing is handed
@@ -37,7 +37,7 @@
 #include <unistd.h>
 
 #include "loop/loop_impl.h"
-#include "process/shared_impl.h"
+#include "shared/shared_impl.h"
 #include "wait/wait.h"
 
 #define SLICE_MIN CONC_MS(1)

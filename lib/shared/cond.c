@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * shared_cond.c: a condition between processes.
+ * cond.c: a condition between processes.
  *
  * How: a notification is a permit, counted under the lock. Who waits takes a number, sleeps without
  * the lock until some notification has come (the spot's `seq`), takes the lock again, and returns
@@ -24,7 +24,7 @@
 #include <limits.h>
 
 #include "base/atomic.h"
-#include "process/shared_impl.h"
+#include "shared/shared_impl.h"
 #include "wait/wait.h"
 
 static conc_shared_lock *lock_of(conc_shared_cond *cond)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * shared_event.c: a flag that threads and tasks of several processes can wait for.
+ * event.c: a flag that threads and tasks of several processes can wait for.
  *
  * How: the word holds the flag, and above it how often it was set from clear. Who waits goes on
  * when it sees the flag, or that number changed: so a clear that follows at once takes nothing from
@@ -11,7 +11,7 @@
 #include <limits.h>
 
 #include "base/atomic.h"
-#include "process/shared_impl.h"
+#include "shared/shared_impl.h"
 
 #define SET 1u
 #define ONE_SET 2u
