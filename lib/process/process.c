@@ -24,7 +24,7 @@
 #include "base/alloc.h"
 #include "future/future_impl.h"
 #include "process/code.h"
-#include "process/server.h"
+#include "process/spawner.h"
 
 struct conc_process {
     struct child child;

@@ -20,7 +20,7 @@
 #include <conc/process.h>
 #include <conc/process_pool.h>
 
-#include "process/pool_impl.h"
+#include "process_pool/pool_impl.h"
 
 #define PATIENT conc_in(CONC_S(60))
 

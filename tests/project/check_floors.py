@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 # From the ground up.
-FLOORS = ["base", "wait", "sync", "queue", "future", "thread", "executor", "task", "op", "backend", "loop", "io", "shared", "process"]
+FLOORS = ["base", "wait", "sync", "queue", "future", "thread", "executor", "task", "op", "backend", "loop", "io", "shared", "process", "process_pool"]
 
 # Upward includes that are still to be taken away: (source, header).
 PENDING = {

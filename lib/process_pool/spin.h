@@ -5,8 +5,8 @@
  * long as a small job. A fruitless spin halves the next; when it is down to none, one sleep in
  * PROBE_EVERY is preceded by one again.
  */
-#ifndef CONC_LIB_SPIN_H
-#define CONC_LIB_SPIN_H
+#ifndef CONC_LIB_PROCESS_POOL_SPIN_H
+#define CONC_LIB_PROCESS_POOL_SPIN_H
 
 #include <sched.h>
 

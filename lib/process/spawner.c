@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * server.c: this process' side of the fork server: how it comes about, and asking it for children.
+ * spawner.c: this process' side of the fork server: how it comes about, and asking it for children.
  *
  * A fork of a process with several threads copies locks that nobody will ever release, so no child
  * is forked from the program itself. The server is a process that has one thread, always. It comes
@@ -22,7 +22,7 @@
  * A fork by the user: the child forgets the server, which is its parent's. What its parent has made
  * by it is dead there (conc__forks() tells them apart).
  */
-#include "process/server.h"
+#include "process/spawner.h"
 
 #include <spawn.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool_manager.c: the thread of a process pool that takes its results and looks after its workers.
+ * manager.c: the thread of a process pool that takes its results and looks after its workers.
  *
  * It takes whatever has come from each worker, feeds, and if there was nothing looks again a few
  * times, yielding its core (as threads do before they sleep: thread_context.c). Then it says in
@@ -26,8 +26,8 @@
 #include "base/checkers.h"
 #include "base/clock.h"
 #include "base/futex.h"
-#include "process/pool_impl.h"
-#include "process/spin.h"
+#include "process_pool/pool_impl.h"
+#include "process_pool/spin.h"
 
 #define REPORTS_EVERY CONC_MS(10)
 

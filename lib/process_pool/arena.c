@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool_arena.c: a worker's blocks for large results (block.h).
+ * arena.c: a worker's blocks for large results (block.h).
  *
  * Strings of bytes that a job makes are allocated here too, if they are large: they are likely to
  * be its result. If all blocks are taken, or there is no room for one, the heap will do.
@@ -15,8 +15,8 @@
 
 #include "base/bytes.h"
 #include "base/guard.h"
-#include "process/block.h"
-#include "process/server.h"
+#include "process_pool/block.h"
+#include "process/spawner.h"
 
 struct place {
     struct block *block; /* NULL: none */

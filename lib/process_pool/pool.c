@@ -29,7 +29,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "process/pool_impl.h"
+#include "process_pool/pool_impl.h"
 #include "thread/spawn.h"
 
 enum { WORKERS_MAX = 1024 };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * server.h: the fork server and its children: what the two sides say to each other, and what the
+ * spawner.h: the fork server and its children: what the two sides say to each other, and what the
  * rest of the floor uses. See server.c (this process' side) and server_main.c (the server's).
  */
-#ifndef CONC_LIB_SERVER_H
-#define CONC_LIB_SERVER_H
+#ifndef CONC_LIB_PROCESS_SPAWNER_H
+#define CONC_LIB_PROCESS_SPAWNER_H
 
 #include <stdint.h>
 #include <sys/types.h>

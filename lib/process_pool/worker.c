@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool_worker.c: a worker of a process pool, in its own process.
+ * worker.c: a worker of a process pool, in its own process.
  *
  * One loop: read a record from the ring of jobs, begin it, run it, write its end into the ring of
  * results. Before it sleeps it yields its core for a while and looks again, as threads do
@@ -18,8 +18,8 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
-#include "process/pool_impl.h"
-#include "process/spin.h"
+#include "process_pool/pool_impl.h"
+#include "process_pool/spin.h"
 
 static struct {
     struct lane *lane;

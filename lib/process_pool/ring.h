@@ -12,8 +12,8 @@
  * What the other side says is not believed further than that no byte outside of the ring is
  * touched: it may have gone wild.
  */
-#ifndef CONC_LIB_RING_H
-#define CONC_LIB_RING_H
+#ifndef CONC_LIB_PROCESS_POOL_RING_H
+#define CONC_LIB_PROCESS_POOL_RING_H
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * server_main.c: the fork server itself: a process with one thread that does nothing but fork on
+ * spawner_main.c: the fork server itself: a process with one thread that does nothing but fork on
  * request, reap, and report. See server.c for how it comes about.
  *
  * Each request to start brings two descriptors: the channel, which is the child's, and a packet
@@ -20,7 +20,7 @@
  * A child has none of the server's descriptors but its channel: the report sockets of the others
  * would keep those from ending.
  */
-#include "process/server.h"
+#include "process/spawner.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -39,7 +39,7 @@
 
 #include "base/alloc.h"
 #include "process/code.h"
-#include "process/pool_impl.h"
+#include "process_pool/pool_impl.h"
 #include "wait/context.h"
 
 struct ward {

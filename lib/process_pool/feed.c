@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool_feed.c: giving jobs to the workers of a process pool.
+ * feed.c: giving jobs to the workers of a process pool.
  *
  * Jobs are given by the *feeder*: whoever submits, or the manager when there is room again. There
  * is one at a time; who comes meanwhile leaves a note (feed_again). So a job gets into its ring
@@ -18,7 +18,7 @@
 #include "base/checkers.h"
 #include "base/clock.h"
 #include "base/futex.h"
-#include "process/pool_impl.h"
+#include "process_pool/pool_impl.h"
 
 enum { CROWD = 8 }; /* so many jobs that wait for each worker are many */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool_block.c: the program's side of large results (block.h).
+ * block.c: the program's side of large results (block.h).
  *
  * A block that was mapped stays so: it is referred to by its worker's table, and by the future
  * whose value lies in it, which may outlive both worker and pool. What a worker says about its
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "process/pool_impl.h"
+#include "process_pool/pool_impl.h"
 
 struct pool_block {
     struct value_home home;

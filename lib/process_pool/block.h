@@ -15,8 +15,8 @@
  * Only the owner of a taken block touches it. A free one may be given up by the worker: its memory
  * goes, and its number to another block at another place, which is how the program learns it.
  */
-#ifndef CONC_LIB_BLOCK_H
-#define CONC_LIB_BLOCK_H
+#ifndef CONC_LIB_PROCESS_POOL_BLOCK_H
+#define CONC_LIB_PROCESS_POOL_BLOCK_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -4,8 +4,8 @@
  * (giving jobs to workers), pool_manager.c (results, the workers' lives), pool_worker.c (the worker
  * itself), pool_arena.c and pool_block.c (large results). See pool.c for how it works.
  */
-#ifndef CONC_LIB_POOL_IMPL_H
-#define CONC_LIB_POOL_IMPL_H
+#ifndef CONC_LIB_PROCESS_POOL_POOL_IMPL_H
+#define CONC_LIB_PROCESS_POOL_POOL_IMPL_H
 
 #include <conc/executor_impl.h>
 #include <conc/process_pool.h>
@@ -13,10 +13,10 @@
 #include <pthread.h>
 
 #include "future/future_impl.h"
-#include "process/block.h"
+#include "process_pool/block.h"
 #include "process/code.h"
-#include "process/ring.h"
-#include "process/server.h"
+#include "process_pool/ring.h"
+#include "process/spawner.h"
 
 enum {
     WINDOW_MAX = 16,  /* jobs that a worker has at once, at most */
