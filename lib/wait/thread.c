@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * thread_context.c: a thread as a context: it sleeps in the kernel, on its parking word; or in a
+ * thread.c: a thread as a context: it sleeps in the kernel, on its parking word; or in a
  * poll(2), while it waits for a descriptor.
  *
  * The word: PARK_DELIVERED and PARK_KICKED are set by others, and consumed by the park that reports
