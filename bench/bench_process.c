@@ -174,7 +174,7 @@ static void run_busy(conc_executor *pool)
     double ns[CPU_JOBS];
     for (size_t i = 0; i < CPU_JOBS; i++)
         ns[i] = CPU_JOB_NS;
-    must(conc_map(pool, keep_busy, ns, CPU_JOBS, sizeof *ns, NULL, 0, CONC_FOREVER), "conc_map");
+    must(conc_map(pool, keep_busy, ns, CPU_JOBS, sizeof *ns, NULL, 0, NULL, CONC_FOREVER), "conc_map");
 }
 
 static void busy_one(uint64_t n) { run_busy(one); }
@@ -204,13 +204,13 @@ static void start_peer(void)
     const conc_subprocess_options streams = {.in = CONC_SUBPROCESS_PIPE,
                                              .out = CONC_SUBPROCESS_PIPE};
     char version[32];
-    int err = conc_subprocess_spawn(&python.child, argv, &streams);
+    int err = conc_subprocess_start(&python.child, argv, &streams);
     if (err) {
         printf("Without CPython's column: %s.\n", conc_error_message());
         return;
     }
-    must(conc_stream_new(&python.to, conc_subprocess_take(python.child, 0), NULL), "a stream");
-    must(conc_stream_new(&python.from, conc_subprocess_take(python.child, 1), NULL), "a stream");
+    must(conc_stream_new(&python.to, conc_subprocess_take_fd(python.child, 0), NULL), "a stream");
+    must(conc_stream_new(&python.from, conc_subprocess_take_fd(python.child, 1), NULL), "a stream");
     if (read_greeting(version, sizeof version)) {
         printf("CPython %s.\n", version);
         return;
@@ -226,7 +226,7 @@ static void end_peer(void)
     if (!python.child)
         return;
     must(conc_stream_close(python.to, CONC_FOREVER), "a pipe to python3");
-    must(conc_subprocess_wait(python.child, &status, conc_in(CONC_S(60))), "python3's end");
+    must(conc_subprocess_join(python.child, &status, conc_in(CONC_S(60))), "python3's end");
     must(status, "python3");
     conc_stream_abort(python.from);
     conc_subprocess_free(python.child);
@@ -329,7 +329,7 @@ static void run_section(size_t s)
 
 static int run_all(void)
 {
-    must(conc_process_init(), "conc_process_init"); /* the workers know calibrate_work()'s result */
+    must(conc_process_prepare(), "conc_process_prepare"); /* the workers know calibrate_work()'s result */
     start_peer();
     must(conc_process_pool_new(&one, 1, NULL), "conc_process_pool_new");
     must(conc_process_pool_new(&two, 2, NULL), "conc_process_pool_new");

@@ -32,7 +32,7 @@ static struct locks locks = {.plain = PTHREAD_MUTEX_INITIALIZER};
 INLINE void take(enum peer peer)
 {
     if (peer == CONC)
-        conc_lock_acquire(&locks.conc);
+        conc_lock_enter(&locks.conc);
     else
         pthread_mutex_lock(&locks.plain);
 }
@@ -48,7 +48,7 @@ INLINE void give(enum peer peer)
 INLINE void take_r(enum peer peer)
 {
     if (peer == CONC)
-        conc_rlock_acquire(&locks.conc_r);
+        conc_rlock_enter(&locks.conc_r);
     else
         pthread_mutex_lock(&locks.plain_r);
 }

@@ -92,7 +92,7 @@ static void measure_tasks(const void *arg, void *ret)
     conc_loop *loop;
     *c = *(const struct crowd *)arg;
     must(conc_loop_new(&loop, NULL), "conc_loop_new");
-    conc_future *f = conc_spawn_on(loop, crowd_of_tasks, &c, sizeof c, 0);
+    conc_future *f = conc_task_start(loop, crowd_of_tasks, &c, sizeof c, 0, NULL);
     must(conc_loop_run_until_complete(loop, f), "conc_loop_run_until_complete");
     must(conc_future_result(f, NULL, CONC_NOW), "a task");
 }
@@ -371,7 +371,7 @@ static struct figures items(enum peer peer, const void *setup)
     const uint64_t n = amount(500000);
     conc_generator *g;
     uint64_t item = 0;
-    must(conc_generator_new(&g, count, NULL, 0, sizeof item), "conc_generator_new");
+    must(conc_generator_new(&g, count, NULL, 0, sizeof item, NULL), "conc_generator_new");
     struct stopwatch w = start_clock();
     for (uint64_t i = 0; i < n; i++)
         must(conc_generator_next(g, &item, CONC_FOREVER) != 1 || item != i, "an item is missing");

@@ -40,7 +40,7 @@ static int count_down(void *arg, void *result)
 static conc_future *create_task(conc_loop *loop, char name, double delay)
 {
     struct countdown c = {name, delay};
-    return conc_spawn_on(loop, count_down, &c, sizeof c, 0);
+    return conc_task_start(loop, count_down, &c, sizeof c, 0, NULL);
 }
 
 /* asyncio.wait(tasks), which itself is run as a task. */
@@ -59,7 +59,7 @@ static int run_tasks(conc_loop *loop)
         create_task(loop, 'C', 0.5),
     };
     conc_future **list = tasks;
-    conc_future *wait = conc_spawn_on(loop, wait_for_tasks, &list, sizeof list, 0);
+    conc_future *wait = conc_task_start(loop, wait_for_tasks, &list, sizeof list, 0, NULL);
 
     start = conc_now();
     int err = conc_loop_run_until_complete(loop, wait);

@@ -56,7 +56,7 @@ static int sleep_at_once(conc_loop *loop)
 {
     memory_before = process_status("VmRSS:");
     for (int64_t i = 0; i < tasks; i++) {
-        conc_future *task = conc_spawn_on(loop, sleeper, NULL, 0, 0);
+        conc_future *task = conc_task_start(loop, sleeper, NULL, 0, 0, NULL);
         int err = conc_future_error(task); /* -EAGAIN: it has not ended, as it should be */
         conc_future_unref(task);           /* the loop keeps its tasks */
         if (err != -EAGAIN)

@@ -43,7 +43,7 @@ int main(int argc, char **argv)
     int err = conc_loop_new(&loop, NULL); /* asyncio.get_event_loop() */
     if (err)
         return exit_status(err);
-    conc_future *task = conc_spawn_on(loop, print_all, NULL, 0, 0);
+    conc_future *task = conc_task_start(loop, print_all, NULL, 0, 0, NULL);
     err = conc_loop_run_until_complete(loop, task);
     if (!err)
         err = conc_future_result(task, NULL, CONC_NOW);

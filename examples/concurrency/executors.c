@@ -67,7 +67,7 @@ static int show_map(conc_executor *executor)
     if (err == 0)
         with_timer ("executor.map() took") {
             err = conc_map(executor, fetch_place, api.places, api.count, sizeof *api.places, places,
-                           sizeof *places, CONC_FOREVER);
+                           sizeof *places, NULL, CONC_FOREVER);
         }
     for (size_t i = 0; i < api.count && err == 0; i++)
         printf("%*s, %6.2f, %6.2f\n", field_width(25, places[i].formatted_address),

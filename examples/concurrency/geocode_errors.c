@@ -159,7 +159,7 @@ int main(int argc, char **argv)
 
     api = geocoding_options(argc, argv, "Geocode places, one of which does not exist.", NULL,
                             PLACES, sizeof PLACES / sizeof *PLACES);
-    conc_set_unobserved_hook(report_unobserved, NULL);
+    conc_future_on_unobserved(report_unobserved, NULL);
     printf("The original worker:\n");
     err = fetch_all(worker_original, conc_in(CONC_S(1)), &failures);
     if (err == 0) {

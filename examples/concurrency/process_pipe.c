@@ -64,12 +64,12 @@ static int receive_items(conc_pipe *connection)
 static int worker(void *arg, void *result)
 {
     conc_pipe *connection;
-    int err = conc_pipe_open(&connection, conc_process_fd(0));
+    int err = conc_pipe_new_from_fd(&connection, conc_process_fd(0));
     if (err)
         return err;
     int count = receive_items(connection);
     err = count < 0 ? count : conc_pipe_send(connection, &count, sizeof count, CONC_FOREVER);
-    conc_pipe_close(connection);
+    conc_pipe_free(connection);
     return err ? err : printed();
 }
 
@@ -116,11 +116,11 @@ static int talk_to_child(void)
         err = conc_process_start(&child, worker, NULL, 0,
                                  &(conc_process_options){.fds = fds, .n_fds = 1});
     /* The child has its own: with this one open the parent would wait for ever for a dead child. */
-    conc_pipe_close(child_conn);
+    conc_pipe_free(child_conn);
     if (!err)
         err = hear_child(child, parent_conn);
     conc_process_free(child);
-    conc_pipe_close(parent_conn);
+    conc_pipe_free(parent_conn);
     return err;
 }
 

@@ -27,11 +27,11 @@ static double other;
 static int f(void *arg, void *result)
 {
     void *block;
-    int err = conc_shared_map(conc_process_fd(0), &block, NULL);
+    int err = conc_shared_map(&block, NULL, conc_process_fd(0));
     if (err)
         return err;
     struct shared *shared = block;
-    err = conc_shared_lock_acquire(&shared->lock);
+    err = conc_shared_lock_enter(&shared->lock);
     if (!err) {
         shared->num = other = 3.1415927;
         for (int i = 0; i < LENGTH; i++)
@@ -66,7 +66,7 @@ static void print(const char *when, const struct shared *shared)
 static int share(void)
 {
     void *block;
-    int err = conc_shared_alloc(&block, sizeof(struct shared));
+    int err = conc_shared_new(&block, sizeof(struct shared));
     if (err)
         return err;
     struct shared *shared = block; /* all zero */

@@ -321,7 +321,7 @@ int main(int argc, char **argv)
         [IO] = {"io_bound", io_bound, &pages, sizeof pages, (size_t)times, false},
     };
     /* Before there are threads: then a process is a copy of this one. */
-    int err = compare || model == &models[PROCESSES] ? conc_process_init() : 0;
+    int err = compare || model == &models[PROCESSES] ? conc_process_prepare() : 0;
     if (!err && compare)
         return exit_status(run_compare(works, &pages, urls));
     if (!err)

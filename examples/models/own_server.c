@@ -60,7 +60,7 @@ int own_server_start(struct own_server *server, int64_t latency)
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     int err = find_program(path, sizeof path);
     if (!err)
-        err = conc_subprocess_spawn(&server->child, argv, &options);
+        err = conc_subprocess_start(&server->child, argv, &options);
     if (!err)
         err = read_url(server);
     return err;
@@ -71,7 +71,7 @@ void own_server_stop(struct own_server *server)
     if (server->child == NULL)
         return;
     conc_subprocess_terminate(server->child);
-    conc_subprocess_wait(server->child, NULL, conc_in(STOP_TIMEOUT));
+    conc_subprocess_join(server->child, conc_in(STOP_TIMEOUT));
     conc_subprocess_free(server->child); /* which ends it, if it is not over yet */
     server->child = NULL;
 }

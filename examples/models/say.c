@@ -34,7 +34,7 @@ int main(int argc, char **argv)
     if (err)
         return exit_status(err);
     struct saying hello = {"hello world", 1};
-    conc_future *task = conc_spawn_on(loop, say, &hello, sizeof hello, 0);
+    conc_future *task = conc_task_start(loop, say, &hello, sizeof hello, 0, NULL);
     err = conc_loop_run_until_complete(loop, task);
     if (!err)
         err = conc_future_result(task, NULL, CONC_NOW);

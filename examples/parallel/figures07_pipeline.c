@@ -41,7 +41,7 @@ static const char *page_name(const char *url)
 static int fetch(void *arg, void *result)
 {
     struct pipeline *p = *(struct pipeline **)arg;
-    conc_set_name("fetch");
+    conc_context_set_name("fetch");
     for (;;) {
         struct response response = {.http = {0}};
         timeline_wait(p->timeline, "a URL");
@@ -99,7 +99,7 @@ static int join_urls(struct pipeline *p)
 static int parse_pages(void *arg, void *result)
 {
     struct pipeline *p = *(struct pipeline **)arg;
-    conc_set_name("parse");
+    conc_context_set_name("parse");
     int err = join_urls(p);
     while (!err && !conc_queue_is_empty(&p->responses)) {
         struct response response;

@@ -112,7 +112,7 @@ static void name_after(const struct sensors *s)
 {
     char name[CONC_NAME_MAX];
     snprintf(name, sizeof name, "server %d", s->number);
-    conc_set_name(name);
+    conc_context_set_name(name);
 }
 
 static int download_job(void *arg, void *result)
@@ -150,7 +150,7 @@ static int collect_by_tasks(void *arg, void *result)
     struct timeline *t = servers->timeline;
     conc_as_completed *arriving;
     conc_future *futures[SERVERS];
-    conc_set_name("main");
+    conc_context_set_name("main");
     timeline_begin(t, "start");
     for (int i = 0; i < SERVERS; i++) {
         struct sensors *s = &servers[i];

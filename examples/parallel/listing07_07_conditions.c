@@ -23,8 +23,8 @@ static atomic_bool running = true;
 
 /* A Python condition brings a lock of its own, a re-entrant one; here it is bound to one. */
 static conc_rlock data_lock = CONC_RLOCK_INIT, work_lock = CONC_RLOCK_INIT;
-static conc_cond data_available = CONC_COND_INIT_R(&data_lock);
-static conc_cond work_complete = CONC_COND_INIT_R(&work_lock);
+static conc_cond data_available = CONC_COND_INIT_RLOCK(&data_lock);
+static conc_cond work_complete = CONC_COND_INIT_RLOCK(&work_lock);
 
 /* Is something in the data list? */
 static bool has_data(void *arg) { return data_len > 0; }

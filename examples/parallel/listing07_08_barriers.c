@@ -14,7 +14,7 @@ static conc_barrier barrier = CONC_BARRIER_INIT(5, NULL, NULL);
 
 static int wait_random(void *arg, void *result)
 {
-    uint32_t thread_id = conc_id();
+    uint32_t thread_id = conc_context_id(NULL);
     int to_wait = randint(1, 10);
     printf("Thread %5u: Waiting %2d seconds\n", thread_id, to_wait);
     int64_t start_time = conc_now();

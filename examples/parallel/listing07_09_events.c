@@ -15,7 +15,7 @@ static conc_event event = CONC_EVENT_INIT;
 static int wait_random(void *arg, void *result)
 {
     bool master = *(bool *)arg;
-    uint32_t thread_id = conc_id();
+    uint32_t thread_id = conc_context_id(NULL);
     int to_wait = randint(1, 10);
     printf("Thread %5u: Waiting %2d seconds (Master: %s)\n", thread_id, to_wait,
            master ? "True" : "False");

@@ -14,7 +14,7 @@ static conc_sem semaphore = CONC_SEM_INIT(3);
 
 static int wait_random(void *arg, void *result)
 {
-    uint32_t thread_id = conc_id();
+    uint32_t thread_id = conc_context_id(NULL);
     int to_wait = randint(1, 10);
     int err = conc_sem_acquire(&semaphore, CONC_FOREVER);
     if (err)

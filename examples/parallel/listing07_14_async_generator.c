@@ -45,7 +45,7 @@ static int add_all(conc_generator *nums, int *ret)
 static int main_task(void *arg, void *result)
 {
     conc_generator *to_add;
-    int err = conc_generator_new(&to_add, numbers, NULL, 0, sizeof(int));
+    int err = conc_generator_new(&to_add, numbers, NULL, 0, sizeof(int), NULL);
     if (err)
         return err;
     err = add_all(to_add, result);

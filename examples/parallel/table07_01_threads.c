@@ -17,7 +17,7 @@ static bool verbose;
 static void say_hello(void)
 {
     if (verbose)
-        printf("Hello world! (in the thread %s)\n", conc_name(conc_current()));
+        printf("Hello world! (in the thread %s)\n", conc_context_name(conc_context_current()));
     else
         printf("Hello world!\n");
 }

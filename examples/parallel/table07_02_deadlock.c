@@ -6,7 +6,7 @@
  * In Python the third needs bad luck, and then hangs for ever. Here a barrier lets both threads
  * take their first lock before either asks for its second, so it deadlocks every time; main(),
  * looking at what each thread is blocked on, finds the circle, prints who waits for what held by
- * whom, and cancels one of the two. That works because they wait by conc_lock_acquire_until(),
+ * whom, and cancels one of the two. That works because they wait by conc_lock_acquire(),
  * which can be cancelled, and conc_with_lock() gives back the first lock on the way out.
  */
 #include <conc.h>
@@ -71,7 +71,7 @@ static int change_3(conc_lock *first, conc_lock *second, int change)
     conc_with_lock (first) {
         int err = conc_barrier_wait(&both_hold_one, CONC_FOREVER);
         if (err >= 0)
-            err = conc_lock_acquire_until(second, CONC_FOREVER);
+            err = conc_lock_acquire(second, CONC_FOREVER);
         if (err)
             return err;
         num += change;
@@ -144,7 +144,7 @@ static size_t show_deadlock(void)
 {
     struct picture picture = {.n = 0};
     size_t found = 0;
-    conc_contexts_foreach(look, &picture); /* out of memory: then we look again soon */
+    conc_context_foreach(look, &picture); /* out of memory: then we look again soon */
     for (size_t i = 0; i < picture.n; i++) {
         const struct blocked *b = &picture.threads[i];
         if (!is_deadlocked(&picture, b))

@@ -48,7 +48,7 @@ int gnuplot_draw(const char *script, size_t size, const char *path)
     const char *picture, *said;
     conc_subprocess *gnuplot;
     size_t picture_size;
-    int status, err = conc_subprocess_spawn(&gnuplot, argv, &options);
+    int status, err = conc_subprocess_start(&gnuplot, argv, &options);
 
     if (err == -ENOENT)
         return conc_raise(-ENOPKG, "%.160s: no picture: gnuplot is not installed", path);
@@ -57,7 +57,7 @@ int gnuplot_draw(const char *script, size_t size, const char *path)
     err = conc_subprocess_communicate(gnuplot, script, size, &picture, &picture_size, &said, NULL,
                                       deadline);
     if (!err)
-        err = conc_subprocess_wait(gnuplot, &status, deadline);
+        err = conc_subprocess_join(gnuplot, &status, deadline);
     if (err)
         err = conc_raise(err, "gnuplot: %s", conc_strerror(err));
     else if (status != 0 || picture_size == 0)

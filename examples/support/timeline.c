@@ -48,8 +48,8 @@ static bool grow(void **array, size_t count, size_t *room, size_t size)
 /* The caller's; NULL: there is none. */
 static struct timeline_lane *find_lane(struct timeline *t)
 {
-    const char *name = conc_name(conc_current());
-    const uint32_t context = conc_id();
+    const char *name = conc_context_name(conc_context_current());
+    const uint32_t context = conc_context_id(NULL);
 
     for (size_t i = 0; i < t->count; i++)
         if (t->lanes[i].context == context && strcmp(t->lanes[i].name, name) == 0)
@@ -70,8 +70,8 @@ static struct timeline_lane *find_or_add_lane(struct timeline *t)
     }
     t->lanes = lanes;
     lane = &t->lanes[t->count++];
-    *lane = (struct timeline_lane){.context = conc_id()};
-    snprintf(lane->name, sizeof lane->name, "%s", conc_name(conc_current()));
+    *lane = (struct timeline_lane){.context = conc_context_id(NULL)};
+    snprintf(lane->name, sizeof lane->name, "%s", conc_context_name(conc_context_current()));
     return lane;
 }
 

@@ -42,7 +42,7 @@ struct timeline_step {
 
 /** A context's steps. They follow one another and never overlap. */
 struct timeline_lane {
-    uint32_t context; /* conc_id() */
+    uint32_t context; /* conc_context_id(NULL) */
     char name[CONC_NAME_MAX];
     char about[TIMELINE_ABOUT_MAX]; /* of the steps to come */
     struct timeline_step *steps;
@@ -66,7 +66,7 @@ void timeline_destroy(struct timeline *t);
 /* ---- Noting. From any thread or task; none of these is a cancellation point. ---- */
 
 /**
- * The caller begins a step; the one that it was in ends. Its lane is the one of its conc_name() at
+ * The caller begins a step; the one that it was in ends. Its lane is the one of its conc_context_name() at
  * that moment.
  *
  * @param step  what it does; a literal

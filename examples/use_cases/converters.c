@@ -135,7 +135,7 @@ static int read_child(conc_subprocess *child, size_t max, struct text *text, boo
     int err = read_up_to(conc_subprocess_stdout(child), max, text, deadline);
     if (err != 0)
         return err < 0 ? err : 0;
-    err = conc_subprocess_wait(child, status, deadline);
+    err = conc_subprocess_join(child, status, deadline);
     *ended = !err;
     if (err)
         text_free(text);
@@ -158,7 +158,7 @@ static int run_program(const char *const *argv, size_t max, struct text *ret,
     bool ended;
     int status, err = conc_check_cancel();
     if (!err)
-        err = conc_subprocess_spawn(&child, argv, &options);
+        err = conc_subprocess_start(&child, argv, &options);
     if (err == -ENOENT || err == -EACCES)
         return err; /* there is a message */
     if (err)

@@ -228,9 +228,9 @@ static int copy_file(struct copier *copier, const struct file *file)
         return 0;
 
     conc_scope shield;
-    conc_shield_begin(&shield); /* also when cancelled: above all then */
+    conc_shield_enter(&shield); /* also when cancelled: above all then */
     conc_unlink(copier->scratch, CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return problem(copier->copy, wrote ? "cannot write" : "cannot read",
                    wrote ? file->to : file->from, err);
 }
@@ -250,7 +250,7 @@ static int copy_files(void *arg, void *result)
     struct copy *copy = *(struct copy **)arg;
     struct copier copier = {.copy = copy, .buffer = malloc(PIECE)};
     struct file file;
-    if (asprintf(&copier.scratch, "%s/%u", copy->scratch, conc_id()) < 0)
+    if (asprintf(&copier.scratch, "%s/%u", copy->scratch, conc_context_id(NULL)) < 0)
         copier.scratch = NULL;
     int err = copier.buffer == NULL || copier.scratch == NULL ? -ENOMEM : 0;
     if (err)

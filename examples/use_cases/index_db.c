@@ -55,7 +55,7 @@ static int no_memory(void) { return conc_raise(-ENOMEM, "%s", conc_strerror(ENOM
 static int fail(struct index_db *db)
 {
     int code = sqlite3_errcode(db->sqlite);
-    if (code == SQLITE_BUSY && conc_cancelled()) /* it has not waited for the other program */
+    if (code == SQLITE_BUSY && conc_is_cancelled()) /* it has not waited for the other program */
         return -ECANCELED;
     int err = code == SQLITE_NOMEM ? -ENOMEM : -EIO;
     return conc_raise(err, "%.160s: %s", db->path, sqlite3_errmsg(db->sqlite));

@@ -84,7 +84,7 @@ CONC_API uint32_t conc_barrier_parties(const conc_barrier *barrier);
 /**
  * How many are waiting now. Called from: any thread or task. Blocks: no. Python: Barrier.n_waiting
  */
-CONC_API uint32_t conc_barrier_waiting(const conc_barrier *barrier);
+CONC_API uint32_t conc_barrier_n_waiting(const conc_barrier *barrier);
 
 #ifdef __cplusplus
 }

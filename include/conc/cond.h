@@ -29,7 +29,7 @@ typedef struct conc_cond {
     {                                  \
         0, {nullptr}, (lock_), nullptr \
     }
-#define CONC_COND_INIT_R(rlock_)                \
+#define CONC_COND_INIT_RLOCK(rlock_)                \
     {                                           \
         0, {nullptr}, &(rlock_)->lock, (rlock_) \
     }
@@ -38,7 +38,7 @@ typedef struct conc_cond {
     {                         \
         .lock = (lock_)       \
     }
-#define CONC_COND_INIT_R(rlock_)                   \
+#define CONC_COND_INIT_RLOCK(rlock_)                   \
     {                                              \
         .lock = &(rlock_)->lock, .rlock = (rlock_) \
     }
@@ -47,7 +47,7 @@ typedef struct conc_cond {
 /** Bind a condition to a lock. Nobody may be in a wait, notified or not, when its memory goes. */
 CONC_API void conc_cond_init(conc_cond *cond, conc_lock *lock);
 /** Bind a condition to a re-entrant lock; a wait releases it wholly, however often it was taken. */
-CONC_API void conc_cond_init_r(conc_cond *cond, conc_rlock *rlock);
+CONC_API void conc_cond_init_rlock(conc_cond *cond, conc_rlock *rlock);
 
 /**
  * Release the lock, wait for a notification, take the lock again. There are no spurious wake-ups,

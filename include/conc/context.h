@@ -28,13 +28,13 @@ typedef struct conc_context conc_context;
  * Called from: any thread or task. Blocks: no. Python: threading.current_thread(),
  * asyncio.current_task()
  */
-CONC_API conc_context *conc_current(void);
+CONC_API conc_context *conc_context_current(void);
 
 /**
- * The id of the calling context, as in conc_contexts_foreach(): unique among the living, never 0.
+ * The id of the calling context, as in conc_context_foreach(): unique among the living, never 0.
  * Called from: any thread or task. Blocks: no. Python: threading.get_ident()
  */
-CONC_API uint32_t conc_id(void);
+CONC_API uint32_t conc_context_id(void);
 
 /**
  * A context's name: "main" for the first thread, "thread-N" until another is given. Valid while the
@@ -42,7 +42,7 @@ CONC_API uint32_t conc_id(void);
  *
  * Called from: any thread or task. Blocks: no. Python: Thread.name
  */
-CONC_API const char *conc_name(const conc_context *context);
+CONC_API const char *conc_context_name(const conc_context *context);
 
 /**
  * Name the calling context. The operating system's thread name follows (its first 15 bytes).
@@ -51,7 +51,7 @@ CONC_API const char *conc_name(const conc_context *context);
  *
  * Called from: any thread or task. Blocks: no. Python: Thread.name = ...
  */
-CONC_API void conc_set_name(const char *name);
+CONC_API void conc_context_set_name(const char *name);
 
 /* ---- Cancellation and deadlines ------------------------------------------------------------ */
 
@@ -66,7 +66,7 @@ CONC_API void conc_set_name(const char *name);
  * It lives in the user's memory, between enter and exit, which the same context calls, properly
  * nested. Cancellation is level-triggered: once a scope has ended, every call in it that could
  * block returns -ECANCELED until the scope is left, even if it would not have had to wait. Exempt
- * are calls with CONC_NOW, conc_lock_acquire(), conc_rlock_acquire(), and what stands in a shield.
+ * are calls with CONC_NOW, conc_lock_enter(), conc_rlock_enter(), and what stands in a shield.
  * All fields are private.
  */
 typedef struct conc_scope {
@@ -110,14 +110,14 @@ CONC_API void conc_scope_cancel(conc_scope *scope);
 
 /**
  * Shield what follows from cancellation and from the deadlines of the scopes around it, until
- * conc_shield_end(): for clean-up that must block. Scopes entered inside the shield work as always.
+ * conc_shield_exit(): for clean-up that must block. Scopes entered inside the shield work as always.
  *
- * @param shield  uninitialised memory, borrowed until conc_shield_end()
+ * @param shield  uninitialised memory, borrowed until conc_shield_exit()
  *
  * Called from: any thread or task. Blocks: no. Python: asyncio.shield(),
  * trio.CancelScope(shield=True)
  */
-CONC_API void conc_shield_begin(conc_scope *shield);
+CONC_API void conc_shield_enter(conc_scope *shield);
 
 /**
  * End a shield.
@@ -126,7 +126,7 @@ CONC_API void conc_shield_begin(conc_scope *shield);
  *
  * Called from: the context that began it. Blocks: no.
  */
-CONC_API int conc_shield_end(conc_scope *shield);
+CONC_API int conc_shield_exit(conc_scope *shield);
 
 /**
  * Has the caller been cancelled: has a scope around it ended (a job's future cancelled, a deadline
@@ -134,7 +134,7 @@ CONC_API int conc_shield_end(conc_scope *shield);
  *
  * Called from: any thread or task. Blocks: no. Python: Task.cancelling()
  */
-CONC_API bool conc_cancelled(void);
+CONC_API bool conc_is_cancelled(void);
 
 /**
  * The same as an error: 0, or -ECANCELED.
@@ -175,7 +175,7 @@ CONC_API void conc_yield(void);
 
 /* ---- All contexts ---------------------------------------------------------------------------- */
 
-/** What conc_contexts_foreach() tells of a context. Strings are valid during the callback only. */
+/** What conc_context_foreach() tells of a context. Strings are valid during the callback only. */
 typedef struct conc_context_info {
     uint32_t id;      /* unique among the living */
     const char *kind; /* "thread", "task" */
@@ -195,7 +195,7 @@ typedef struct conc_context_info {
  *
  * Called from: any thread or task. Blocks: no. Python: threading.enumerate(), asyncio.all_tasks()
  */
-CONC_API int conc_contexts_foreach(int (*callback)(const conc_context_info *info, void *arg),
+CONC_API int conc_context_foreach(int (*callback)(const conc_context_info *info, void *arg),
                                    void *arg);
 
 /**

@@ -88,7 +88,7 @@ typedef struct conc_map_options {
  * @return as conc_map(); with `errors`, only the wait's own errors (-ETIMEDOUT, -EAGAIN,
  *         -ECANCELED, -ENOMEM), and the elements that were not done have -ECANCELED
  */
-CONC_API int conc_map_with(conc_executor *executor, conc_fn *fn, const void *in, size_t n,
+CONC_API int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n,
                            size_t in_size, void *out, size_t out_size,
                            const conc_map_options *options, conc_deadline deadline);
 

@@ -58,7 +58,7 @@ CONC_API void conc_job_drop(conc_future *job, int err);
  *
  * Called from: any thread or task. Blocks: no.
  */
-CONC_API conc_executor *conc_worker_of(conc_executor *executor);
+CONC_API conc_executor *conc_context_set_executor(conc_executor *executor);
 
 /**
  * A word in each job for its executor's own use, NULL at first: to chain the jobs that it keeps.

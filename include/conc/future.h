@@ -146,7 +146,7 @@ CONC_API bool conc_future_cancel(conc_future *future);
  *
  * Called from: any thread or task. Blocks: no. Python: Future.add_done_callback()
  */
-CONC_API int conc_future_on_done(conc_future *future, void (*callback)(conc_future *, void *arg),
+CONC_API int conc_future_add_done_callback(conc_future *future, void (*callback)(conc_future *, void *arg),
                                  void *arg);
 
 /* ---- Many futures ---------------------------------------------------------------------------- */
@@ -238,7 +238,7 @@ CONC_API void conc_as_completed_free(conc_as_completed *iterator);
  *
  * Called from: anywhere. Blocks: no. Python: loop.set_exception_handler()
  */
-CONC_API void conc_set_unobserved_hook(void (*hook)(int err, const char *message, void *arg),
+CONC_API void conc_future_on_unobserved(void (*hook)(int err, const char *message, void *arg),
                                        void *arg);
 
 #ifdef __cplusplus

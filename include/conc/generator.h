@@ -14,7 +14,7 @@
  *     ...
  *     conc_generator *g;
  *     int i, end = 3;
- *     int err = conc_generator_new(&g, count_to, &end, sizeof end, sizeof i);
+ *     int err = conc_generator_new(&g, count_to, &end, sizeof end, sizeof i, NULL);
  *     if (err)
  *         return err;
  *     while ((err = conc_generator_next(g, &i, CONC_FOREVER)) == 1)
@@ -83,7 +83,7 @@ CONC_API int conc_generator_new(conc_generator **ret, conc_generator_fn *body, c
  *
  * Called from: anywhere. Blocks: no.
  */
-CONC_API int conc_generator_new_with(conc_generator **ret, conc_generator_fn *body, const void *arg,
+CONC_API int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
                                      size_t arg_size, size_t item_size,
                                      const conc_generator_options *options);
 

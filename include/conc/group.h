@@ -51,7 +51,7 @@ CONC_API ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor,
 /**
  * Wait until all members have ended. When the deadline comes, or the caller is cancelled, the
  * members are cancelled, and it still waits until they have ended: so a member that never blocks in
- * libconc, nor asks conc_cancelled(), can delay it.
+ * libconc, nor asks conc_is_cancelled(), can delay it.
  *
  * @return 0: all succeeded, and the results are stored; the error of the member that failed first
  *         (its message in conc_error_message()); -ETIMEDOUT, -ECANCELED: the wait was ended and the
@@ -71,7 +71,7 @@ CONC_API int conc_group_wait(conc_group *group, conc_deadline deadline);
 CONC_API void conc_group_cancel(conc_group *group);
 
 /** How many jobs have been submitted. Called from: any thread or task. Blocks: no. */
-CONC_API size_t conc_group_count(conc_group *group);
+CONC_API size_t conc_group_size(conc_group *group);
 
 /**
  * How a member ended, after conc_group_wait().

@@ -46,7 +46,7 @@ CONC_API void conc_lock_init(conc_lock *lock);
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: Lock.acquire()
  */
-CONC_API void conc_lock_acquire(conc_lock *lock);
+CONC_API void conc_lock_enter(conc_lock *lock);
 
 /**
  * Take the lock if it is free.
@@ -55,7 +55,7 @@ CONC_API void conc_lock_acquire(conc_lock *lock);
  *
  * Called from: any thread or task. Blocks: no. Python: Lock.acquire(blocking=False)
  */
-CONC_API CONC_MUST_CHECK bool conc_lock_try(conc_lock *lock);
+CONC_API CONC_MUST_CHECK bool conc_lock_try_acquire(conc_lock *lock);
 
 /**
  * Take the lock; wait until the deadline at most.
@@ -65,7 +65,7 @@ CONC_API CONC_MUST_CHECK bool conc_lock_try(conc_lock *lock);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * Lock.acquire(timeout=...)
  */
-CONC_API CONC_MUST_CHECK int conc_lock_acquire_until(conc_lock *lock, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_lock_acquire(conc_lock *lock, conc_deadline deadline);
 
 /**
  * Release the lock; one of those who wait gets its chance.
@@ -86,14 +86,14 @@ CONC_API bool conc_lock_is_locked(const conc_lock *lock);
 
 /* The two ends of conc_with_lock(), for other languages too. */
 CONC_API struct conc__with conc_lock_enter(conc_lock *lock);
-CONC_API void conc_lock_leave(struct conc__with *with);
+CONC_API void conc_lock_exit(struct conc__with *with);
 
 /**
  * `conc_with_lock (&lock) { ... }`: hold the lock in the block; `break`, `continue`, `return` and
  * `goto` release it.
  */
 #define conc_with_lock(lock) \
-    CONC__WITH(conc_lock_enter(lock), conc_lock_leave, CONC__CONCAT(conc__with_, __COUNTER__))
+    CONC__WITH(conc_lock_enter(lock), conc_lock_exit, CONC__CONCAT(conc__with_, __COUNTER__))
 
 #ifdef __cplusplus
 }

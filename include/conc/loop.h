@@ -39,7 +39,7 @@ enum conc_backend {
 
 /** All-zero: the defaults. */
 typedef struct conc_loop_options {
-    enum conc_backend backend;
+    conc_backend backend;
     int64_t slow_after; /* ns; as conc_loop_set_debug(). 0: what CONC_DEBUG in the environment says, in
                            milliseconds; else no reports */
 } conc_loop_options;
@@ -124,7 +124,7 @@ CONC_API int conc_loop_set_debug(conc_loop *loop, int64_t slow_after);
 
 /* ---- Callbacks ------------------------------------------------------------------------------- */
 
-typedef void conc_callback(void *arg);
+typedef void conc_callback_fn(void *arg);
 
 /** A callback that was asked for. */
 typedef struct conc_handle conc_handle;
@@ -138,21 +138,21 @@ typedef struct conc_handle conc_handle;
  *
  * Called from: the loop's thread. Blocks: no. Python: loop.call_soon()
  */
-CONC_API int conc_loop_call_soon(conc_loop *loop, conc_callback *fn, void *arg, conc_handle **ret);
+CONC_API int conc_loop_call_soon(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret);
 
 /** conc_loop_call_soon() from any thread or task. The caller makes sure that the loop is not freed
  * meanwhile. Callbacks that have not run when it is freed are dropped. Python:
  * loop.call_soon_threadsafe() */
-CONC_API int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback *fn, void *arg,
+CONC_API int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *fn, void *arg,
                                             conc_handle **ret);
 
 /** conc_loop_call_soon(), but after `delay` nanoseconds. Python: loop.call_later() */
-CONC_API int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback *fn, void *arg,
+CONC_API int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback_fn *fn, void *arg,
                                   conc_handle **ret);
 
 /** conc_loop_call_soon(), but at a point in time; CONC_NOW: soon; CONC_FOREVER: -EINVAL. Callbacks for
  * the same time run in the order in which they were asked for. Python: loop.call_at() */
-CONC_API int conc_loop_call_at(conc_loop *loop, conc_deadline when, conc_callback *fn, void *arg,
+CONC_API int conc_loop_call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
                                conc_handle **ret);
 
 /**
@@ -178,10 +178,10 @@ CONC_API void conc_handle_free(conc_handle *handle);
  *
  * Called from: the loop's thread. Blocks: no. Python: loop.add_reader()
  */
-CONC_API int conc_loop_add_reader(conc_loop *loop, int fd, conc_callback *fn, void *arg);
+CONC_API int conc_loop_add_reader(conc_loop *loop, int fd, conc_callback_fn *fn, void *arg);
 
 /** The same for writing. Python: loop.add_writer() */
-CONC_API int conc_loop_add_writer(conc_loop *loop, int fd, conc_callback *fn, void *arg);
+CONC_API int conc_loop_add_writer(conc_loop *loop, int fd, conc_callback_fn *fn, void *arg);
 
 /** Remove the reader: its callback runs no more. Before the descriptor is closed. @return 1; 0: there
  * was none; -EPERM. Python: loop.remove_reader() */
@@ -200,11 +200,11 @@ CONC_API int conc_loop_remove_writer(conc_loop *loop, int fd);
  *
  * Called from: the loop's thread. Blocks: no. Python: loop.add_signal_handler()
  */
-CONC_API int conc_loop_add_signal(conc_loop *loop, int signo, conc_callback *fn, void *arg);
+CONC_API int conc_loop_add_signal_handler(conc_loop *loop, int signo, conc_callback_fn *fn, void *arg);
 
 /** Remove it, and restore what the signal did before. @return 1; 0: there was none; -EPERM. Python:
  * loop.remove_signal_handler() */
-CONC_API int conc_loop_remove_signal(conc_loop *loop, int signo);
+CONC_API int conc_loop_remove_signal_handler(conc_loop *loop, int signo);
 
 /* ---- Executors ----------------------------------------------------------------------------------- */
 

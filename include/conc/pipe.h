@@ -16,7 +16,7 @@
  * A call that is cancelled, or whose deadline comes, never tears a message. What has come of one is
  * kept for the next receive. Of a message that is being sent nothing may have gone, and then
  * nothing will; or a part has: then the rest goes with the next call that sends, conc_pipe_flush()
- * among them, and conc_pipe_unsent() tells that there is such a rest. (A message that fits into the
+ * among them, and conc_pipe_n_unsent() tells that there is such a rest. (A message that fits into the
  * system's buffer, some 100 KiB, goes in one piece.)
  */
 #ifndef CONC_PIPE_H
@@ -36,7 +36,7 @@ typedef struct conc_pipe conc_pipe; /* one of its ends */
 /**
  * Make a pipe.
  *
- * @param a  gives one end, for conc_pipe_close()
+ * @param a  gives one end, for conc_pipe_free()
  * @param b  gives the other
  * @return 0; -EINVAL: no a, no b; -EMFILE, -ENFILE, -ENOMEM
  *
@@ -47,13 +47,13 @@ CONC_API int conc_pipe_new(conc_pipe **a, conc_pipe **b);
 /**
  * Make an end of a pipe out of its descriptor: in the process that was given it.
  *
- * @param ret  gives an end, for conc_pipe_close()
+ * @param ret  gives an end, for conc_pipe_free()
  * @param fd   a connected Unix stream socket; taken only on 0
  * @return 0; -EINVAL: no ret, not such a socket; -EBADF; -ENOMEM
  *
  * Called from: anywhere. Blocks: no. Python: multiprocessing.connection.Connection(handle)
  */
-CONC_API int conc_pipe_open(conc_pipe **ret, int fd);
+CONC_API int conc_pipe_new_from_fd(conc_pipe **ret, int fd);
 
 /**
  * Its descriptor, borrowed: to give it to a process. Nothing else may read from it or write to it.
@@ -68,7 +68,7 @@ CONC_API int conc_pipe_fd(const conc_pipe *end);
  *
  * Called from: the last user. Blocks: no. Python: Connection.close()
  */
-CONC_API void conc_pipe_close(conc_pipe *end);
+CONC_API void conc_pipe_free(conc_pipe *end);
 
 /**
  * Set the size of the largest message that this end receives: what claims to be larger is refused.
@@ -117,7 +117,7 @@ CONC_API int conc_pipe_flush(conc_pipe *end, conc_deadline deadline);
 
 /** How many bytes of a message that was begun have not been sent; 0: none was cut short. Called
  * from: any thread or task. Blocks: no. */
-CONC_API size_t conc_pipe_unsent(conc_pipe *end);
+CONC_API size_t conc_pipe_n_unsent(conc_pipe *end);
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
 

@@ -12,7 +12,7 @@
  * always, so that a process can be started from a program with many. What a job finds in the
  * program's variables depends on when that server was started:
  *
- * - by conc_process_init() at the top of main(), or by the first start, while the program had one
+ * - by conc_process_prepare() at the top of main(), or by the first start, while the program had one
  *   thread: what was there then. (Python: the start method "fork")
  * - by the first start, when the program had several threads already, or from a task: what is there
  *   before main() (constructors have run; of libraries that use libconc themselves, perhaps not).
@@ -50,7 +50,7 @@ typedef struct conc_process conc_process;
  * Called from: any thread. Blocks: for some milliseconds at most. Python:
  * multiprocessing.set_start_method()
  */
-CONC_API int conc_process_init(void);
+CONC_API int conc_process_prepare(void);
 
 /** All-zero: the defaults. */
 typedef struct conc_process_options {

@@ -4,7 +4,7 @@
  *
  *     conc_executor *pool;
  *     int err = conc_process_pool_new(&pool, 4, NULL);
- *     err = conc_map(pool, is_prime, numbers, n, sizeof *numbers, answers, sizeof *answers,
+ *     err = conc_map(pool, is_prime, numbers, n, sizeof *numbers, answers, sizeof *answers, NULL,
  *                    CONC_FOREVER);
  *     conc_executor_free(pool);
  *

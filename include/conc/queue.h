@@ -31,7 +31,7 @@ typedef enum conc_queue_order {
  * for any type of the element's size, as far as malloc() aligns. Called under the queue's guard: it
  * must not call the queue, nor block.
  */
-typedef int conc_compare(const void *a, const void *b, void *arg);
+typedef int conc_compare_fn(const void *a, const void *b, void *arg);
 
 /* Where the elements lie. Private. What changes with every element comes first: it shares a cache
  * line with the guard. */
@@ -45,7 +45,7 @@ struct conc__store {
     size_t elem_size;
     size_t stride; /* from one element to the next */
     conc_queue_order order;
-    conc_compare *compare;
+    conc_compare_fn *compare;
     void *compare_arg;
 };
 
@@ -87,7 +87,7 @@ CONC_API int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacit
  * Called from: anywhere. Blocks: no. Python: queue.PriorityQueue
  */
 CONC_API int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacity,
-                                      conc_compare *compare, void *arg);
+                                      conc_compare_fn *compare, void *arg);
 
 /**
  * Call `drop` for each element that is thrown away, by an immediate shutdown or by

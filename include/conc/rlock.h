@@ -40,7 +40,7 @@ CONC_API void conc_rlock_init(conc_rlock *rlock);
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: RLock.acquire()
  */
-CONC_API void conc_rlock_acquire(conc_rlock *rlock);
+CONC_API void conc_rlock_enter(conc_rlock *rlock);
 
 /**
  * Take the lock if it is free or the caller's own.
@@ -49,7 +49,7 @@ CONC_API void conc_rlock_acquire(conc_rlock *rlock);
  *
  * Called from: any thread or task. Blocks: no. Python: RLock.acquire(blocking=False)
  */
-CONC_API CONC_MUST_CHECK bool conc_rlock_try(conc_rlock *rlock);
+CONC_API CONC_MUST_CHECK bool conc_rlock_try_acquire(conc_rlock *rlock);
 
 /**
  * Take the lock, or take it once more; wait until the deadline at most.
@@ -60,7 +60,7 @@ CONC_API CONC_MUST_CHECK bool conc_rlock_try(conc_rlock *rlock);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * RLock.acquire(timeout=...)
  */
-CONC_API CONC_MUST_CHECK int conc_rlock_acquire_until(conc_rlock *rlock, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_rlock_acquire(conc_rlock *rlock, conc_deadline deadline);
 
 /**
  * Release the lock once; when that was the outermost time, another context may have it.
@@ -87,11 +87,11 @@ CONC_API bool conc_rlock_is_locked(const conc_rlock *rlock);
 
 /* The two ends of conc_with_rlock(). */
 CONC_API struct conc__with conc_rlock_enter(conc_rlock *rlock);
-CONC_API void conc_rlock_leave(struct conc__with *with);
+CONC_API void conc_rlock_exit(struct conc__with *with);
 
 /** `conc_with_rlock (&rlock) { ... }`, as conc_with_lock(). */
 #define conc_with_rlock(rlock) \
-    CONC__WITH(conc_rlock_enter(rlock), conc_rlock_leave, CONC__CONCAT(conc__with_, __COUNTER__))
+    CONC__WITH(conc_rlock_enter(rlock), conc_rlock_exit, CONC__CONCAT(conc__with_, __COUNTER__))
 
 #ifdef __cplusplus
 }

@@ -36,7 +36,7 @@ typedef struct conc_server conc_server;
  * @param arg  as given when the server was started, shared by all connections
  * @return 0, or a negative error (see conc_raise()), which is reported
  */
-typedef int conc_stream_handler(conc_stream *stream, void *arg);
+typedef int conc_stream_fn(conc_stream *stream, void *arg);
 
 /** All-zero: the defaults. */
 typedef struct conc_server_options {
@@ -61,7 +61,7 @@ typedef struct conc_server_options {
        errors of the accepting, each with its message ("": none) and the handlers' `arg`, in the
        context that has had the error. It must not block for long, nor stop the server. A cancelled
        handler is no error. NULL: as for a future's error that nobody looked at, see
-       conc_set_unobserved_hook(). */
+       conc_future_on_unobserved(). */
     void (*on_error)(int err, const char *message, void *arg);
 } conc_server_options;
 
@@ -82,13 +82,13 @@ typedef struct conc_server_options {
  *
  * Called from: any thread or task. Blocks: no. Python: asyncio.start_server(), socketserver
  */
-CONC_API int conc_server_start(conc_server **ret, int fd, conc_stream_handler *handler, void *arg,
+CONC_API int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *arg,
                                const conc_server_options *options);
 
 /**
  * Stop accepting, at once, and wait until the handlers have ended and their streams are closed.
  * When the deadline comes, or the caller is cancelled, the handlers are cancelled and their end is
- * awaited: so one that never blocks in libconc, nor asks conc_cancelled(), can delay it. May be
+ * awaited: so one that never blocks in libconc, nor asks conc_is_cancelled(), can delay it. May be
  * called again, and by several.
  *
  * @return 0: all have ended by themselves; -ETIMEDOUT, -ECANCELED: the rest was cancelled, and has
@@ -120,7 +120,7 @@ CONC_API int conc_server_free(conc_server *server);
 CONC_API int conc_server_port(const conc_server *server);
 
 /** How many connections there are; true only for the moment. Called from: anywhere. Blocks: no. */
-CONC_API size_t conc_server_connections(const conc_server *server);
+CONC_API size_t conc_server_n_connections(const conc_server *server);
 
 /**
  * Listen on a TCP port and serve there until the caller is cancelled, or the deadline comes; then
@@ -133,7 +133,7 @@ CONC_API size_t conc_server_connections(const conc_server *server);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * asyncio.start_server(), Server.serve_forever()
  */
-CONC_API int conc_tcp_serve(const char *host, uint16_t port, conc_stream_handler *handler,
+CONC_API int conc_tcp_serve(const char *host, uint16_t port, conc_stream_fn *handler,
                             void *arg, const conc_server_options *options, conc_deadline deadline);
 
 /**
@@ -145,7 +145,7 @@ CONC_API int conc_tcp_serve(const char *host, uint16_t port, conc_stream_handler
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * asyncio.start_unix_server()
  */
-CONC_API int conc_unix_serve(const char *path, conc_stream_handler *handler, void *arg,
+CONC_API int conc_unix_serve(const char *path, conc_stream_fn *handler, void *arg,
                              const conc_server_options *options, conc_deadline deadline);
 
 #ifdef __cplusplus

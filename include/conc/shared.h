@@ -9,11 +9,11 @@
  *         long words;
  *     };
  *
- *     err = conc_shared_alloc(&block, sizeof(struct tally)); // before the processes are forked
+ *     err = conc_shared_new(&block, sizeof(struct tally)); // before the processes are forked
  *     struct tally *tally = block;
  *     err = conc_shared_lock_init(&tally->lock);
  *
- *     err = conc_shared_lock_acquire(&tally->lock); // in any of them
+ *     err = conc_shared_lock_enter(&tally->lock); // in any of them
  *     if (err == -EOWNERDEAD)
  *         conc_shared_lock_make_consistent(&tally->lock); // having set right what it guards
  *     tally->words += n;
@@ -63,7 +63,7 @@ extern "C" {
  * Called from: any thread or task. Blocks: no. Python: multiprocessing.Value(), Array(),
  * SharedMemory(create=True)
  */
-CONC_API CONC_MUST_CHECK int conc_shared_alloc(void **ret, size_t size);
+CONC_API CONC_MUST_CHECK int conc_shared_new(void **ret, size_t size);
 
 /**
  * Free this process' view of a block: the mapping and the descriptor. The memory itself goes with
@@ -137,25 +137,25 @@ CONC_API int conc_shared_lock_init(conc_shared_lock *lock);
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: Lock.acquire()
  */
-CONC_API CONC_MUST_CHECK int conc_shared_lock_acquire(conc_shared_lock *lock);
+CONC_API CONC_MUST_CHECK int conc_shared_lock_enter(conc_shared_lock *lock);
 
 /**
- * Take the lock if it is free: conc_shared_lock_acquire_until() with CONC_NOW.
+ * Take the lock if it is free: conc_shared_lock_acquire() with CONC_NOW.
  *
  * Called from: any thread or task. Blocks: no. Python: Lock.acquire(block=False)
  */
-CONC_API CONC_MUST_CHECK int conc_shared_lock_try(conc_shared_lock *lock);
+CONC_API CONC_MUST_CHECK int conc_shared_lock_try_acquire(conc_shared_lock *lock);
 
 /**
  * Take the lock; wait until the deadline at most.
  *
- * @return 0, -EOWNERDEAD, -ENOTRECOVERABLE: as conc_shared_lock_acquire(). -ETIMEDOUT, -EAGAIN
+ * @return 0, -EOWNERDEAD, -ENOTRECOVERABLE: as conc_shared_lock_enter(). -ETIMEDOUT, -EAGAIN
  *         (held, and CONC_NOW), -ECANCELED: the caller doesn't hold it.
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * Lock.acquire(timeout=...)
  */
-CONC_API CONC_MUST_CHECK int conc_shared_lock_acquire_until(conc_shared_lock *lock,
+CONC_API CONC_MUST_CHECK int conc_shared_lock_acquire(conc_shared_lock *lock,
                                                             conc_deadline deadline);
 
 /**
@@ -195,24 +195,24 @@ CONC_API int conc_shared_rlock_init(conc_shared_rlock *rlock);
 /**
  * Take the lock, or take it once more; wait while another owns it.
  *
- * @return as conc_shared_lock_acquire(): only the first time can say that the last owner died, and
+ * @return as conc_shared_lock_enter(): only the first time can say that the last owner died, and
  *         then the lock is taken once; or -EOVERFLOW: taken 2^32 - 1 times over
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: RLock.acquire()
  */
-CONC_API CONC_MUST_CHECK int conc_shared_rlock_acquire(conc_shared_rlock *rlock);
+CONC_API CONC_MUST_CHECK int conc_shared_rlock_enter(conc_shared_rlock *rlock);
 
 /** The same with CONC_NOW. Called from: any thread or task. Blocks: no. */
-CONC_API CONC_MUST_CHECK int conc_shared_rlock_try(conc_shared_rlock *rlock);
+CONC_API CONC_MUST_CHECK int conc_shared_rlock_try_acquire(conc_shared_rlock *rlock);
 
 /**
  * The same, waiting until the deadline at most.
  *
- * @return as conc_shared_rlock_acquire(); -ETIMEDOUT, -EAGAIN (another's, and CONC_NOW), -ECANCELED
+ * @return as conc_shared_rlock_enter(); -ETIMEDOUT, -EAGAIN (another's, and CONC_NOW), -ECANCELED
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  */
-CONC_API CONC_MUST_CHECK int conc_shared_rlock_acquire_until(conc_shared_rlock *rlock,
+CONC_API CONC_MUST_CHECK int conc_shared_rlock_acquire(conc_shared_rlock *rlock,
                                                              conc_deadline deadline);
 
 /** As conc_shared_lock_make_consistent(). */
@@ -248,7 +248,7 @@ typedef struct conc_shared_cond {
 
 /** Bind a condition to a lock in the same block, or to a re-entrant one. Called from: anywhere. */
 CONC_API void conc_shared_cond_init(conc_shared_cond *cond, conc_shared_lock *lock);
-CONC_API void conc_shared_cond_init_r(conc_shared_cond *cond, conc_shared_rlock *rlock);
+CONC_API void conc_shared_cond_init_rlock(conc_shared_cond *cond, conc_shared_rlock *rlock);
 
 /**
  * Release the lock (an rlock wholly), wait for a notification, take the lock again. Where processes
@@ -256,7 +256,7 @@ CONC_API void conc_shared_cond_init_r(conc_shared_cond *cond, conc_shared_rlock 
  * conc_shared_cond_wait_for().
  *
  * @return 0: notified; -ETIMEDOUT, -ECANCELED, -EAGAIN (CONC_NOW); the caller holds the lock again
- *         in every case. -EOWNERDEAD: it holds it, and is told as by conc_shared_lock_acquire();
+ *         in every case. -EOWNERDEAD: it holds it, and is told as by conc_shared_lock_enter();
  *         that may have been a notification. -ENOTRECOVERABLE: it doesn't hold it. -EPERM: it
  *         didn't hold it.
  *
@@ -412,7 +412,7 @@ CONC_API bool conc_shared_barrier_is_broken(const conc_shared_barrier *barrier);
 /** How many parties it takes. Called from: any thread or task. Blocks: no. */
 CONC_API uint32_t conc_shared_barrier_parties(const conc_shared_barrier *barrier);
 /** How many are waiting now. Called from: any thread or task. Blocks: no. */
-CONC_API uint32_t conc_shared_barrier_waiting(const conc_shared_barrier *barrier);
+CONC_API uint32_t conc_shared_barrier_n_waiting(const conc_shared_barrier *barrier);
 
 #ifdef __cplusplus
 }

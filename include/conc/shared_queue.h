@@ -4,7 +4,7 @@
  * that they share (conc/shared.h tells of such memory, of waiting, and of processes that die).
  *
  *     size_t size = conc_shared_queue_bytes(sizeof(struct order), 1000);
- *     err = conc_shared_alloc(&block, size);
+ *     err = conc_shared_new(&block, size);
  *     conc_shared_queue *orders = block;
  *     err = conc_shared_queue_init(orders, sizeof(struct order), 1000);
  *

@@ -191,7 +191,7 @@ CONC_API int conc_stream_flush(conc_stream *stream, conc_deadline deadline);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * StreamWriter.write_eof()
  */
-CONC_API int conc_stream_shutdown_write(conc_stream *stream, conc_deadline deadline);
+CONC_API int conc_stream_write_eof(conc_stream *stream, conc_deadline deadline);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,7 @@
  *     const char *argv[] = {"sort", "-n", NULL};
  *     conc_subprocess_options options = {.in = CONC_SUBPROCESS_PIPE, .out = CONC_SUBPROCESS_PIPE};
  *     conc_subprocess *sort;
- *     int err = conc_subprocess_spawn(&sort, argv, &options);
+ *     int err = conc_subprocess_start(&sort, argv, &options);
  *     if (err)
  *         return err;
  *     err = conc_subprocess_communicate(sort, text, size, &sorted, &n, NULL, NULL, deadline);
@@ -36,7 +36,7 @@ enum conc_subprocess_io {
 
 /** All-zero: the defaults. */
 typedef struct conc_subprocess_options {
-    int in, out, err;       /* enum conc_subprocess_io, or a descriptor */
+    int in, out, err;       /* conc_subprocess_io, or a descriptor */
     const char *const *env; /* "NAME=value" ..., NULL; NULL: the caller's environment */
     const char *cwd;        /* the directory in which it begins; NULL: the caller's */
     bool new_group;         /* in a process group of its own: Ctrl-C does not reach it */
@@ -59,7 +59,7 @@ typedef struct conc_subprocess_options {
  * Called from: any thread or task. Blocks: until the program has been loaded. Python:
  * subprocess.Popen(), asyncio.create_subprocess_exec()
  */
-CONC_API int conc_subprocess_spawn(conc_subprocess **ret, const char *const *argv,
+CONC_API int conc_subprocess_start(conc_subprocess **ret, const char *const *argv,
                                    const conc_subprocess_options *options);
 
 /** Its process id. Called from: anywhere. Blocks: no. Python: Popen.pid */
@@ -86,7 +86,7 @@ CONC_API int conc_subprocess_stderr(const conc_subprocess *child);
  *
  * Called from: one context at a time. Blocks: no.
  */
-CONC_API int conc_subprocess_take(conc_subprocess *child, int which);
+CONC_API int conc_subprocess_take_fd(conc_subprocess *child, int which);
 
 /**
  * Write the whole input into the child's input pipe and close it, while reading all that comes from
@@ -102,9 +102,9 @@ CONC_API int conc_subprocess_take(conc_subprocess *child, int which);
  * @param out_size  gives how many bytes they are, the zero not counted; NULL: not wanted
  * @param err       the same for its error output
  * @param err_size  the same
- * @return 0: it has ended (conc_subprocess_wait() tells how); -ETIMEDOUT, -EAGAIN (CONC_NOW),
+ * @return 0: it has ended (conc_subprocess_join() tells how); -ETIMEDOUT, -EAGAIN (CONC_NOW),
  *         -ECANCELED; -EINVAL: an input, but no pipe for it; -EBUSY: another context is in this
- *         call; -ENOMEM, -EMFILE; as conc_read(), conc_subprocess_wait()
+ *         call; -ENOMEM, -EMFILE; as conc_read(), conc_subprocess_join()
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * Popen.communicate()
@@ -126,7 +126,7 @@ CONC_API int conc_subprocess_communicate(conc_subprocess *child, const void *in,
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Popen.wait(),
  * poll()
  */
-CONC_API int conc_subprocess_wait(conc_subprocess *child, int *status, conc_deadline deadline);
+CONC_API int conc_subprocess_join(conc_subprocess *child, int *status, conc_deadline deadline);
 
 /**
  * Send the child a signal. Safe also when it has ended.

@@ -59,11 +59,11 @@ CONC_API conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size, 
  * Called from: any thread or task. Blocks: no. Python: asyncio.run_coroutine_threadsafe(),
  * loop.create_task()
  */
-CONC_API conc_future *conc_spawn_on(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
+CONC_API conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
                                     size_t result_size);
 
 /**
- * conc_spawn_on() with options.
+ * conc_task_start() with options.
  *
  * @param loop     NULL: the one that runs in the calling thread
  * @param options  borrowed; NULL: all-zero
@@ -71,7 +71,7 @@ CONC_API conc_future *conc_spawn_on(conc_loop *loop, conc_fn *fn, const void *ar
  *
  * Called from: any thread or task. Blocks: no. Python: create_task(..., name=...)
  */
-CONC_API conc_future *conc_spawn_with(conc_loop *loop, conc_fn *fn, const void *arg,
+CONC_API conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg,
                                       size_t arg_size, size_t result_size,
                                       const conc_task_options *options);
 

@@ -73,7 +73,7 @@ CONC_API bool conc_thread_is_alive(const conc_thread *thread);
 /** Its name, valid while the thread is. Called from: anywhere. Blocks: no. Python: Thread.name */
 CONC_API const char *conc_thread_name(const conc_thread *thread);
 /**
- * The id of its context, as in conc_contexts_foreach(); never 0. Called from: anywhere. Blocks: no.
+ * The id of its context, as in conc_context_foreach(); never 0. Called from: anywhere. Blocks: no.
  * Python: Thread.ident
  */
 CONC_API uint32_t conc_thread_id(const conc_thread *thread);

@@ -67,9 +67,9 @@ int conc_executor_free(conc_executor *executor)
     if (!executor)
         return 0;
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     int err = conc_executor_shutdown(executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     if (!err)
         executor->ops->free(executor);
     return err;

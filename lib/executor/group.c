@@ -109,7 +109,7 @@ ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn 
     ptrdiff_t index = -ENOMEM;
     conc_future *f = conc__job_new(fn, arg, arg_size, result_size);
     struct conc__member *m = alloc_one(struct conc__member);
-    if (!f || !m || conc_future_on_done(f, member_ended, m))
+    if (!f || !m || conc_future_add_done_callback(f, member_ended, m))
         goto fail;
     f->executor = executor;
     *m = (struct conc__member){.group = group, .future = f, .ret = ret};
@@ -164,9 +164,9 @@ static void help_members(conc_group *group, conc_deadline deadline)
 static void wait_idle_firmly(conc_group *group)
 {
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     wait_idle(group, CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
 }
 
 /* A member's result, for who wanted it. -ENOMEM: a conc_bytes could not be copied. */
@@ -222,7 +222,7 @@ int conc_group_wait(conc_group *group, conc_deadline deadline)
     return collect(group, err);
 }
 
-size_t conc_group_count(conc_group *group)
+size_t conc_group_size(conc_group *group)
 {
     size_t n = 0;
     conc_with_lock (&group->lock)

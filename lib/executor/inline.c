@@ -4,7 +4,7 @@
  *
  * The only state is which callers are running a job now, for shutdown to wait for: a lock, a list,
  * a condition. A caller may be some executor's worker, and stays it (it must be able to help its
- * pool): so the list, not conc_worker_of(), tells who must not wait.
+ * pool): so the list, not conc_context_set_executor(), tells who must not wait.
  */
 #include <conc/cond.h>
 #include <conc/executor_impl.h>
@@ -36,7 +36,7 @@ static struct inline_executor *self_of(conc_executor *executor)
 static int submit(conc_executor *executor, conc_future *job)
 {
     struct inline_executor *ex = self_of(executor);
-    struct run run = {.context = conc_current(), .job = job};
+    struct run run = {.context = conc_context_current(), .job = job};
     bool closed = false;
     conc_with_lock (&ex->lock) {
         closed = ex->closed;
@@ -59,7 +59,7 @@ static bool is_idle(void *arg) { return list_is_empty(&((struct inline_executor 
 /* With the lock. */
 static bool is_in_own_job(const struct inline_executor *ex)
 {
-    const conc_context *self = conc_current();
+    const conc_context *self = conc_context_current();
     for (struct list_node *n = ex->runs.head; n; n = list_next(&ex->runs, n))
         if (list_entry(n, struct run, node)->context == self)
             return true;

@@ -101,7 +101,7 @@ static int run_map(conc_executor *executor, const struct map *m, conc_deadline d
     return err;
 }
 
-int conc_map_with(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
+int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
                   void *out, size_t out_size, const conc_map_options *options,
                   conc_deadline deadline)
 {
@@ -118,5 +118,5 @@ int conc_map_with(conc_executor *executor, conc_fn *fn, const void *in, size_t n
 int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
              void *out, size_t out_size, conc_deadline deadline)
 {
-    return conc_map_with(executor, fn, in, n, in_size, out, out_size, NULL, deadline);
+    return conc_map(executor, fn, in, n, in_size, out, out_size, NULL, deadline);
 }

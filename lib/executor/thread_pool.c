@@ -203,8 +203,8 @@ static void *worker_main(void *arg)
     struct pool *pool = w->pool;
     char name[CONC_NAME_MAX + 24];
     snprintf(name, sizeof name, "%.20s-%zu", pool->name, w->number);
-    conc_set_name(name);
-    conc_worker_of(&pool->base);
+    conc_context_set_name(name);
+    conc_context_set_executor(&pool->base);
     int err = pool->options.init ? pool->options.init(pool->options.arg) : 0;
     if (err) {
         break_pool(pool, w, err);
@@ -214,7 +214,7 @@ static void *worker_main(void *arg)
         if (pool->options.fini)
             pool->options.fini(pool->options.arg);
     }
-    conc_worker_of(NULL);
+    conc_context_set_executor(NULL);
     leave(pool, w);
     return NULL;
 }

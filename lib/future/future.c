@@ -403,7 +403,7 @@ int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
 
 /* ---- Callbacks ---- */
 
-int conc_future_on_done(conc_future *future, void (*callback)(conc_future *, void *arg), void *arg)
+int conc_future_add_done_callback(conc_future *future, void (*callback)(conc_future *, void *arg), void *arg)
 {
     struct future_callback *c =
         alloc_one(struct future_callback); /* before the guard: it may take a while */

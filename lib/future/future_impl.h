@@ -113,7 +113,7 @@ void conc__future_observe(conc_future *future);
 /* Cancel it, and don't report its error: nobody is going to ask. */
 void conc__future_abandon(conc_future *future);
 
-/* Take a callback of conc_future_on_done() back. False: it has been called, or is being called. */
+/* Take a callback of conc_future_add_done_callback() back. False: it has been called, or is being called. */
 bool conc__future_forget(conc_future *future, void (*callback)(conc_future *, void *arg),
                          void *arg);
 

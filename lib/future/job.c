@@ -56,9 +56,9 @@ bool conc__future_help(conc_future *future)
     if (!future->executor || self->works_for != future->executor || !future_is_pending(future))
         return false;
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     bool ran = conc__job_run(future);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return ran;
 }
 
@@ -78,7 +78,7 @@ void conc_job_drop(conc_future *job, int err)
     conc_future_unref(job);
 }
 
-conc_executor *conc_worker_of(conc_executor *executor)
+conc_executor *conc_context_set_executor(conc_executor *executor)
 {
     struct conc_context *self = context_self();
     conc_executor *before = self->works_for;

@@ -16,7 +16,7 @@ static struct {
     void *arg;
 } hook;
 
-void conc_set_unobserved_hook(void (*fn)(int err, const char *message, void *arg), void *arg)
+void conc_future_on_unobserved(void (*fn)(int err, const char *message, void *arg), void *arg)
 {
     guard_lock(&hook.word);
     hook.fn = fn;

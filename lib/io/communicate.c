@@ -108,7 +108,7 @@ static int communicate(conc_subprocess *p, const char *in, size_t size, conc_dea
         if (err)
             return err;
     }
-    return conc_subprocess_wait(p, NULL, deadline);
+    return conc_subprocess_join(p, deadline);
 }
 
 /* Both may be NULL. */

@@ -105,7 +105,7 @@ static void *lookup_main(void *arg)
     struct lookup *l = arg;
     char name[CONC_NAME_MAX];
     snprintf(name, sizeof name, "lookup %s", l->host ? l->host : l->service);
-    conc_set_name(name);
+    conc_context_set_name(name);
     l->eai = getaddrinfo(l->host, l->service, l->hints, &l->found);
     l->error = errno;
     conc_event_set(&l->done);

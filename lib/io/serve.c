@@ -16,7 +16,7 @@
 #include "io/server_impl.h"
 
 /* Takes fd, which may be an error. */
-static int serve_on(int fd, conc_stream_handler *handler, void *arg,
+static int serve_on(int fd, conc_stream_fn *handler, void *arg,
                     const conc_server_options *options, conc_deadline deadline)
 {
     conc_server *srv;
@@ -28,20 +28,20 @@ static int serve_on(int fd, conc_stream_handler *handler, void *arg,
     }
     err = conc__server_wait(srv, deadline);
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_server_stop(srv, conc_in(options ? options->grace : 0));
     conc_server_free(srv);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return err;
 }
 
-int conc_tcp_serve(const char *host, uint16_t port, conc_stream_handler *handler, void *arg,
+int conc_tcp_serve(const char *host, uint16_t port, conc_stream_fn *handler, void *arg,
                    const conc_server_options *options, conc_deadline deadline)
 {
     return serve_on(conc_tcp_listen(host, port, 0), handler, arg, options, deadline);
 }
 
-int conc_unix_serve(const char *path, conc_stream_handler *handler, void *arg,
+int conc_unix_serve(const char *path, conc_stream_fn *handler, void *arg,
                     const conc_server_options *options, conc_deadline deadline)
 {
     int fd = conc_unix_listen(path, 0);

@@ -54,7 +54,7 @@ struct connection {
 };
 
 struct conc_server {
-    conc_stream_handler *handler;
+    conc_stream_fn *handler;
     void *arg;
     conc_server_options options;
     conc_executor *executor; /* of the handlers */
@@ -121,7 +121,7 @@ static int serve(void *arg, void *result)
     conc_server *srv = c->server;
     conc_stream *stream;
     conc_with_lock (&srv->lock)
-        c->runner = conc_id();
+        c->runner = conc_context_id(NULL);
     int err = conc_stream_new(&stream, c->fd, &srv->options.stream);
     if (err)
         return err;
@@ -153,7 +153,7 @@ static conc_future *job_of(conc_executor *executor, conc_fn *fn, const void *arg
     if (!job)
         return NULL;
     job->executor = executor;
-    if (!conc_future_on_done(job, ended, ended_arg))
+    if (!conc_future_add_done_callback(job, ended, ended_arg))
         return job;
     conc_future_unref(job);
     return NULL;
@@ -282,7 +282,7 @@ static int accept_all(void *arg, void *result)
     conc_server *srv = *(conc_server **)arg;
     int err;
     srv->begun = true;
-    conc_set_name("accept");
+    conc_context_set_name("accept");
     while (!(err = accept_one(srv)))
         continue;
     return err;
@@ -337,7 +337,7 @@ static int start_accepting(conc_server *srv)
     return conc__submit(acceptor, srv->accept_job);
 }
 
-int conc_server_start(conc_server **ret, int fd, conc_stream_handler *handler, void *arg,
+int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *arg,
                       const conc_server_options *options)
 {
     const conc_server_options defaults = {0};
@@ -374,7 +374,7 @@ int conc_server_start(conc_server **ret, int fd, conc_stream_handler *handler, v
 /* Is the caller one of the server's own jobs, who would wait for itself? */
 static bool is_handler(conc_server *srv)
 {
-    const uint32_t self = conc_id();
+    const uint32_t self = conc_context_id(NULL);
     bool is = false;
     conc_with_lock (&srv->lock)
         for (struct list_node *n = srv->connections.head; n && !is;
@@ -447,9 +447,9 @@ int conc_server_stop(conc_server *srv, conc_deadline deadline)
         return err;
     cancel_jobs(srv);
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     wait_until(srv, is_idle, CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return err;
 }
 
@@ -458,9 +458,9 @@ int conc_server_free(conc_server *srv)
     if (!srv)
         return 0;
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     int err = conc_server_stop(srv, conc_in(0));
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     if (err == -EDEADLK)
         return err;
     free_server(srv);
@@ -475,7 +475,7 @@ int conc__server_wait(conc_server *srv, conc_deadline deadline)
 
 int conc_server_port(const conc_server *srv) { return srv->port; }
 
-size_t conc_server_connections(const conc_server *srv)
+size_t conc_server_n_connections(const conc_server *srv)
 {
     return load_relaxed(&srv->active); /* relaxed: true only for the moment */
 }

@@ -31,7 +31,7 @@
 
 static int enter(conc_stream *s, conc_deadline deadline)
 {
-    return conc_lock_acquire_until(&s->writing, deadline);
+    return conc_lock_acquire(&s->writing, deadline);
 }
 
 /* Returns its argument. */
@@ -157,7 +157,7 @@ int conc_stream_flush(conc_stream *s, conc_deadline deadline)
     return err ? err : leave(s, flush(s, deadline));
 }
 
-int conc_stream_shutdown_write(conc_stream *s, conc_deadline deadline)
+int conc_stream_write_eof(conc_stream *s, conc_deadline deadline)
 {
     int err = enter(s, deadline);
     return err ? err : leave(s, shut_down(s, deadline));

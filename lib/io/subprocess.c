@@ -163,7 +163,7 @@ static int start(conc_subprocess *p, const char *const *argv,
     return err;
 }
 
-int conc_subprocess_spawn(conc_subprocess **ret, const char *const *argv,
+int conc_subprocess_start(conc_subprocess **ret, const char *const *argv,
                           const conc_subprocess_options *options)
 {
     const conc_subprocess_options defaults = {0};
@@ -194,7 +194,7 @@ int conc_subprocess_stdout(const conc_subprocess *p) { return p->pipes[1]; }
 
 int conc_subprocess_stderr(const conc_subprocess *p) { return p->pipes[2]; }
 
-int conc_subprocess_take(conc_subprocess *p, int which)
+int conc_subprocess_take_fd(conc_subprocess *p, int which)
 {
     if (which < 0 || which > 2)
         return -1;
@@ -234,7 +234,7 @@ static int wait_for_sign(conc_subprocess *p, conc_deadline deadline)
     return events < 0 ? events : 0;
 }
 
-int conc_subprocess_wait(conc_subprocess *p, int *status, conc_deadline deadline)
+int conc_subprocess_join(conc_subprocess *p, int *status, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     while (!err && !reap(p))
@@ -267,10 +267,10 @@ void conc_subprocess_free(conc_subprocess *p)
     if (!p)
         return;
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_subprocess_kill(p);
-    conc_subprocess_wait(p, NULL, CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_subprocess_join(p, CONC_FOREVER);
+    conc_shield_exit(&shield);
     free_child(p);
 }
 

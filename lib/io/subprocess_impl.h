@@ -19,7 +19,7 @@ struct conc_subprocess {
 
     conc_lock lock; /* of the next three */
     bool reaped;    /* the pid is no longer ours */
-    int status;     /* as conc_subprocess_wait() gives it */
+    int status;     /* as conc_subprocess_join() gives it */
     int wait_error; /* or why it is not known */
 
     int pipes[3];       /* our ends; -1: none */

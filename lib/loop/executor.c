@@ -187,7 +187,7 @@ static conc_future *carry(conc_fn *fn, const void *arg, size_t arg_size, size_t 
         arg_store(c->arg, arg, arg_size);
     conc_future *job = conc__job_new(run_carried, c, size, result_size);
     free_bytes(c);
-    if (!job || conc_future_on_done(job, give_back, NULL)) {
+    if (!job || conc_future_add_done_callback(job, give_back, NULL)) {
         conc_future_unref(job);
         return NULL;
     }

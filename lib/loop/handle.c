@@ -26,7 +26,7 @@ struct conc_handle {
     struct timer timer;
     struct list_node node; /* in loop->handles, unless posted or over */
     struct conc_loop *loop;
-    conc_callback *fn;
+    conc_callback_fn *fn;
     void *arg;
 };
 
@@ -50,7 +50,7 @@ static void run(struct conc_loop *loop, struct item *item)
 {
     conc_handle *h = list_entry(item, struct conc_handle, item);
     bool cancelled = h->cancelled;
-    conc_callback *fn = h->fn;
+    conc_callback_fn *fn = h->fn;
     void *arg = h->arg;
     end(h);
     if (cancelled)
@@ -75,7 +75,7 @@ static void timer_fires(struct conc_loop *loop, struct timer *timer)
     loop_push(loop, &h->item);
 }
 
-static conc_handle *make(conc_loop *loop, conc_callback *fn, void *arg, conc_handle **ret)
+static conc_handle *make(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
 {
     conc_handle *h = alloc_one(struct conc_handle);
     if (h) {
@@ -86,7 +86,7 @@ static conc_handle *make(conc_loop *loop, conc_callback *fn, void *arg, conc_han
     return h;
 }
 
-static int call_at(conc_loop *loop, conc_deadline when, conc_callback *fn, void *arg,
+static int call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
                    conc_handle **ret)
 {
     int err = conc__loop_check(loop);
@@ -112,24 +112,24 @@ static int call_at(conc_loop *loop, conc_deadline when, conc_callback *fn, void 
     return 0;
 }
 
-int conc_loop_call_soon(conc_loop *loop, conc_callback *fn, void *arg, conc_handle **ret)
+int conc_loop_call_soon(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
 {
     return call_at(loop, CONC_NOW, fn, arg, ret);
 }
 
-int conc_loop_call_at(conc_loop *loop, conc_deadline when, conc_callback *fn, void *arg,
+int conc_loop_call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
                       conc_handle **ret)
 {
     return deadline_is_forever(when) ? -EINVAL : call_at(loop, when, fn, arg, ret);
 }
 
-int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback *fn, void *arg,
+int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback_fn *fn, void *arg,
                          conc_handle **ret)
 {
     return conc_loop_call_at(loop, conc_in(delay), fn, arg, ret);
 }
 
-int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback *fn, void *arg, conc_handle **ret)
+int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
 {
     if (loop->dead)
         return -ESHUTDOWN;

@@ -314,7 +314,7 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
     if (err)
         return err;
     struct awaited awaited = {.item.run = awaited_came, .loop = loop};
-    err = conc_future_on_done(future, tell_awaited, &awaited);
+    err = conc_future_add_done_callback(future, tell_awaited, &awaited);
     if (err) {
         end_run(loop, true);
         return err;
@@ -379,7 +379,7 @@ static int64_t slow_after_of(const conc_loop_options *options)
     return ms ? (int64_t)(strtod(ms, NULL) * 1e6) : 0;
 }
 
-static enum conc_backend backend_of(const conc_loop_options *options)
+static conc_backend backend_of(const conc_loop_options *options)
 {
     const char *name = getenv("CONC_BACKEND");
     if ((options && options->backend) || !name)
@@ -474,7 +474,7 @@ int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t re
     int err = conc_loop_new(&loop, NULL);
     if (err)
         return err;
-    conc_future *job = conc_spawn_on(loop, fn, arg, arg_size, result_size);
+    conc_future *job = conc_task_start(loop, fn, arg, arg_size, result_size, NULL);
     err = conc_loop_run_until_complete(loop, job);
     conc_loop_free(loop);
     if (!err)

@@ -74,7 +74,7 @@ struct conc_loop {
     struct fd_watches watches; /* readers and writers */
     struct signal_entry *signals;
     struct list_node node; /* in the list of all loops, for forks */
-    enum conc_backend wanted;
+    conc_backend wanted;
 };
 
 /* The loop that runs in the calling thread; NULL: none. */

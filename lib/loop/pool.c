@@ -126,14 +126,14 @@ static void free_pool(conc_executor *executor)
 {
     struct loop_pool *pool = pool_of(executor);
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     for (size_t i = 0; i < pool->count; i++)
         conc_loop_stop(pool->members[i].loop);
     for (size_t i = 0; i < pool->count; i++) {
         conc_thread_join(pool->members[i].thread, NULL, CONC_FOREVER);
         conc_thread_free(pool->members[i].thread);
     }
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     free_bytes(pool);
 }
 
@@ -152,7 +152,7 @@ int conc_loop_pool_new(conc_executor **ret, size_t loops)
         return -ENOMEM;
     pool->base.ops = &ops;
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     int err = 0;
     for (; !err && pool->count < loops; pool->count += !err)
         err = start_member(&pool->members[pool->count], pool->count);
@@ -160,6 +160,6 @@ int conc_loop_pool_new(conc_executor **ret, size_t loops)
         free_pool(&pool->base);
     else
         *ret = &pool->base;
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return err;
 }

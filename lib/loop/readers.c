@@ -28,7 +28,7 @@ struct fd_watch {
     struct conc_loop *loop;
     enum watch_state state;
     bool removed;
-    conc_callback *fn;
+    conc_callback_fn *fn;
     void *arg;
 };
 
@@ -122,7 +122,7 @@ static void remove_watch(struct fd_watch *w)
 
 /* ---- The calls ---- */
 
-static int add(conc_loop *loop, int fd, int which, conc_callback *fn, void *arg)
+static int add(conc_loop *loop, int fd, int which, conc_callback_fn *fn, void *arg)
 {
     int err = conc__loop_check(loop);
     if (!err && (!fn || fd < 0))
@@ -159,12 +159,12 @@ static int remove_one(conc_loop *loop, int fd, int which)
     return 1;
 }
 
-int conc_loop_add_reader(conc_loop *loop, int fd, conc_callback *fn, void *arg)
+int conc_loop_add_reader(conc_loop *loop, int fd, conc_callback_fn *fn, void *arg)
 {
     return add(loop, fd, READER, fn, arg);
 }
 
-int conc_loop_add_writer(conc_loop *loop, int fd, conc_callback *fn, void *arg)
+int conc_loop_add_writer(conc_loop *loop, int fd, conc_callback_fn *fn, void *arg)
 {
     return add(loop, fd, WRITER, fn, arg);
 }

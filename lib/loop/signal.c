@@ -21,7 +21,7 @@ struct signal_entry {
     bool queued;     /* `item` is in the ready list */
     bool removed;
     struct item post, item;
-    conc_callback *fn;
+    conc_callback_fn *fn;
     void *arg;
 };
 
@@ -77,7 +77,7 @@ static struct signal_entry **find(struct conc_loop *loop, int signo)
     return at;
 }
 
-int conc_loop_add_signal(conc_loop *loop, int signo, conc_callback *fn, void *arg)
+int conc_loop_add_signal_handler(conc_loop *loop, int signo, conc_callback_fn *fn, void *arg)
 {
     int err = conc__loop_check(loop);
     if (err || !fn)
@@ -102,7 +102,7 @@ int conc_loop_add_signal(conc_loop *loop, int signo, conc_callback *fn, void *ar
     return 0;
 }
 
-int conc_loop_remove_signal(conc_loop *loop, int signo)
+int conc_loop_remove_signal_handler(conc_loop *loop, int signo)
 {
     int err = conc__loop_check(loop);
     if (err)

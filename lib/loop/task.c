@@ -314,13 +314,13 @@ conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size, size_t re
     return spawn(conc__loop_here, fn, arg, arg_size, result_size, NULL);
 }
 
-conc_future *conc_spawn_on(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
+conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
                            size_t result_size)
 {
     return spawn(loop, fn, arg, arg_size, result_size, NULL);
 }
 
-conc_future *conc_spawn_with(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
+conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
                              size_t result_size, const conc_task_options *options)
 {
     return spawn(loop ? loop : conc__loop_here, fn, arg, arg_size, result_size, options);

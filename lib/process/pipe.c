@@ -76,7 +76,7 @@ struct conc_pipe {
 
 /* ---- Making and closing ---- */
 
-int conc_pipe_open(conc_pipe **ret, int fd)
+int conc_pipe_new_from_fd(conc_pipe **ret, int fd)
 {
     int type, domain;
     socklen_t size = sizeof type;
@@ -104,10 +104,10 @@ int conc_pipe_new(conc_pipe **a, conc_pipe **b)
         return -EINVAL;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
-    int err = conc_pipe_open(&one, fds[0]);
+    int err = conc_pipe_new_from_fd(&one, fds[0]);
     if (err)
         goto no_one;
-    err = conc_pipe_open(&other, fds[1]);
+    err = conc_pipe_new_from_fd(&other, fds[1]);
     if (err)
         goto no_other;
     *a = one;
@@ -127,7 +127,7 @@ static void close_fds(const int *fds, size_t n)
         close(fds[i]);
 }
 
-void conc_pipe_close(conc_pipe *end)
+void conc_pipe_free(conc_pipe *end)
 {
     if (!end)
         return;
@@ -251,7 +251,7 @@ int conc_pipe_send_fds(conc_pipe *end, const void *buf, size_t n, const int *fds
 {
     if ((n && !buf) || (n_fds && !fds) || n_fds > CONC_PIPE_FDS_MAX)
         return -EINVAL;
-    int err = conc_lock_acquire_until(&end->sending, deadline);
+    int err = conc_lock_acquire(&end->sending, deadline);
     if (err)
         return err;
     err = send_rest(end, deadline);
@@ -268,7 +268,7 @@ int conc_pipe_send(conc_pipe *end, const void *buf, size_t n, conc_deadline dead
 
 int conc_pipe_flush(conc_pipe *end, conc_deadline deadline)
 {
-    int err = conc_lock_acquire_until(&end->sending, deadline);
+    int err = conc_lock_acquire(&end->sending, deadline);
     if (err)
         return err;
     err = send_rest(end, deadline);
@@ -276,7 +276,7 @@ int conc_pipe_flush(conc_pipe *end, conc_deadline deadline)
     return err;
 }
 
-size_t conc_pipe_unsent(conc_pipe *end) { return load_relaxed(&end->unsent); }
+size_t conc_pipe_n_unsent(conc_pipe *end) { return load_relaxed(&end->unsent); }
 
 /* ---- Receiving, under the lock ---- */
 
@@ -426,7 +426,7 @@ static int begin_message(conc_pipe *end, conc_deadline deadline)
 static int receive_message(conc_pipe *end, size_t room, conc_bytes *ret, int *fds, size_t *n_fds,
                            conc_deadline deadline)
 {
-    int err = conc_lock_acquire_until(&end->receiving, deadline);
+    int err = conc_lock_acquire(&end->receiving, deadline);
     if (err)
         return err;
     err = begin_message(end, deadline);
@@ -472,7 +472,7 @@ ptrdiff_t conc_pipe_recv_into(conc_pipe *end, void *buf, size_t room, conc_deadl
 
 int conc_pipe_poll(conc_pipe *end, conc_deadline deadline)
 {
-    int err = conc_lock_acquire_until(&end->receiving, deadline);
+    int err = conc_lock_acquire(&end->receiving, deadline);
     if (err)
         return err;
     bool there = end->err || end->in_message || end->ahead_end > end->ahead_at;

@@ -135,14 +135,14 @@ static int start_child(conc_process *p, const conc_bytes *first,
     if (err)
         return err;
     err = conc__child_start(&p->child, conc_pipe_fd(theirs), true);
-    conc_pipe_close(theirs);
+    conc_pipe_free(theirs);
     if (err)
         goto no_child;
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     err = conc_pipe_send_fds(p->channel, first->data, first->size, options->fds, options->n_fds,
                              CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     if (err == -EPIPE)
         err = 0; /* it has ended already: its report tells how */
     if (!err)
@@ -150,7 +150,7 @@ static int start_child(conc_process *p, const conc_bytes *first,
     conc__child_signal(&p->child, SIGKILL);
     conc__child_close(&p->child);
 no_child:
-    conc_pipe_close(p->channel);
+    conc_pipe_free(p->channel);
     return err;
 }
 
@@ -282,12 +282,12 @@ void conc_process_free(conc_process *p)
     if (!p)
         return;
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_process_kill(p);
     while (is_ours(p) && !has_ended(p))
         conc_poll_fd(p->child.report_fd, POLLIN, CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     conc__child_close(&p->child);
-    conc_pipe_close(p->channel);
+    conc_pipe_free(p->channel);
     free_bytes(p);
 }

@@ -4,7 +4,7 @@
  *
  * A fork of a process with several threads copies locks that nobody will ever release, so no child
  * is forked from the program itself. The server is a process that has one thread, always. It comes
- * about when conc_process_init() is called, or else with the first child:
+ * about when conc_process_prepare() is called, or else with the first child:
  *
  * - by a fork, if there is one thread now: nobody can hold a lock. The children see what the
  *   program's variables were then.
@@ -292,13 +292,13 @@ int conc__child_start(struct child *child, int channel, bool wait)
         return -errno;
     child->report_fd = fds[0];
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_with_lock (&server.lock)
         err = request_start((int[]){channel, fds[1]}, &child->server);
     close(fds[1]);
     if (!err && wait)
         err = wait_started(child);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     if (err)
         conc__child_close(child);
     return err;
@@ -325,11 +325,11 @@ int conc__child_signal(const struct child *child, int signo)
     const struct request r = {.kind = REQUEST_SIGNAL, .signo = signo, .child = child->number};
     ssize_t sent = -ESRCH;
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_with_lock (&server.lock)
         if (server.fd >= 0 && server.number == child->server)
             sent = send_request(&r, NULL);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return sent < 0 ? -ESRCH : 0;
 }
 
@@ -348,7 +348,7 @@ void conc__child_words(char *to, size_t size, int status)
         snprintf(to, size, "exited with status %d", status);
 }
 
-int conc_process_init(void)
+int conc_process_prepare(void)
 {
     int err = 0;
     conc_with_lock (&server.lock)

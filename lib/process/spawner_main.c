@@ -116,12 +116,12 @@ static void run_child(int fd)
     int fds[CONC_PIPE_FDS_MAX];
     size_t n_fds;
     uintptr_t base;
-    if (conc_pipe_open(&channel, fd) ||
+    if (conc_pipe_new_from_fd(&channel, fd) ||
         conc_pipe_recv_fds(channel, &message, fds, &n_fds, CONC_FOREVER))
         _exit(1); /* whoever wanted the child has gone */
     memcpy(&start, message.data, sizeof start);
     char *path = (char *)message.data + sizeof start;
-    conc_set_name(start.name);
+    conc_context_set_name(start.name);
     int err = conc__code_base(path, &base);
     if (err) {
         fprintf(stderr, "libconc: process %s: %s\n", start.name, conc_error_message());
@@ -282,7 +282,7 @@ static void forget_caller(void)
     struct conc_context *self = context_self();
     self->scope = NULL; /* they are those of whoever made us start */
     self->works_for = NULL;
-    conc_set_name("fork-server");
+    conc_context_set_name("fork-server");
 }
 
 void conc__server_main(int fd)

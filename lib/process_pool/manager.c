@@ -63,17 +63,17 @@ static int start_child(struct process_pool *pool, struct pool_worker *w, size_t 
         return err;
     snprintf(start->name, sizeof start->name, "%.20s-%zu", pool->name, number);
     err = conc__child_start(&w->child, conc_pipe_fd(theirs), true);
-    conc_pipe_close(theirs);
+    conc_pipe_free(theirs);
     if (!err) {
         conc_scope shield;
-        conc_shield_begin(&shield);
+        conc_shield_enter(&shield);
         err = conc_pipe_send_fds(ours, pool->start.data, pool->start.size, fds, 2 + pool->n_fds,
                                  CONC_FOREVER);
-        conc_shield_end(&shield);
+        conc_shield_exit(&shield);
         if (err == -EPIPE)
             err = 0; /* it has ended already: its report will tell */
     }
-    conc_pipe_close(ours);
+    conc_pipe_free(ours);
     return err;
 }
 
@@ -430,8 +430,8 @@ void *conc__pool_manager(void *arg)
     struct spinner spinner = {0};
     char name[CONC_NAME_MAX + 16];
     snprintf(name, sizeof name, "%.20s-manager", pool->name);
-    conc_set_name(name);
-    store_relaxed(&pool->manager_id, conc_id()); /* relaxed: it only matters to callbacks in here */
+    conc_context_set_name(name);
+    store_relaxed(&pool->manager_id, conc_context_id(NULL)); /* relaxed: it only matters to callbacks in here */
     int64_t looked = 0;
     while (has_workers(pool)) {
         bool any = collect_all(pool);

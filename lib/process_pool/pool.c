@@ -106,7 +106,7 @@ static int shut_down(conc_executor *executor, unsigned flags, conc_deadline dead
     conc_future *pending = NULL;
     if (!is_ours(pool))
         return 0;
-    if ((flags & CONC_SHUTDOWN_WAIT) && load_relaxed(&pool->manager_id) == conc_id())
+    if ((flags & CONC_SHUTDOWN_WAIT) && load_relaxed(&pool->manager_id) == conc_context_id(NULL))
         return -EDEADLK; /* a callback: the manager would wait for itself */
     guard_lock(&pool->word);
     pool->closed = true;

@@ -245,7 +245,7 @@ void conc__worker_main(conc_pipe *channel, const struct child_start *start, conc
         _exit(1);
     conc__process_set_here(start->name, fds + 2, n_fds - 2);
     conc__arena_init(fds[0], LANE_SIZE);
-    conc_pipe_close(channel);
+    conc_pipe_free(channel);
     worker.wake_fd = fds[1];
     worker.generation = conc__forks();
     worker.in.ring = &worker.lane->jobs;

@@ -390,7 +390,7 @@ void conc_queue_shutdown(conc_queue *queue, bool immediate)
 /* ---- Beginning and end ---- */
 
 static int init(conc_queue *queue, size_t elem_size, size_t capacity, conc_queue_order order,
-                conc_compare *compare, void *arg)
+                conc_compare_fn *compare, void *arg)
 {
     if (elem_size == 0)
         return -EINVAL;
@@ -407,7 +407,7 @@ int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacity, conc_q
 }
 
 int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacity,
-                             conc_compare *compare, void *arg)
+                             conc_compare_fn *compare, void *arg)
 {
     if (!compare)
         return -EINVAL;

@@ -61,7 +61,7 @@ static size_t heap_stride(size_t elem_size)
 }
 
 int conc__store_init(struct conc__store *store, size_t elem_size, size_t limit,
-                     conc_queue_order order, conc_compare *compare, void *compare_arg)
+                     conc_queue_order order, conc_compare_fn *compare, void *compare_arg)
 {
     size_t stride = order == CONC_PRIORITY ? heap_stride(elem_size) : elem_size;
     if (stride == 0)

@@ -15,7 +15,7 @@
 /* limit: the most elements that it will hold; SIZE_MAX: no bound. compare: for CONC_PRIORITY. 0 or
  * -ENOMEM. */
 int conc__store_init(struct conc__store *store, size_t elem_size, size_t limit,
-                     conc_queue_order order, conc_compare *compare, void *compare_arg);
+                     conc_queue_order order, conc_compare_fn *compare, void *compare_arg);
 
 /* Throw away what is in it, in the order in which it would come out, by `drop` (NULL: nothing to
  * do), and free the memory. */

@@ -76,7 +76,7 @@ uint32_t conc_shared_barrier_parties(const conc_shared_barrier *barrier)
     return barrier->parties;
 }
 
-uint32_t conc_shared_barrier_waiting(const conc_shared_barrier *barrier)
+uint32_t conc_shared_barrier_n_waiting(const conc_shared_barrier *barrier)
 {
     return (uint32_t)(load_acquire(&barrier->state) & COUNT);
 }

@@ -43,7 +43,7 @@ void conc_shared_cond_init(conc_shared_cond *cond, conc_shared_lock *lock)
     *cond = (conc_shared_cond){.lock_at = (char *)lock - (char *)cond};
 }
 
-void conc_shared_cond_init_r(conc_shared_cond *cond, conc_shared_rlock *rlock)
+void conc_shared_cond_init_rlock(conc_shared_cond *cond, conc_shared_rlock *rlock)
 {
     conc_shared_cond_init(cond, &rlock->lock);
     cond->is_rlock = true;
@@ -72,8 +72,8 @@ static uint32_t let_go(conc_shared_cond *cond)
 static int take_back(conc_shared_cond *cond, uint32_t depth)
 {
     if (!cond->is_rlock)
-        return conc_shared_lock_acquire(lock_of(cond));
-    int err = conc_shared_rlock_acquire(rlock_of(cond));
+        return conc_shared_lock_enter(lock_of(cond));
+    int err = conc_shared_rlock_enter(rlock_of(cond));
     if (err != -ENOTRECOVERABLE)
         rlock_of(cond)->depth = depth;
     return err;

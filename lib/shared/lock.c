@@ -66,19 +66,19 @@ int conc_shared_lock_init(conc_shared_lock *lock)
     return conc__shared_mutex_init(&lock->mutex);
 }
 
-int conc_shared_lock_acquire(conc_shared_lock *lock)
+int conc_shared_lock_enter(conc_shared_lock *lock)
 {
     const struct shared_on on = on_lock(lock);
     return conc__shared_call_firmly(&on);
 }
 
-int conc_shared_lock_acquire_until(conc_shared_lock *lock, conc_deadline deadline)
+int conc_shared_lock_acquire(conc_shared_lock *lock, conc_deadline deadline)
 {
     const struct shared_on on = on_lock(lock);
     return conc__shared_call(&on, deadline);
 }
 
-int conc_shared_lock_try(conc_shared_lock *lock) { return take(lock); }
+int conc_shared_lock_try_acquire(conc_shared_lock *lock) { return take(lock); }
 
 static bool is_owned(const conc_shared_lock *lock)
 {
@@ -113,7 +113,7 @@ bool conc_shared_lock_is_locked(const conc_shared_lock *lock) { return load_rela
 
 /* ---- Re-entrant ---- */
 
-static uint64_t owner_here(void) { return (uint64_t)conc__shared_tid() << 32 | conc_id(); }
+static uint64_t owner_here(void) { return (uint64_t)conc__shared_tid() << 32 | conc_context_id(NULL); }
 
 bool conc_shared_rlock_is_owned(const conc_shared_rlock *rlock)
 {
@@ -147,19 +147,19 @@ int conc_shared_rlock_init(conc_shared_rlock *rlock)
     return conc__shared_mutex_init(&rlock->lock.mutex);
 }
 
-int conc_shared_rlock_acquire(conc_shared_rlock *rlock)
+int conc_shared_rlock_enter(conc_shared_rlock *rlock)
 {
     const struct shared_on on = on_rlock(rlock);
     return conc__shared_call_firmly(&on);
 }
 
-int conc_shared_rlock_acquire_until(conc_shared_rlock *rlock, conc_deadline deadline)
+int conc_shared_rlock_acquire(conc_shared_rlock *rlock, conc_deadline deadline)
 {
     const struct shared_on on = on_rlock(rlock);
     return conc__shared_call(&on, deadline);
 }
 
-int conc_shared_rlock_try(conc_shared_rlock *rlock) { return take_again(rlock); }
+int conc_shared_rlock_try_acquire(conc_shared_rlock *rlock) { return take_again(rlock); }
 
 int conc_shared_rlock_make_consistent(conc_shared_rlock *rlock)
 {

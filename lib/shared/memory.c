@@ -97,7 +97,7 @@ static int make_file(size_t size)
     return fd;
 }
 
-int conc_shared_alloc(void **ret, size_t size)
+int conc_shared_new(void **ret, size_t size)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (size == 0 || size > PTRDIFF_MAX - page)

@@ -27,7 +27,7 @@ int conc_barrier_init(conc_barrier *barrier, uint32_t parties, int (*action)(voi
     return 0;
 }
 
-/* relaxed: written under the guard; conc_barrier_waiting() looks without it */
+/* relaxed: written under the guard; conc_barrier_n_waiting() looks without it */
 static void set_waiting(conc_barrier *barrier, uint32_t n) { store_relaxed(&barrier->waiting, n); }
 
 /* Send away who waits; then the barrier has the bits given. */
@@ -51,7 +51,7 @@ bool conc_barrier_is_broken(const conc_barrier *barrier)
 
 uint32_t conc_barrier_parties(const conc_barrier *barrier) { return barrier->parties; }
 
-uint32_t conc_barrier_waiting(const conc_barrier *barrier)
+uint32_t conc_barrier_n_waiting(const conc_barrier *barrier)
 {
     return load_relaxed(&barrier->waiting); /* relaxed: true only for the moment */
 }

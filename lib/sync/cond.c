@@ -23,9 +23,9 @@
 
 void conc_cond_init(conc_cond *cond, conc_lock *lock) { *cond = (conc_cond)CONC_COND_INIT(lock); }
 
-void conc_cond_init_r(conc_cond *cond, conc_rlock *rlock)
+void conc_cond_init_rlock(conc_cond *cond, conc_rlock *rlock)
 {
-    *cond = (conc_cond)CONC_COND_INIT_R(rlock);
+    *cond = (conc_cond)CONC_COND_INIT_RLOCK(rlock);
 }
 
 static bool held(const conc_cond *cond)

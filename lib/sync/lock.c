@@ -126,7 +126,7 @@ static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline
 
 void conc_lock_init(conc_lock *lock) { *lock = (conc_lock)CONC_LOCK_INIT; }
 
-void conc_lock_acquire(conc_lock *lock)
+void conc_lock_enter(conc_lock *lock)
 {
     uint32_t v = 0;
     if (cas_acquire(&lock->word, &v, LOCKED))
@@ -135,7 +135,7 @@ void conc_lock_acquire(conc_lock *lock)
         acquire_slow(lock, 0, CONC_FOREVER, true);
 }
 
-bool conc_lock_try(conc_lock *lock)
+bool conc_lock_try_acquire(conc_lock *lock)
 {
     if (!take(lock, 0))
         return false;
@@ -143,10 +143,10 @@ bool conc_lock_try(conc_lock *lock)
     return true;
 }
 
-int conc_lock_acquire_until(conc_lock *lock, conc_deadline deadline)
+int conc_lock_acquire(conc_lock *lock, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
-    if (err || conc_lock_try(lock))
+    if (err || conc_lock_try_acquire(lock) == 0)
         return err;
     return deadline_is_now(deadline) ? -EAGAIN : acquire_slow(lock, 0, deadline, false);
 }
@@ -204,11 +204,11 @@ bool conc_lock_is_locked(const conc_lock *lock)
 
 struct conc__with conc_lock_enter(conc_lock *lock)
 {
-    conc_lock_acquire(lock);
+    conc_lock_enter(lock);
     return (struct conc__with){lock};
 }
 
-void conc_lock_leave(struct conc__with *with)
+void conc_lock_exit(struct conc__with *with)
 {
     if (with->lock)
         conc_lock_release(with->lock);

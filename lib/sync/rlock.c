@@ -38,30 +38,30 @@ static void become_owner(conc_rlock *rlock, struct conc_context *self)
 
 void conc_rlock_init(conc_rlock *rlock) { *rlock = (conc_rlock)CONC_RLOCK_INIT; }
 
-void conc_rlock_acquire(conc_rlock *rlock)
+void conc_rlock_enter(conc_rlock *rlock)
 {
     struct conc_context *self = context_self();
     if (owned_by(rlock, self)) {
         deepen(rlock);
     } else {
-        conc_lock_acquire(&rlock->lock);
+        conc_lock_enter(&rlock->lock);
         become_owner(rlock, self);
     }
 }
 
-bool conc_rlock_try(conc_rlock *rlock)
+bool conc_rlock_try_acquire(conc_rlock *rlock)
 {
     struct conc_context *self = context_self();
     if (owned_by(rlock, self))
         deepen(rlock);
-    else if (conc_lock_try(&rlock->lock))
+    else if (conc_lock_try_acquire(&rlock->lock) == 0)
         become_owner(rlock, self);
     else
         return false;
     return true;
 }
 
-int conc_rlock_acquire_until(conc_rlock *rlock, conc_deadline deadline)
+int conc_rlock_acquire(conc_rlock *rlock, conc_deadline deadline)
 {
     struct conc_context *self = context_self();
     int err;
@@ -70,7 +70,7 @@ int conc_rlock_acquire_until(conc_rlock *rlock, conc_deadline deadline)
         if (!err)
             deepen(rlock);
     } else {
-        err = conc_lock_acquire_until(&rlock->lock, deadline);
+        err = conc_lock_acquire(&rlock->lock, deadline);
         if (!err)
             become_owner(rlock, self);
     }
@@ -93,11 +93,11 @@ bool conc_rlock_is_locked(const conc_rlock *rlock) { return conc_lock_is_locked(
 
 struct conc__with conc_rlock_enter(conc_rlock *rlock)
 {
-    conc_rlock_acquire(rlock);
+    conc_rlock_enter(rlock);
     return (struct conc__with){rlock};
 }
 
-void conc_rlock_leave(struct conc__with *with)
+void conc_rlock_exit(struct conc__with *with)
 {
     if (with->lock)
         conc_rlock_release(with->lock);

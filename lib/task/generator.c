@@ -157,7 +157,7 @@ __attribute__((always_inline)) static inline int run(conc_generator *g, struct c
     const struct stack *stood_on = conc__stack_here;
     conc__stack_watch_overflow(); /* out of memory: then an overflow has no message */
     if (shielded)
-        conc_shield_begin(&shield);
+        conc_shield_enter(&shield);
     g->consumer_at = &here;
     g->begun = true;
     put_on_scopes(g, self, deadline);
@@ -175,7 +175,7 @@ __attribute__((always_inline)) static inline int run(conc_generator *g, struct c
         self->scope = g->root.parent;
     }
     if (shielded)
-        conc_shield_end(&shield);
+        conc_shield_exit(&shield);
     return result;
 }
 
@@ -217,10 +217,10 @@ int conc_generator_next(conc_generator *g, void *item, conc_deadline deadline)
 int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
                        size_t arg_size, size_t item_size)
 {
-    return conc_generator_new_with(ret, body, arg, arg_size, item_size, NULL);
+    return conc_generator_new(ret, body, arg, arg_size, item_size, NULL);
 }
 
-int conc_generator_new_with(conc_generator **ret, conc_generator_fn *body, const void *arg,
+int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
                             size_t arg_size, size_t item_size,
                             const conc_generator_options *options)
 {

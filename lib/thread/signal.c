@@ -262,7 +262,7 @@ static bool serve(void)
 static void *dispatch(void *arg)
 {
     struct conc_context *self = context_self();
-    conc_set_name("signals");
+    conc_context_set_name("signals");
     guard_lock(&room.word);
     room.dispatcher = self;
     guard_unlock(&room.word);

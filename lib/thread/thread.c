@@ -42,7 +42,7 @@ static void *thread_main(void *arg)
     conc_thread *thread = arg;
     struct conc_context *self = context_self();
     if (thread->name[0])
-        conc_set_name(thread->name);
+        conc_context_set_name(thread->name);
     else
         snprintf(thread->name, sizeof thread->name, "%s", self->name);
     thread->id = self->id;
@@ -83,7 +83,7 @@ fail:
 
 static bool is_self(const conc_thread *thread)
 {
-    return conc_event_is_set(&thread->started) && thread->id == conc_id();
+    return conc_event_is_set(&thread->started) && thread->id == conc_context_id(NULL);
 }
 
 /* Wait until the thread has started: it cannot be long. */
@@ -92,9 +92,9 @@ static void wait_started(const conc_thread *thread)
     if (future_is_lost(thread->job))
         return; /* in a fork's child: if it had not started it never will */
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_event_wait((conc_event *)(uintptr_t)&thread->started, CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
 }
 
 int conc_thread_join(conc_thread *thread, void *ret, conc_deadline deadline)

@@ -57,11 +57,11 @@ void conc__context_set_name(struct conc_context *context, const char *name)
     guard_unlock(&context->blocked);
 }
 
-conc_context *conc_current(void) { return context_self(); }
+conc_context *conc_context_current(void) { return context_self(); }
 
-const char *conc_name(const conc_context *context) { return context->name; }
+const char *conc_context_name(const conc_context *context) { return context->name; }
 
-void conc_set_name(const char *name)
+void conc_context_set_name(const char *name)
 {
     struct conc_context *self = context_self();
     conc__context_set_name(self, name);
@@ -69,4 +69,4 @@ void conc_set_name(const char *name)
         self->ops->renamed(self);
 }
 
-uint32_t conc_id(void) { return context_self()->id; }
+uint32_t conc_context_id(void) { return context_self()->id; }

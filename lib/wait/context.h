@@ -97,7 +97,7 @@ void conc__context_init(struct conc_context *context, const struct context_ops *
                         const char *name);
 void conc__context_fini(struct conc_context *context);
 
-/* The rest of conc_set_name(), for a context that may not be the caller. */
+/* The rest of conc_context_set_name(), for a context that may not be the caller. */
 void conc__context_set_name(struct conc_context *context, const char *name);
 
 /* Tell the registry that the caller blocks from now on, and that it does no more. */

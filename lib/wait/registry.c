@@ -186,7 +186,7 @@ static struct snapshot *take_snapshot(size_t *n)
     return all;
 }
 
-int conc_contexts_foreach(int (*callback)(const conc_context_info *info, void *arg), void *arg)
+int conc_context_foreach(int (*callback)(const conc_context_info *info, void *arg), void *arg)
 {
     context_self(); /* so that the caller is among them, and there is at least one */
     size_t n;
@@ -220,7 +220,7 @@ static int print_context(const conc_context_info *info, void *arg)
 
 int conc_dump(FILE *out)
 {
-    int err = conc_contexts_foreach(print_context, out);
+    int err = conc_context_foreach(print_context, out);
     if (!err && fflush(out) != 0) /* a program that hangs will not flush it any more */
         err = -EIO;
     return err;

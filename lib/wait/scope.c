@@ -108,9 +108,9 @@ void conc_scope_cancel(conc_scope *scope)
     context->ops->kick(context);
 }
 
-void conc_shield_begin(conc_scope *shield) { push(shield, CONC_FOREVER, true); }
+void conc_shield_enter(conc_scope *shield) { push(shield, CONC_FOREVER, true); }
 
-int conc_shield_end(conc_scope *shield) { return pop(shield, true) ? 0 : -EPERM; }
+int conc_shield_exit(conc_scope *shield) { return pop(shield, true) ? 0 : -EPERM; }
 
 int conc_check_cancel(void)
 {
@@ -118,4 +118,4 @@ int conc_check_cancel(void)
     return conc__scopes_check(context_self(), &until);
 }
 
-bool conc_cancelled(void) { return conc_check_cancel() != 0; }
+bool conc_is_cancelled(void) { return conc_check_cancel() != 0; }

@@ -215,14 +215,14 @@ struct party {
 
 static void publish(struct party *p, conc_scope *scope)
 {
-    conc_lock_acquire(&p->lock);
+    conc_lock_enter(&p->lock);
     p->scope = scope;
     CHECK_EQUAL(conc_lock_release(&p->lock), 0);
 }
 
 static void cancel_party(struct party *p)
 {
-    conc_lock_acquire(&p->lock);
+    conc_lock_enter(&p->lock);
     if (p->scope)
         conc_scope_cancel(p->scope);
     CHECK_EQUAL(conc_lock_release(&p->lock), 0);

@@ -30,7 +30,7 @@ static void read_port(struct program *program)
     char *line;
     ssize_t n;
 
-    assert_int_equal(conc_stream_new(&output, conc_subprocess_take(program->child, 1), NULL), 0);
+    assert_int_equal(conc_stream_new(&output, conc_subprocess_take_fd(program->child, 1), NULL), 0);
     n = conc_stream_read_line(output, &line, conc_in(CONC_S(PATIENCE_SECONDS)));
     if (n <= 0 || strrchr(line, ':') == NULL)
         fail_msg("demo_server has not started");
@@ -50,7 +50,7 @@ void program_start(struct program *program, const char *path)
     program->complaints = memfd_create("stderr", MFD_CLOEXEC);
     assert_true(program->complaints >= 0);
     options.err = program->complaints;
-    if (conc_subprocess_spawn(&program->child, argv, &options) < 0)
+    if (conc_subprocess_start(&program->child, argv, &options) < 0)
         fail_msg("%s", conc_error_message());
     read_port(program);
     assert_int_equal(get_once(program->port, "/status/200"),
@@ -83,7 +83,7 @@ void program_stop(struct program *program, const char *complaint)
 
     assert_int_equal(conc_subprocess_terminate(program->child), 0);
     assert_int_equal(
-        conc_subprocess_wait(program->child, &status, conc_in(CONC_S(PATIENCE_SECONDS))), 0);
+        conc_subprocess_join(program->child, &status, conc_in(CONC_S(PATIENCE_SECONDS))), 0);
     read_complaints(program, complaints, sizeof complaints);
     conc_subprocess_free(program->child);
     close(program->complaints);

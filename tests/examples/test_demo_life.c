@@ -35,7 +35,7 @@ static void test_ten_at_once_against_a_limit_of_ten_are_too_many(void **state)
     for (int i = 0; i < 10; i++)
         arg[i] = &demo;
     assert_int_equal(
-        conc_map(pool, get_berlin, arg, 10, sizeof *arg, statuses, sizeof *statuses, CONC_FOREVER),
+        conc_map(pool, get_berlin, arg, 10, sizeof *arg, statuses, sizeof *statuses, NULL, CONC_FOREVER),
         0);
     for (int i = 0; i < 10; i++) {
         assert_true(statuses[i] == 200 || statuses[i] == 429);
@@ -171,7 +171,7 @@ static void test_connections_live_in_parallel_with_a_thread_each(void **state)
     for (int i = 0; i < 20; i++)
         arg[i] = &demo;
     assert_int_equal(
-        conc_map(pool, get_berlin, arg, 20, sizeof *arg, statuses, sizeof *statuses, CONC_FOREVER),
+        conc_map(pool, get_berlin, arg, 20, sizeof *arg, statuses, sizeof *statuses, NULL, CONC_FOREVER),
         0);
     /* All at once on an idle machine; on a busy one at least some. */
     assert_true(demo_stat(&demo, "busy_most") >= 2);
@@ -190,7 +190,7 @@ static void test_a_pool_has_as_many_at_once_as_workers(void **state)
     for (int i = 0; i < 12; i++)
         arg[i] = &demo;
     assert_int_equal(
-        conc_map(pool, get_berlin, arg, 12, sizeof *arg, statuses, sizeof *statuses, CONC_FOREVER),
+        conc_map(pool, get_berlin, arg, 12, sizeof *arg, statuses, sizeof *statuses, NULL, CONC_FOREVER),
         0);
     assert_in_range(demo_stat(&demo, "busy_most"), 1, 3);
     conc_executor_free(pool);

@@ -248,7 +248,7 @@ static void test_many_threads_at_once_get_their_own_answers(void **state)
         numbers[i] = i + 1;
     assert_int_equal(conc_thread_pool_new(&pool, 8, NULL), 0);
     assert_int_equal(
-        conc_map(pool, get_page, numbers, N, sizeof *numbers, sizes, sizeof *sizes, CONC_FOREVER),
+        conc_map(pool, get_page, numbers, N, sizeof *numbers, sizes, sizeof *sizes, NULL, CONC_FOREVER),
         0);
     for (int i = 0; i < N; i++)
         assert_int_equal(sizes[i], (i + 1) * 1024);

@@ -201,10 +201,10 @@ static void test_map_of_bytes_in_chunks(void **state)
         const conc_map_options options = {.chunk = chunk};
         for (int i = 0; i < N; i++)
             in[i] = filled((size_t)i * 33, (char)i);
-        assert_int_equal(conc_map_with(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
+        assert_int_equal(conc_map(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
                                        &options, CONC_FOREVER),
                          0);
-        assert_int_equal(conc_map_with(c->executor, job_sum, in, N, CONC_BYTES, sums, sizeof *sums,
+        assert_int_equal(conc_map(c->executor, job_sum, in, N, CONC_BYTES, sums, sizeof *sums,
                                        &options, CONC_FOREVER),
                          0);
         for (int i = 0; i < N; i++) {
@@ -220,7 +220,7 @@ static void test_map_of_bytes_in_chunks(void **state)
         int sizes[N];
         for (int i = 0; i < N; i++)
             sizes[i] = 50 - i;
-        assert_int_equal(conc_map_with(c->executor, job_make, sizes, N, sizeof *sizes, out,
+        assert_int_equal(conc_map(c->executor, job_make, sizes, N, sizeof *sizes, out,
                                        CONC_BYTES, &options, CONC_FOREVER),
                          0);
         for (int i = 0; i < N; i++) {
@@ -239,7 +239,7 @@ static void test_map_with_errors_leaves_what_failed_empty(void **state)
         const conc_map_options options = {.chunk = chunk, .errors = errors};
         for (int i = 0; i < N; i++)
             in[i] = filled(20, i % 3 ? 'a' : '!');
-        assert_int_equal(conc_map_with(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
+        assert_int_equal(conc_map(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
                                        &options, CONC_FOREVER),
                          0);
         for (int i = 0; i < N; i++) {
@@ -260,7 +260,7 @@ static void test_a_map_that_fails_leaves_all_to_be_freed(void **state)
         memset(out, 0x55, sizeof out);
         for (int i = 0; i < N; i++)
             in[i] = filled(20, i == 7 ? '!' : 'a');
-        assert_int_equal(conc_map_with(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
+        assert_int_equal(conc_map(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
                                        &options, CONC_FOREVER),
                          -EIO);
         for (int i = 0; i < N; i++) {
@@ -283,7 +283,7 @@ static void test_without_memory_a_map_of_bytes_is_ENOMEM(void **state)
         bool through = false;
         for (int n = 1; n < 200 && !through; n++) {
             fail_alloc(n);
-            int err = conc_map_with(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
+            int err = conc_map(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
                                     &options, CONC_FOREVER);
             through = !alloc_has_failed();
             assert_true(err == 0 || err == -ENOMEM);

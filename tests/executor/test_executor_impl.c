@@ -270,22 +270,22 @@ static void test_a_claimed_job_that_was_cancelled_ends_as_its_executor_says(void
 static void test_worker_of_remembers_one_executor(void **state)
 {
     struct keeper a = KEEPER, b = KEEPER;
-    assert_null(conc_worker_of(&a.base));
-    assert_ptr_equal(conc_worker_of(&b.base), &a.base);
-    assert_ptr_equal(conc_worker_of(NULL), &b.base);
-    assert_null(conc_worker_of(NULL));
+    assert_null(conc_context_set_executor(&a.base));
+    assert_ptr_equal(conc_context_set_executor(&b.base), &a.base);
+    assert_ptr_equal(conc_context_set_executor(NULL), &b.base);
+    assert_null(conc_context_set_executor(NULL));
 }
 
 static void test_a_worker_helps_its_executor_and_no_other(void **state)
 {
     struct keeper mine = KEEPER, other = KEEPER;
     int value = 0;
-    conc_worker_of(&mine.base);
+    conc_context_set_executor(&mine.base);
     conc_future *f = submit_square(&mine, 5), *g = submit_square(&other, 5);
     assert_int_equal(conc_future_result(g, &value, conc_in(CONC_MS(1))), -ETIMEDOUT);
     assert_int_equal(conc_future_result(f, &value, CONC_FOREVER), 0); /* nobody else would run it */
     assert_int_equal(value, 25);
-    conc_worker_of(NULL);
+    conc_context_set_executor(NULL);
     assert_false(conc_job_run(take(&mine))); /* it still lay there */
     conc_job_drop(take(&other), -ECANCELED);
     conc_future_unref(f);
@@ -295,13 +295,13 @@ static void test_a_worker_helps_its_executor_and_no_other(void **state)
 static void test_a_worker_must_not_wait_for_its_executor(void **state)
 {
     struct keeper k = KEEPER;
-    conc_worker_of(&k.base);
+    conc_context_set_executor(&k.base);
     assert_int_equal(conc_executor_shutdown(&k.base, CONC_SHUTDOWN_WAIT, CONC_NOW), -EDEADLK);
     assert_int_equal(conc_executor_free(&k.base), -EDEADLK);
     assert_int_equal(k.shutdowns + k.frees, 0);
     assert_int_equal(conc_executor_shutdown(&k.base, CONC_SHUTDOWN_CANCEL_PENDING, CONC_NOW), 0);
     assert_int_equal(k.shutdowns, 1);
-    conc_worker_of(NULL);
+    conc_context_set_executor(NULL);
 }
 
 /* ---- The end ---- */

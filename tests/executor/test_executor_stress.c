@@ -231,7 +231,7 @@ static void test_a_storm(void **state)
     static unsigned round;
     struct stress s = stress_begin();
     s.end -= (s.end - real_now()) / 2; /* there are many kinds */
-    conc_set_unobserved_hook(ignore, NULL);
+    conc_future_on_unobserved(ignore, NULL);
     while (stress_goes_on(&s))
         blow(*state, round++);
 }

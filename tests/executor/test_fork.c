@@ -62,7 +62,7 @@ static void child_of_executor(void *arg)
     CHECK_EQUAL(conc_call(p->c->executor, job_square, &n, sizeof n, NULL, sizeof n, CONC_FOREVER),
                 -ESHUTDOWN);
     CHECK_EQUAL(
-        conc_map(p->c->executor, job_square, &n, 1, sizeof n, &value, sizeof n, CONC_FOREVER),
+        conc_map(p->c->executor, job_square, &n, 1, sizeof n, &value, sizeof n, NULL, CONC_FOREVER),
         -ESHUTDOWN);
     /* What it was running, it runs in the parent. */
     conc_future *both[] = {p->done, p->running};

@@ -29,10 +29,10 @@ static void test_wait_stores_the_results(void **state)
     conc_group group;
     int results[N] = {0};
     conc_group_init(&group);
-    assert_int_equal(conc_group_count(&group), 0);
+    assert_int_equal(conc_group_size(&group), 0);
     for (int i = 0; i < N; i++) {
         assert_int_equal(add(&group, c, job_square, i + 1, &results[i]), i);
-        assert_int_equal(conc_group_count(&group), i + 1);
+        assert_int_equal(conc_group_size(&group), i + 1);
     }
     assert_int_equal(conc_group_wait(&group, CONC_FOREVER), 0);
     for (int i = 0; i < N; i++) {
@@ -41,7 +41,7 @@ static void test_wait_stores_the_results(void **state)
         assert_int_equal(conc_group_error(&group, (size_t)i, &message), 0);
         assert_string_equal(message, "");
     }
-    assert_int_equal(conc_group_count(&group), N);
+    assert_int_equal(conc_group_size(&group), N);
     conc_group_destroy(&group);
 }
 
@@ -113,7 +113,7 @@ static void test_a_members_error_ends_the_group_with_its_message(void **state)
     assert_int_equal(conc_group_error(&group, 2, &message), -EINVAL);
     /* It is over for good. */
     assert_int_equal(add(&group, c, job_square, 3, &result), -ECANCELED);
-    assert_int_equal(conc_group_count(&group), 2);
+    assert_int_equal(conc_group_size(&group), 2);
     assert_int_equal(conc_group_wait(&group, CONC_FOREVER), -EIO);
     conc_group_destroy(&group);
 }
@@ -338,7 +338,7 @@ static void test_destroy_without_wait_cancels_and_waits(void **state)
     conc_group_destroy(&group); /* no cancellation point */
     assert_int_equal(conc_scope_exit(&scope), 0);
     assert_int_equal(gate.end, -ECANCELED);
-    assert_int_equal(conc_group_count(&group), 0); /* as new */
+    assert_int_equal(conc_group_size(&group), 0); /* as new */
     assert_int_equal(conc_group_wait(&group, CONC_FOREVER), 0);
     conc_group_destroy(&group);
 }
@@ -353,7 +353,7 @@ static void test_bad_arguments_are_EINVAL_and_no_members(void **state)
     assert_int_equal(conc_group_submit(&group, NULL, job_square, "", 1, NULL, 0), -EINVAL);
     assert_int_equal(conc_group_submit(&group, c->executor, NULL, NULL, 0, NULL, 0), -EINVAL);
     assert_int_equal(conc_group_submit(&group, c->executor, job_square, NULL, 4, NULL, 0), -EINVAL);
-    assert_int_equal(conc_group_count(&group), 0);
+    assert_int_equal(conc_group_size(&group), 0);
     assert_int_equal(add(&group, c, job_square, 1, NULL), 0); /* it goes on */
     assert_int_equal(conc_group_wait(&group, CONC_FOREVER), 0);
     conc_group_destroy(&group);

@@ -113,7 +113,7 @@ static void check_wait(int err)
 static void check_members(const struct play *play, const struct outside *outsides)
 {
     int ended = 0;
-    size_t n = conc_group_count(play->group);
+    size_t n = conc_group_size(play->group);
     for (size_t i = 0; i < n; i++) {
         const char *message = NULL;
         int err = conc_group_error(play->group, i, &message);

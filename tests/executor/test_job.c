@@ -78,7 +78,7 @@ static void test_a_job_cancelled_before_it_runs_never_does(void **state)
     int count = 0, calls = 0, *counter = &count;
     keep_busy(c, &busy);
     conc_future *f = conc_submit(c->executor, job_count, &counter, sizeof counter, 0);
-    assert_int_equal(conc_future_on_done(f, note_call, &calls), 0);
+    assert_int_equal(conc_future_add_done_callback(f, note_call, &calls), 0);
     assert_false(conc_future_is_running(f));
     assert_true(conc_future_cancel(f));
     assert_int_equal(calls, 1); /* in the canceller */
@@ -111,10 +111,10 @@ static int job_cancelled(void *arg, void *result)
     j->second = conc_sleep(CONC_S(100));
     j->now = conc_event_wait(&j->never, CONC_NOW);
     j->check = conc_check_cancel();
-    j->cancelled = conc_cancelled();
-    conc_shield_begin(&shield);
+    j->cancelled = conc_is_cancelled();
+    conc_shield_enter(&shield);
     j->shielded = conc_sleep(CONC_MS(1));
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     *(int *)result = j->value;
     return j->end == -EIO ? conc_raise(-EIO, "cleaned up badly") : j->end;
 }
@@ -193,7 +193,7 @@ static void look_around(conc_future *future, void *arg)
 {
     struct callback_view *view = arg;
     view->check = conc_check_cancel();
-    view->id = conc_id();
+    view->id = conc_context_id(NULL);
     conc_event_set(&view->seen);
 }
 
@@ -204,11 +204,11 @@ static void test_callbacks_of_a_cancelled_job_are_not_cancelled_with_it(void **s
     struct callback_view view = {.check = 1};
     conc_future *f = submit_gate(c->executor, &gate);
     gate_entered(&gate);
-    assert_int_equal(conc_future_on_done(f, look_around, &view), 0);
+    assert_int_equal(conc_future_add_done_callback(f, look_around, &view), 0);
     assert_true(conc_future_cancel(f));
     assert_int_equal(conc_event_wait(&view.seen, CONC_FOREVER), 0);
     assert_int_equal(view.check, 0);
-    assert_int_not_equal(view.id, conc_id()); /* in the context that ran it */
+    assert_int_not_equal(view.id, conc_context_id(NULL)); /* in the context that ran it */
     conc_future_unref(f);
 }
 
@@ -218,7 +218,7 @@ static int job_leaves_scopes_open(void *arg, void *result)
 {
     conc_scope scopes[3]; /* their memory is gone when it returns */
     conc_scope_enter(&scopes[0], conc_in(0));
-    conc_shield_begin(&scopes[1]);
+    conc_shield_enter(&scopes[1]);
     conc_scope_enter(&scopes[2], CONC_FOREVER);
     conc_scope_cancel(&scopes[2]);
     return conc_check_cancel();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_map.c: conc_map() and conc_map_with() on every executor: order, chunks, errors, and leaving
+ * test_map.c: conc_map() and conc_map() on every executor: order, chunks, errors, and leaving
  * early.
  */
 #include "executors.h"
@@ -33,7 +33,7 @@ static void test_map_gives_the_results_in_order(void **state)
     for (size_t n = 0; n <= N; n++) {
         memset(out, 0, sizeof out);
         assert_int_equal(
-            conc_map(c->executor, job_square, in, n, sizeof *in, out, sizeof *out, CONC_FOREVER),
+            conc_map(c->executor, job_square, in, n, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
             0);
         expect_squares(out, n);
         assert_int_equal(out[n], 0);
@@ -53,7 +53,7 @@ static void test_map_takes_chunks_of_any_length(void **state)
                                               .errors = with_errors ? errors : NULL};
             memset(errors, 1, sizeof errors);
             memset(out, 0, sizeof out);
-            assert_int_equal(conc_map_with(c->executor, job_square, in, N, sizeof *in, out,
+            assert_int_equal(conc_map(c->executor, job_square, in, N, sizeof *in, out,
                                            sizeof *out, &options, CONC_FOREVER),
                              0);
             expect_squares(out, N);
@@ -70,7 +70,7 @@ static void test_map_without_options_is_map(void **state)
     const struct executor_case *c = *state;
     int in[N], out[N] = {0};
     fill(in, N);
-    assert_int_equal(conc_map_with(c->executor, job_square, in, N, sizeof *in, out, sizeof *out,
+    assert_int_equal(conc_map(c->executor, job_square, in, N, sizeof *in, out, sizeof *out,
                                    NULL, CONC_FOREVER),
                      0);
     expect_squares(out, N);
@@ -106,7 +106,7 @@ static void test_map_takes_elements_of_odd_sizes(void **state)
         const conc_map_options options = {.chunk = chunk};
         memset(out, 0, sizeof out);
         assert_int_equal(
-            conc_map_with(c->executor, job_turn_round, in, N, 3, out, 3, &options, CONC_FOREVER),
+            conc_map(c->executor, job_turn_round, in, N, 3, out, 3, &options, CONC_FOREVER),
             0);
         for (size_t i = 0; i < N; i++) {
             assert_int_equal(out[i].bytes[0], 200 + i);
@@ -132,12 +132,12 @@ static void test_map_without_arguments_or_results(void **state)
         conc_map_options options = {.chunk = chunk};
         nothing_calls = 0;
         assert_int_equal(
-            conc_map_with(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER),
+            conc_map(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER),
             0);
         assert_int_equal(nothing_calls, N);
         options.errors = errors;
         assert_int_equal(
-            conc_map_with(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER),
+            conc_map(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER),
             0);
         assert_int_equal(nothing_calls, 2 * N);
     }
@@ -146,18 +146,18 @@ static void test_map_without_arguments_or_results(void **state)
 static void test_map_of_nothing_is_0_and_runs_nothing(void **state)
 {
     const struct executor_case *c = *state;
-    assert_int_equal(conc_map(c->executor, job_square, NULL, 0, 4, NULL, 4, CONC_FOREVER), 0);
-    assert_int_equal(conc_map(c->executor, job_square, NULL, 0, 4, NULL, 4, CONC_NOW), 0);
+    assert_int_equal(conc_map(c->executor, job_square, NULL, 0, 4, NULL, 4, NULL, CONC_FOREVER), 0);
+    assert_int_equal(conc_map(c->executor, job_square, NULL, 0, 4, NULL, 4, NULL, CONC_NOW), 0);
 }
 
 static void test_bad_arguments_are_EINVAL(void **state)
 {
     const struct executor_case *c = *state;
     int in[2] = {1, 2}, out[2];
-    assert_int_equal(conc_map(NULL, job_square, in, 2, 4, out, 4, CONC_FOREVER), -EINVAL);
-    assert_int_equal(conc_map(c->executor, NULL, in, 2, 4, out, 4, CONC_FOREVER), -EINVAL);
-    assert_int_equal(conc_map(c->executor, job_square, NULL, 2, 4, out, 4, CONC_FOREVER), -EINVAL);
-    assert_int_equal(conc_map(c->executor, job_square, in, 2, 4, NULL, 4, CONC_FOREVER), -EINVAL);
+    assert_int_equal(conc_map(NULL, job_square, in, 2, 4, out, 4, NULL, CONC_FOREVER), -EINVAL);
+    assert_int_equal(conc_map(c->executor, NULL, in, 2, 4, out, 4, NULL, CONC_FOREVER), -EINVAL);
+    assert_int_equal(conc_map(c->executor, job_square, NULL, 2, 4, out, 4, NULL, CONC_FOREVER), -EINVAL);
+    assert_int_equal(conc_map(c->executor, job_square, in, 2, 4, NULL, 4, NULL, CONC_FOREVER), -EINVAL);
 }
 
 /* ---- Errors ---- */
@@ -186,7 +186,7 @@ static void test_the_first_error_of_the_array_ends_the_map(void **state)
     for (size_t chunk = 1; chunk <= N + 1; chunk++) {
         const conc_map_options options = {.chunk = chunk};
         memset(out, 0, sizeof out);
-        assert_int_equal(conc_map_with(c->executor, job_square_or_fail, in, N, sizeof *in, out,
+        assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out,
                                        sizeof *out, &options, CONC_FOREVER),
                          -EIO);
         assert_string_equal(conc_error_message(), "5 is bad");
@@ -204,7 +204,7 @@ static void test_errors_lets_all_run_and_stores_each(void **state)
     for (size_t chunk = 1; chunk <= N + 1; chunk++) {
         const conc_map_options options = {.chunk = chunk, .errors = errors};
         memset(out, 0, sizeof out);
-        assert_int_equal(conc_map_with(c->executor, job_square_or_fail, in, N, sizeof *in, out,
+        assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out,
                                        sizeof *out, &options, CONC_FOREVER),
                          0);
         for (int i = 0; i < N; i++) {
@@ -228,7 +228,7 @@ static void test_an_element_has_no_message_of_the_one_before(void **state)
     int in[2] = {1, 2};
     for (size_t chunk = 1; chunk <= 2; chunk++) {
         const conc_map_options options = {.chunk = chunk};
-        assert_int_equal(conc_map_with(c->executor, job_handles_an_error, in, 2, sizeof *in, NULL,
+        assert_int_equal(conc_map(c->executor, job_handles_an_error, in, 2, sizeof *in, NULL,
                                        0, &options, CONC_FOREVER),
                          -EIO);
         assert_string_equal(conc_error_message(), "");
@@ -248,7 +248,7 @@ static void test_a_scope_left_open_by_an_element_ends_with_it(void **state)
     const struct executor_case *c = *state;
     for (size_t chunk = 1; chunk <= 8; chunk++) {
         const conc_map_options options = {.chunk = chunk};
-        assert_int_equal(conc_map_with(c->executor, job_leaves_a_scope_open, NULL, 8, 0, NULL, 0,
+        assert_int_equal(conc_map(c->executor, job_leaves_a_scope_open, NULL, 8, 0, NULL, 0,
                                        &options, CONC_FOREVER),
                          0);
     }
@@ -262,10 +262,10 @@ static void test_the_errors_of_a_map_are_observed(void **state)
     const conc_map_options options = {.errors = errors};
     fill(in, N);
     unobserved_watch(&u);
-    assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out,
+    assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out, NULL,
                               CONC_FOREVER),
                      -EIO);
-    assert_int_equal(conc_map_with(c->executor, job_square_or_fail, in, N, sizeof *in, out,
+    assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out,
                                    sizeof *out, &options, CONC_FOREVER),
                      0);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
@@ -285,7 +285,7 @@ static void test_a_map_that_is_late_gives_up_and_cancels_what_remains(void **sta
     const struct executor_case *c = *state;
     int in[6], *out = test_calloc(6, sizeof *out);
     fill(in, 6);
-    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out,
+    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, NULL,
                               conc_in(CONC_MS(50))),
                      -ETIMEDOUT);
     test_free(out); /* nothing is written to it after the return */
@@ -299,7 +299,7 @@ static void test_a_map_with_CONC_NOW_does_not_wait(void **state)
     int in[6], out[6] = {0};
     fill(in, 6);
     assert_int_equal(
-        conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, CONC_NOW),
+        conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, NULL, CONC_NOW),
         -EAGAIN);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
 }
@@ -311,7 +311,7 @@ static void test_a_map_of_a_cancelled_caller_gives_up(void **state)
     int in[6], out[6] = {0};
     fill(in, 6);
     conc_scope_enter(&scope, conc_in(CONC_MS(20)));
-    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out,
+    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, NULL,
                               CONC_FOREVER),
                      -ECANCELED);
     assert_int_equal(conc_scope_exit(&scope), -ETIMEDOUT);
@@ -354,7 +354,7 @@ static void test_a_late_map_with_errors_keeps_what_is_done(void **state)
     wait_until_n_blocked(c->executor, 4); /* all idle */
     squared = 0;
     test_thread_start(&clock, "clock", advance_when_three_are_done, c->executor);
-    assert_int_equal(conc_map_with(c->executor, job_wait_or_square, in, 4, sizeof *in, out,
+    assert_int_equal(conc_map(c->executor, job_wait_or_square, in, 4, sizeof *in, out,
                                    sizeof *out, &options, conc_in(CONC_S(400))),
                      -ETIMEDOUT);
     test_thread_join(&clock);
@@ -376,7 +376,7 @@ static void test_without_memory_a_map_is_ENOMEM(void **state)
         bool through = false;
         for (int n = 1; n < 100 && !through; n++) {
             fail_alloc(n);
-            int err = conc_map_with(c->executor, job_square, in, 4, sizeof *in, out, sizeof *out,
+            int err = conc_map(c->executor, job_square, in, 4, sizeof *in, out, sizeof *out,
                                     &options, CONC_FOREVER);
             through = !alloc_has_failed();
             assert_true(err == 0 || err == -ENOMEM);
@@ -395,12 +395,12 @@ static void test_impossible_sizes_are_ENOMEM(void **state)
     int in = 1, out = 0;
     const conc_map_options chunks = {.chunk = 8};
     assert_int_equal(conc_map(c->executor, job_square, &in, SIZE_MAX / 4, sizeof in, &out,
-                              sizeof out, CONC_FOREVER),
+                              sizeof out, NULL, CONC_FOREVER),
                      -ENOMEM);
-    assert_int_equal(conc_map_with(c->executor, job_square, &in, 8, SIZE_MAX / 4, &out, 4, &chunks,
+    assert_int_equal(conc_map(c->executor, job_square, &in, 8, SIZE_MAX / 4, &out, 4, &chunks,
                                    CONC_FOREVER),
                      -ENOMEM);
-    assert_int_equal(conc_map_with(c->executor, job_square, &in, 8, 4, &out, SIZE_MAX / 8, &chunks,
+    assert_int_equal(conc_map(c->executor, job_square, &in, 8, 4, &out, SIZE_MAX / 8, &chunks,
                                    CONC_FOREVER),
                      -ENOMEM);
 }

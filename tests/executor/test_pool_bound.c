@@ -149,11 +149,11 @@ struct depth {
 static int job_submits_to_its_own_pool(void *arg, void *result)
 {
     struct depth d = *(struct depth *)arg;
-    CHECK(d.id == 0 || d.id == conc_id()); /* on the one thread */
+    CHECK(d.id == 0 || d.id == conc_context_id(NULL)); /* on the one thread */
     if (d.left == 0)
         return 0;
     d.left--;
-    d.id = conc_id();
+    d.id = conc_context_id(NULL);
     conc_future *f[3];
     for (int i = 0; i < 3; i++)
         f[i] = conc_submit(d.pool, job_submits_to_its_own_pool, &d, sizeof d, 0);
@@ -296,9 +296,9 @@ static void test_a_call_meets_its_deadline_though_the_queue_is_full(void **state
             conc_call(full.pool, job_return, in, sizeof(int), NULL, 0, cases[i].deadline),
             cases[i].err);
         assert_int_equal(
-            conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, cases[i].deadline),
+            conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, NULL, cases[i].deadline),
             cases[i].err);
-        assert_int_equal(conc_map_with(full.pool, job_return, in, 3, sizeof *in, NULL, 0, &options,
+        assert_int_equal(conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, &options,
                                        cases[i].deadline),
                          cases[i].err);
         for (int e = 0; e < 3; e++)
@@ -322,7 +322,7 @@ static void test_a_map_of_a_cancelled_caller_ends_though_the_queue_is_full(void 
     fill(&full);
     conc_scope_enter(&scope, CONC_FOREVER);
     test_thread_start(&canceller, "canceller", cancel_when_blocked, &scope);
-    assert_int_equal(conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, CONC_FOREVER),
+    assert_int_equal(conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, NULL, CONC_FOREVER),
                      -ECANCELED);
     test_thread_join(&canceller);
     assert_int_equal(conc_call(full.pool, job_return, in, sizeof(int), NULL, 0, CONC_FOREVER),
@@ -340,7 +340,7 @@ static void test_a_map_larger_than_the_queue_goes_through(void **state)
         in[i] = i;
     for (size_t chunk = 1; chunk < 8; chunk += 2) {
         const conc_map_options options = {.chunk = chunk};
-        assert_int_equal(conc_map_with(pool, job_square, in, N, sizeof *in, out, sizeof *out,
+        assert_int_equal(conc_map(pool, job_square, in, N, sizeof *in, out, sizeof *out,
                                        &options, CONC_FOREVER),
                          0);
         for (int i = 0; i < N; i++)

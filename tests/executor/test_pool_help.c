@@ -121,7 +121,7 @@ static int job_fib_by_map(void *arg, void *result)
     if (fib->n >= 2) {
         next[0].n = fib->n - 1;
         next[1].n = fib->n - 2;
-        err = conc_map(fib->executor, job_fib_by_map, next, 2, sizeof *next, parts, sizeof *parts,
+        err = conc_map(fib->executor, job_fib_by_map, next, 2, sizeof *next, parts, sizeof *parts, NULL,
                        CONC_FOREVER);
     }
     *(int *)result = parts[0] + parts[1];
@@ -182,7 +182,7 @@ struct help {
 static int job_body(void *arg, void *result)
 {
     struct help *help = *(struct help **)arg;
-    help->helper = conc_id();
+    help->helper = conc_context_id(NULL);
     return help->body(help);
 }
 
@@ -198,7 +198,7 @@ static int job_note_id(void *arg, void *result)
 {
     struct help *help = *(struct help **)arg;
     __atomic_add_fetch(&help->count, 1, __ATOMIC_ACQ_REL);
-    store_release(&help->ran, conc_id());
+    store_release(&help->ran, conc_context_id(NULL));
     return 0;
 }
 
@@ -319,7 +319,7 @@ static void test_who_is_no_worker_does_not_help(void **state)
     struct help help = {.executor = c->executor};
     conc_future *f = submit_note(&help);
     assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), 0);
-    assert_int_not_equal(help.ran, conc_id());
+    assert_int_not_equal(help.ran, conc_context_id(NULL));
     conc_future_unref(f);
 }
 

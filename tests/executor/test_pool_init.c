@@ -31,7 +31,7 @@ static int init(void *arg)
         if (p->fail_at)
             return p->error;
     }
-    snprintf(p->init_name, sizeof p->init_name, "%s", conc_name(conc_current()));
+    snprintf(p->init_name, sizeof p->init_name, "%s", conc_context_name(conc_context_current()));
     initialised = true;
     return 0;
 }
@@ -218,7 +218,7 @@ static void test_every_pending_future_is_told_and_why(void **state)
     conc_executor *pool = pool_of(1, &plan, 0);
     for (int i = 0; i < N; i++) {
         futures[i] = submit(pool, &plan);
-        assert_int_equal(conc_future_on_done(futures[i], raise_another, NULL), 0);
+        assert_int_equal(conc_future_add_done_callback(futures[i], raise_another, NULL), 0);
     }
     gate_entered(&gate);
     conc_event_set(&gate.open);
@@ -294,7 +294,7 @@ static void test_a_map_on_a_breaking_pool_is_EBROKEN(void **state)
     for (int with_errors = 0; with_errors < 2; with_errors++) {
         struct plan plan = {.fail_at = 1, .error = -EIO};
         conc_executor *pool = pool_of(1, &plan, 0);
-        int err = conc_map_with(pool, job_return, in, 20, sizeof *in, NULL, 0,
+        int err = conc_map(pool, job_return, in, 20, sizeof *in, NULL, 0,
                                 with_errors ? &options : NULL, CONC_FOREVER);
         assert_int_equal(err, with_errors ? 0 : -CONC_EBROKEN);
         for (int i = 0; with_errors && i < 20; i++)

@@ -27,7 +27,7 @@ static void test_after_shutdown_everything_is_refused(void **state)
         conc_call(c->executor, job_square, in, sizeof(int), out, sizeof(int), CONC_FOREVER),
         -ESHUTDOWN);
     assert_int_equal(
-        conc_map(c->executor, job_square, in, 3, sizeof(int), out, sizeof(int), CONC_FOREVER),
+        conc_map(c->executor, job_square, in, 3, sizeof(int), out, sizeof(int), NULL, CONC_FOREVER),
         -ESHUTDOWN);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
     assert_int_equal(

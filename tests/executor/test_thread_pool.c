@@ -41,7 +41,7 @@ static void release(struct gate *gates, conc_future **futures, size_t n)
 /* Result: the name of the context that runs it. */
 static int job_name(void *arg, void *result)
 {
-    snprintf(result, CONC_NAME_MAX, "%s", conc_name(conc_current()));
+    snprintf(result, CONC_NAME_MAX, "%s", conc_context_name(conc_context_current()));
     return 0;
 }
 
@@ -312,7 +312,7 @@ static void test_the_hook_for_unobserved_errors_may_block_in_a_worker(void **sta
         conc_executor *pool = reuse ? pool_of(1, NULL) : executor_of(THREAD_PER_JOB);
         conc_event_clear(&hook_entered);
         conc_event_clear(&hook_goes_on);
-        conc_set_unobserved_hook(hook_that_blocks, &seen);
+        conc_future_on_unobserved(hook_that_blocks, &seen);
         conc_future *f = submit_gate(pool, &gate);
         gate_entered(&gate);
         conc_event *open = &gate.open;

@@ -260,9 +260,9 @@ static void note_c(conc_future *future, void *log) { note(log, future, 'c'); }
 static conc_future *with_three_callbacks(struct log *log)
 {
     conc_future *f = pending();
-    assert_int_equal(conc_future_on_done(f, note_b, log), 0);
-    assert_int_equal(conc_future_on_done(f, note_a, log), 0);
-    assert_int_equal(conc_future_on_done(f, note_c, log), 0);
+    assert_int_equal(conc_future_add_done_callback(f, note_b, log), 0);
+    assert_int_equal(conc_future_add_done_callback(f, note_a, log), 0);
+    assert_int_equal(conc_future_add_done_callback(f, note_c, log), 0);
     assert_string_equal(log->text, "");
     return f;
 }
@@ -290,7 +290,7 @@ static void test_a_callback_of_a_done_future_runs_at_once(void **state)
 {
     struct log log = {0};
     conc_future *f = finished(1);
-    assert_int_equal(conc_future_on_done(f, note_a, &log), 0);
+    assert_int_equal(conc_future_add_done_callback(f, note_a, &log), 0);
     assert_string_equal(log.text, "a");
     assert_ptr_equal(log.future, f);
     conc_future_unref(f);
@@ -301,14 +301,14 @@ static void see_it_done(conc_future *future, void *arg)
     assert_true(conc_future_is_done(future));
     assert_int_equal(*(const int *)conc_future_value(future), 42);
     note(arg, future, 's');
-    assert_int_equal(conc_future_on_done(future, note_a, arg), 0); /* in a callback too */
+    assert_int_equal(conc_future_add_done_callback(future, note_a, arg), 0); /* in a callback too */
 }
 
 static void test_a_callback_sees_the_end_and_may_register_another(void **state)
 {
     struct log log = {0};
     conc_future *f = pending();
-    assert_int_equal(conc_future_on_done(f, see_it_done, &log), 0);
+    assert_int_equal(conc_future_add_done_callback(f, see_it_done, &log), 0);
     assert_int_equal(conc_future_set_result(f, &(int){42}), 0);
     assert_string_equal(log.text, "sa");
     conc_future_unref(f);
@@ -319,7 +319,7 @@ static void test_a_callback_without_memory_is_ENOMEM_and_not_registered(void **s
     struct log log = {0};
     conc_future *f = pending();
     fail_alloc(1);
-    assert_int_equal(conc_future_on_done(f, note_a, &log), -ENOMEM);
+    assert_int_equal(conc_future_add_done_callback(f, note_a, &log), -ENOMEM);
     assert_int_equal(conc_future_set_result(f, &(int){1}), 0);
     assert_string_equal(log.text, "");
     conc_future_unref(f);
@@ -338,7 +338,7 @@ static void test_a_callback_may_give_back_the_last_but_one_reference(void **stat
 {
     conc_future *f = pending();
     conc_future_ref(f);
-    assert_int_equal(conc_future_on_done(f, drop, NULL), 0);
+    assert_int_equal(conc_future_add_done_callback(f, drop, NULL), 0);
     assert_int_equal(conc_future_set_result(f, &(int){1}), 0);
     conc_future_unref(f);
 }

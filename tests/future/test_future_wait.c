@@ -180,13 +180,13 @@ static void test_callbacks_come_after_those_who_wait_are_woken(void **state)
     conc_future *f = pending();
     struct waiter w = {.future = f};
     waiter_start(&w, "waiter");
-    assert_int_equal(conc_future_on_done(f, callback_waits_for_waiter, &w), 0);
+    assert_int_equal(conc_future_add_done_callback(f, callback_waits_for_waiter, &w), 0);
     finish(f, 42);
     assert_int_equal(w.value, 42);
     conc_future_unref(f);
 }
 
-static void note_id(conc_future *future, void *id) { *(uint32_t *)id = conc_id(); }
+static void note_id(conc_future *future, void *id) { *(uint32_t *)id = conc_context_id(NULL); }
 
 static void finisher(void *arg)
 {
@@ -199,11 +199,11 @@ static void test_callbacks_run_in_the_context_that_completes_it(void **state)
     struct test_thread thread;
     uint32_t id = 0;
     conc_future *f = pending();
-    assert_int_equal(conc_future_on_done(f, note_id, &id), 0);
+    assert_int_equal(conc_future_add_done_callback(f, note_id, &id), 0);
     test_thread_start(&thread, "finisher", finisher, &f);
     test_thread_join(&thread);
     assert_int_not_equal(id, 0);
-    assert_int_not_equal(id, conc_id());
+    assert_int_not_equal(id, conc_context_id(NULL));
     conc_future_unref(f);
 }
 
@@ -381,7 +381,7 @@ static void crowd_member(size_t index, void *arg)
         conc_future *f = crowd->futures[i];
         int won = 0;
         if (test_random_below(&random, 4) == 0)
-            CHECK_EQUAL(conc_future_on_done(f, count_callback, &crowd->callbacks[i]), 0);
+            CHECK_EQUAL(conc_future_add_done_callback(f, count_callback, &crowd->callbacks[i]), 0);
         else if (test_random_below(&random, 4) == 0)
             won = conc_future_cancel(f);
         else if (index > 0 && test_random_below(&random, 2))

@@ -52,7 +52,7 @@ static void test_an_unobserved_error_is_reported_when_the_future_dies(void **sta
     assert_int_equal(u.count, 1);
     assert_int_equal(u.err, -EIO);
     assert_string_equal(u.message, "nobody");
-    assert_int_equal(u.context, conc_id());
+    assert_int_equal(u.context, conc_context_id(NULL));
 }
 
 static void test_an_unobserved_error_without_a_message(void **state)
@@ -156,7 +156,7 @@ static void test_hook_NULL_is_the_default(void **state)
 {
     struct unobserved u;
     unobserved_watch(&u);
-    conc_set_unobserved_hook(NULL, NULL);
+    conc_future_on_unobserved(NULL, NULL);
     assert_int_equal(in_child(default_report, NULL), 0);
     assert_int_equal(u.count, 0);
 }

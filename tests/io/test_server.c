@@ -24,9 +24,9 @@ static void test_server_serves_who_connects(void)
     int fd = dial(&rig);
     check_echoes(fd, "hello\n");
     check_echoes(fd, "one\ntwo\n");
-    CHECK_EQUAL(conc_server_connections(rig.server), 1);
+    CHECK_EQUAL(conc_server_n_connections(rig.server), 1);
     CHECK_EQUAL(conc_close(fd), 0);
-    UNTIL(conc_server_connections(rig.server) == 0);
+    UNTIL(conc_server_n_connections(rig.server) == 0);
     CHECK_EQUAL(conc_server_stop(rig.server, CONC_FOREVER), 0);
     CHECK_EQUAL(conc_server_stop(rig.server, CONC_NOW), 0);
     CHECK(refuses(&rig));
@@ -122,7 +122,7 @@ static void test_server_at_its_cap_lets_the_next_wait(void)
     check_echoes(fds[1], "b\n");
     CHECK_EQUAL(conc_sendall(fds[2], "c\n", 2, 0, PATIENT), 0);
     CHECK_EQUAL(conc_recv(fds[2], &byte, 1, 0, SOON), -ETIMEDOUT);
-    CHECK_EQUAL(conc_server_connections(rig.server), 2);
+    CHECK_EQUAL(conc_server_n_connections(rig.server), 2);
     CHECK_EQUAL(conc_close(fds[0]), 0);
     CHECK_EQUAL(conc_recv(fds[2], &byte, 1, 0, PATIENT), 1);
     CHECK_EQUAL(conc_close(fds[1]), 0);
@@ -154,7 +154,7 @@ static int job_serve(void *arg, void *result)
 {
     const struct service *s = arg;
     const conc_server_options options = {
-        .executor = s->executor, .grace = s->grace, .on_error = on_error};
+        .executor = s->executor, .grace_ns = s->grace, .on_error = on_error};
     return s->path ? conc_unix_serve(s->path, echo, &seen, &options, s->deadline)
                    : conc_tcp_serve(own_host(), s->port, echo, &seen, &options, s->deadline);
 }
@@ -243,7 +243,7 @@ static void test_server_whose_loop_is_freed_has_ended(void **state)
 {
     memset(&seen, 0, sizeof seen);
     assert_int_equal(conc_run(job_leave_a_server, NULL, 0, NULL, 0), 0);
-    assert_int_equal(conc_server_connections(left), 0);
+    assert_int_equal(conc_server_n_connections(left), 0);
     assert_int_equal(conc_server_stop(left, CONC_NOW), 0);
     assert_int_equal(conc_server_free(left), 0);
     check_hung_up(left_client);

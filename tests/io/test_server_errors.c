@@ -65,12 +65,12 @@ static void test_client_that_does_not_read_is_given_up(void)
     char path[64];
     snprintf(path, sizeof path, "@conc-test-%d", (int)getpid());
     struct rig rig = start_on(conc_unix_listen(path, 0), leave_much,
-                              (conc_server_options){.close_timeout = CONC_MS(30)});
+                              (conc_server_options){.close_timeout_ns = CONC_MS(30)});
     int fd = conc_unix_connect(path, PATIENT);
     CHECK(fd >= 0);
     UNTIL(reports() == 1);
     CHECK_EQUAL(last_reported(), -ETIMEDOUT);
-    UNTIL(conc_server_connections(rig.server) == 0);
+    UNTIL(conc_server_n_connections(rig.server) == 0);
     CHECK_EQUAL(conc_close(fd), 0);
     free_rig(&rig);
 }

@@ -12,9 +12,9 @@ static int stay(conc_stream *stream, void *arg)
 {
     conc_scope shield;
     begin(arg);
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     CHECK_EQUAL(conc_event_wait(&seen.open, CONC_FOREVER), 0);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return end(0);
 }
 
@@ -30,7 +30,7 @@ static void test_stop_when_its_deadline_comes_cancels_the_handlers(void)
     check_echoes(fds[0], "still there\n");
     CHECK_EQUAL(conc_server_stop(rig.server, SOON), -ETIMEDOUT);
     CHECK_EQUAL(count_of(&seen.ended), 3);
-    CHECK_EQUAL(conc_server_connections(rig.server), 0);
+    CHECK_EQUAL(conc_server_n_connections(rig.server), 0);
     for (int i = 0; i < 3; i++)
         check_hung_up(fds[i]);
     CHECK_EQUAL(reports(), 0); /* to be cancelled is no error */
@@ -122,7 +122,7 @@ static void test_stop_when_connections_wait_for_a_worker_closes_them(void)
     check_echoes(fds[0], "hello\n");
     fds[1] = dial(&rig);
     fds[2] = dial(&rig);
-    UNTIL(conc_server_connections(rig.server) == 3);
+    UNTIL(conc_server_n_connections(rig.server) == 3);
     CHECK_EQUAL(conc_server_stop(rig.server, SOON), -ETIMEDOUT);
     CHECK_EQUAL(count_of(&seen.begun), count_of(&seen.ended)); /* one, or more for a moment */
     for (int i = 0; i < 3; i++)

@@ -319,7 +319,7 @@ static void test_bytes_however_writes_are_ended_arrive_once(void)
         if (test_random_below(&r, 10) == 0)
             disturbed_write(l.stream, NULL, 0, &r);
     }
-    CHECK_EQUAL(conc_stream_shutdown_write(l.stream, CONC_FOREVER), 0);
+    CHECK_EQUAL(conc_stream_write_eof(l.stream, CONC_FOREVER), 0);
     CHECK_EQUAL(end_of(reader), 0);
     close_line(&l);
 }
@@ -419,7 +419,7 @@ static void test_stream_of_a_pipe_that_nobody_reads_fails(void)
     int fds[2];
     make_pipe(fds);
     CHECK_EQUAL(conc_stream_new(&s, fds[1], NULL), 0);
-    CHECK_EQUAL(conc_stream_shutdown_write(s, CONC_FOREVER), -ENOTSOCK);
+    CHECK_EQUAL(conc_stream_write_eof(s, CONC_FOREVER), -ENOTSOCK);
     CHECK_EQUAL(conc_stream_printf(s, CONC_FOREVER, "abc"), 0);
     CHECK_EQUAL(conc_stream_flush(s, CONC_FOREVER), 0);
     CHECK_EQUAL(conc_close(fds[0]), 0);
@@ -439,8 +439,8 @@ static void test_shutdown_write_sends_the_end_and_reading_goes_on(void)
     struct line l = line_of(fds);
     char buf[8];
     CHECK_EQUAL(conc_stream_write(l.stream, "abc", 3, CONC_FOREVER), 0);
-    CHECK_EQUAL(conc_stream_shutdown_write(l.stream, CONC_FOREVER), 0);
-    CHECK_EQUAL(conc_stream_shutdown_write(l.stream, CONC_FOREVER), 0);
+    CHECK_EQUAL(conc_stream_write_eof(l.stream, CONC_FOREVER), 0);
+    CHECK_EQUAL(conc_stream_write_eof(l.stream, CONC_FOREVER), 0);
     CHECK_EQUAL(conc_stream_write(l.stream, "abc", 3, CONC_FOREVER), -EPIPE);
     check_hears(l.peer, "abc");
     check_hears_the_end(l.peer);

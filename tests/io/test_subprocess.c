@@ -31,7 +31,7 @@ enum { PIPE = CONC_SUBPROCESS_PIPE, DEV_NULL = CONC_SUBPROCESS_NULL };
 static conc_subprocess *start_program(const char *const *argv, conc_subprocess_options options)
 {
     conc_subprocess *child = NULL;
-    CHECK_EQUAL(conc_subprocess_spawn(&child, argv, &options), 0);
+    CHECK_EQUAL(conc_subprocess_start(&child, argv, &options), 0);
     CHECK(conc_subprocess_pid(child) > 0);
     return child;
 }
@@ -41,11 +41,11 @@ static conc_subprocess *start_shell(const char *script, conc_subprocess_options 
     return start_program((const char *const[]){"/bin/sh", "-c", script, NULL}, options);
 }
 
-/* How it ends: conc_subprocess_wait()'s status. */
+/* How it ends: conc_subprocess_join()'s status. */
 static int end_of_child(conc_subprocess *child)
 {
     int status = 12345;
-    CHECK_EQUAL(conc_subprocess_wait(child, &status, PATIENT), 0);
+    CHECK_EQUAL(conc_subprocess_join(child, &status, PATIENT), 0);
     return status;
 }
 
@@ -91,7 +91,7 @@ static bool three_wait(void) { return blocked_on("poll") == 3 || blocked_on("fut
 static int job_wait(void *arg, void *result)
 {
     int status = 0;
-    int err = conc_subprocess_wait(*(conc_subprocess **)arg, &status, CONC_FOREVER);
+    int err = conc_subprocess_join(*(conc_subprocess **)arg, &status, CONC_FOREVER);
     return err ? err : status;
 }
 
@@ -100,8 +100,8 @@ static void test_wait_by_several_and_again_gives_the_same(void)
     conc_subprocess *child = start_shell("read x", (conc_subprocess_options){.in = PIPE});
     conc_future *others[3];
     int status = 77;
-    CHECK_EQUAL(conc_subprocess_wait(child, &status, CONC_NOW), -EAGAIN);
-    CHECK_EQUAL(conc_subprocess_wait(child, &status, SOON), -ETIMEDOUT);
+    CHECK_EQUAL(conc_subprocess_join(child, &status, CONC_NOW), -EAGAIN);
+    CHECK_EQUAL(conc_subprocess_join(child, &status, SOON), -ETIMEDOUT);
     for (int i = 0; i < 3; i++)
         others[i] = start(job_wait, &child, sizeof child);
     UNTIL(three_wait());
@@ -112,7 +112,7 @@ static void test_wait_by_several_and_again_gives_the_same(void)
     CHECK_EQUAL(end_of(others[2]), -SIGKILL);
     CHECK_EQUAL(status, 77);
     CHECK_EQUAL(end_of_child(child), -SIGKILL);
-    CHECK_EQUAL(conc_subprocess_wait(child, NULL, CONC_NOW), 0);
+    CHECK_EQUAL(conc_subprocess_join(child, CONC_NOW), 0);
     CHECK(is_gone(conc_subprocess_pid(child)));
     conc_subprocess_free(child);
 }
@@ -151,7 +151,7 @@ static void test_detach_lets_it_go_on_and_leaves_no_zombie(void)
 {
     conc_subprocess *child = start_shell("read x", (conc_subprocess_options){.in = PIPE});
     const pid_t pid = conc_subprocess_pid(child);
-    int in = conc_subprocess_take(child, 0);
+    int in = conc_subprocess_take_fd(child, 0);
     fail_thread(1);
     CHECK_EQUAL(conc_subprocess_detach(child), -ENOMEM);
     fail_thread(0);
@@ -169,8 +169,8 @@ static void test_wait_when_others_have_reaped_it_says_so(void)
 {
     conc_subprocess *child = start_shell("exit 3", (conc_subprocess_options){.in = 0});
     CHECK_EQUAL(waitpid(conc_subprocess_pid(child), NULL, 0), conc_subprocess_pid(child));
-    CHECK_EQUAL(conc_subprocess_wait(child, NULL, PATIENT), -ECHILD);
-    CHECK_EQUAL(conc_subprocess_wait(child, NULL, CONC_NOW), -ECHILD);
+    CHECK_EQUAL(conc_subprocess_join(child, PATIENT), -ECHILD);
+    CHECK_EQUAL(conc_subprocess_join(child, CONC_NOW), -ECHILD);
     CHECK_EQUAL(conc_subprocess_kill(child), -ESRCH);
     conc_subprocess_free(child);
 }
@@ -183,7 +183,7 @@ static void check_refused(const char *program, conc_subprocess_options options, 
     const char *const argv[] = {program, NULL};
     conc_subprocess *child = NULL;
     options.in = options.out = PIPE;
-    CHECK_EQUAL(conc_subprocess_spawn(&child, argv, &options), err);
+    CHECK_EQUAL(conc_subprocess_start(&child, argv, &options), err);
     CHECK(!strcmp(conc_error_message(), message));
     CHECK(child == NULL);
 }
@@ -206,17 +206,17 @@ static void test_spawn_with_bad_arguments_is_refused(void)
 {
     const char *const none[] = {NULL}, *const argv[] = {"/bin/true", NULL};
     conc_subprocess *child = NULL;
-    CHECK_EQUAL(conc_subprocess_spawn(NULL, argv, NULL), -EINVAL);
-    CHECK_EQUAL(conc_subprocess_spawn(&child, NULL, NULL), -EINVAL);
-    CHECK_EQUAL(conc_subprocess_spawn(&child, none, NULL), -EINVAL);
+    CHECK_EQUAL(conc_subprocess_start(NULL, argv, NULL), -EINVAL);
+    CHECK_EQUAL(conc_subprocess_start(&child, NULL, NULL), -EINVAL);
+    CHECK_EQUAL(conc_subprocess_start(&child, none, NULL), -EINVAL);
     const conc_subprocess_options merged = {.in = PIPE, .out = CONC_SUBPROCESS_STDOUT};
-    CHECK_EQUAL(conc_subprocess_spawn(&child, argv, &merged), -EINVAL);
+    CHECK_EQUAL(conc_subprocess_start(&child, argv, &merged), -EINVAL);
     const conc_subprocess_options unknown = {.in = PIPE, .err = -7};
-    CHECK_EQUAL(conc_subprocess_spawn(&child, argv, &unknown), -EINVAL);
+    CHECK_EQUAL(conc_subprocess_start(&child, argv, &unknown), -EINVAL);
     const conc_subprocess_options closed = {.in = PIPE, .out = PIPE, .err = 999};
-    CHECK_EQUAL(conc_subprocess_spawn(&child, argv, &closed), -EBADF);
+    CHECK_EQUAL(conc_subprocess_start(&child, argv, &closed), -EBADF);
     fail_alloc(1);
-    CHECK_EQUAL(conc_subprocess_spawn(&child, argv, NULL), -ENOMEM);
+    CHECK_EQUAL(conc_subprocess_start(&child, argv, NULL), -ENOMEM);
     CHECK(alloc_has_failed() && !child);
     fail_alloc(0);
 }
@@ -349,9 +349,9 @@ static void test_pipes_can_be_read_and_written_piece_by_piece(void)
         CHECK(!memcmp(buf, "abc\n", 4));
     }
     CHECK_EQUAL(conc_subprocess_stderr(child), -1);
-    CHECK_EQUAL(conc_subprocess_take(child, 2), -1);
-    CHECK_EQUAL(conc_subprocess_take(child, 3), -1);
-    CHECK_EQUAL(conc_close(conc_subprocess_take(child, 0)), 0);
+    CHECK_EQUAL(conc_subprocess_take_fd(child, 2), -1);
+    CHECK_EQUAL(conc_subprocess_take_fd(child, 3), -1);
+    CHECK_EQUAL(conc_close(conc_subprocess_take_fd(child, 0)), 0);
     CHECK_EQUAL(conc_subprocess_stdin(child), -1);
     CHECK_EQUAL(conc_read(conc_subprocess_stdout(child), buf, sizeof buf, PATIENT), 0);
     CHECK_EQUAL(end_of_child(child), 0);
@@ -505,8 +505,8 @@ static void test_without_pidfds_all_is_the_same(void)
     CHECK_EQUAL(end_of_shell("exit 3"), 3);
     conc_subprocess *child = start_shell("read x", (conc_subprocess_options){.in = PIPE});
     const pid_t pid = conc_subprocess_pid(child);
-    CHECK_EQUAL(conc_subprocess_wait(child, NULL, CONC_NOW), -EAGAIN);
-    CHECK_EQUAL(conc_subprocess_wait(child, NULL, SOON), -ETIMEDOUT);
+    CHECK_EQUAL(conc_subprocess_join(child, CONC_NOW), -EAGAIN);
+    CHECK_EQUAL(conc_subprocess_join(child, SOON), -ETIMEDOUT);
     CHECK_EQUAL(conc_subprocess_terminate(child), 0);
     CHECK_EQUAL(end_of_child(child), -SIGTERM);
     CHECK(is_gone(pid));
@@ -518,7 +518,7 @@ static void test_without_pidfds_all_is_the_same(void)
 
     conc_subprocess *none = NULL;
     fail_thread(1);
-    CHECK_EQUAL(conc_subprocess_spawn(&none, (const char *const[]){"cat", NULL}, NULL), -ENOMEM);
+    CHECK_EQUAL(conc_subprocess_start(&none, (const char *const[]){"cat", NULL}, NULL), -ENOMEM);
     fail_thread(0);
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }

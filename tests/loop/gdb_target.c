@@ -15,7 +15,7 @@ __attribute__((noinline)) static int wait_in_vain(void)
 
 static int waiter(void *arg, void *result)
 {
-    conc_set_name("the waiter");
+    conc_context_set_name("the waiter");
     int err = wait_in_vain();
     return err == -ECANCELED ? 0 : err;
 }

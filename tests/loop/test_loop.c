@@ -49,7 +49,7 @@ static void test_without_descriptors_it_is_EMFILE_and_then_it_works(void)
     assert_int_equal(conc_run(job_nothing, NULL, 0, NULL, 0), -EMFILE);
     allow_descriptors(lowest + 1); /* for the eventfd, not for the backend */
     loop = new_loop();
-    conc_future *f = conc_spawn_on(loop, job_nothing, NULL, 0, 0);
+    conc_future *f = conc_task_start(loop, job_nothing, NULL, 0, 0, NULL);
     assert_int_equal(conc_loop_run_until_complete(loop, f), -EMFILE);
     assert_int_equal(conc_loop_run_forever(loop), -EMFILE);
     assert_false(conc_loop_is_running(loop));
@@ -76,7 +76,7 @@ static void test_run_until_complete_leaves_the_result_in_the_future(void)
     conc_loop *loop = new_loop();
     for (int i = 0; i < 3; i++) {
         int value = 0;
-        conc_future *f = conc_spawn_on(loop, job_seven, &loop, sizeof loop, sizeof value);
+        conc_future *f = conc_task_start(loop, job_seven, &loop, sizeof loop, sizeof value, NULL);
         assert_false(conc_future_is_done(f));
         assert_int_equal(conc_loop_run_until_complete(loop, f), 0);
         assert_false(conc_loop_is_running(loop));
@@ -136,7 +136,7 @@ static int job_stop(void *arg, void *result)
 static void test_stop_ends_the_run_and_tasks_go_on_in_the_next(void)
 {
     conc_loop *loop = new_loop();
-    conc_future *f = conc_spawn_on(loop, job_stop, NULL, 0, 0);
+    conc_future *f = conc_task_start(loop, job_stop, NULL, 0, 0, NULL);
     assert_int_equal(conc_loop_run_until_complete(loop, f), -ECANCELED);
     assert_false(conc_future_is_done(f));
     assert_true(conc_future_is_running(f));
@@ -264,8 +264,8 @@ static void use_elsewhere(void *arg)
     CHECK_EQUAL(conc_loop_add_writer(loop, 0, call_nothing, NULL), -EPERM);
     CHECK_EQUAL(conc_loop_remove_reader(loop, 0), -EPERM);
     CHECK_EQUAL(conc_loop_remove_writer(loop, 0), -EPERM);
-    CHECK_EQUAL(conc_loop_add_signal(loop, 10, call_nothing, NULL), -EPERM);
-    CHECK_EQUAL(conc_loop_remove_signal(loop, 10), -EPERM);
+    CHECK_EQUAL(conc_loop_add_signal_handler(loop, 10, call_nothing, NULL), -EPERM);
+    CHECK_EQUAL(conc_loop_remove_signal_handler(loop, 10), -EPERM);
     CHECK_EQUAL(conc_loop_set_debug(loop, 1), -EPERM);
     CHECK_EQUAL(conc_loop_set_default_executor(loop, NULL), -EPERM);
     conc_future_unref(f);

@@ -38,8 +38,8 @@ static void loop_is_dead(conc_loop *loop)
     CHECK(!handle);
     CHECK_EQUAL(conc_loop_add_reader(loop, fd, call_nothing, NULL), -ESHUTDOWN);
     CHECK_EQUAL(conc_loop_add_writer(loop, fd, call_nothing, NULL), -ESHUTDOWN);
-    CHECK_EQUAL(conc_loop_add_signal(loop, SIGUSR1, call_nothing, NULL), -ESHUTDOWN);
-    CHECK_EQUAL(end_of(conc_spawn_on(loop, job_nothing, NULL, 0, 0)), -ESHUTDOWN);
+    CHECK_EQUAL(conc_loop_add_signal_handler(loop, SIGUSR1, call_nothing, NULL), -ESHUTDOWN);
+    CHECK_EQUAL(end_of(conc_task_start(loop, job_nothing, NULL, 0, 0, NULL)), -ESHUTDOWN);
     CHECK_EQUAL(end_of(conc_submit(conc_loop_executor(loop), job_nothing, NULL, 0, 0)), -ESHUTDOWN);
     CHECK_EQUAL(end_of(conc_loop_run_in_executor(loop, NULL, job_nothing, NULL, 0, 0)), -ESHUTDOWN);
     CHECK_EQUAL(conc_loop_run_forever(loop), -ESHUTDOWN);
@@ -70,7 +70,7 @@ static void everything_else_works(void)
     struct test_thread other;
     int fds[2], item = 5;
     conc_with_lock (&lock)
-        CHECK(!conc_lock_try(&lock));
+        CHECK(conc_lock_try_acquire(&lock) != 0);
     CHECK_EQUAL(conc_event_wait(&event, conc_in(CONC_MS(2))), -ETIMEDOUT);
     if (may_start_threads) {
         test_thread_start(&other, NULL, set_event_in_thread, &event);
@@ -120,14 +120,14 @@ static void test_fork_beside_a_running_loop(void)
     struct side_loop side;
     struct gate gate = {0}, *g = &gate;
     side_loop_start(&side);
-    conc_future *f = conc_spawn_on(side.loop, job_gate, &g, sizeof g, 0);
+    conc_future *f = conc_task_start(side.loop, job_gate, &g, sizeof g, 0, NULL);
     gate_entered(&gate);
     for (int i = 0; i < 3; i++)
         assert_int_equal(in_child(look_from_beside, side.loop), 0);
     assert_false(conc_future_is_done(f));
     conc_event_set(&gate.open);
     assert_int_equal(end_of(f), 0);
-    f = conc_spawn_on(side.loop, job_return, &(int){-EIO}, sizeof(int), 0);
+    f = conc_task_start(side.loop, job_return, &(int){-EIO}, sizeof(int), 0, NULL);
     assert_int_equal(end_of(f), -EIO);
     side_loop_end(&side);
 }
@@ -150,7 +150,7 @@ static int look_from_inside(void *loop)
     struct seen seen = look_for("main");
     CHECK_EQUAL(seen.n, 1);
     CHECK(!strcmp(seen.info.kind, "thread"));
-    CHECK_EQUAL(seen.info.id, conc_id());
+    CHECK_EQUAL(seen.info.id, conc_context_id(NULL));
     loop_is_dead(loop);
     CHECK_EQUAL(end_of(conc_spawn(job_nothing, NULL, 0, 0)), -ESHUTDOWN);
     everything_else_works();
@@ -195,7 +195,7 @@ static void test_fork_in_a_task_and_in_a_callback(void)
     struct inside inside = {.loop = new_loop()}, *address = &inside;
     int sent = 12345;
     make_sockets(SOCK_STREAM, inside.fds);
-    conc_future *f = conc_spawn_on(inside.loop, job_receive, &address, sizeof address, 0);
+    conc_future *f = conc_task_start(inside.loop, job_receive, &address, sizeof address, 0, NULL);
     assert_int_equal(run_task(inside.loop, job_fork, &address, sizeof address), 0);
     assert_int_equal(conc_loop_add_writer(inside.loop, inside.fds[0], fork_in_callback, &inside),
                      0);
@@ -282,7 +282,7 @@ static void test_a_child_that_returns_to_the_loop_leaves_its_run(void)
             assert_int_equal(conc_loop_call_soon(ret.loop, fork_and_return, r, NULL), 0);
         if (where == IN_READER)
             assert_int_equal(conc_loop_add_reader(ret.loop, ret.fds[0], fork_and_return, r), 0);
-        conc_future *f = conc_spawn_on(ret.loop, job_fork_and_return, &r, sizeof r, 0);
+        conc_future *f = conc_task_start(ret.loop, job_fork_and_return, &r, sizeof r, 0, NULL);
         int err = conc_loop_run_until_complete(ret.loop, f);
         if (getpid() != ret.parent)
             end_child(r, err, f);
@@ -334,7 +334,7 @@ static int job_leave_a_grandchild(void *arg, void *result)
 static int die_with_an_operation(void *arg)
 {
     conc_loop *loop = new_loop();
-    conc_spawn_on(loop, job_receive_for_ever, &arg, sizeof arg, 0);
+    conc_task_start(loop, job_receive_for_ever, &arg, sizeof arg, 0, NULL);
     CHECK_EQUAL(run_task(loop, job_leave_a_grandchild, &arg, sizeof arg), 0);
     return 0; /* the loop is not freed: in_child() kills us */
 }
@@ -367,7 +367,7 @@ static void keep_loop_busy(void *arg)
     struct crowd *crowd = arg;
     while (!load_acquire(&crowd->stop)) {
         CHECK_EQUAL(conc_loop_call_soon_threadsafe(crowd->loop, call_nothing, NULL, NULL), 0);
-        CHECK_EQUAL(end_of(conc_spawn_on(crowd->loop, job_nothing, NULL, 0, 0)), 0);
+        CHECK_EQUAL(end_of(conc_task_start(crowd->loop, job_nothing, NULL, 0, 0, NULL)), 0);
     }
 }
 
@@ -375,7 +375,7 @@ static int look_briefly(void *arg)
 {
     conc_loop *loop = arg;
     CHECK_EQUAL(conc_loop_call_soon_threadsafe(loop, call_nothing, NULL, NULL), -ESHUTDOWN);
-    CHECK_EQUAL(end_of(conc_spawn_on(loop, job_nothing, NULL, 0, 0)), -ESHUTDOWN);
+    CHECK_EQUAL(end_of(conc_task_start(loop, job_nothing, NULL, 0, 0, NULL)), -ESHUTDOWN);
     CHECK_EQUAL(conc_executor_shutdown(conc_loop_executor(loop), 0, CONC_NOW), 0);
     CHECK_EQUAL(conc_loop_free(loop), 0);
     CHECK_EQUAL(in_task(job_nothing, NULL), 0);
@@ -419,7 +419,7 @@ static void test_a_child_may_set_what_the_parents_tasks_wait_for(void)
     struct haunted haunted = {.gate = {.runs = 0}};
     struct gate *gate = &haunted.gate;
     side_loop_start(&haunted.side);
-    conc_future *f = conc_spawn_on(haunted.side.loop, job_gate, &gate, sizeof gate, 0);
+    conc_future *f = conc_task_start(haunted.side.loop, job_gate, &gate, sizeof gate, 0, NULL);
     wait_until_n_blocked(&gate->open, 1);
     assert_int_equal(in_child(wake_the_dead, &haunted), 0);
     assert_int_equal(in_child(wake_the_forgotten, &haunted), 0);

@@ -26,7 +26,7 @@ static void test_tasks_that_have_not_begun_never_do(void)
         if (has_run)
             assert_int_equal(run_task(loop, job_nothing, NULL, 0), 0);
         for (int i = 0; i < 50; i++)
-            futures[i] = conc_spawn_on(loop, job_count, &counter, sizeof counter, 0);
+            futures[i] = conc_task_start(loop, job_count, &counter, sizeof counter, 0, NULL);
         free_loop(loop);
         for (int i = 0; i < 50; i++) {
             assert_true(conc_future_is_cancelled(futures[i]));
@@ -63,7 +63,7 @@ static int job_ready(void *arg, void *result)
 {
     struct left *left = pointer_in(arg);
     conc_event_set(&left->begun[2]);
-    while (!conc_cancelled())
+    while (!conc_is_cancelled())
         conc_yield();
     return left->ends[2] = -ECANCELED;
 }
@@ -74,10 +74,10 @@ static int job_with_clean_up(void *arg, void *result)
     conc_scope shield;
     conc_event_set(&left->begun[3]);
     int err = conc_sleep_until(CONC_FOREVER);
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     CHECK_EQUAL(conc_sleep(CONC_MS(3)), 0);
-    CHECK_EQUAL(conc_lock_acquire_until(&left->cleaned, CONC_FOREVER), 0);
-    CHECK_EQUAL(conc_shield_end(&shield), 0);
+    CHECK_EQUAL(conc_lock_acquire(&left->cleaned, CONC_FOREVER), 0);
+    CHECK_EQUAL(conc_shield_exit(&shield), 0);
     return left->ends[3] = err;
 }
 
@@ -107,7 +107,7 @@ static void test_tasks_in_every_state_are_cancelled_and_awaited(void)
     conc_loop *loop = new_loop();
     make_sockets(SOCK_STREAM, left.sockets);
     for (int i = 0; i < 5; i++)
-        futures[i] = conc_spawn_on(loop, jobs[i], &l, sizeof l, 0);
+        futures[i] = conc_task_start(loop, jobs[i], &l, sizeof l, 0, NULL);
     assert_int_equal(run_task(loop, job_all_have_begun, &l, sizeof l), 0);
     free_loop(loop);
     for (int i = 0; i < 5; i++) {
@@ -115,7 +115,7 @@ static void test_tasks_in_every_state_are_cancelled_and_awaited(void)
         assert_int_equal(conc_future_is_cancelled(futures[i]), i != 4);
         conc_future_unref(futures[i]);
     }
-    assert_false(conc_lock_try(&left.cleaned));
+    assert_false(conc_lock_try_acquire(&left.cleaned) == 0);
     assert_int_equal(conc_future_error(left.refused), -ESHUTDOWN);
     conc_future_unref(left.refused);
     close_both(left.sockets);
@@ -130,7 +130,7 @@ static void test_what_waits_in_vain_does_not_hold_up_the_end(void)
         assert_int_equal(conc_loop_add_reader(loop, left.sockets[0], call_nothing, NULL), 0);
         assert_int_equal(conc_loop_call_later(loop, CONC_S(1000), call_nothing, NULL, NULL), 0);
         if (has_task)
-            conc_future_unref(conc_spawn_on(loop, job_parked, &l, sizeof l, 0));
+            conc_future_unref(conc_task_start(loop, job_parked, &l, sizeof l, 0, NULL));
         for (int i = 0; i < 3; i++) {
             conc_loop_stop(loop);
             assert_int_equal(conc_loop_run_forever(loop), 0);
@@ -152,7 +152,7 @@ static int live_a_life(const int sockets[2])
     int err = conc_loop_new(&loop, &options);
     if (err)
         return err;
-    conc_future *early = conc_spawn_on(loop, job_sleep, NULL, 0, 0);
+    conc_future *early = conc_task_start(loop, job_sleep, NULL, 0, 0, NULL);
     int errors[] = {
         conc_loop_call_soon(loop, call_nothing, NULL, NULL),
         conc_loop_call_later(loop, CONC_US(20), call_nothing, NULL, NULL),

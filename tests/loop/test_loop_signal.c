@@ -60,14 +60,14 @@ static void run_until_calls(struct seen *seen, int calls)
 static void test_it_is_called_in_the_loops_thread_each_time(void)
 {
     struct seen seen = {.loop = new_loop()};
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen), 0);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &seen), 0);
     assert_false(is_default(SIGUSR1));
     for (int i = 1; i < 5; i++) {
         send_aside(SIGUSR1);
         run_until_calls(&seen, i);
     }
-    assert_int_equal(conc_loop_remove_signal(seen.loop, SIGUSR1), 1);
-    assert_int_equal(conc_loop_remove_signal(seen.loop, SIGUSR1), 0);
+    assert_int_equal(conc_loop_remove_signal_handler(seen.loop, SIGUSR1), 1);
+    assert_int_equal(conc_loop_remove_signal_handler(seen.loop, SIGUSR1), 0);
     assert_true(is_default(SIGUSR1));
     free_loop(seen.loop);
 }
@@ -81,7 +81,7 @@ static void send_when_asleep(void *arg)
 static void test_a_signal_wakes_a_loop_that_sleeps(void)
 {
     struct seen seen = {.loop = new_loop()};
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen), 0);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &seen), 0);
     for (int i = 1; i < 4; i++) {
         struct test_thread other;
         test_thread_start(&other, NULL, send_when_asleep, NULL);
@@ -95,14 +95,14 @@ static void test_a_signal_wakes_a_loop_that_sleeps(void)
 static void test_each_signal_has_its_own(void)
 {
     struct seen one = {.loop = new_loop()}, two = one;
-    assert_int_equal(conc_loop_add_signal(one.loop, SIGUSR1, on_signal, &one), 0);
-    assert_int_equal(conc_loop_add_signal(one.loop, SIGUSR2, on_signal, &two), 0);
+    assert_int_equal(conc_loop_add_signal_handler(one.loop, SIGUSR1, on_signal, &one), 0);
+    assert_int_equal(conc_loop_add_signal_handler(one.loop, SIGUSR2, on_signal, &two), 0);
     send_aside(SIGUSR2);
     run_until_calls(&two, 1);
     assert_int_equal(one.calls, 0);
     send_aside(SIGUSR1);
     run_until_calls(&one, 1);
-    assert_int_equal(conc_loop_remove_signal(one.loop, SIGUSR2), 1);
+    assert_int_equal(conc_loop_remove_signal_handler(one.loop, SIGUSR2), 1);
     assert_true(is_default(SIGUSR2));
     send_aside(SIGUSR1);
     run_until_calls(&one, 2);
@@ -122,8 +122,8 @@ static void test_two_loops_are_told_both(void)
 {
     struct seen here = {.loop = new_loop()}, there = {.loop = new_loop()};
     struct test_thread other;
-    assert_int_equal(conc_loop_add_signal(here.loop, SIGUSR1, on_signal, &here), 0);
-    assert_int_equal(conc_loop_add_signal(there.loop, SIGUSR1, on_signal, &there), 0);
+    assert_int_equal(conc_loop_add_signal_handler(here.loop, SIGUSR1, on_signal, &here), 0);
+    assert_int_equal(conc_loop_add_signal_handler(there.loop, SIGUSR1, on_signal, &there), 0);
     send_aside(SIGUSR1);
     test_thread_start(&other, NULL, run_until_called, &there);
     run_until_calls(&here, 1);
@@ -148,8 +148,8 @@ static int job_send_when_waited_for(void *arg, void *result)
 static void test_who_waits_for_it_comes_first(void)
 {
     struct seen seen = {.loop = new_loop()};
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen), 0);
-    conc_future *f = conc_spawn_on(seen.loop, job_wait_for_it, NULL, 0, 0);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &seen), 0);
+    conc_future *f = conc_task_start(seen.loop, job_wait_for_it, NULL, 0, 0, NULL);
     assert_int_equal(run_task(seen.loop, job_send_when_waited_for, NULL, 0), 0);
     assert_int_equal(run_until(seen.loop, f), 0);
     assert_int_equal(seen.calls, 0);
@@ -165,8 +165,8 @@ static void test_who_waits_for_it_comes_first(void)
 static void test_adding_again_replaces(void)
 {
     struct seen seen = {.loop = new_loop()}, other = seen;
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &other), 0);
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen), 0);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &other), 0);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &seen), 0);
     send_aside(SIGUSR1);
     run_until_calls(&seen, 1);
     assert_int_equal(other.calls, 0);
@@ -176,28 +176,28 @@ static void test_adding_again_replaces(void)
 static void remove_itself(void *arg)
 {
     struct seen *seen = arg;
-    CHECK_EQUAL(conc_loop_remove_signal(seen->loop, SIGUSR1), 1);
-    CHECK_EQUAL(conc_loop_remove_signal(seen->loop, SIGUSR1), 0);
+    CHECK_EQUAL(conc_loop_remove_signal_handler(seen->loop, SIGUSR1), 1);
+    CHECK_EQUAL(conc_loop_remove_signal_handler(seen->loop, SIGUSR1), 0);
     on_signal(seen);
 }
 
 static void replace_itself(void *arg)
 {
     struct seen *seen = arg;
-    CHECK_EQUAL(conc_loop_add_signal(seen->loop, SIGUSR1, remove_itself, seen), 0);
+    CHECK_EQUAL(conc_loop_add_signal_handler(seen->loop, SIGUSR1, remove_itself, seen), 0);
     on_signal(seen);
 }
 
 static void test_a_callback_may_replace_or_remove_itself(void)
 {
     struct seen seen = {.loop = new_loop()};
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, replace_itself, &seen), 0);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, replace_itself, &seen), 0);
     send_aside(SIGUSR1);
     run_until_calls(&seen, 1);
     send_aside(SIGUSR1);
     run_until_calls(&seen, 2);
     assert_true(is_default(SIGUSR1));
-    assert_int_equal(conc_loop_remove_signal(seen.loop, SIGUSR1), 0);
+    assert_int_equal(conc_loop_remove_signal_handler(seen.loop, SIGUSR1), 0);
     free_loop(seen.loop);
 }
 
@@ -206,7 +206,7 @@ enum way_out { REMOVE, REMOVE_IN_TURN, REPLACE, FREE, WAYS_OUT };
 static void remove_other(void *arg)
 {
     struct seen *seen = arg;
-    CHECK_EQUAL(conc_loop_remove_signal(seen->loop, SIGUSR1), 1);
+    CHECK_EQUAL(conc_loop_remove_signal_handler(seen->loop, SIGUSR1), 1);
 }
 
 /* It is removed when its signal has gone some of its way: to the thread that deals with it, into
@@ -215,7 +215,7 @@ static void leave_on_the_way(enum way_out way_out, int turns)
 {
     struct seen seen = {.loop = new_loop()};
     struct item *const asleep = (struct item *)(uintptr_t)1;
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen), 0);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &seen), 0);
     if (way_out == REMOVE_IN_TURN)
         assert_int_equal(conc_loop_call_soon(seen.loop, remove_other, &seen, NULL), 0);
     send_aside(SIGUSR1);
@@ -226,7 +226,7 @@ static void leave_on_the_way(enum way_out way_out, int turns)
     else if (way_out == REMOVE)
         remove_other(&seen);
     else if (way_out == REPLACE)
-        assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen), 0);
+        assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &seen), 0);
     if (way_out <= REMOVE_IN_TURN) {
         conc_loop_stop(seen.loop);
         assert_int_equal(conc_loop_run_forever(seen.loop), 0);
@@ -250,13 +250,13 @@ static void test_bad_arguments_are_EINVAL(void)
     static const int bad[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGFPE, 0, -1, 1000};
     struct seen seen = {.loop = new_loop()};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(conc_loop_add_signal(seen.loop, bad[i], on_signal, &seen), -EINVAL);
-        assert_int_equal(conc_loop_remove_signal(seen.loop, bad[i]), 0);
+        assert_int_equal(conc_loop_add_signal_handler(seen.loop, bad[i], on_signal, &seen), -EINVAL);
+        assert_int_equal(conc_loop_remove_signal_handler(seen.loop, bad[i]), 0);
     }
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, NULL, &seen), -EINVAL);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, NULL, &seen), -EINVAL);
     assert_true(is_default(SIGUSR1));
     fail_alloc(1);
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen), -ENOMEM);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &seen), -ENOMEM);
     assert_true(is_default(SIGUSR1));
     free_loop(seen.loop);
 }
@@ -281,16 +281,16 @@ static void test_signals_while_it_is_added_and_removed_all_the_time(void)
     struct seen seen = {.loop = new_loop()}, keeper = {.loop = new_loop()};
     struct test_thread other;
     /* somebody always catches it */
-    assert_int_equal(conc_loop_add_signal(keeper.loop, SIGUSR1, on_signal, &keeper), 0);
+    assert_int_equal(conc_loop_add_signal_handler(keeper.loop, SIGUSR1, on_signal, &keeper), 0);
     test_thread_start(&other, NULL, send_many, &shower);
     while (!load_acquire(&shower.over)) {
-        assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen), 0);
+        assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &seen), 0);
         conc_loop_stop(seen.loop);
         assert_int_equal(conc_loop_run_forever(seen.loop), 0);
-        assert_int_equal(conc_loop_remove_signal(seen.loop, SIGUSR1), 1);
+        assert_int_equal(conc_loop_remove_signal_handler(seen.loop, SIGUSR1), 1);
     }
     test_thread_join(&other);
-    assert_int_equal(conc_loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen), 0);
+    assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, on_signal, &seen), 0);
     int before = seen.calls;
     send_aside(SIGUSR1);
     run_until_calls(&seen, before + 1);

@@ -72,9 +72,9 @@ static int job_child(void *arg, void *result)
     conc_scope shield;
     conc_event_set(&family->begun);
     int err = conc_sleep_until(CONC_FOREVER);
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_sleep(CONC_MS(2));
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return family->end = err;
 }
 
@@ -151,7 +151,7 @@ static void test_the_environment_chooses_the_backend(void)
     const conc_loop_options options = {.backend = CONC_BACKEND_EPOLL};
     conc_loop *loop;
     assert_int_equal(conc_loop_new(&loop, &options), 0);
-    conc_future *f = conc_spawn_on(loop, job_backend, NULL, 0, sizeof name);
+    conc_future *f = conc_task_start(loop, job_backend, NULL, 0, sizeof name, NULL);
     assert_int_equal(conc_loop_run_until_complete(loop, f), 0);
     assert_string_equal(conc_future_value(f), "epoll");
     conc_future_unref(f);
@@ -177,7 +177,7 @@ static int job_take_long(void *arg, void *result)
     return 0;
 }
 
-static void name_me(void *unused) { conc_set_name("renamed"); }
+static void name_me(void *unused) { conc_context_set_name("renamed"); }
 
 static int stderr_before;
 
@@ -209,7 +209,7 @@ static int caught_lines(char text[512])
 static void run_named(conc_loop *loop, conc_fn *fn)
 {
     const conc_task_options options = {.name = "sluggish"};
-    assert_int_equal(run_until(loop, conc_spawn_with(loop, fn, NULL, 0, 0, &options)), 0);
+    assert_int_equal(run_until(loop, conc_task_start(loop, fn, NULL, 0, 0, &options)), 0);
 }
 
 static int job_nothing(void *arg, void *result) { return 0; }
@@ -280,7 +280,7 @@ static void test_who_asks_for_reports_is_none(void)
 static int reports(const char *variable, int64_t option)
 {
     char text[512];
-    const conc_loop_options options = {.backend = backend, .slow_after = option};
+    const conc_loop_options options = {.backend = backend, .slow_after_ns = option};
     conc_loop *loop;
     assert_int_equal(setenv("CONC_DEBUG", variable, 1), 0);
     assert_int_equal(conc_loop_new(&loop, &options), 0);
@@ -306,8 +306,8 @@ static void test_a_callback_runs_in_the_threads_context(void)
     conc_loop *loop = new_loop();
     assert_int_equal(conc_loop_call_soon(loop, name_me, NULL, NULL), 0);
     run_named(loop, job_nothing);
-    assert_string_equal(conc_name(conc_current()), "renamed");
-    conc_set_name("main");
+    assert_string_equal(conc_context_name(conc_context_current()), "renamed");
+    conc_context_set_name("main");
     free_loop(loop);
 }
 

@@ -107,10 +107,10 @@ static void test_bad_arguments_are_EINVAL(void)
     conc_raise(-EINVAL, "older");
     refused(conc_spawn(NULL, NULL, 0, 0), -EINVAL);
     refused(conc_spawn(job_square, NULL, sizeof(int), sizeof(int)), -EINVAL);
-    refused(conc_spawn_on(NULL, job_nothing, NULL, 0, 0), -EINVAL);
-    refused(conc_spawn_on(loop, NULL, NULL, 0, 0), -EINVAL);
-    refused(conc_spawn_with(loop, job_nothing, NULL, 0, 0, &too_much), -EINVAL);
-    refused(conc_spawn_with(NULL, job_nothing, NULL, 0, 0, &too_much), -EINVAL);
+    refused(conc_task_start(NULL, job_nothing, NULL, 0, 0, NULL), -EINVAL);
+    refused(conc_task_start(loop, NULL, NULL, 0, 0, NULL), -EINVAL);
+    refused(conc_task_start(loop, job_nothing, NULL, 0, 0, &too_much), -EINVAL);
+    refused(conc_task_start(NULL, job_nothing, NULL, 0, 0, &too_much), -EINVAL);
     refused(conc_spawn(job_nothing, NULL, 0, SIZE_MAX / 2), -ENOMEM);
     CHECK(!strcmp(conc_error_message(), "older"));
 }
@@ -118,7 +118,7 @@ static void test_bad_arguments_are_EINVAL(void)
 static void test_outside_of_a_loop_spawn_is_EINVAL(void)
 {
     refused(conc_spawn(job_nothing, NULL, 0, 0), -EINVAL);
-    refused(conc_spawn_with(NULL, job_nothing, NULL, 0, 0, NULL), -EINVAL);
+    refused(conc_task_start(NULL, job_nothing, NULL, 0, 0, NULL), -EINVAL);
     refused(conc_to_thread(job_nothing, NULL, 0, 0), -EINVAL);
 }
 
@@ -147,7 +147,7 @@ static void test_a_dropped_tasks_error_is_reported(void)
     YIELD_UNTIL(load_acquire(&u.count) == 1);
     CHECK_EQUAL(count, 1);
     CHECK_EQUAL(u.err, -EIO);
-    conc_set_unobserved_hook(NULL, NULL);
+    conc_future_on_unobserved(NULL, NULL);
 }
 
 static conc_future *spawned_by_callback;
@@ -189,7 +189,7 @@ static void spawn_many(void *arg)
     struct spawner *s = arg;
     for (int i = 0; i < s->n; i++) {
         int value = -1;
-        conc_future *f = conc_spawn_on(s->loop, job_square, &i, sizeof i, sizeof i);
+        conc_future *f = conc_task_start(s->loop, job_square, &i, sizeof i, sizeof i, NULL);
         if (i % 3) {
             CHECK_EQUAL(conc_future_result(f, &value, CONC_FOREVER), 0);
             s->wrong += value != i * i;
@@ -219,13 +219,13 @@ static void test_threads_spawn_on_a_loop_that_sleeps_or_works(void)
 static int job_look_at_itself(void *arg, void *result)
 {
     const char *name = pointer_in(arg);
-    CHECK(!strcmp(conc_name(conc_current()), name));
+    CHECK(!strcmp(conc_context_name(conc_context_current()), name));
     struct seen seen = look_for(name);
     CHECK(!strcmp(seen.info.kind, "task"));
-    CHECK_EQUAL(seen.info.id, conc_id());
+    CHECK_EQUAL(seen.info.id, conc_context_id(NULL));
     CHECK(!seen.info.blocked_on);
-    conc_set_name("another");
-    CHECK(!strcmp(conc_name(conc_current()), "another"));
+    conc_context_set_name("another");
+    CHECK(!strcmp(conc_context_name(conc_context_current()), "another"));
     return 0;
 }
 
@@ -234,17 +234,17 @@ static void test_a_task_has_the_name_it_is_given(void)
     static const char *const names[][2] = {
         {"worker bee", "worker bee"},
         {"a name of more than thirty-one bytes, so it is cut", "a name of more than thirty-one "}};
-    const char *mine = conc_name(conc_current());
+    const char *mine = conc_context_name(conc_context_current());
     CHECK(!strncmp(mine, "task-", 5));
-    CHECK_EQUAL(strtoul(mine + 5, NULL, 10), conc_id());
+    CHECK_EQUAL(strtoul(mine + 5, NULL, 10), conc_context_id(NULL));
     for (int i = 0; i < 2; i++) {
         const conc_task_options options = {.name = names[i][0]};
         conc_future *f =
-            conc_spawn_with(NULL, job_look_at_itself, &names[i][1], sizeof(char *), 0, &options);
+            conc_task_start(NULL, job_look_at_itself, &names[i][1], sizeof(char *), 0, &options);
         CHECK_EQUAL(end_of(f), 0);
         CHECK(!*look_for(names[i][1]).name); /* it is gone */
     }
-    CHECK(!strncmp(conc_name(conc_current()), "task-", 5));
+    CHECK(!strncmp(conc_context_name(conc_context_current()), "task-", 5));
 }
 
 struct held {
@@ -255,7 +255,7 @@ struct held {
 static int job_hold(void *arg, void *result)
 {
     struct held *held = pointer_in(arg);
-    conc_lock_acquire(&held->lock);
+    conc_lock_enter(&held->lock);
     conc_event_wait(&held->may_end, CONC_FOREVER);
     return conc_lock_release(&held->lock);
 }
@@ -263,7 +263,7 @@ static int job_hold(void *arg, void *result)
 static int job_want(void *arg, void *result)
 {
     struct held *held = pointer_in(arg);
-    conc_lock_acquire(&held->lock);
+    conc_lock_enter(&held->lock);
     return conc_lock_release(&held->lock);
 }
 
@@ -271,8 +271,8 @@ static void test_a_report_shows_what_tasks_wait_for_and_who_has_it(void)
 {
     const conc_task_options holder = {.name = "holder"}, wanter = {.name = "wanter"};
     struct held held = {.lock = CONC_LOCK_INIT}, *h = &held;
-    conc_future *f = conc_spawn_with(NULL, job_hold, &h, sizeof h, 0, &holder);
-    conc_future *g = conc_spawn_with(NULL, job_want, &h, sizeof h, 0, &wanter);
+    conc_future *f = conc_task_start(NULL, job_hold, &h, sizeof h, 0, &holder);
+    conc_future *g = conc_task_start(NULL, job_want, &h, sizeof h, 0, &wanter);
     UNTIL(blocked_on("lock") == 1);
     struct seen seen = look_for("wanter");
     CHECK(!strcmp(seen.info.kind, "task"));
@@ -299,7 +299,7 @@ static void test_a_task_has_the_stack_it_asks_for(void)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const conc_task_options options = {.stack_size = sizes[i]};
         size_t use = sizes[i] > 1 << 16 ? sizes[i] - (1 << 16) : 1024;
-        conc_future *f = conc_spawn_with(NULL, job_use_stack, &use, sizeof use, 0, &options);
+        conc_future *f = conc_task_start(NULL, job_use_stack, &use, sizeof use, 0, &options);
         CHECK_EQUAL(end_of(f), 0);
     }
 }
@@ -395,9 +395,9 @@ static int job_inherit(void *arg, void *result)
 static void destroy_slowly(void *value)
 {
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     CHECK_EQUAL(conc_sleep(CONC_US(100)), 0);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     destroy(value);
 }
 

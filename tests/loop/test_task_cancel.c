@@ -53,7 +53,7 @@ static void test_a_parked_one_is_told_by_the_call_it_is_in_and_by_all_later_ones
 static int job_until_told(void *arg, void *result)
 {
     int *turns = pointer_in(arg);
-    while (!conc_cancelled()) {
+    while (!conc_is_cancelled()) {
         ++*turns;
         conc_yield();
     }
@@ -131,13 +131,13 @@ static int job_clean_up(void *arg, void *result)
     struct gate *gate = pointer_in(arg);
     conc_scope shield;
     int err = conc_sleep_until(CONC_FOREVER);
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     CHECK_EQUAL(conc_sleep(CONC_US(50)), 0);
     conc_event_set(&gate->entered);
     CHECK_EQUAL(conc_event_wait(&gate->open, CONC_FOREVER), 0);
-    CHECK(!conc_cancelled());
-    CHECK_EQUAL(conc_shield_end(&shield), 0);
-    CHECK(conc_cancelled());
+    CHECK(!conc_is_cancelled());
+    CHECK_EQUAL(conc_shield_exit(&shield), 0);
+    CHECK(conc_is_cancelled());
     return err;
 }
 
@@ -263,9 +263,9 @@ static int job_in_scope(void *arg, void *result)
     conc_scope_enter(&s->scope, CONC_FOREVER);
     conc_event_set(&s->inside);
     CHECK_EQUAL(conc_sleep_until(CONC_FOREVER), -ECANCELED);
-    conc_shield_begin(&shield); /* it must be there until the cancelling is over */
+    conc_shield_enter(&shield); /* it must be there until the cancelling is over */
     CHECK_EQUAL(conc_event_wait(&s->cancelled, CONC_FOREVER), 0);
-    CHECK_EQUAL(conc_shield_end(&shield), 0);
+    CHECK_EQUAL(conc_shield_exit(&shield), 0);
     CHECK_EQUAL(conc_event_wait(&s->cancelled, CONC_FOREVER), -ECANCELED);
     int why = conc_scope_exit(&s->scope);
     return why == -ECANCELED ? conc_sleep(CONC_US(1)) : -EIO;
@@ -347,7 +347,7 @@ static void spawn_and_cancel(void *arg)
     for (int i = 0; i < race->rounds; i++) {
         conc_future *futures[ROUND];
         for (int j = 0; j < ROUND; j++)
-            futures[j] = conc_spawn_on(race->loop, job_brief, &sem, sizeof sem, 0);
+            futures[j] = conc_task_start(race->loop, job_brief, &sem, sizeof sem, 0, NULL);
         for (int j = 0; j < ROUND; j++) {
             for (uint64_t n = test_random_below(&r, 30); n; n--)
                 cpu_relax();
@@ -400,7 +400,7 @@ static void test_cancels_from_threads_race_with_the_loops_end(void)
         conc_future *futures[ROUND];
         struct test_thread other;
         for (int j = 0; j < ROUND; j++)
-            futures[j] = conc_spawn_on(loop, job_brief, &s, sizeof s, 0);
+            futures[j] = conc_task_start(loop, job_brief, &s, sizeof s, 0, NULL);
         conc_loop_stop(loop);
         assert_int_equal(conc_loop_run_forever(loop), 0);
         test_thread_start(&other, NULL, cancel_on, futures);

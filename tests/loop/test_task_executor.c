@@ -32,7 +32,7 @@ static void test_a_submitted_job_becomes_a_task(void)
     CHECK(pthread_equal(thread, pthread_self()));
     for (int i = 0; i < 10; i++)
         in[i] = i;
-    CHECK_EQUAL(conc_map(executor, job_square, in, 10, sizeof *in, out, sizeof *out, CONC_FOREVER),
+    CHECK_EQUAL(conc_map(executor, job_square, in, 10, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
                 0);
     for (int i = 0; i < 10; i++)
         CHECK_EQUAL(out[i], i * i);
@@ -109,7 +109,7 @@ static void test_after_shutdown_no_task_is_taken_but_the_others_go_on(void)
     conc_future *f = submit_gate(executor, &gate);
     CHECK_EQUAL(conc_executor_shutdown(executor, 0, CONC_NOW), 0);
     CHECK_EQUAL(end_of(conc_spawn(job_nothing, NULL, 0, 0)), -ESHUTDOWN);
-    CHECK_EQUAL(end_of(conc_spawn_on(loop, job_nothing, NULL, 0, 0)), -ESHUTDOWN);
+    CHECK_EQUAL(end_of(conc_task_start(loop, job_nothing, NULL, 0, 0, NULL)), -ESHUTDOWN);
     CHECK_EQUAL(end_of(conc_submit(executor, job_nothing, NULL, 0, 0)), -ESHUTDOWN);
     CHECK_EQUAL(end_of(conc_to_thread(job_nothing, NULL, 0, 0)), 0);
     gate_entered(&gate);
@@ -148,7 +148,7 @@ static int job_occupy(void *arg, void *result)
 {
     struct helpers *h = pointer_in(arg);
     CHECK(!conc_loop_current());
-    CHECK(!strncmp(conc_name(conc_current()), "executor-", 9));
+    CHECK(!strncmp(conc_context_name(conc_context_current()), "executor-", 9));
     fetch_add_relaxed(&h->running, 1);
     return conc_event_wait(&h->open, CONC_FOREVER);
 }
@@ -195,7 +195,7 @@ static void test_run_in_executor_gives_results_and_errors(void)
 
 static int job_name(void *arg, void *result)
 {
-    snprintf(result, CONC_NAME_MAX, "%s", conc_name(conc_current()));
+    snprintf(result, CONC_NAME_MAX, "%s", conc_context_name(conc_context_current()));
     return 0;
 }
 

@@ -140,10 +140,10 @@ static int job_lock(void *arg, void *result)
 {
     struct crowd *crowd = pointer_in(arg);
     if (crowd->there++ == 0) { /* holds it until all others are there */
-        conc_lock_acquire(&crowd->lock);
+        conc_lock_enter(&crowd->lock);
         YIELD_UNTIL(crowd->there == crowd->n);
     } else {
-        conc_lock_acquire(&crowd->lock);
+        conc_lock_enter(&crowd->lock);
     }
     crowd->done++;
     return conc_lock_release(&crowd->lock);
@@ -345,7 +345,7 @@ static void test_many_are_cancelled_with_their_loop(void)
     struct crowd crowd = {.n = many()}, *c = &crowd;
     conc_loop *loop = new_loop();
     for (size_t i = 0; i < crowd.n; i++)
-        conc_future_unref(conc_spawn_on(loop, job_be_cancelled, &c, sizeof c, 0));
+        conc_future_unref(conc_task_start(loop, job_be_cancelled, &c, sizeof c, 0, NULL));
     while (crowd.there < crowd.n) {
         conc_loop_stop(loop);
         assert_int_equal(conc_loop_run_forever(loop), 0);

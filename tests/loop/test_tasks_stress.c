@@ -65,7 +65,7 @@ static void dwell(struct test_random *r)
 
 static int use_lock(struct test_random *r, conc_deadline deadline)
 {
-    int err = conc_lock_acquire_until(&world.lock, deadline);
+    int err = conc_lock_acquire(&world.lock, deadline);
     if (err)
         return err;
     CHECK_EQUAL(fetch_add_relaxed(&world.inside_lock, 1), 0);
@@ -80,10 +80,10 @@ static int use_lock(struct test_random *r, conc_deadline deadline)
 static int use_rlock(struct test_random *r, conc_deadline deadline)
 {
     CHECK(!conc_rlock_is_owned(&world.rlock));
-    int err = conc_rlock_acquire_until(&world.rlock, deadline);
+    int err = conc_rlock_acquire(&world.rlock, deadline);
     if (err)
         return err;
-    CHECK_EQUAL(conc_rlock_acquire_until(&world.rlock, CONC_NOW), 0);
+    CHECK_EQUAL(conc_rlock_acquire(&world.rlock, CONC_NOW), 0);
     CHECK_EQUAL(fetch_add_relaxed(&world.inside_rlock, 1), 0);
     dwell(r);
     CHECK_EQUAL(fetch_add_relaxed(&world.inside_rlock, -1), 1);
@@ -231,7 +231,7 @@ static void have_a_child(struct test_random *r)
 {
     struct test_random childs = {.state = test_random_next(r)};
     conc_loop *loop = world.loops[test_random_below(r, LOOPS)];
-    conc_future *f = conc_spawn_on(loop, job_child, &childs, sizeof childs, 0);
+    conc_future *f = conc_task_start(loop, job_child, &childs, sizeof childs, 0, NULL);
     bool cut_short = chance(r, 3);
     int err = cut_short ? conc_future_wait(f, conc_in(CONC_US(50))) : 0;
     if (cut_short)
@@ -285,7 +285,7 @@ static void check_world(void)
     assert_false(conc_rlock_is_locked(&world.rlock));
     assert_int_equal(world.coins, world.paid - world.taken);
     assert_int_equal(conc_sem_value(&world.sem), UNITS);
-    assert_int_equal(conc_barrier_waiting(&world.barrier), 0);
+    assert_int_equal(conc_barrier_n_waiting(&world.barrier), 0);
     while (conc_queue_get(&world.queue, &item, CONC_NOW) == 0) {
         world.got++;
         world.got_sum += item;
@@ -303,7 +303,7 @@ static void test_a_storm_of_tasks_and_threads(void)
     struct side_loop sides[LOOPS];
     struct test_thread threads[THREADS];
     conc_future *futures[LOOPS * TASKS];
-    enum conc_backend first = backend;
+    conc_backend first = backend;
     world_init();
     for (int i = 0; i < LOOPS; i++) {
         backend = i == 0 ? first : CONC_BACKEND_EPOLL;
@@ -311,7 +311,7 @@ static void test_a_storm_of_tasks_and_threads(void)
         world.loops[i] = sides[i].loop;
     }
     for (size_t i = 0; i < LOOPS * TASKS; i++)
-        futures[i] = conc_spawn_on(world.loops[i % LOOPS], job_play, &i, sizeof i, 0);
+        futures[i] = conc_task_start(world.loops[i % LOOPS], job_play, &i, sizeof i, 0, NULL);
     for (size_t i = 0; i < THREADS; i++)
         test_thread_start(&threads[i], NULL, play_as_thread,
                           (void *)(uintptr_t)(LOOPS * TASKS + i));

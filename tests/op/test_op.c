@@ -407,7 +407,7 @@ static void receive_in_callback(void *arg)
 
 static void test_callback_waits_as_a_thread(void)
 {
-    static const enum conc_backend backends[] = {CONC_BACKEND_ANY, CONC_BACKEND_EPOLL};
+    static const conc_backend backends[] = {CONC_BACKEND_ANY, CONC_BACKEND_EPOLL};
     for (int i = 0; i < 2; i++) {
         const conc_loop_options options = {.backend = backends[i]};
         struct on_loop o;

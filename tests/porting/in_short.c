@@ -29,7 +29,7 @@ static int in_a_thread(conc_executor *pool, int item, const int *in, int *out, s
     err = conc_future_result(future, &answer, CONC_FOREVER);
     conc_future_unref(future);
     if (!err)
-        err = conc_map(pool, f, in, count, sizeof *in, out, sizeof *out, CONC_FOREVER);
+        err = conc_map(pool, f, in, count, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER);
     if (err == -EINVAL)
         puts(conc_error_message());
     return err ? err : g(answer);

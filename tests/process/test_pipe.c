@@ -38,8 +38,8 @@ static struct ends make_ends(void)
 
 static void close_ends(struct ends e)
 {
-    conc_pipe_close(e.a);
-    conc_pipe_close(e.b);
+    conc_pipe_free(e.a);
+    conc_pipe_free(e.b);
 }
 
 static char *filled(size_t n, unsigned seed)
@@ -197,7 +197,7 @@ static void test_recv_cut_short_goes_on_where_it_was(void)
     char *bytes = filled(LARGE, 9);
     conc_bytes m;
     CHECK_EQUAL(conc_pipe_send(e.a, bytes, LARGE, SOON), -ETIMEDOUT);
-    CHECK(conc_pipe_unsent(e.a) > 0 && conc_pipe_unsent(e.a) < LARGE);
+    CHECK(conc_pipe_n_unsent(e.a) > 0 && conc_pipe_n_unsent(e.a) < LARGE);
     CHECK_EQUAL(conc_pipe_recv(e.b, &m, SOON), -ETIMEDOUT);
     conc_future *receiver = start(job_recv, &e.b, sizeof e.b);
     UNTIL(blocked_on("recvmsg") == 1);
@@ -208,7 +208,7 @@ static void test_recv_cut_short_goes_on_where_it_was(void)
     check_receives(e.b, LARGE, 9);
     check_receives(e.b, 5, 1);
     CHECK_EQUAL(end_of(sender), 0);
-    CHECK_EQUAL(conc_pipe_unsent(e.a), 0);
+    CHECK_EQUAL(conc_pipe_n_unsent(e.a), 0);
     free(bytes);
     close_ends(e);
 }
@@ -227,7 +227,7 @@ static void test_send_cut_short_is_finished_by_a_flush(void)
     int err = 0;
     do {
         err = conc_pipe_flush(e.a, SOON);
-        if (conc_pipe_unsent(e.a))
+        if (conc_pipe_n_unsent(e.a))
             CHECK_EQUAL(conc_pipe_recv(e.b, &m, CONC_NOW), -EAGAIN);
     } while (err == -ETIMEDOUT);
     CHECK_EQUAL(err, 0);
@@ -260,7 +260,7 @@ static void test_end_comes_behind_the_last_message(void)
     struct ends e = make_ends();
     conc_bytes m;
     CHECK_EQUAL(conc_pipe_send(e.a, "x", 1, CONC_FOREVER), 0);
-    conc_pipe_close(e.a);
+    conc_pipe_free(e.a);
     CHECK_EQUAL(conc_pipe_recv(e.b, &m, CONC_FOREVER), 0);
     conc_bytes_free(&m);
     CHECK_EQUAL(conc_pipe_poll(e.b, CONC_FOREVER), 0);
@@ -268,8 +268,8 @@ static void test_end_comes_behind_the_last_message(void)
     CHECK_EQUAL(conc_pipe_recv(e.b, &m, CONC_NOW), -ENODATA);
     CHECK_EQUAL(conc_pipe_send(e.b, "x", 1, CONC_FOREVER), -EPIPE);
     CHECK(!strcmp(conc_error_message(), "the other end of the pipe is closed"));
-    conc_pipe_close(e.b);
-    conc_pipe_close(NULL);
+    conc_pipe_free(e.b);
+    conc_pipe_free(NULL);
 }
 
 static void test_end_reaches_those_who_wait(void)
@@ -278,10 +278,10 @@ static void test_end_reaches_those_who_wait(void)
     conc_future *receiver = start(job_recv, &e.b, sizeof e.b);
     conc_future *sender = start_send(e.b, LARGE, 1, CONC_FOREVER);
     UNTIL(blocked_on("recvmsg") == 1 && blocked_on("sendmsg") == 1);
-    conc_pipe_close(e.a);
+    conc_pipe_free(e.a);
     CHECK_EQUAL(end_of(receiver), -ENODATA);
     CHECK_EQUAL(end_of(sender), -EPIPE);
-    conc_pipe_close(e.b);
+    conc_pipe_free(e.b);
 }
 
 /* An end, and a bare socket at the other. */
@@ -290,7 +290,7 @@ static conc_pipe *against_socket(int *fd)
     conc_pipe *end;
     int fds[2];
     make_sockets(SOCK_STREAM, fds);
-    CHECK_EQUAL(conc_pipe_open(&end, fds[0]), 0);
+    CHECK_EQUAL(conc_pipe_new_from_fd(&end, fds[0]), 0);
     *fd = fds[1];
     return end;
 }
@@ -306,7 +306,7 @@ static void check_fails(const void *sent, size_t n, int err, const char *message
     CHECK_EQUAL(conc_pipe_recv(end, &m, CONC_FOREVER), err);
     CHECK(!strcmp(conc_error_message(), message));
     CHECK_EQUAL(conc_pipe_recv(end, &m, CONC_FOREVER), err);
-    conc_pipe_close(end);
+    conc_pipe_free(end);
 }
 
 static void test_what_is_no_message_is_refused(void)
@@ -347,7 +347,7 @@ static void test_message_can_come_byte_by_byte(void)
     CHECK(got.size == 8 && !strcmp(got.data, "abcdefg"));
     conc_bytes_free(&got);
     CHECK_EQUAL(conc_close(fd), 0);
-    conc_pipe_close(end);
+    conc_pipe_free(end);
 }
 
 static void test_recv_without_memory_can_be_repeated(void)
@@ -448,13 +448,13 @@ static void test_making_one_fails_cleanly(void)
     }
     fail_alloc(0);
     make_pipe(fds);
-    CHECK_EQUAL(conc_pipe_open(&a, fds[0]), -EINVAL);
+    CHECK_EQUAL(conc_pipe_new_from_fd(&a, fds[0]), -EINVAL);
     close_both(fds);
     make_sockets(SOCK_SEQPACKET, fds);
-    CHECK_EQUAL(conc_pipe_open(&a, fds[0]), -EINVAL);
-    CHECK_EQUAL(conc_pipe_open(NULL, fds[0]), -EINVAL);
+    CHECK_EQUAL(conc_pipe_new_from_fd(&a, fds[0]), -EINVAL);
+    CHECK_EQUAL(conc_pipe_new_from_fd(NULL, fds[0]), -EINVAL);
     close_both(fds);
-    CHECK_EQUAL(conc_pipe_open(&a, 999), -EBADF);
+    CHECK_EQUAL(conc_pipe_new_from_fd(&a, 999), -EBADF);
     limit_descriptors(1);
     int err = conc_pipe_new(&a, &b);
     limit_descriptors(0);

@@ -90,7 +90,7 @@ static int job_wait(void *arg, void *result)
 {
     conc_pipe *pipe;
     conc_bytes m;
-    int err = conc_pipe_open(&pipe, conc_process_fd(0));
+    int err = conc_pipe_new_from_fd(&pipe, conc_process_fd(0));
     const pid_t pids[] = {getpid(), getppid()};
     if (!err)
         err = conc_pipe_send(pipe, pids, sizeof pids, CONC_FOREVER);
@@ -107,7 +107,7 @@ static struct waiting start_waiting(pid_t *server)
     CHECK_EQUAL(conc_pipe_new(&w.pipe, &theirs), 0);
     const int fd = conc_pipe_fd(theirs);
     w.process = start_process(job_wait, NULL, 0, (conc_process_options){.fds = &fd, .n_fds = 1});
-    conc_pipe_close(theirs);
+    conc_pipe_free(theirs);
     CHECK_EQUAL(conc_pipe_recv_into(w.pipe, pids, sizeof pids, PATIENT), sizeof pids);
     CHECK_EQUAL(pids[0], conc_process_pid(w.process));
     if (server)
@@ -117,7 +117,7 @@ static struct waiting start_waiting(pid_t *server)
 
 static void free_waiting(struct waiting w)
 {
-    conc_pipe_close(w.pipe);
+    conc_pipe_free(w.pipe);
     conc_process_free(w.process);
 }
 
@@ -202,10 +202,10 @@ static int job_look(void *arg, void *result)
     for (looks.given = 0; conc_process_fd(looks.given) >= 0; looks.given++)
         continue;
     snprintf(looks.name, sizeof looks.name, "%s", conc_process_current_name());
-    snprintf(looks.thread, sizeof looks.thread, "%s", conc_name(conc_current()));
+    snprintf(looks.thread, sizeof looks.thread, "%s", conc_context_name(conc_context_current()));
     pthread_sigmask(SIG_SETMASK, NULL, &blocked);
     looks.blocked = sigismember(&blocked, SIGTERM) || sigismember(&blocked, SIGCHLD);
-    int err = conc_pipe_open(&pipe, conc_process_fd(0));
+    int err = conc_pipe_new_from_fd(&pipe, conc_process_fd(0));
     return err ? err : conc_pipe_send(pipe, &looks, sizeof looks, CONC_FOREVER);
 }
 
@@ -223,8 +223,8 @@ static void test_job_sees_the_program_as_before_main(void)
         CHECK_EQUAL(conc_pipe_recv_into(ours, &looks, sizeof looks, PATIENT), sizeof looks);
         check_ends(p, 0, 0);
         conc_process_free(p);
-        conc_pipe_close(ours);
-        conc_pipe_close(theirs);
+        conc_pipe_free(ours);
+        conc_pipe_free(theirs);
         CHECK_EQUAL(looks.program, 0);
         CHECK_EQUAL(looks.job, 0);
         CHECK_EQUAL(looks.constructor, 42);
@@ -291,7 +291,7 @@ static void test_join_by_several_keeps_its_deadline(void)
     UNTIL(blocked_on("poll") == 3);
     conc_future_cancel(others[0]);
     CHECK_EQUAL(end_of(others[0]), -ECANCELED);
-    conc_pipe_close(w.pipe); /* the sign that it waits for */
+    conc_pipe_free(w.pipe); /* the sign that it waits for */
     w.pipe = NULL;
     CHECK_EQUAL(end_of(others[1]), 0);
     CHECK_EQUAL(end_of(others[2]), 0);
@@ -317,7 +317,7 @@ static void test_free_of_one_that_runs_kills_it(void)
     const pid_t pid = conc_process_pid(w.process);
     conc_process_free(w.process);
     CHECK(is_gone(pid));
-    conc_pipe_close(w.pipe);
+    conc_pipe_free(w.pipe);
     conc_process_free(NULL);
 }
 
@@ -328,7 +328,7 @@ static void test_crowd_of_processes_all_end(void)
     for (int i = 0; i < CROWD; i++)
         w[i] = start_waiting(NULL);
     for (int i = 0; i < CROWD; i++) {
-        conc_pipe_close(w[i].pipe);
+        conc_pipe_free(w[i].pipe);
         check_ends(w[i].process, 0, 0);
         conc_process_free(w[i].process);
     }
@@ -395,7 +395,7 @@ static void test_child_by_fork_cannot_use_the_parents_processes(void)
     struct waiting w = start_waiting(NULL);
     CHECK_EQUAL(in_child(use_the_parents, &w), 5);
     CHECK(conc_process_is_alive(w.process));
-    conc_pipe_close(w.pipe);
+    conc_pipe_free(w.pipe);
     w.pipe = NULL;
     check_ends(w.process, 0, 0);
     free_waiting(w);
@@ -458,7 +458,7 @@ int main(void)
         ON_EVERY_WAY(test_start_without_memory_or_descriptors_fails_cleanly),
     };
     watchdog_start(60);
-    int failed = conc_process_init(); /* its descriptor stays, so before the first test counts */
+    int failed = conc_process_prepare(); /* its descriptor stays, so before the first test counts */
     if (!failed)
         failed = cmocka_run_group_tests(tests, NULL, NULL);
     watchdog_stop();

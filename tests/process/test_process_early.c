@@ -82,7 +82,7 @@ static void start_server_and_end(int fd)
     snprintf(number, sizeof number, "%d", fd);
     setenv(MAIN_RUNS, number, 1);
     test_thread_start(&thread, NULL, idle, NULL);
-    conc_process_init();
+    conc_process_prepare();
     _exit(0);
 }
 
@@ -118,7 +118,7 @@ int main(void)
     if (!file || fputs("before", file) < 0)
         return 1;
     left_open = fileno(file);
-    if (conc_process_init() != 0 || conc_process_init() != 0)
+    if (conc_process_prepare() != 0 || conc_process_prepare() != 0)
         return 1;
     watchdog_start(60);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

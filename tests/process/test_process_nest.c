@@ -157,7 +157,7 @@ int main(void)
     };
     watchdog_start(100);
     adopt_orphans(true);
-    int failed = conc_process_init(); /* its descriptor stays, so before the first test counts */
+    int failed = conc_process_prepare(); /* its descriptor stays, so before the first test counts */
     if (!failed)
         failed = cmocka_run_group_tests(tests, NULL, NULL);
     watchdog_stop();

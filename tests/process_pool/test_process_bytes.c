@@ -434,7 +434,7 @@ int main(void)
         ON_EVERY_WAY(test_random_sizes_and_lives),
     };
     watchdog_start(100);
-    int failed = conc_process_init(); /* its descriptor stays, so before the first test counts */
+    int failed = conc_process_prepare(); /* its descriptor stays, so before the first test counts */
     if (!failed)
         failed = cmocka_run_group_tests(tests, NULL, NULL);
     watchdog_stop();

@@ -329,7 +329,7 @@ static int init_raise(void *arg, void *result) { return conc_raise(-EIO, "no luc
 static int init_second_dies(void *arg, void *result)
 {
     void *count;
-    int err = conc_shared_map(conc_process_fd(0), &count, NULL);
+    int err = conc_shared_map(&count, NULL, conc_process_fd(0));
     if (!err && __atomic_fetch_add((int *)count, 1, __ATOMIC_ACQ_REL) == 1)
         _exit(8);
     return err;
@@ -365,7 +365,7 @@ static void check_init(conc_fn *init, int fd, const char *message)
 static void test_initialiser_that_dies_breaks_the_pool(void)
 {
     void *count;
-    CHECK_EQUAL(conc_shared_alloc(&count, sizeof(int)), 0);
+    CHECK_EQUAL(conc_shared_new(&count, sizeof(int)), 0);
     int fd = conc_shared_fd(count);
     check_init(init_exit, fd, "exited with status 7");
     check_init(init_kill, fd, "was killed by signal 9 (Killed)");
@@ -392,7 +392,7 @@ static int start_server(void)
     said = memfd_create("said", MFD_CLOEXEC);
     if (said < 0 || out < 0 || dup2(said, STDOUT_FILENO) < 0)
         return 1;
-    int err = conc_process_init();
+    int err = conc_process_prepare();
     return err || dup2(out, STDOUT_FILENO) < 0 || close(out);
 }
 

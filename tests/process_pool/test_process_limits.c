@@ -55,18 +55,18 @@ static int try_pipe(void)
     conc_pipe *a = NULL, *b = NULL;
     int err = conc_pipe_new(&a, &b);
     CHECK(!a == !!err && !b == !!err);
-    conc_pipe_close(a);
-    conc_pipe_close(b);
+    conc_pipe_free(a);
+    conc_pipe_free(b);
     return err;
 }
 
 static int try_shared(void)
 {
     void *block = NULL, *again = NULL;
-    int err = conc_shared_alloc(&block, 1);
+    int err = conc_shared_new(&block, 1);
     if (err)
         return err;
-    err = conc_shared_map(conc_shared_fd(block), &again, NULL);
+    err = conc_shared_map(&again, NULL, conc_shared_fd(block));
     CHECK(!again == !!err);
     CHECK_EQUAL(conc_shared_free(block), 0);
     if (again)
@@ -162,7 +162,7 @@ static int crowd_the_server(void *arg)
     conc_process *p[2 * FEW];
     int n = 0, err = 0, zero = 0;
     limit_descriptors(FEW);
-    CHECK_EQUAL(conc_process_init(), 0);
+    CHECK_EQUAL(conc_process_prepare(), 0);
     limit_descriptors(0);
     while (n < 2 * FEW && !(err = conc_process_start(&p[n], job_stop, NULL, 0, NULL)))
         n++;
@@ -225,7 +225,7 @@ static int make_pools_with_few_addresses(void *arg)
     struct rlimit limit, no_limit;
     conc_executor *pool;
     int refused = 0, err;
-    CHECK_EQUAL(conc_process_init(), 0); /* its children are not limited */
+    CHECK_EQUAL(conc_process_prepare(), 0); /* its children are not limited */
     CHECK_EQUAL(getrlimit(RLIMIT_AS, &no_limit), 0);
     limit = no_limit;
     limit.rlim_cur = address_space();
@@ -299,7 +299,7 @@ int main(void)
         ON_WAY(test_each_number_of_processes_is_enough_or_an_error, ON_THREADS, "threads"),
     };
     watchdog_start(100);
-    int failed = conc_process_init(); /* its descriptor stays, so before the first test counts */
+    int failed = conc_process_prepare(); /* its descriptor stays, so before the first test counts */
     if (!failed)
         failed = cmocka_run_group_tests(tests, NULL, NULL);
     watchdog_stop();

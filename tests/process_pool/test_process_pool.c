@@ -146,7 +146,7 @@ static void test_jobs_run_in_other_processes(void)
     call_for_pid(pool, job_pid);
     for (int i = 0; i < JOBS; i++)
         in[i] = i;
-    CHECK_EQUAL(conc_map(pool, job_square, in, JOBS, sizeof *in, out, sizeof *out, PATIENT), 0);
+    CHECK_EQUAL(conc_map(pool, job_square, in, JOBS, sizeof *in, out, sizeof *out, NULL, PATIENT), 0);
     for (int i = 0; i < JOBS; i++)
         CHECK_EQUAL(out[i], i * i);
     CHECK_EQUAL(conc_executor_free(pool), 0);
@@ -377,7 +377,7 @@ static void wait_for_the_end(conc_future *future, void *pool)
 static void test_callback_must_not_wait_for_the_pool(void)
 {
     struct stopped s = make_stopped();
-    CHECK_EQUAL(conc_future_on_done(s.job, wait_for_the_end, s.pool), 0);
+    CHECK_EQUAL(conc_future_add_done_callback(s.job, wait_for_the_end, s.pool), 0);
     CHECK_EQUAL(kill(s.pid, SIGCONT), 0);
     CHECK_EQUAL(end_of(s.job), 0);
     CHECK_EQUAL(conc_executor_free(s.pool), 0);
@@ -650,7 +650,7 @@ int main(void)
         ON_EVERY_WAY(test_making_one_fails_cleanly),
     };
     watchdog_start(100);
-    int failed = conc_process_init(); /* its descriptor stays, so before the first test counts */
+    int failed = conc_process_prepare(); /* its descriptor stays, so before the first test counts */
     if (!failed)
         failed = cmocka_run_group_tests(tests, NULL, NULL);
     watchdog_stop();

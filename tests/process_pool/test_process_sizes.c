@@ -168,7 +168,7 @@ int main(void)
         ON_WAY(test_large_jobs_take_no_more_and_more_memory, ON_THREADS, "threads"),
     };
     watchdog_start(110);
-    int failed = conc_process_init(); /* its descriptor stays, so before the first test counts */
+    int failed = conc_process_prepare(); /* its descriptor stays, so before the first test counts */
     if (!failed)
         failed = cmocka_run_group_tests(tests, NULL, NULL);
     watchdog_stop();

@@ -230,7 +230,7 @@ static void storm_of_workers(struct test_random *random)
 
 static void test_workers_killed_at_random_break_the_pool_and_no_more(void)
 {
-    CHECK_EQUAL(conc_process_init(), 0);
+    CHECK_EQUAL(conc_process_prepare(), 0);
     memset(&sum, 0, sizeof sum);
     storm(1, storm_of_workers);
     printf("# %u pools; %ju jobs right, %ju broken, %ju cancelled\n", sum.rounds, sum.right,
@@ -349,7 +349,7 @@ int main(void)
         ON_WAY(test_server_killed_at_random_ends_its_children_and_no_more, ON_THREADS, "all"),
     };
     watchdog_start(100);
-    int failed = conc_process_init(); /* its descriptor stays, so before the first test counts */
+    int failed = conc_process_prepare(); /* its descriptor stays, so before the first test counts */
     if (!failed)
         failed = cmocka_run_group_tests(tests, NULL, NULL);
     watchdog_stop();

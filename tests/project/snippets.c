@@ -147,7 +147,7 @@ int generator_example(void)
 {
     conc_generator *g;
     int i, end = 3;
-    int err = conc_generator_new(&g, count_to, &end, sizeof end, sizeof i);
+    int err = conc_generator_new(&g, count_to, &end, sizeof end, sizeof i, NULL);
     if (err)
         return err;
     while ((err = conc_generator_next(g, &i, CONC_FOREVER)) == 1)
@@ -194,7 +194,7 @@ int subprocess_example(const char *text, size_t size, conc_deadline deadline)
     const char *argv[] = {"sort", "-n", NULL};
     conc_subprocess_options options = {.in = CONC_SUBPROCESS_PIPE, .out = CONC_SUBPROCESS_PIPE};
     conc_subprocess *sort;
-    int err = conc_subprocess_spawn(&sort, argv, &options);
+    int err = conc_subprocess_start(&sort, argv, &options);
     if (err)
         return err;
     err = conc_subprocess_communicate(sort, text, size, &sorted, &n, NULL, NULL, deadline);
@@ -243,7 +243,7 @@ int shared_example(long n)
 {
     void *block;
     int err;
-    err = conc_shared_alloc(&block, sizeof(struct tally)); // before the processes are forked
+    err = conc_shared_new(&block, sizeof(struct tally)); // before the processes are forked
     if (err)
         return err;
     struct tally *tally = block;
@@ -251,7 +251,7 @@ int shared_example(long n)
     if (err)
         return err;
 
-    err = conc_shared_lock_acquire(&tally->lock); // in any of them
+    err = conc_shared_lock_enter(&tally->lock); // in any of them
     if (err == -EOWNERDEAD)
         conc_shared_lock_make_consistent(&tally->lock); // having set right what it guards
     tally->words += n;
@@ -268,7 +268,7 @@ int shared_queue_example(void)
     void *block;
     int err;
     size_t size = conc_shared_queue_bytes(sizeof(struct order), 1000);
-    err = conc_shared_alloc(&block, size);
+    err = conc_shared_new(&block, size);
     if (err)
         return err;
     conc_shared_queue *orders = block;
@@ -291,8 +291,8 @@ int pipe_example(int question)
     if (err)
         return err;
     conc_bytes_free(&answer);
-    conc_pipe_close(ours);
-    conc_pipe_close(theirs);
+    conc_pipe_free(ours);
+    conc_pipe_free(theirs);
     return 0;
 }
 
@@ -313,7 +313,7 @@ int process_pool_example(const int *numbers, size_t n, bool *answers)
     int err = conc_process_pool_new(&pool, 4, NULL);
     if (err)
         return err;
-    err = conc_map(pool, is_prime, numbers, n, sizeof *numbers, answers, sizeof *answers,
+    err = conc_map(pool, is_prime, numbers, n, sizeof *numbers, answers, sizeof *answers, NULL,
                    CONC_FOREVER);
     conc_executor_free(pool);
     return err;

@@ -28,10 +28,10 @@ static void test_alloc_gives_zeroed_memory_of_whole_pages(void **state)
 static void test_alloc_with_a_bad_size_says_einval(void **state)
 {
     void *block = state;
-    assert_int_equal(conc_shared_alloc(&block, 0), -EINVAL);
-    assert_int_equal(conc_shared_alloc(&block, SIZE_MAX), -EINVAL);
-    assert_int_equal(conc_shared_alloc(&block, PTRDIFF_MAX), -EINVAL);
-    assert_int_equal(conc_shared_alloc(&block, (size_t)1 << 61), -ENOMEM);
+    assert_int_equal(conc_shared_new(&block, 0), -EINVAL);
+    assert_int_equal(conc_shared_new(&block, SIZE_MAX), -EINVAL);
+    assert_int_equal(conc_shared_new(&block, PTRDIFF_MAX), -EINVAL);
+    assert_int_equal(conc_shared_new(&block, (size_t)1 << 61), -ENOMEM);
     assert_ptr_equal(block, state);
 }
 
@@ -40,7 +40,7 @@ static void test_alloc_out_of_memory_leaves_nothing(void **state)
     void *block = state;
     int before = count_descriptors();
     fail_alloc(1);
-    assert_int_equal(conc_shared_alloc(&block, 10), -ENOMEM);
+    assert_int_equal(conc_shared_new(&block, 10), -ENOMEM);
     assert_ptr_equal(block, state);
     assert_int_equal(count_descriptors(), before);
 }
@@ -50,8 +50,8 @@ static void test_alloc_out_of_descriptors_says_emfile(void **state)
     void *block = state, *first = shared_block(1);
     int fd = conc_shared_fd(first);
     limit_descriptors(1);
-    assert_int_equal(conc_shared_alloc(&block, 10), -EMFILE);
-    assert_int_equal(conc_shared_map(fd, &block, NULL), -EMFILE);
+    assert_int_equal(conc_shared_new(&block, 10), -EMFILE);
+    assert_int_equal(conc_shared_map(&block, NULL, fd), -EMFILE);
     limit_descriptors(0);
     assert_ptr_equal(block, state);
     assert_int_equal(conc_shared_free(first), 0);
@@ -102,7 +102,7 @@ static void test_map_gives_another_view_of_the_same(void **state)
     char *block = shared_block(10000);
     void *view;
     size_t size = 0;
-    assert_int_equal(conc_shared_map(conc_shared_fd(block), &view, &size), 0);
+    assert_int_equal(conc_shared_map(&view, &size, conc_shared_fd(block)), 0);
     assert_int_equal(size, 3 * page);
     assert_ptr_not_equal(view, block);
     strcpy(block + 9000, "there");
@@ -118,12 +118,12 @@ static void test_map_of_a_foreign_descriptor_says_einval(void **state)
     int fds[2], file = memfd_create("foreign", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     make_pipe(fds);
     assert_int_equal(ftruncate(file, 4096), 0);
-    assert_int_equal(conc_shared_map(fds[0], &view, NULL), -EINVAL);
-    assert_int_equal(conc_shared_map(file, &view, NULL), -EINVAL);
+    assert_int_equal(conc_shared_map(&view, NULL, fds[0]), -EINVAL);
+    assert_int_equal(conc_shared_map(&view, NULL, file), -EINVAL);
     close(file);
     close_both(fds);
-    assert_int_equal(conc_shared_map(-1, &view, NULL), -EBADF);
-    assert_int_equal(conc_shared_map(fds[0], &view, NULL), -EBADF);
+    assert_int_equal(conc_shared_map(&view, NULL, -1), -EBADF);
+    assert_int_equal(conc_shared_map(&view, NULL, fds[0]), -EBADF);
     assert_ptr_equal(view, state);
 }
 
@@ -133,7 +133,7 @@ static void test_map_out_of_memory_leaves_nothing(void **state)
     void *view = state;
     int before = count_descriptors();
     fail_alloc(1);
-    assert_int_equal(conc_shared_map(conc_shared_fd(block), &view, NULL), -ENOMEM);
+    assert_int_equal(conc_shared_map(&view, NULL, conc_shared_fd(block)), -ENOMEM);
     assert_int_equal(count_descriptors(), before);
     assert_int_equal(conc_shared_free(block), 0);
 }
@@ -160,7 +160,7 @@ static void receive_and_answer(void *arg)
     int fd;
     void *view;
     memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof fd);
-    CHECK_EQUAL(conc_shared_map(fd, &view, NULL), 0);
+    CHECK_EQUAL(conc_shared_map(&view, NULL, fd), 0);
     CHECK_EQUAL(close(fd), 0);
     CHECK(!strcmp(view, "question"));
     strcpy(view, "answer");

@@ -56,13 +56,13 @@ static void check_whole(void)
     uint32_t seen = 0, *p = &seen;
     conc_shared_barrier_reset(&table->barrier);
     CHECK(!conc_shared_barrier_is_broken(&table->barrier));
-    CHECK_EQUAL(conc_shared_barrier_waiting(&table->barrier), 0);
+    CHECK_EQUAL(conc_shared_barrier_n_waiting(&table->barrier), 0);
     for (int i = 0; i < PARTIES; i++)
         parties[i] = start(job_come, &p, sizeof p);
     for (int i = 0; i < PARTIES; i++)
         CHECK_EQUAL(end_of(parties[i]), 0);
     CHECK_EQUAL(seen, 0x010101);
-    CHECK_EQUAL(conc_shared_barrier_waiting(&table->barrier), 0);
+    CHECK_EQUAL(conc_shared_barrier_n_waiting(&table->barrier), 0);
 }
 
 static void test_barriers_survive_those_who_come_and_wait(void)

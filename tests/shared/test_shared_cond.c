@@ -21,12 +21,12 @@ static void setup_table(void)
     CHECK_EQUAL(conc_shared_lock_init(&table->lock), 0);
     CHECK_EQUAL(conc_shared_rlock_init(&table->rlock), 0);
     conc_shared_cond_init(&table->cond, &table->lock);
-    conc_shared_cond_init_r(&table->cond_r, &table->rlock);
+    conc_shared_cond_init_rlock(&table->cond_r, &table->rlock);
 }
 
 static void free_table(void) { CHECK_EQUAL(conc_shared_free(table), 0); }
 
-static void take(void) { CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), 0); }
+static void take(void) { CHECK_EQUAL(conc_shared_lock_enter(&table->lock), 0); }
 static void give(void) { CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0); }
 
 static bool is_seven(void *value) { return *(int *)value == 7; }
@@ -152,7 +152,7 @@ static void test_cond_notify_wakes_just_as_many_as_told(void)
 
 static int set_seven_r(void *arg, void *result)
 {
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
     table->value = 7;
     CHECK_EQUAL(conc_shared_cond_notify_all(&table->cond_r), 0);
     return conc_shared_rlock_release(&table->rlock);
@@ -162,7 +162,7 @@ static void test_cond_of_an_rlock_releases_it_wholly(void)
 {
     setup_table();
     for (int i = 0; i < 3; i++)
-        CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
+        CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
     conc_future *f = start(set_seven_r, NULL, 0);
     CHECK_EQUAL(conc_shared_cond_wait_for(&table->cond_r, is_seven, &table->value, CONC_FOREVER),
                 0);
@@ -215,7 +215,7 @@ static void test_cond_notify_when_a_waiter_was_killed_wakes_another(void)
     UNTIL(waiting() == 1);
     child_kill(pid);
     /* The kill may have met it in one of its looks, with the lock. */
-    int err = conc_shared_lock_acquire(&table->lock);
+    int err = conc_shared_lock_enter(&table->lock);
     CHECK(!err || err == -EOWNERDEAD);
     if (err)
         CHECK_EQUAL(conc_shared_lock_make_consistent(&table->lock), 0);

@@ -66,7 +66,7 @@ static void repair(int err)
 static void lock_for_ever(void *unused)
 {
     for (;;) {
-        repair(conc_shared_lock_acquire(&table->lock));
+        repair(conc_shared_lock_enter(&table->lock));
         table->first++;
         sched_yield();
         table->second++;
@@ -78,11 +78,11 @@ static void lock_for_ever(void *unused)
 static void rlock_for_ever(void *unused)
 {
     for (;;) {
-        int err = conc_shared_rlock_acquire(&table->rlock);
+        int err = conc_shared_rlock_enter(&table->rlock);
         CHECK(!err || err == -EOWNERDEAD);
         if (err)
             CHECK_EQUAL(conc_shared_rlock_make_consistent(&table->rlock), 0);
-        CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
+        CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
         table->first++;
         CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), 0);
         CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), 0);
@@ -92,7 +92,7 @@ static void rlock_for_ever(void *unused)
 
 static void notify_and_wait_for_ever(void *unused)
 {
-    repair(conc_shared_lock_acquire(&table->lock));
+    repair(conc_shared_lock_enter(&table->lock));
     for (;;) {
         table->first++;
         table->second++;
@@ -170,7 +170,7 @@ static void test_locks_survive_their_holders(void)
     static void (*const fns[])(void *) = {lock_for_ever};
     setup_all();
     kill_them(fns, 1, NULL);
-    repair(conc_shared_lock_acquire(&table->lock));
+    repair(conc_shared_lock_enter(&table->lock));
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
     free_all();
 }
@@ -189,7 +189,7 @@ static void test_conditions_survive_waiters_and_notifiers(void)
                                           lock_for_ever};
     setup_all();
     kill_them(fns, 3, NULL);
-    repair(conc_shared_lock_acquire(&table->lock));
+    repair(conc_shared_lock_enter(&table->lock));
     CHECK(table->cond.waiting >= table->cond.permits);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
     free_all();

@@ -29,7 +29,7 @@ static void free_table(void) { CHECK_EQUAL(conc_shared_free(table), 0); }
 
 static void hold_until_told(void *unused)
 {
-    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), 0);
+    CHECK_EQUAL(conc_shared_lock_enter(&table->lock), 0);
     conc_shared_event_set(&table->held);
     CHECK_EQUAL(conc_shared_event_wait(&table->release, CONC_FOREVER), 0);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
@@ -37,8 +37,8 @@ static void hold_until_told(void *unused)
 
 static void hold_twice_until_told(void *unused)
 {
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
     conc_shared_event_set(&table->held);
     CHECK_EQUAL(conc_shared_event_wait(&table->release, CONC_FOREVER), 0);
     CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), 0);
@@ -59,16 +59,16 @@ static void test_lock_when_free_is_taken_and_released(void)
     setup_table();
     CHECK(!conc_shared_lock_is_locked(&table->lock));
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), -EPERM);
-    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), 0);
+    CHECK_EQUAL(conc_shared_lock_enter(&table->lock), 0);
     CHECK(conc_shared_lock_is_locked(&table->lock));
-    CHECK_EQUAL(conc_shared_lock_try(&table->lock), -EAGAIN);
+    CHECK_EQUAL(conc_shared_lock_try_acquire(&table->lock), -EAGAIN);
     CHECK_EQUAL(conc_shared_lock_make_consistent(&table->lock), -EINVAL);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
-    CHECK_EQUAL(conc_shared_lock_try(&table->lock), 0);
+    CHECK_EQUAL(conc_shared_lock_try_acquire(&table->lock), 0);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
-    CHECK_EQUAL(conc_shared_lock_acquire_until(&table->lock, CONC_NOW), 0);
+    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock, CONC_NOW), 0);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
-    CHECK_EQUAL(conc_shared_lock_acquire_until(&table->lock, conc_in(-1)), 0);
+    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock, conc_in(-1)), 0);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), -EPERM);
     free_table();
@@ -76,7 +76,7 @@ static void test_lock_when_free_is_taken_and_released(void)
 
 static int acquire_it(void *arg, void *result)
 {
-    return conc_shared_lock_acquire_until(&table->lock, CONC_FOREVER);
+    return conc_shared_lock_acquire(&table->lock, CONC_FOREVER);
 }
 
 static void test_lock_when_another_process_holds_it_ends_in_time(void)
@@ -85,13 +85,13 @@ static void test_lock_when_another_process_holds_it_ends_in_time(void)
     pid_t pid = holder(hold_until_told);
     CHECK(conc_shared_lock_is_locked(&table->lock));
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), -EPERM);
-    CHECK_EQUAL(conc_shared_lock_acquire_until(&table->lock, CONC_NOW), -EAGAIN);
-    CHECK_EQUAL(conc_shared_lock_acquire_until(&table->lock, conc_in(-1)), -ETIMEDOUT);
-    CHECK_EQUAL(conc_shared_lock_acquire_until(&table->lock, conc_in(CONC_MS(30))), -ETIMEDOUT);
+    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock, CONC_NOW), -EAGAIN);
+    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock, conc_in(-1)), -ETIMEDOUT);
+    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock, conc_in(CONC_MS(30))), -ETIMEDOUT);
     CHECK_EQUAL(cancel_when_blocked(acquire_it, NULL, 0, "shared lock"), -ECANCELED);
     CHECK_EQUAL(table->lock.spot.waiters, 0);
     conc_shared_event_set(&table->release);
-    CHECK_EQUAL(conc_shared_lock_acquire_until(&table->lock, CONC_FOREVER), 0);
+    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock, CONC_FOREVER), 0);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
     CHECK_EQUAL(child_end(pid), SIGKILL);
     free_table();
@@ -102,8 +102,8 @@ static void test_lock_when_the_scope_has_ended_is_not_taken(void)
     setup_table();
     conc_scope scope;
     conc_scope_enter(&scope, conc_in(-1));
-    CHECK_EQUAL(conc_shared_lock_acquire_until(&table->lock, CONC_FOREVER), -ECANCELED);
-    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), 0);
+    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock, CONC_FOREVER), -ECANCELED);
+    CHECK_EQUAL(conc_shared_lock_enter(&table->lock), 0);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
     CHECK_EQUAL(conc_scope_exit(&scope), -ETIMEDOUT);
     free_table();
@@ -114,7 +114,7 @@ enum { ROUNDS = 2000, PARTIES = 3 };
 static void count_many(void *unused)
 {
     for (int i = 0; i < ROUNDS; i++) {
-        CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), 0);
+        CHECK_EQUAL(conc_shared_lock_enter(&table->lock), 0);
         long n = table->count;
         if (i % 64 == 0)
             conc_yield();
@@ -151,13 +151,13 @@ static void test_lock_in_two_views_is_one(void)
 {
     setup_table();
     void *at;
-    CHECK_EQUAL(conc_shared_map(conc_shared_fd(table), &at, NULL), 0);
+    CHECK_EQUAL(conc_shared_map(&at, NULL, conc_shared_fd(table)), 0);
     struct table *view = at;
-    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), 0);
-    CHECK_EQUAL(conc_shared_lock_try(&view->lock), -EAGAIN);
+    CHECK_EQUAL(conc_shared_lock_enter(&table->lock), 0);
+    CHECK_EQUAL(conc_shared_lock_try_acquire(&view->lock), -EAGAIN);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
-    CHECK_EQUAL(conc_shared_lock_acquire(&view->lock), 0);
-    CHECK_EQUAL(conc_shared_lock_try(&table->lock), -EAGAIN);
+    CHECK_EQUAL(conc_shared_lock_enter(&view->lock), 0);
+    CHECK_EQUAL(conc_shared_lock_try_acquire(&table->lock), -EAGAIN);
     CHECK_EQUAL(conc_shared_lock_release(&view->lock), 0);
     CHECK_EQUAL(conc_shared_free(at), 0);
     free_table();
@@ -167,8 +167,8 @@ static void test_lock_in_two_views_is_one(void)
 
 static int acquire_and_repair(void *arg, void *result)
 {
-    int err = conc_shared_lock_acquire_until(&table->lock, CONC_FOREVER);
-    CHECK_EQUAL(conc_shared_lock_try(&table->lock), -EAGAIN);
+    int err = conc_shared_lock_acquire(&table->lock, CONC_FOREVER);
+    CHECK_EQUAL(conc_shared_lock_try_acquire(&table->lock), -EAGAIN);
     CHECK_EQUAL(conc_shared_lock_make_consistent(&table->lock), 0);
     CHECK_EQUAL(conc_shared_lock_make_consistent(&table->lock), -EINVAL);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
@@ -183,14 +183,14 @@ static void test_lock_when_its_holder_is_killed_says_so_and_is_held(void)
     UNTIL(blocked_on("shared lock") == 1);
     child_kill(pid);
     CHECK_EQUAL(end_of(waiting), -EOWNERDEAD);
-    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), 0);
+    CHECK_EQUAL(conc_shared_lock_enter(&table->lock), 0);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
     free_table();
 }
 
 static int acquire_and_end(void *arg, void *result)
 {
-    return conc_shared_lock_acquire(&table->lock);
+    return conc_shared_lock_enter(&table->lock);
 }
 
 static void test_lock_when_its_thread_has_ended_says_so(void)
@@ -200,7 +200,7 @@ static void test_lock_when_its_thread_has_ended_says_so(void)
     CHECK_EQUAL(conc_thread_start(&thread, acquire_and_end, NULL, 0, NULL), 0);
     CHECK_EQUAL(conc_thread_join(thread, NULL, CONC_FOREVER), 0);
     conc_thread_free(thread);
-    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), -EOWNERDEAD);
+    CHECK_EQUAL(conc_shared_lock_enter(&table->lock), -EOWNERDEAD);
     CHECK_EQUAL(conc_shared_lock_make_consistent(&table->lock), 0);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
     free_table();
@@ -210,7 +210,7 @@ static void test_lock_when_not_made_consistent_is_lost_to_all(void)
 {
     setup_table();
     child_kill(holder(hold_until_told));
-    CHECK_EQUAL(conc_shared_lock_acquire_until(&table->lock, CONC_FOREVER), -EOWNERDEAD);
+    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock, CONC_FOREVER), -EOWNERDEAD);
     conc_future *jobs[PARTIES];
     for (int i = 0; i < PARTIES; i++)
         jobs[i] = start(acquire_it, NULL, 0);
@@ -218,7 +218,7 @@ static void test_lock_when_not_made_consistent_is_lost_to_all(void)
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
     for (int i = 0; i < PARTIES; i++)
         CHECK_EQUAL(end_of(jobs[i]), -ENOTRECOVERABLE);
-    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), -ENOTRECOVERABLE);
+    CHECK_EQUAL(conc_shared_lock_enter(&table->lock), -ENOTRECOVERABLE);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), -EPERM);
     free_table();
 }
@@ -231,9 +231,9 @@ static void test_rlock_is_taken_as_often_as_wanted(void)
     CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), -EPERM);
     CHECK(!conc_shared_rlock_is_owned(&table->rlock));
     for (int i = 0; i < 3; i++)
-        CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
-    CHECK_EQUAL(conc_shared_rlock_try(&table->rlock), 0);
-    CHECK_EQUAL(conc_shared_rlock_acquire_until(&table->rlock, CONC_NOW), 0);
+        CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_try_acquire(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock, CONC_NOW), 0);
     for (int i = 0; i < 5; i++) {
         CHECK(conc_shared_rlock_is_owned(&table->rlock));
         CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), 0);
@@ -247,19 +247,19 @@ static void test_rlock_is_taken_as_often_as_wanted(void)
 static void test_rlock_taken_too_often_says_eoverflow(void)
 {
     setup_table();
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
     table->rlock.depth = UINT32_MAX;
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), -EOVERFLOW);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), -EOVERFLOW);
     table->rlock.depth = 1;
     CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), 0);
     free_table();
 }
 
-static int try_rlock(void *arg, void *result) { return conc_shared_rlock_try(&table->rlock); }
+static int try_rlock(void *arg, void *result) { return conc_shared_rlock_try_acquire(&table->rlock); }
 
 static int acquire_and_release_rlock(void *arg, void *result)
 {
-    int err = conc_shared_rlock_acquire_until(&table->rlock, CONC_FOREVER);
+    int err = conc_shared_rlock_acquire(&table->rlock, CONC_FOREVER);
     return err ? err : conc_shared_rlock_release(&table->rlock);
 }
 
@@ -267,8 +267,8 @@ static int acquire_and_release_rlock(void *arg, void *result)
 static void test_rlock_keeps_another_context_out(void)
 {
     setup_table();
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
     CHECK_EQUAL(end_of(start(try_rlock, NULL, 0)), -EAGAIN);
     CHECK_EQUAL(cancel_when_blocked(acquire_and_release_rlock, NULL, 0, "shared rlock"),
                 -ECANCELED);
@@ -288,9 +288,9 @@ static void test_rlock_keeps_another_process_out_until_wholly_released(void)
     CHECK(conc_shared_rlock_is_locked(&table->rlock));
     CHECK(!conc_shared_rlock_is_owned(&table->rlock));
     CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), -EPERM);
-    CHECK_EQUAL(conc_shared_rlock_acquire_until(&table->rlock, conc_in(CONC_MS(5))), -ETIMEDOUT);
+    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock, conc_in(CONC_MS(5))), -ETIMEDOUT);
     conc_shared_event_set(&table->release);
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
     CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), 0);
     CHECK_EQUAL(child_end(pid), SIGKILL);
     free_table();
@@ -300,8 +300,8 @@ static void test_rlock_when_its_owner_is_killed_says_so_and_is_taken_once(void)
 {
     setup_table();
     child_kill(holder(hold_twice_until_told));
-    CHECK_EQUAL(conc_shared_rlock_acquire_until(&table->rlock, CONC_FOREVER), -EOWNERDEAD);
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock, CONC_FOREVER), -EOWNERDEAD);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
     CHECK_EQUAL(conc_shared_rlock_make_consistent(&table->rlock), 0);
     CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), 0);
     CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), 0);
@@ -313,17 +313,17 @@ static void test_rlock_when_its_owner_is_killed_says_so_and_is_taken_once(void)
 static void try_inherited(void *unused)
 {
     CHECK(!conc_shared_rlock_is_owned(&table->rlock));
-    CHECK_EQUAL(conc_shared_rlock_try(&table->rlock), -EAGAIN);
+    CHECK_EQUAL(conc_shared_rlock_try_acquire(&table->rlock), -EAGAIN);
     CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), -EPERM);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), -EPERM);
-    CHECK_EQUAL(conc_shared_lock_try(&table->lock), -EAGAIN);
+    CHECK_EQUAL(conc_shared_lock_try_acquire(&table->lock), -EAGAIN);
 }
 
 static void test_locks_held_over_a_fork_are_the_parents(void)
 {
     setup_table();
-    CHECK_EQUAL(conc_shared_rlock_acquire(&table->rlock), 0);
-    CHECK_EQUAL(conc_shared_lock_acquire(&table->lock), 0);
+    CHECK_EQUAL(conc_shared_rlock_enter(&table->rlock), 0);
+    CHECK_EQUAL(conc_shared_lock_enter(&table->lock), 0);
     CHECK_EQUAL(child_end(child_start(try_inherited, NULL)), SIGKILL);
     CHECK_EQUAL(conc_shared_lock_release(&table->lock), 0);
     CHECK_EQUAL(conc_shared_rlock_release(&table->rlock), 0);

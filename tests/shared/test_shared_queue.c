@@ -240,7 +240,7 @@ static void test_queue_in_two_views_is_one(void)
     setup_queue(sizeof(int), 3);
     void *at;
     int n;
-    CHECK_EQUAL(conc_shared_map(conc_shared_fd(queue), &at, NULL), 0);
+    CHECK_EQUAL(conc_shared_map(&at, NULL, conc_shared_fd(queue)), 0);
     CHECK_EQUAL(put(4, CONC_NOW), 0);
     CHECK_EQUAL(conc_shared_queue_get(at, &n, CONC_NOW), 0);
     CHECK_EQUAL(n, 4);

@@ -205,7 +205,7 @@ static void test_barrier_lets_all_parties_go_together(void)
     }
     for (int i = 0; i < 2 * PARTIES; i++)
         CHECK_EQUAL(table->arrived[i], ROUNDS);
-    CHECK_EQUAL(conc_shared_barrier_waiting(&table->barrier), 0);
+    CHECK_EQUAL(conc_shared_barrier_n_waiting(&table->barrier), 0);
     free_table();
 }
 
@@ -228,16 +228,16 @@ static void test_barrier_when_a_party_gives_up_is_broken_for_all(void)
 {
     init_barrier(3);
     conc_future *f = start(wait_barrier, NULL, 0);
-    UNTIL(conc_shared_barrier_waiting(&table->barrier) == 1);
+    UNTIL(conc_shared_barrier_n_waiting(&table->barrier) == 1);
     CHECK_EQUAL(conc_shared_barrier_wait(&table->barrier, CONC_NOW), -EAGAIN);
     CHECK(!conc_shared_barrier_is_broken(&table->barrier));
     CHECK_EQUAL(conc_shared_barrier_wait(&table->barrier, conc_in(CONC_MS(5))), -ETIMEDOUT);
-    CHECK_EQUAL(conc_shared_barrier_waiting(&table->barrier), 0);
+    CHECK_EQUAL(conc_shared_barrier_n_waiting(&table->barrier), 0);
     CHECK(conc_shared_barrier_is_broken(&table->barrier));
     CHECK_EQUAL(end_of(f), -CONC_EBROKEN);
     CHECK_EQUAL(conc_shared_barrier_wait(&table->barrier, CONC_FOREVER), -CONC_EBROKEN);
     conc_shared_barrier_reset(&table->barrier);
-    CHECK_EQUAL(conc_shared_barrier_waiting(&table->barrier), 0);
+    CHECK_EQUAL(conc_shared_barrier_n_waiting(&table->barrier), 0);
     CHECK_EQUAL(cancel_when_blocked(wait_barrier, NULL, 0, "shared barrier"), -ECANCELED);
     CHECK(conc_shared_barrier_is_broken(&table->barrier));
     free_table();
@@ -247,7 +247,7 @@ static void test_barrier_when_a_cancelled_party_comes_is_broken(void)
 {
     init_barrier(2);
     conc_future *f = start(wait_barrier, NULL, 0);
-    UNTIL(conc_shared_barrier_waiting(&table->barrier) == 1);
+    UNTIL(conc_shared_barrier_n_waiting(&table->barrier) == 1);
     conc_scope scope;
     conc_scope_enter(&scope, conc_in(-1));
     CHECK_EQUAL(conc_shared_barrier_wait(&table->barrier, CONC_FOREVER), -ECANCELED);
@@ -263,11 +263,11 @@ static void end_by(void (*end)(conc_shared_barrier *barrier))
     init_barrier(3);
     pid_t pid = child_start(wait_broken, NULL);
     conc_future *f = start(wait_barrier, NULL, 0);
-    UNTIL(conc_shared_barrier_waiting(&table->barrier) == 2);
+    UNTIL(conc_shared_barrier_n_waiting(&table->barrier) == 2);
     end(&table->barrier);
     CHECK_EQUAL(end_of(f), -CONC_EBROKEN);
     CHECK_EQUAL(child_end(pid), SIGKILL);
-    CHECK_EQUAL(conc_shared_barrier_waiting(&table->barrier), 0);
+    CHECK_EQUAL(conc_shared_barrier_n_waiting(&table->barrier), 0);
 }
 
 static void test_barrier_when_reset_sends_away_who_waits(void)
@@ -291,7 +291,7 @@ static void test_barrier_when_reset_after_completion_was_complete(void)
     init_barrier(2);
     for (int turn = 0; turn < 20; turn++) {
         conc_future *f = start(wait_barrier, NULL, 0);
-        UNTIL(conc_shared_barrier_waiting(&table->barrier) == 1);
+        UNTIL(conc_shared_barrier_n_waiting(&table->barrier) == 1);
         bool complete = turn % 3;
         if (complete)
             CHECK_EQUAL(conc_shared_barrier_wait(&table->barrier, CONC_NOW), 1);
@@ -308,10 +308,10 @@ static void test_barrier_when_a_waiting_party_is_killed_it_has_come(void)
 {
     init_barrier(3);
     pid_t pid = child_start(wait_for_ever, NULL);
-    UNTIL(conc_shared_barrier_waiting(&table->barrier) == 1);
+    UNTIL(conc_shared_barrier_n_waiting(&table->barrier) == 1);
     child_kill(pid);
     conc_future *f = start(wait_barrier, NULL, 0);
-    UNTIL(conc_shared_barrier_waiting(&table->barrier) == 2);
+    UNTIL(conc_shared_barrier_n_waiting(&table->barrier) == 2);
     CHECK_EQUAL(conc_shared_barrier_wait(&table->barrier, CONC_FOREVER), 2);
     CHECK_EQUAL(end_of(f), 0);
     free_table();
@@ -377,7 +377,7 @@ static void test_what_lets_a_sleeper_have_the_lock_wakes_it(void)
     conc_shared_cond *cond = (conc_shared_cond *)(lock + 1);
     CHECK_EQUAL(conc_shared_lock_init(lock), 0);
     conc_shared_cond_init(cond, lock);
-    CHECK_EQUAL(conc_shared_lock_acquire(lock), 0);
+    CHECK_EQUAL(conc_shared_lock_enter(lock), 0);
     pid_t pid = sleeper_on(&cond->spot);
     cond->waiting = 1;
     CHECK_EQUAL(conc_shared_cond_notify(cond, 1), 0);

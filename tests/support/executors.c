@@ -46,10 +46,10 @@ static conc_future *lifo_next(struct lifo *ex)
 static int lifo_main(void *arg, void *result)
 {
     struct lifo *ex = *(struct lifo **)arg;
-    CHECK(conc_worker_of(&ex->base) == NULL);
+    CHECK(conc_context_set_executor(&ex->base) == NULL);
     for (conc_future *job; (job = lifo_next(ex));)
         conc_job_run(job);
-    CHECK(conc_worker_of(NULL) == &ex->base);
+    CHECK(conc_context_set_executor(NULL) == &ex->base);
     return 0;
 }
 
@@ -148,11 +148,11 @@ static void loop_thread_free(conc_executor *executor)
 {
     struct loop_thread *ex = (struct loop_thread *)executor;
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_loop_stop(ex->loop);
     CHECK_EQUAL(conc_thread_join(ex->thread, NULL, CONC_FOREVER), 0);
     conc_thread_free(ex->thread);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     free(ex);
 }
 

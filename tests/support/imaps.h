@@ -177,7 +177,7 @@ static inline int job_wait_and_square(void *arg, void *result)
     {                                                                                        \
         watchdog_start(seconds);                                                             \
         int failed =                                                                         \
-            conc_process_init(); /* its descriptor stays: so before the first test counts */ \
+            conc_process_prepare(); /* its descriptor stays: so before the first test counts */ \
         if (!failed)                                                                         \
             failed = cmocka_run_group_tests(tests, NULL, NULL);                              \
         watchdog_stop();                                                                     \

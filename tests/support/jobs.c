@@ -54,9 +54,9 @@ int job_gate(void *arg, void *result)
 int job_gate_shielded(void *arg, void *result)
 {
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     int err = job_gate(arg, result);
-    CHECK_EQUAL(conc_shield_end(&shield), 0);
+    CHECK_EQUAL(conc_shield_exit(&shield), 0);
     return err;
 }
 
@@ -109,7 +109,7 @@ int leaks_teardown(void **state)
 {
     fail_alloc(0);
     fail_thread(0);
-    conc_set_unobserved_hook(NULL, NULL);
+    conc_future_on_unobserved(NULL, NULL);
     /* A bound of its own: a test that has failed leaves its threads, and is to be reported. */
     for (int64_t end = real_now() + CONC_S(10);
          count_threads() != before.threads && real_now() < end;)
@@ -141,14 +141,14 @@ static void note_unobserved(int err, const char *message, void *arg)
     struct unobserved *u = arg;
     u->err = err;
     snprintf(u->message, sizeof u->message, "%s", message);
-    u->context = conc_id();
+    u->context = conc_context_id(NULL);
     __atomic_add_fetch(&u->count, 1, __ATOMIC_ACQ_REL);
 }
 
 void unobserved_watch(struct unobserved *u)
 {
     *u = (struct unobserved){0};
-    conc_set_unobserved_hook(note_unobserved, u);
+    conc_future_on_unobserved(note_unobserved, u);
 }
 
 /* By and by: valgrind takes a great leap of the stack pointer for another stack. How far it has come

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-enum conc_backend backend;
+conc_backend backend;
 
 /* ---- Running a test ---- */
 
@@ -62,7 +62,7 @@ int run_until(conc_loop *loop, conc_future *future)
 
 int run_task(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size)
 {
-    return run_until(loop, conc_spawn_on(loop, fn, arg, arg_size, 0));
+    return run_until(loop, conc_task_start(loop, fn, arg, arg_size, 0, NULL));
 }
 
 int in_task(conc_fn *fn, void *arg)

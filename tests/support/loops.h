@@ -21,7 +21,7 @@
 #include "ways.h"
 
 struct backend_case {
-    enum conc_backend backend;
+    conc_backend backend;
     void (*body)(void);
     bool in_child; /* in a child process: for a body that changes limits, or the environment */
 };
@@ -46,7 +46,7 @@ void run_on_backend(void **state);
 
 /* ---- In a body ---- */
 
-extern enum conc_backend backend;
+extern conc_backend backend;
 
 conc_loop *new_loop(void);
 void free_loop(conc_loop *loop);

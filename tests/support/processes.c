@@ -232,8 +232,8 @@ static void wait_once(void)
     has_waited = true;
     CHECK_EQUAL(conc_pipe_new(&a, &b), 0);
     CHECK_EQUAL(conc_pipe_poll(a, conc_in(on_valgrind() ? CONC_MS(500) : CONC_MS(50))), -ETIMEDOUT);
-    conc_pipe_close(a);
-    conc_pipe_close(b);
+    conc_pipe_free(a);
+    conc_pipe_free(b);
 }
 
 struct remains remains_now(void)

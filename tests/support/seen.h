@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * seen.h: what conc_contexts_foreach() shows: how many contexts, in which order, and one of them by
+ * seen.h: what conc_context_foreach() shows: how many contexts, in which order, and one of them by
  * its name.
  */
 #ifndef CONC_TESTS_SEEN_H
@@ -39,7 +39,7 @@ static inline int see(const conc_context_info *info, void *arg)
 static inline struct seen look_for(const char *name)
 {
     struct seen seen = {.seek = name};
-    CHECK_EQUAL(conc_contexts_foreach(see, &seen), 0);
+    CHECK_EQUAL(conc_context_foreach(see, &seen), 0);
     return seen;
 }
 

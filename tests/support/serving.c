@@ -70,7 +70,7 @@ int echo(conc_stream *stream, void *arg)
     return end((int)n);
 }
 
-struct rig start_on(int fd, conc_stream_handler *handler, conc_server_options options)
+struct rig start_on(int fd, conc_stream_fn *handler, conc_server_options options)
 {
     struct rig rig = {.executor = NULL};
     memset(&seen, 0, sizeof seen);
@@ -86,12 +86,12 @@ struct rig start_on(int fd, conc_stream_handler *handler, conc_server_options op
     return rig;
 }
 
-struct rig start_with(conc_stream_handler *handler, conc_server_options options)
+struct rig start_with(conc_stream_fn *handler, conc_server_options options)
 {
     return start_on(conc_tcp_listen(own_host(), 0, 0), handler, options);
 }
 
-struct rig start_server(conc_stream_handler *handler)
+struct rig start_server(conc_stream_fn *handler)
 {
     return start_with(handler, (conc_server_options){.max_connections = 0});
 }

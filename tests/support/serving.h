@@ -37,7 +37,7 @@ void begin(void *arg);
 int end(int err);
 
 /* A handler that sends each line back. */
-conc_stream_handler echo;
+conc_stream_fn echo;
 
 /* A server on the loopback interface, with handlers as the way is: tasks, or threads. All that was
  * seen before is forgotten. */
@@ -47,9 +47,9 @@ struct rig {
     uint16_t port;
 };
 
-struct rig start_server(conc_stream_handler *handler);
-struct rig start_with(conc_stream_handler *handler, conc_server_options options);
-struct rig start_on(int fd, conc_stream_handler *handler, conc_server_options options);
+struct rig start_server(conc_stream_fn *handler);
+struct rig start_with(conc_stream_fn *handler, conc_server_options options);
+struct rig start_on(int fd, conc_stream_fn *handler, conc_server_options options);
 void free_rig(struct rig *rig);
 
 /* A connection to it; and does it refuse any? */

@@ -52,7 +52,7 @@ static inline void child_kill(pid_t pid)
 static inline void *shared_block(size_t size)
 {
     void *block;
-    CHECK_EQUAL(conc_shared_alloc(&block, size), 0);
+    CHECK_EQUAL(conc_shared_new(&block, size), 0);
     return block;
 }
 

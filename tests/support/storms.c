@@ -44,14 +44,14 @@ static bool have_uring(void)
     const conc_loop_options options = {.backend = CONC_BACKEND_URING};
     conc_loop *loop;
     CHECK_EQUAL(conc_loop_new(&loop, &options), 0);
-    conc_future *f = conc_spawn_on(loop, do_nothing, NULL, 0, 0);
+    conc_future *f = conc_task_start(loop, do_nothing, NULL, 0, 0, NULL);
     int err = conc_loop_run_until_complete(loop, f);
     conc_future_unref(f);
     CHECK_EQUAL(conc_loop_free(loop), 0);
     return err == 0;
 }
 
-static void side_start(int place, enum conc_backend backend)
+static void side_start(int place, conc_backend backend)
 {
     const conc_loop_options options = {.backend = backend};
     struct side *side = &sides[place];

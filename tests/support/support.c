@@ -171,7 +171,7 @@ static int look_at(const conc_context_info *info, void *arg)
 
 static size_t count_blocked(struct look look)
 {
-    CHECK_EQUAL(conc_contexts_foreach(look_at, &look), 0);
+    CHECK_EQUAL(conc_context_foreach(look_at, &look), 0);
     return look.found;
 }
 
@@ -191,7 +191,7 @@ static void *thread_main(void *arg)
 {
     struct test_thread *t = arg;
     if (t->name)
-        conc_set_name(t->name);
+        conc_context_set_name(t->name);
     t->fn(t->arg);
     return NULL;
 }

@@ -41,12 +41,12 @@ static void run_on_thread(void (*body)(void))
     CHECK_EQUAL(conc_executor_free(beside), 0);
 }
 
-static void run_on_loop(void (*body)(void), enum conc_backend backend)
+static void run_on_loop(void (*body)(void), conc_backend backend)
 {
     const conc_loop_options options = {.backend = backend};
     conc_loop *loop;
     CHECK_EQUAL(conc_loop_new(&loop, &options), 0);
-    conc_future *f = conc_spawn_on(loop, call_body, &body, sizeof body, 0);
+    conc_future *f = conc_task_start(loop, call_body, &body, sizeof body, 0, NULL);
     beside = conc_loop_executor(loop);
     int err = conc_loop_run_until_complete(loop, f);
     if (err == -ENOSYS) {
@@ -127,9 +127,9 @@ void look_again(int64_t give_up_at, const char *what, const char *file, int line
     if (real_now() > give_up_at)
         check_failed(what, file, line);
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_sleep(CONC_US(100));
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
 }
 
 struct count {
@@ -147,7 +147,7 @@ static int count_one(const conc_context_info *info, void *arg)
 size_t blocked_on(const char *what)
 {
     struct count count = {.what = what};
-    CHECK_EQUAL(conc_contexts_foreach(count_one, &count), 0);
+    CHECK_EQUAL(conc_context_foreach(count_one, &count), 0);
     return count.n;
 }
 

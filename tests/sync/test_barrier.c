@@ -26,7 +26,7 @@ static void test_init_checks_the_parties(void **state)
     assert_int_equal(conc_barrier_parties(&b), INT_MAX);
     assert_int_equal(conc_barrier_init(&b, 3, NULL, NULL), 0);
     assert_int_equal(conc_barrier_parties(&b), 3);
-    assert_int_equal(conc_barrier_waiting(&b), 0);
+    assert_int_equal(conc_barrier_n_waiting(&b), 0);
     assert_false(conc_barrier_is_broken(&b));
 }
 
@@ -53,7 +53,7 @@ static void test_wait_with_NOW_is_EAGAIN_and_changes_nothing(void **state)
     conc_scope_enter(&ended, conc_in(0));
     assert_int_equal(conc_barrier_wait(&b, CONC_NOW), -EAGAIN); /* cancelled or not */
     assert_int_equal(conc_scope_exit(&ended), 0);
-    assert_int_equal(conc_barrier_waiting(&b), 0);
+    assert_int_equal(conc_barrier_n_waiting(&b), 0);
     assert_false(conc_barrier_is_broken(&b));
 }
 
@@ -64,7 +64,7 @@ static void test_wait_that_times_out_breaks_it(void **state)
     assert_int_equal(conc_barrier_wait(&b, conc_in(CONC_MS(10))), -ETIMEDOUT);
     assert_true(real_now() - before >= CONC_MS(10));
     assert_true(conc_barrier_is_broken(&b));
-    assert_int_equal(conc_barrier_waiting(&b), 0);
+    assert_int_equal(conc_barrier_n_waiting(&b), 0);
     assert_int_equal(conc_barrier_wait(&b, CONC_FOREVER), -CONC_EBROKEN);
     assert_int_equal(conc_barrier_wait(&b, CONC_NOW), -CONC_EBROKEN);
     conc_barrier_reset(&b);
@@ -124,7 +124,7 @@ static void start_parties(conc_barrier *b, struct party *p, int n)
             p[i].deadline = CONC_FOREVER;
         test_thread_start(&p[i].thread, NULL, join_in, &p[i]);
         wait_until_n_blocked(b, (size_t)i + 1);
-        assert_int_equal(conc_barrier_waiting(b), i + 1);
+        assert_int_equal(conc_barrier_n_waiting(b), i + 1);
     }
 }
 
@@ -149,7 +149,7 @@ static void test_each_party_gets_its_own_index_in_order_of_arrival(void **state)
             test_thread_join(&p[i].thread);
             assert_int_equal(p[i].result, i);
         }
-        assert_int_equal(conc_barrier_waiting(&b), 0);
+        assert_int_equal(conc_barrier_n_waiting(&b), 0);
         assert_int_equal(b.word, 0);
     }
 }
@@ -164,7 +164,7 @@ static void test_one_that_times_out_sends_the_others_away(void **state)
     end_parties(p + 2, 1, -ETIMEDOUT);
     end_parties(p + 3, 1, -CONC_EBROKEN);
     assert_true(conc_barrier_is_broken(&b));
-    assert_int_equal(conc_barrier_waiting(&b), 0);
+    assert_int_equal(conc_barrier_n_waiting(&b), 0);
 }
 
 static void test_one_that_is_cancelled_sends_the_others_away(void **state)
@@ -199,7 +199,7 @@ static void test_abort_sends_all_away_until_reset(void **state)
     start_parties(&b, p, 3);
     conc_barrier_abort(&b);
     end_parties(p, 3, -CONC_EBROKEN);
-    assert_int_equal(conc_barrier_waiting(&b), 0);
+    assert_int_equal(conc_barrier_n_waiting(&b), 0);
     assert_int_equal(conc_barrier_wait(&b, CONC_FOREVER), -CONC_EBROKEN);
     conc_barrier_reset(&b);
     struct party q[3] = {0};
@@ -262,7 +262,7 @@ static bool cut_in(conc_barrier *b)
 /* One has given up. Now, the guard held, comes a reset, and the first party of the next round. */
 static void reset_meanwhile(conc_barrier *b, struct party *p, struct conc__waiter *newcomer)
 {
-    assert_int_equal(conc_barrier_waiting(b), 1); /* it has uncounted itself */
+    assert_int_equal(conc_barrier_n_waiting(b), 1); /* it has uncounted itself */
     struct conc__waiter *chain = waitlist_take_all(&b->waiters);
     conc__waitlist_push(&b->waiters, newcomer);
     guard_unlock_with(&b->word, BROKEN, 0);
@@ -310,7 +310,7 @@ static int act(void *arg)
 {
     struct action *a = arg;
     a->calls++;
-    a->id = conc_id();
+    a->id = conc_context_id(NULL);
     return a->result;
 }
 
@@ -323,7 +323,7 @@ static void test_action_runs_once_a_round_in_the_last_party(void **state)
         assert_int_equal(a.calls, round - 1);
         assert_int_equal(conc_barrier_wait(&a.barrier, CONC_FOREVER), 2);
         assert_int_equal(a.calls, round);
-        assert_int_equal(a.id, conc_id());
+        assert_int_equal(a.id, conc_context_id(NULL));
         end_parties(p, 1, 0);
         end_parties(p + 1, 1, 1);
     }
@@ -363,7 +363,7 @@ static void test_nobody_goes_on_before_the_action_is_done(void **state)
     p[1].deadline = CONC_FOREVER;
     test_thread_start(&p[1].thread, NULL, join_in, &p[1]);
     assert_int_equal(conc_event_wait(&a.begun, CONC_FOREVER), 0);
-    assert_int_equal(conc_barrier_waiting(&a.barrier), 0);
+    assert_int_equal(conc_barrier_n_waiting(&a.barrier), 0);
     /* a complete round can no more be timed out, cancelled, broken or reset */
     conc__test_advance(CONC_S(1000));
     conc_scope_cancel(&p[0].scope);

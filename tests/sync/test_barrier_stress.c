@@ -173,7 +173,7 @@ static void run_crowd(bool with_trouble)
     assert_true(c.rounds > 0);
     for (int i = 0; i < PARTIES; i++)
         assert_int_equal(c.with_index[i], c.rounds);
-    assert_int_equal(conc_barrier_waiting(&c.barrier), 0);
+    assert_int_equal(conc_barrier_n_waiting(&c.barrier), 0);
     if (with_trouble)
         assert_true(c.broken > 0 && c.timed_out > 0 && c.cancelled > 0);
 }

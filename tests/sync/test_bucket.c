@@ -325,7 +325,7 @@ struct shared {
 static void take_until_the_end(void *arg)
 {
     struct shared *s = arg;
-    struct test_random r = test_random_for(conc_id());
+    struct test_random r = test_random_for(conc_context_id(NULL));
     uint32_t n;
     int err;
     do {

@@ -38,7 +38,7 @@ static void wait_and_log(void *arg)
     struct waiter *w = arg;
     struct room *room = w->room;
     conc_scope_enter(&w->scope, CONC_FOREVER);
-    conc_lock_acquire(&room->lock);
+    conc_lock_enter(&room->lock);
     w->result = conc_cond_wait(&room->cond, w->deadline);
     room->order[room->n++] = w->index;
     w->afterwards = conc_check_cancel();
@@ -73,7 +73,7 @@ static void notify(struct room *room, size_t n)
 static int returned(struct room *room)
 {
     int n;
-    conc_lock_acquire(&room->lock);
+    conc_lock_enter(&room->lock);
     n = room->n;
     conc_lock_release(&room->lock);
     return n;
@@ -97,7 +97,7 @@ static void test_without_the_lock_held_everything_is_EPERM(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
     conc_rlock rlock = CONC_RLOCK_INIT;
-    conc_cond cond = CONC_COND_INIT(&lock), cond_r = CONC_COND_INIT_R(&rlock);
+    conc_cond cond = CONC_COND_INIT(&lock), cond_r = CONC_COND_INIT_RLOCK(&rlock);
     expect_EPERM(&cond);
     expect_EPERM(&cond_r);
 }
@@ -105,9 +105,9 @@ static void test_without_the_lock_held_everything_is_EPERM(void **state)
 static void test_with_the_rlock_anothers_everything_is_EPERM(void **state)
 {
     conc_rlock rlock = CONC_RLOCK_INIT;
-    conc_cond cond = CONC_COND_INIT_R(&rlock);
+    conc_cond cond = CONC_COND_INIT_RLOCK(&rlock);
     struct test_thread t;
-    conc_rlock_acquire(&rlock);
+    conc_rlock_enter(&rlock);
     test_thread_start(&t, NULL, expect_EPERM, &cond);
     test_thread_join(&t);
     assert_int_equal(conc_rlock_release(&rlock), 0);
@@ -124,7 +124,7 @@ static void test_init_binds_to_the_lock_given(void **state)
     conc_with_lock (&lock)
         assert_int_equal(conc_cond_notify(&cond, 1), 0);
     memset(&cond, 0xff, sizeof cond);
-    conc_cond_init_r(&cond, &rlock);
+    conc_cond_init_rlock(&cond, &rlock);
     assert_int_equal(conc_cond_notify_all(&cond), -EPERM);
     conc_with_rlock (&rlock)
         assert_int_equal(conc_cond_notify_all(&cond), 0);
@@ -136,7 +136,7 @@ static void test_wait_with_NOW_is_EAGAIN(void **state)
 {
     struct room room = ROOM_INIT(room);
     conc_scope ended;
-    conc_lock_acquire(&room.lock);
+    conc_lock_enter(&room.lock);
     assert_int_equal(conc_cond_wait(&room.cond, CONC_NOW), -EAGAIN);
     conc_scope_enter(&ended, conc_in(0));
     assert_int_equal(conc_cond_wait(&room.cond, CONC_NOW), -EAGAIN);
@@ -147,7 +147,7 @@ static void test_wait_with_NOW_is_EAGAIN(void **state)
 static void test_wait_past_its_deadline_is_ETIMEDOUT_with_the_lock_held(void **state)
 {
     struct room room = ROOM_INIT(room);
-    conc_lock_acquire(&room.lock);
+    conc_lock_enter(&room.lock);
     assert_int_equal(conc_cond_wait(&room.cond, conc_in(0)), -ETIMEDOUT);
     assert_true(conc_lock_is_locked(&room.lock));
     int64_t before = real_now();
@@ -175,7 +175,7 @@ static void test_wait_that_timed_out_returns_only_with_the_lock(void **state)
     struct room room = ROOM_INIT(room);
     struct waiter w = {.deadline = conc_in(CONC_S(900))};
     start_waiters(&room, &w, 1);
-    conc_lock_acquire(&room.lock);
+    conc_lock_enter(&room.lock);
     conc__test_advance(CONC_S(1000));
     wait_until_n_blocked(&room.lock, 1);
     assert_int_equal(room.n, 0);
@@ -191,7 +191,7 @@ static void test_wait_releases_the_lock(void **state)
     struct room room = ROOM_INIT(room);
     struct waiter w = {.index = 0};
     start_waiters(&room, &w, 1);
-    assert_true(conc_lock_try(&room.lock));
+    assert_true(conc_lock_try_acquire(&room.lock) == 0);
     assert_int_equal(conc_cond_notify(&room.cond, 1), 0);
     assert_int_equal(room.n, 0); /* it goes on when the lock is released, not before */
     wait_until_n_blocked(&room.cond, 1);
@@ -248,7 +248,7 @@ static void test_notify_all_wakes_all(void **state)
 static void test_notification_without_waiters_is_not_remembered(void **state)
 {
     struct room room = ROOM_INIT(room);
-    conc_lock_acquire(&room.lock);
+    conc_lock_enter(&room.lock);
     assert_int_equal(conc_cond_notify(&room.cond, 1), 0);
     assert_int_equal(conc_cond_notify_all(&room.cond), 0);
     assert_int_equal(conc_cond_wait(&room.cond, conc_in(CONC_MS(2))), -ETIMEDOUT);
@@ -291,7 +291,7 @@ static void test_notified_waiter_whose_deadline_comes_returns_0(void **state)
     struct room room = ROOM_INIT(room);
     struct waiter w = {.deadline = conc_in(CONC_S(900))};
     start_waiters(&room, &w, 1);
-    conc_lock_acquire(&room.lock);
+    conc_lock_enter(&room.lock);
     assert_int_equal(conc_cond_notify(&room.cond, 1), 0);
     conc__test_advance(CONC_S(1000));
     /* it notices, finds itself moved, and sleeps again without a deadline */
@@ -306,7 +306,7 @@ static void test_notified_waiter_that_is_cancelled_returns_0(void **state)
     struct room room = ROOM_INIT(room);
     struct waiter w = {.index = 0};
     start_waiters(&room, &w, 1);
-    conc_lock_acquire(&room.lock);
+    conc_lock_enter(&room.lock);
     assert_int_equal(conc_cond_notify(&room.cond, 1), 0);
     conc_scope_cancel(&w.scope);
     conc_lock_release(&room.lock);
@@ -321,7 +321,7 @@ static void test_notification_goes_to_one_who_has_not_given_up(void **state)
         struct room room = ROOM_INIT(room);
         struct waiter w[2] = {{.deadline = conc_in(CONC_S(900))}, {.index = 1}};
         start_waiters(&room, w, 2);
-        conc_lock_acquire(&room.lock);
+        conc_lock_enter(&room.lock);
         if (by_cancel)
             conc_scope_cancel(&w[0].scope);
         else
@@ -348,7 +348,7 @@ static void wait_deep(void *arg)
 {
     struct deep *d = arg;
     for (uint32_t i = 0; i < d->depth; i++)
-        conc_rlock_acquire(&d->rlock);
+        conc_rlock_enter(&d->rlock);
     d->result = conc_cond_wait(&d->cond, CONC_FOREVER);
     CHECK(conc_rlock_is_owned(&d->rlock));
     CHECK_EQUAL(d->rlock.depth, d->depth);
@@ -360,12 +360,12 @@ static void wait_deep(void *arg)
 static void test_wait_releases_an_rlock_wholly_and_takes_it_as_deep_again(void **state)
 {
     for (uint32_t depth = 1; depth <= 3; depth++) {
-        struct deep d = {.cond = CONC_COND_INIT_R(&d.rlock), .depth = depth};
+        struct deep d = {.cond = CONC_COND_INIT_RLOCK(&d.rlock), .depth = depth};
         struct test_thread t;
         test_thread_start(&t, NULL, wait_deep, &d);
         wait_until_n_blocked(&d.cond, 1);
-        conc_rlock_acquire(&d.rlock);
-        conc_rlock_acquire(&d.rlock);
+        conc_rlock_enter(&d.rlock);
+        conc_rlock_enter(&d.rlock);
         assert_int_equal(conc_cond_notify(&d.cond, 1), 0);
         assert_int_equal(conc_rlock_release(&d.rlock), 0);
         wait_until_n_blocked(&d.cond, 1); /* the lock is still ours */
@@ -379,9 +379,9 @@ static void test_wait_releases_an_rlock_wholly_and_takes_it_as_deep_again(void *
 static void test_giving_up_takes_an_rlock_as_deep_again(void **state)
 {
     conc_rlock rlock = CONC_RLOCK_INIT;
-    conc_cond cond = CONC_COND_INIT_R(&rlock);
-    conc_rlock_acquire(&rlock);
-    conc_rlock_acquire(&rlock);
+    conc_cond cond = CONC_COND_INIT_RLOCK(&rlock);
+    conc_rlock_enter(&rlock);
+    conc_rlock_enter(&rlock);
     assert_int_equal(conc_cond_wait(&cond, conc_in(CONC_MS(2))), -ETIMEDOUT);
     assert_int_equal(conc_cond_wait(&cond, CONC_NOW), -EAGAIN);
     assert_int_equal(rlock.depth, 2);

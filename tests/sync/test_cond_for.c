@@ -53,7 +53,7 @@ static void test_wait_for_looks_at_once_and_last(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct condition c = {.room = &room, .true_from = cases[i].true_from};
-        conc_lock_acquire(&room.lock);
+        conc_lock_enter(&room.lock);
         int result = conc_cond_wait_for(&room.cond, true_after_some_calls, &c, cases[i].deadline);
         assert_int_equal(result, cases[i].result);
         assert_int_equal(c.calls, cases[i].calls);
@@ -73,7 +73,7 @@ static void wait_for_it(void *arg)
 {
     struct wait_for *w = arg;
     conc_scope_enter(&w->scope, CONC_FOREVER);
-    conc_lock_acquire(&w->room.lock);
+    conc_lock_enter(&w->room.lock);
     w->result =
         conc_cond_wait_for(&w->room.cond, true_after_some_calls, &w->condition, w->deadline);
     CHECK_EQUAL(conc_lock_release(&w->room.lock), 0);

@@ -38,9 +38,9 @@ struct consumer {
 static void enter(struct market *m)
 {
     if (m->with_rlock)
-        conc_rlock_acquire(&m->rlock);
+        conc_rlock_enter(&m->rlock);
     else
-        conc_lock_acquire(&m->lock);
+        conc_lock_enter(&m->lock);
 }
 
 static void leave(struct market *m)
@@ -150,8 +150,8 @@ static void run_market(bool with_rlock)
     struct consumer c[CONSUMERS] = {0};
     struct test_random r = test_random_for(99);
     if (with_rlock) {
-        conc_cond_init_r(&m.cond, &m.rlock);
-        conc_cond_init_r(&m.sold_out, &m.rlock);
+        conc_cond_init_rlock(&m.cond, &m.rlock);
+        conc_cond_init_rlock(&m.sold_out, &m.rlock);
     } else {
         conc_cond_init(&m.cond, &m.lock);
         conc_cond_init(&m.sold_out, &m.lock);
@@ -208,7 +208,7 @@ static void play(void *arg)
 {
     struct player *p = arg;
     struct ring *ring = p->ring;
-    conc_lock_acquire(&ring->lock);
+    conc_lock_enter(&ring->lock);
     for (;;) {
         while (!ring->over && ring->turn != p->index)
             CHECK_EQUAL(conc_cond_wait(&ring->cond, CONC_FOREVER), 0);

@@ -206,7 +206,7 @@ static void dawdle(struct test_random *r)
 static void set_what_comes(void *arg)
 {
     struct desk *desk = arg;
-    struct test_random r = test_random_for(conc_id());
+    struct test_random r = test_random_for(conc_context_id(NULL));
     for (unsigned i = 1; !load_relaxed(&desk->stop); i++) {
         if (i % 1000 == 0)
             sched_yield(); /* or two on one core would take turns only */

@@ -36,18 +36,18 @@ static void note_identity(size_t i, void *arg)
 {
     struct identity *all = arg;
     char message[20], name[20];
-    all->ids[i] = conc_id();
-    all->contexts[i] = conc_current();
+    all->ids[i] = conc_context_id(NULL);
+    all->contexts[i] = conc_context_current();
     snprintf(message, sizeof message, "message %zu", i);
     snprintf(name, sizeof name, "name %zu", i);
     conc_raise(-EIO, "%s", message);
-    conc_set_name(name);
+    conc_context_set_name(name);
     CHECK(conc_barrier_wait(&all->all_there, CONC_FOREVER) >= 0);
     /* the others have raised and named too, meanwhile, and in the same thread perhaps */
     CHECK(!strcmp(conc_error_message(), message));
-    CHECK(!strcmp(conc_name(conc_current()), name));
-    CHECK_EQUAL(conc_id(), all->ids[i]);
-    CHECK(conc_current() == all->contexts[i]);
+    CHECK(!strcmp(conc_context_name(conc_context_current()), name));
+    CHECK_EQUAL(conc_context_id(NULL), all->ids[i]);
+    CHECK(conc_context_current() == all->contexts[i]);
 }
 
 static void test_each_context_has_an_identity_of_its_own(void **state)
@@ -89,7 +89,7 @@ static void watch(size_t i, void *arg)
     }
     while (w->in_turns + w->threads < CONTEXTS - 1) {
         w->in_turns = w->threads = 0;
-        CHECK_EQUAL(conc_contexts_foreach(see_kind, w), 0);
+        CHECK_EQUAL(conc_context_foreach(see_kind, w), 0);
         conc_yield();
     }
     conc_event_set(&w->event);
@@ -135,13 +135,13 @@ static void use_lock(size_t i, void *arg)
     for (int round = 0; round < ROUNDS; round++) {
         if (round % 4 == 1) {
             int err;
-            while ((err = conc_lock_acquire_until(&l->lock, conc_in(CONC_US(100)))))
+            while ((err = conc_lock_acquire(&l->lock, conc_in(CONC_US(100)))))
                 CHECK_EQUAL(err, -ETIMEDOUT);
         } else if (round % 4 == 2) {
-            while (!conc_lock_try(&l->lock))
+            while (conc_lock_try_acquire(&l->lock) != 0)
                 conc_yield();
         } else {
-            conc_lock_acquire(&l->lock);
+            conc_lock_enter(&l->lock);
         }
         count_up(l, round);
         CHECK_EQUAL(conc_lock_release(&l->lock), 0);
@@ -165,9 +165,9 @@ static void use_rlock(size_t i, void *arg)
     for (int round = 0; round < ROUNDS; round++) {
         CHECK(!conc_rlock_is_owned(&l->rlock)); /* another in the same thread may own it */
         CHECK_EQUAL(conc_rlock_release(&l->rlock), -EPERM);
-        conc_rlock_acquire(&l->rlock);
-        CHECK(conc_rlock_try(&l->rlock));
-        CHECK_EQUAL(conc_rlock_acquire_until(&l->rlock, CONC_NOW), 0);
+        conc_rlock_enter(&l->rlock);
+        CHECK(conc_rlock_try_acquire(&l->rlock) == 0);
+        CHECK_EQUAL(conc_rlock_acquire(&l->rlock, CONC_NOW), 0);
         count_up(l, round);
         for (int j = 0; j < 3; j++)
             CHECK_EQUAL(conc_rlock_release(&l->rlock), 0);
@@ -199,9 +199,9 @@ struct ring {
 static bool lock_ring(struct ring *ring)
 {
     if (ring->with_rlock)
-        conc_rlock_acquire(&ring->rlock);
+        conc_rlock_enter(&ring->rlock);
     else
-        conc_lock_acquire(&ring->lock);
+        conc_lock_enter(&ring->lock);
     return true;
 }
 
@@ -246,7 +246,7 @@ static void test_cond_in_all_kinds_passes_the_turn_with_an_rlock(void **state)
 {
     FOR_ALL_KINDS(kind)
     {
-        struct ring ring = {.cond = CONC_COND_INIT_R(&ring.rlock), .with_rlock = true};
+        struct ring ring = {.cond = CONC_COND_INIT_RLOCK(&ring.rlock), .with_rlock = true};
         run_contexts(kind, CONTEXTS, pass_on, &ring);
         assert_int_equal(ring.moves, CONTEXTS * (ROUNDS / 4));
         assert_false(conc_rlock_is_locked(&ring.rlock));

@@ -35,12 +35,12 @@ struct objects {
 
 static int block_on_lock(struct objects *o, conc_deadline d)
 {
-    return conc_lock_acquire_until(&o->lock, d);
+    return conc_lock_acquire(&o->lock, d);
 }
 
 static int block_on_rlock(struct objects *o, conc_deadline d)
 {
-    return conc_rlock_acquire_until(&o->rlock, d);
+    return conc_rlock_acquire(&o->rlock, d);
 }
 
 static int block_on_cond(struct objects *o, conc_deadline d)
@@ -119,12 +119,12 @@ static int count_blocked(const conc_context_info *info, void *arg)
 /* The last of the contexts: holds the locks, and cancels all the others once they are blocked. */
 static void hold_and_cancel(struct scene *s, bool cancel)
 {
-    conc_lock_acquire(&s->o.lock);
-    conc_rlock_acquire(&s->o.rlock);
+    conc_lock_enter(&s->o.lock);
+    conc_rlock_enter(&s->o.rlock);
     store_release(&s->ready, 1);
     for (size_t n = 0; cancel && n < BLOCKED; conc_yield()) {
         n = 0;
-        CHECK_EQUAL(conc_contexts_foreach(count_blocked, &n), 0);
+        CHECK_EQUAL(conc_context_foreach(count_blocked, &n), 0);
     }
     for (size_t i = 0; cancel && i < BLOCKED; i++)
         conc_scope_cancel(&s->scopes[i]);

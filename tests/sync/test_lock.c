@@ -28,7 +28,7 @@ static void test_lock_is_free_at_first(void **state)
     conc_lock *locks[] = {&zero, &initialised, &made};
     for (int i = 0; i < 3; i++) {
         assert_false(conc_lock_is_locked(locks[i]));
-        assert_true(conc_lock_try(locks[i]));
+        assert_true(conc_lock_try_acquire(locks[i]) == 0);
         assert_int_equal(conc_lock_release(locks[i]), 0);
     }
 }
@@ -36,7 +36,7 @@ static void test_lock_is_free_at_first(void **state)
 static void test_acquire_holds_until_release(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
-    conc_lock_acquire(&lock);
+    conc_lock_enter(&lock);
     assert_true(conc_lock_is_locked(&lock));
     assert_int_equal(conc_lock_release(&lock), 0);
     assert_false(conc_lock_is_locked(&lock));
@@ -46,7 +46,7 @@ static void test_release_of_a_free_lock_is_EPERM(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
     assert_int_equal(conc_lock_release(&lock), -EPERM);
-    conc_lock_acquire(&lock);
+    conc_lock_enter(&lock);
     assert_int_equal(conc_lock_release(&lock), 0);
     assert_int_equal(conc_lock_release(&lock), -EPERM);
     assert_false(conc_lock_is_locked(&lock));
@@ -55,9 +55,9 @@ static void test_release_of_a_free_lock_is_EPERM(void **state)
 static void test_try_takes_a_free_lock_only(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
-    assert_true(conc_lock_try(&lock));
+    assert_true(conc_lock_try_acquire(&lock) == 0);
     assert_true(conc_lock_is_locked(&lock));
-    assert_false(conc_lock_try(&lock)); /* not even for its holder */
+    assert_false(conc_lock_try_acquire(&lock) == 0); /* not even for its holder */
     assert_int_equal(conc_lock_release(&lock), 0);
 }
 
@@ -66,7 +66,7 @@ static void test_acquire_until_takes_a_free_lock_whatever_the_deadline(void **st
     conc_lock lock = CONC_LOCK_INIT;
     const conc_deadline deadlines[] = {CONC_FOREVER, CONC_NOW, conc_in(0), conc_in(CONC_S(1))};
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(conc_lock_acquire_until(&lock, deadlines[i]), 0);
+        assert_int_equal(conc_lock_acquire(&lock, deadlines[i]), 0);
         assert_true(conc_lock_is_locked(&lock));
         assert_int_equal(conc_lock_release(&lock), 0);
     }
@@ -75,11 +75,11 @@ static void test_acquire_until_takes_a_free_lock_whatever_the_deadline(void **st
 static void test_acquire_until_gives_up_on_a_held_lock(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
-    conc_lock_acquire(&lock);
-    assert_int_equal(conc_lock_acquire_until(&lock, CONC_NOW), -EAGAIN);
-    assert_int_equal(conc_lock_acquire_until(&lock, conc_in(0)), -ETIMEDOUT);
+    conc_lock_enter(&lock);
+    assert_int_equal(conc_lock_acquire(&lock, CONC_NOW), -EAGAIN);
+    assert_int_equal(conc_lock_acquire(&lock, conc_in(0)), -ETIMEDOUT);
     int64_t before = real_now();
-    assert_int_equal(conc_lock_acquire_until(&lock, conc_in(CONC_MS(10))), -ETIMEDOUT);
+    assert_int_equal(conc_lock_acquire(&lock, conc_in(CONC_MS(10))), -ETIMEDOUT);
     assert_true(real_now() - before >= CONC_MS(10));
     assert_int_equal(lock.word, LOCKED); /* nothing is left of the waiters */
     assert_int_equal(conc_lock_release(&lock), 0);
@@ -92,7 +92,7 @@ static void test_any_thread_may_release(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
     struct test_thread t;
-    conc_lock_acquire(&lock);
+    conc_lock_enter(&lock);
     test_thread_start(&t, NULL, release_it, &lock);
     test_thread_join(&t);
     assert_false(conc_lock_is_locked(&lock));
@@ -176,10 +176,10 @@ static void test_leave_twice_is_harmless(void **state)
     conc_lock lock = CONC_LOCK_INIT;
     struct conc__with with = conc_lock_enter(&lock);
     assert_true(conc_lock_is_locked(&lock));
-    conc_lock_leave(&with);
+    conc_lock_exit(&with);
     assert_false(conc_lock_is_locked(&lock));
-    conc_lock_acquire(&lock); /* another's */
-    conc_lock_leave(&with);
+    conc_lock_enter(&lock); /* another's */
+    conc_lock_exit(&with);
     assert_true(conc_lock_is_locked(&lock));
 }
 
@@ -203,7 +203,7 @@ static void take_and_log(void *arg)
 {
     struct taker *t = arg;
     conc_scope_enter(&t->scope, CONC_FOREVER);
-    t->result = conc_lock_acquire_until(&t->log->lock, t->deadline);
+    t->result = conc_lock_acquire(&t->log->lock, t->deadline);
     if (t->result == 0) {
         t->log->order[t->log->n++] = t->index;
         CHECK_EQUAL(conc_lock_release(&t->log->lock), 0);
@@ -234,7 +234,7 @@ static void test_impatient_waiters_are_handed_the_lock_in_order(void **state)
 {
     struct log log = {.lock = CONC_LOCK_INIT};
     struct taker t[4] = {0};
-    conc_lock_acquire(&log.lock);
+    conc_lock_enter(&log.lock);
     start_takers(&log, t, 4);
     conc__test_advance(2 * PATIENCE);
     assert_int_equal(conc_lock_release(&log.lock), 0);
@@ -248,7 +248,7 @@ static void test_impatient_waiters_are_handed_the_lock_in_order(void **state)
 static void hold_until_told(void *arg)
 {
     struct taker *t = arg;
-    conc_lock_acquire(&t->log->lock);
+    conc_lock_enter(&t->log->lock);
     wait_until_blocked("main", "lock"); /* which came later */
     CHECK_EQUAL(conc_lock_release(&t->log->lock), 0);
 }
@@ -257,14 +257,14 @@ static void test_impatient_waiter_cannot_be_overtaken(void **state)
 {
     struct log log = {.lock = CONC_LOCK_INIT};
     struct taker t = {.log = &log};
-    conc_lock_acquire(&log.lock);
+    conc_lock_enter(&log.lock);
     test_thread_start(&t.thread, "waiter", hold_until_told, &t);
     wait_until_blocked("waiter", "lock");
     conc__test_advance(2 * PATIENCE);
     assert_int_equal(conc_lock_release(&log.lock), 0);
-    assert_false(conc_lock_try(&log.lock)); /* it was handed over: never free */
+    assert_false(conc_lock_try_acquire(&log.lock) == 0); /* it was handed over: never free */
     assert_true(conc_lock_is_locked(&log.lock));
-    conc_lock_acquire(&log.lock);
+    conc_lock_enter(&log.lock);
     test_thread_join(&t.thread);
 }
 
@@ -272,7 +272,7 @@ static void test_impatient_waiter_cannot_be_overtaken(void **state)
 static bool release_and_overtake(struct log *log)
 {
     assert_int_equal(conc_lock_release(&log->lock), 0);
-    if (!conc_lock_try(&log->lock))
+    if (conc_lock_try_acquire(&log->lock) != 0)
         return false;
     if (log->n == 0)
         return true;
@@ -286,7 +286,7 @@ static void test_overtaken_waiter_is_first_again(void **state)
     for (int i = 0; i < 10000 && overtaken < 5; i++) {
         struct log log = {.lock = CONC_LOCK_INIT};
         struct taker t[3] = {0};
-        conc_lock_acquire(&log.lock);
+        conc_lock_enter(&log.lock);
         start_takers(&log, t, 3);
         if (release_and_overtake(&log)) {
             overtaken++;
@@ -308,7 +308,7 @@ static void test_woken_waiter_that_gives_up_leaves_no_other_asleep(void **state)
     for (int i = 0; i < 200; i++) {
         struct log log = {.lock = CONC_LOCK_INIT};
         struct taker t[2] = {{.deadline = conc_in(CONC_S(900))}, {.index = 1}};
-        conc_lock_acquire(&log.lock);
+        conc_lock_enter(&log.lock);
         start_takers(&log, t, 2);
         bool overtaken = release_and_overtake(&log);
         conc__test_advance(
@@ -331,7 +331,7 @@ static void test_waiters_that_give_up_leave_the_others_in_order(void **state)
 {
     struct log log = {.lock = CONC_LOCK_INIT};
     struct taker t[5] = {[1] = {.deadline = conc_in(CONC_S(900))}};
-    conc_lock_acquire(&log.lock);
+    conc_lock_enter(&log.lock);
     start_takers(&log, t, 5);
     conc_scope_cancel(&t[0].scope);
     conc_scope_cancel(&t[3].scope);
@@ -355,7 +355,7 @@ static void test_hand_over_that_races_a_time_out_returns_success(void **state)
 {
     struct log log = {.lock = CONC_LOCK_INIT};
     struct taker t = {.deadline = conc_in(CONC_S(900))};
-    conc_lock_acquire(&log.lock);
+    conc_lock_enter(&log.lock);
     start_takers(&log, &t, 1);
     guard_lock(&log.lock.word);
     conc__test_advance(CONC_S(1000));

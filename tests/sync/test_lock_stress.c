@@ -39,26 +39,26 @@ static bool take_somehow(struct worker *w)
     int err, why;
     switch (test_random_below(&w->random, 6)) {
     case 0:
-        return conc_lock_try(&s->lock);
+        return conc_lock_try_acquire(&s->lock) == 0;
     case 1:
-        err = conc_lock_acquire_until(&s->lock, CONC_NOW);
+        err = conc_lock_acquire(&s->lock, CONC_NOW);
         CHECK(err == 0 || err == -EAGAIN);
         return err == 0;
     case 2:
-        err = conc_lock_acquire_until(&s->lock,
+        err = conc_lock_acquire(&s->lock,
                                       conc_in((int64_t)test_random_below(&w->random, 99999)));
         CHECK(err == 0 || err == -ETIMEDOUT);
         fetch_add_relaxed(&s->timed_out, err != 0);
         return err == 0;
     case 3:
         conc_scope_enter(&scope, conc_in((int64_t)test_random_below(&w->random, 99999)));
-        err = conc_lock_acquire_until(&s->lock, CONC_FOREVER);
+        err = conc_lock_acquire(&s->lock, CONC_FOREVER);
         why = conc_scope_exit(&scope);
         CHECK(err == 0 ? why == 0 : err == -ECANCELED && why == -ETIMEDOUT);
         fetch_add_relaxed(&s->cancelled, err != 0);
         return err == 0;
     default:
-        conc_lock_acquire(&s->lock);
+        conc_lock_enter(&s->lock);
         return true;
     }
 }
@@ -163,7 +163,7 @@ static void test_waiter_against_a_hog_is_not_starved(void **state)
     test_thread_start(&stalls, NULL, measure_stalls, &g);
     for (int i = 0; i < 50; i++) {
         int64_t begin = real_now();
-        conc_lock_acquire(&g.lock);
+        conc_lock_enter(&g.lock);
         int64_t waited = real_now() - begin;
         conc_lock_release(&g.lock);
         if (waited > g.longest)
@@ -187,7 +187,7 @@ static void take_at_once_again(void *arg)
     struct greedy *g = w->greedy;
     while (stress_goes_on(&g->stress)) {
         int64_t begin = real_now();
-        conc_lock_acquire(&g->lock);
+        conc_lock_enter(&g->lock);
         int64_t waited = real_now() - begin;
         if (waited > g->longest)
             g->longest = waited;
@@ -266,9 +266,9 @@ static void drop_reference(struct owners *o, struct object *object, struct test_
 {
     dawdle(r);
     if (test_random_below(r, 2))
-        conc_lock_acquire(&object->lock);
+        conc_lock_enter(&object->lock);
     else
-        CHECK_EQUAL(conc_lock_acquire_until(&object->lock, conc_in(CONC_S(1000))), 0);
+        CHECK_EQUAL(conc_lock_acquire(&object->lock, conc_in(CONC_S(1000))), 0);
     object->data++;
     if (test_random_below(r, 4) == 0)
         hold_until_waited_for(object);

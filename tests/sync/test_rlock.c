@@ -22,19 +22,19 @@ static void elsewhere(void (*fn)(void *arg), void *arg)
 
 static void expect_free(void *rlock)
 {
-    CHECK(conc_rlock_try(rlock));
+    CHECK(conc_rlock_try_acquire(rlock) == 0);
     CHECK_EQUAL(conc_rlock_release(rlock), 0);
 }
 
 static void expect_anothers(void *rlock)
 {
-    CHECK(!conc_rlock_try(rlock));
+    CHECK(conc_rlock_try_acquire(rlock) != 0);
     CHECK(!conc_rlock_is_owned(rlock));
     CHECK(conc_rlock_is_locked(rlock));
     CHECK_EQUAL(conc_rlock_release(rlock), -EPERM);
-    CHECK_EQUAL(conc_rlock_acquire_until(rlock, CONC_NOW), -EAGAIN);
-    CHECK_EQUAL(conc_rlock_acquire_until(rlock, conc_in(0)), -ETIMEDOUT);
-    CHECK_EQUAL(conc_rlock_acquire_until(rlock, conc_in(CONC_MS(2))), -ETIMEDOUT);
+    CHECK_EQUAL(conc_rlock_acquire(rlock, CONC_NOW), -EAGAIN);
+    CHECK_EQUAL(conc_rlock_acquire(rlock, conc_in(0)), -ETIMEDOUT);
+    CHECK_EQUAL(conc_rlock_acquire(rlock, conc_in(CONC_MS(2))), -ETIMEDOUT);
     CHECK(!conc_rlock_is_owned(rlock));
 }
 
@@ -57,11 +57,11 @@ static void test_owner_may_take_it_again_and_must_release_as_often(void **state)
 {
     conc_rlock rlock = CONC_RLOCK_INIT;
     const conc_deadline deadlines[] = {CONC_FOREVER, CONC_NOW, conc_in(0)};
-    conc_rlock_acquire(&rlock);
-    conc_rlock_acquire(&rlock);
-    assert_true(conc_rlock_try(&rlock));
+    conc_rlock_enter(&rlock);
+    conc_rlock_enter(&rlock);
+    assert_true(conc_rlock_try_acquire(&rlock) == 0);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(conc_rlock_acquire_until(&rlock, deadlines[i]), 0);
+        assert_int_equal(conc_rlock_acquire(&rlock, deadlines[i]), 0);
     for (int i = 0; i < 6; i++) {
         assert_true(conc_rlock_is_owned(&rlock));
         assert_true(conc_rlock_is_locked(&rlock));
@@ -78,11 +78,11 @@ static void test_try_and_acquire_until_take_a_free_one(void **state)
 {
     conc_rlock rlock = CONC_RLOCK_INIT;
     const conc_deadline deadlines[] = {CONC_FOREVER, CONC_NOW, conc_in(0)};
-    assert_true(conc_rlock_try(&rlock));
+    assert_true(conc_rlock_try_acquire(&rlock) == 0);
     assert_true(conc_rlock_is_owned(&rlock));
     assert_int_equal(conc_rlock_release(&rlock), 0);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(conc_rlock_acquire_until(&rlock, deadlines[i]), 0);
+        assert_int_equal(conc_rlock_acquire(&rlock, deadlines[i]), 0);
         assert_true(conc_rlock_is_owned(&rlock));
         assert_int_equal(conc_rlock_release(&rlock), 0);
     }
@@ -98,7 +98,7 @@ static void wait_for_rlock(void *arg)
 {
     struct waiter *w = arg;
     conc_scope_enter(&w->scope, CONC_FOREVER);
-    w->result = conc_rlock_acquire_until(w->rlock, CONC_FOREVER);
+    w->result = conc_rlock_acquire(w->rlock, CONC_FOREVER);
     CHECK_EQUAL(conc_rlock_is_owned(w->rlock), w->result == 0);
     if (w->result == 0)
         CHECK_EQUAL(conc_rlock_release(w->rlock), 0);
@@ -110,8 +110,8 @@ static void test_only_the_outermost_release_lets_a_waiter_in(void **state)
     conc_rlock rlock = CONC_RLOCK_INIT;
     struct waiter w = {.rlock = &rlock};
     struct test_thread t;
-    conc_rlock_acquire(&rlock);
-    conc_rlock_acquire(&rlock);
+    conc_rlock_enter(&rlock);
+    conc_rlock_enter(&rlock);
     test_thread_start(&t, NULL, wait_for_rlock, &w);
     wait_until_n_blocked(&rlock.lock, 1);
     assert_int_equal(conc_rlock_release(&rlock), 0);
@@ -127,7 +127,7 @@ static void test_waiter_is_cancelled(void **state)
     conc_rlock rlock = CONC_RLOCK_INIT;
     struct waiter w = {.rlock = &rlock};
     struct test_thread t;
-    conc_rlock_acquire(&rlock);
+    conc_rlock_enter(&rlock);
     test_thread_start(&t, NULL, wait_for_rlock, &w);
     wait_until_n_blocked(&rlock.lock, 1);
     conc_scope_cancel(&w.scope);
@@ -174,10 +174,10 @@ out:
 static void test_leave_twice_is_harmless(void **state)
 {
     conc_rlock rlock = CONC_RLOCK_INIT;
-    conc_rlock_acquire(&rlock);
+    conc_rlock_enter(&rlock);
     struct conc__with with = conc_rlock_enter(&rlock);
-    conc_rlock_leave(&with);
-    conc_rlock_leave(&with);
+    conc_rlock_exit(&with);
+    conc_rlock_exit(&with);
     assert_true(conc_rlock_is_owned(&rlock));
     assert_int_equal(conc_rlock_release(&rlock), 0);
 }
@@ -192,7 +192,7 @@ static int take_once_too_often(void *arg)
     struct too_often *t = arg;
     dup2(t->message[1], STDERR_FILENO);
     t->rlock.depth = UINT32_MAX;
-    conc_rlock_acquire(&t->rlock);
+    conc_rlock_enter(&t->rlock);
     return 0;
 }
 
@@ -201,7 +201,7 @@ static void test_taken_too_often_ends_the_program_with_a_message(void **state)
     struct too_often t = {{{0}, NULL, 0}, {-1, -1}};
     char text[200] = "";
     assert_int_equal(pipe(t.message), 0);
-    conc_rlock_acquire(&t.rlock);
+    conc_rlock_enter(&t.rlock);
     assert_int_equal(in_child(take_once_too_often, &t), 100 + SIGABRT);
     close(t.message[1]);
     assert_true(read(t.message[0], text, sizeof text - 1) > 0);
@@ -233,13 +233,13 @@ static void count_deep(struct shared *s, unsigned depth)
 static void count_and_look(void *arg)
 {
     struct shared *s = arg;
-    struct test_random r = test_random_for(conc_id());
+    struct test_random r = test_random_for(conc_context_id(NULL));
     unsigned long n = 0;
     while (stress_goes_on(&s->stress)) {
         CHECK(!conc_rlock_is_owned(&s->rlock)); /* whoever else does */
         count_deep(s, (unsigned)test_random_below(&r, 4));
         n++;
-        if (conc_rlock_acquire_until(&s->rlock, conc_in(CONC_US(5))) == 0) {
+        if (conc_rlock_acquire(&s->rlock, conc_in(CONC_US(5))) == 0) {
             s->count++;
             n++;
             conc_yield();

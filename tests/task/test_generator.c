@@ -16,7 +16,7 @@
 static conc_generator *make(conc_generator_fn *body, int arg)
 {
     conc_generator *g;
-    CHECK_EQUAL(conc_generator_new(&g, body, &arg, sizeof arg, sizeof(int)), 0);
+    CHECK_EQUAL(conc_generator_new(&g, body, &arg, sizeof arg, sizeof(int), NULL), 0);
     return g;
 }
 
@@ -58,7 +58,7 @@ static void test_body_begins_with_the_first_next(void **state)
 {
     conc_generator *g;
     int began = 0, *p = &began;
-    assert_int_equal(conc_generator_new(&g, mark, &p, sizeof p, 0), 0);
+    assert_int_equal(conc_generator_new(&g, mark, &p, sizeof p, 0, NULL), 0);
     assert_int_equal(began, 0);
     assert_int_equal(conc_generator_next(g, NULL, CONC_FOREVER), 0);
     assert_int_equal(began, 1);
@@ -69,7 +69,7 @@ static void test_free_of_one_that_never_began_runs_nothing(void **state)
 {
     conc_generator *g;
     int began = 0, *p = &began;
-    assert_int_equal(conc_generator_new(&g, mark, &p, sizeof p, 0), 0);
+    assert_int_equal(conc_generator_new(&g, mark, &p, sizeof p, 0, NULL), 0);
     assert_int_equal(conc_generator_free(g), 0);
     assert_int_equal(began, 0);
     assert_int_equal(conc_generator_free(NULL), 0);
@@ -103,7 +103,7 @@ static void test_argument_is_a_private_copy(void **state)
     conc_generator *g;
     for (int i = 0; i < 1000; i++)
         arg.numbers[i] = i;
-    assert_int_equal(conc_generator_new(&g, yield_big, &arg, sizeof arg, sizeof item), 0);
+    assert_int_equal(conc_generator_new(&g, yield_big, &arg, sizeof arg, sizeof item, NULL), 0);
     arg.numbers[7] = 0;
     assert_int_equal(conc_generator_next(g, &item, CONC_FOREVER), 1);
     for (int i = 0; i < 1000; i++)
@@ -124,7 +124,7 @@ static int yield_nothing(conc_generator *g, void *arg)
 static void test_items_and_argument_may_be_empty(void **state)
 {
     conc_generator *g;
-    assert_int_equal(conc_generator_new(&g, yield_nothing, NULL, 0, 0), 0);
+    assert_int_equal(conc_generator_new(&g, yield_nothing, NULL, 0, 0, NULL), 0);
     for (int i = 0; i < 3; i++)
         assert_int_equal(conc_generator_next(g, NULL, CONC_FOREVER), 1);
     assert_int_equal(conc_generator_next(g, NULL, CONC_FOREVER), 0);
@@ -266,9 +266,9 @@ static int note_end(conc_generator *g, void *arg)
     (*notes)[1] = conc_generator_yield(g, &item); /* still the same */
     (*notes)[2] = conc_sleep(0);
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     (*notes)[3] = conc_sleep(CONC_MS(1)); /* tidying up may take its time */
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return -EIO;
 }
 
@@ -276,7 +276,7 @@ static void test_free_cancels_the_body_and_lets_it_tidy_up(void **state)
 {
     conc_generator *g;
     int notes[4] = {1, 1, 1, 1}, *p = notes;
-    assert_int_equal(conc_generator_new(&g, note_end, &p, sizeof p, sizeof(int)), 0);
+    assert_int_equal(conc_generator_new(&g, note_end, &p, sizeof p, sizeof(int), NULL), 0);
     assert_int_equal(next(g, NULL), 1);
     assert_int_equal(conc_generator_free(g), 0);
     assert_int_equal(notes[0], -ECANCELED);
@@ -309,7 +309,7 @@ static void consume(void *arg)
     conc_queue *queue = &c->queue;
     conc_generator *g;
     int item;
-    CHECK_EQUAL(conc_generator_new(&g, take_from_queue, &queue, sizeof queue, sizeof item), 0);
+    CHECK_EQUAL(conc_generator_new(&g, take_from_queue, &queue, sizeof queue, sizeof item, NULL), 0);
     while ((c->end = next(g, &item)) == 1)
         c->sum += item;
     conc_generator_free(g);
@@ -337,7 +337,7 @@ static int yield_own_id(conc_generator *g, void *arg)
 {
     int id, err;
     do
-        id = (int)conc_id();
+        id = (int)conc_context_id(NULL);
     while (!(err = conc_generator_yield(g, &id)));
     return err;
 }
@@ -346,7 +346,7 @@ static void take_own_id(void *arg)
 {
     int id;
     CHECK_EQUAL(next(arg, &id), 1);
-    CHECK_EQUAL(id, conc_id());
+    CHECK_EQUAL(id, conc_context_id(NULL));
 }
 
 static void test_body_runs_in_the_context_of_each_consumer(void **state)
@@ -391,7 +391,7 @@ static void test_next_and_free_while_another_context_runs_it_are_EBUSY(void **st
     conc_event event = CONC_EVENT_INIT, *p = &event;
     conc_generator *g;
     struct test_thread t;
-    assert_int_equal(conc_generator_new(&g, wait_for_event, &p, sizeof p, 0), 0);
+    assert_int_equal(conc_generator_new(&g, wait_for_event, &p, sizeof p, 0, NULL), 0);
     test_thread_start(&t, "consumer", run_to_the_end, g);
     wait_until_blocked("consumer", "event");
     assert_int_equal(next(g, NULL), -EBUSY);
@@ -414,7 +414,7 @@ static void test_yield_by_others_than_the_body_is_EPERM(void **state)
     conc_generator *g = make(count_to, 1), *other;
     int item = 0;
     assert_int_equal(conc_generator_yield(g, &item), -EPERM);
-    assert_int_equal(conc_generator_new(&other, yield_for_another, &g, sizeof g, sizeof item), 0);
+    assert_int_equal(conc_generator_new(&other, yield_for_another, &g, sizeof g, sizeof item, NULL), 0);
     assert_int_equal(next(other, NULL), 1);
     assert_int_equal(conc_generator_yield(other, &item), -EPERM); /* suspended */
     assert_int_equal(conc_generator_free(other), 0);
@@ -425,10 +425,10 @@ static void test_new_with_wrong_arguments_is_EINVAL(void **state)
 {
     conc_generator *g = NULL;
     conc_generator_options large = {.stack_size = (size_t)2 << 30};
-    assert_int_equal(conc_generator_new(&g, NULL, NULL, 0, 0), -EINVAL);
-    assert_int_equal(conc_generator_new(&g, count_to, NULL, 1, 0), -EINVAL);
-    assert_int_equal(conc_generator_new_with(&g, count_to, NULL, 0, 0, &large), -EINVAL);
-    assert_int_equal(conc_generator_new(&g, count_to, &g, SIZE_MAX - 8, 0), -ENOMEM);
+    assert_int_equal(conc_generator_new(&g, NULL, NULL, 0, 0, NULL), -EINVAL);
+    assert_int_equal(conc_generator_new(&g, count_to, NULL, 1, 0, NULL), -EINVAL);
+    assert_int_equal(conc_generator_new(&g, count_to, NULL, 0, 0, &large), -EINVAL);
+    assert_int_equal(conc_generator_new(&g, count_to, &g, SIZE_MAX - 8, 0, NULL), -ENOMEM);
     assert_null(g);
 }
 
@@ -439,7 +439,7 @@ static void test_new_without_memory_is_ENOMEM_and_leaks_nothing(void **state)
     int fails = 0, err;
     do {
         conc__hooks.fail_alloc_in = ++fails;
-        err = conc_generator_new(&g, yield_nothing, NULL, 0, 0);
+        err = conc_generator_new(&g, yield_nothing, NULL, 0, 0, NULL);
         assert_true(err == -ENOMEM || err == 0);
     } while (err);
     conc__hooks.fail_alloc_in = 0;
@@ -466,7 +466,7 @@ static void test_stack_size_is_as_asked_for(void **state)
     conc_generator *g;
     conc_generator_options options = {.stack_size = 1 << 20};
     int item;
-    assert_int_equal(conc_generator_new_with(&g, use_a_megabyte, NULL, 0, sizeof item, &options),
+    assert_int_equal(conc_generator_new(&g, use_a_megabyte, NULL, 0, sizeof item, &options),
                      0);
     assert_int_equal(next(g, &item), 1);
     assert_int_equal(next(g, &item), 1);

@@ -20,7 +20,7 @@ struct notes {
 static conc_generator *make(conc_generator_fn *body, struct notes *notes)
 {
     conc_generator *g;
-    CHECK_EQUAL(conc_generator_new(&g, body, &notes, sizeof notes, sizeof(int)), 0);
+    CHECK_EQUAL(conc_generator_new(&g, body, &notes, sizeof notes, sizeof(int), NULL), 0);
     return g;
 }
 
@@ -330,9 +330,9 @@ static int swallow_both(conc_generator *g, void *arg)
     conc_scope_enter(&inner, CONC_FOREVER);
     conc_scope_cancel(&n->scope);
     n->slept = conc_sleep(CONC_S(1000));
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     n->yielded = yield(g);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     n->checked = conc_scope_exit(&inner);
     n->exited = conc_scope_exit(&n->scope);
     return 0;

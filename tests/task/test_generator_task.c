@@ -19,7 +19,7 @@ static void *shared(void *arg) { return *(void **)arg; }
 static conc_generator *make(conc_generator_fn *body, void *arg)
 {
     conc_generator *g;
-    CHECK_EQUAL(conc_generator_new(&g, body, &arg, sizeof arg, sizeof(int)), 0);
+    CHECK_EQUAL(conc_generator_new(&g, body, &arg, sizeof arg, sizeof(int), NULL), 0);
     return g;
 }
 
@@ -139,9 +139,9 @@ static int wait_and_tidy_up(conc_generator *g, void *arg)
     if (!err)
         err = conc_sleep_until(CONC_FOREVER);
     conc_scope shield;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     *tidied = conc_sleep(CONC_MS(1)) == 0;
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return err;
 }
 

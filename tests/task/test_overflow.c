@@ -55,13 +55,13 @@ static int run_on_stack(void (*fn)(void *arg), size_t size)
 
 static int overflow_a_small_stack(void *arg)
 {
-    conc_set_name("diver");
+    conc_context_set_name("diver");
     return run_on_stack(overflow, 64 * 1024);
 }
 
 static int overflow_a_large_stack(void *arg)
 {
-    conc_set_name("large");
+    conc_context_set_name("large");
     return run_on_stack(overflow, 8 << 20);
 }
 
@@ -83,8 +83,8 @@ static int overflow_in_generator(void *arg)
 {
     conc_generator *g;
     conc_generator_options options = {.stack_size = 32 * 1024};
-    conc_set_name("consumer");
-    if (conc_generator_new_with(&g, generate, NULL, 0, 0, &options) != 0)
+    conc_context_set_name("consumer");
+    if (conc_generator_new(&g, generate, NULL, 0, 0, &options) != 0)
         return 1;
     return conc_generator_next(g, NULL, CONC_FOREVER);
 }

@@ -183,8 +183,8 @@ static int job_about_itself(void *arg, void *result)
     struct self *s = *(struct self **)arg;
     CHECK_EQUAL(conc_event_wait(&s->go, CONC_FOREVER), 0);
     s->join = conc_thread_join(s->thread, NULL, CONC_FOREVER);
-    s->id = conc_id();
-    snprintf(s->name, sizeof s->name, "%s", conc_name(conc_current()));
+    s->id = conc_context_id(NULL);
+    snprintf(s->name, sizeof s->name, "%s", conc_context_name(conc_context_current()));
     CHECK(conc_thread_is_alive(s->thread));
     return 0;
 }
@@ -206,7 +206,7 @@ static void test_a_thread_that_joins_itself_is_EDEADLK(void **state)
 {
     struct self s;
     conc_thread *t = start_about_itself(&s, NULL);
-    assert_int_equal(conc_future_on_done(conc_thread_future(t), join_in_callback, &s), 0);
+    assert_int_equal(conc_future_add_done_callback(conc_thread_future(t), join_in_callback, &s), 0);
     conc_event_set(&s.go);
     assert_int_equal(conc_thread_join(t, NULL, CONC_FOREVER), 0);
     assert_int_equal(s.join, -EDEADLK);
@@ -245,7 +245,7 @@ static void test_the_id_is_the_one_of_its_context(void **state)
     for (int i = 0; i < 2; i++) {
         t[i] = start_about_itself(&s[i], NULL);
         assert_int_not_equal(conc_thread_id(t[i]), 0);
-        assert_int_not_equal(conc_thread_id(t[i]), conc_id());
+        assert_int_not_equal(conc_thread_id(t[i]), conc_context_id(NULL));
     }
     assert_int_not_equal(conc_thread_id(t[0]), conc_thread_id(t[1]));
     for (int i = 0; i < 2; i++) {
@@ -373,7 +373,7 @@ static void test_a_thread_may_give_itself_back(void **state)
         s.thread = start(in_callback ? job_about_itself : job_frees_itself, &p, sizeof p, NULL);
         conc_future *f = conc_future_ref(conc_thread_future(s.thread));
         if (in_callback) /* after the one who waits below is woken */
-            assert_int_equal(conc_future_on_done(f, free_in_callback, &s), 0);
+            assert_int_equal(conc_future_add_done_callback(f, free_in_callback, &s), 0);
         conc_event_set(&s.go);
         assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), 0);
         assert_int_equal(conc_event_wait(&s.done, CONC_FOREVER), 0);

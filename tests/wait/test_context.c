@@ -18,32 +18,32 @@
 
 static void test_first_thread_is_called_main(void **state)
 {
-    assert_string_equal(conc_name(conc_current()), "main");
+    assert_string_equal(conc_context_name(conc_context_current()), "main");
 }
 
 static void test_current_and_id_stay_the_same(void **state)
 {
-    conc_context *self = conc_current();
-    uint32_t id = conc_id();
+    conc_context *self = conc_context_current();
+    uint32_t id = conc_context_id(NULL);
     assert_non_null(self);
     assert_true(id != 0);
-    assert_ptr_equal(conc_current(), self);
-    assert_int_equal(conc_id(), id);
+    assert_ptr_equal(conc_context_current(), self);
+    assert_int_equal(conc_context_id(NULL), id);
 }
 
 static void check_identity(void *main_context)
 {
     char expected[CONC_NAME_MAX];
-    CHECK(conc_current() != main_context);
-    CHECK(conc_id() != 0 && conc_id() != ((conc_context *)main_context)->id);
-    snprintf(expected, sizeof expected, "thread-%u", conc_id());
-    CHECK(!strcmp(conc_name(conc_current()), expected));
+    CHECK(conc_context_current() != main_context);
+    CHECK(conc_context_id(NULL) != 0 && conc_context_id(NULL) != ((conc_context *)main_context)->id);
+    snprintf(expected, sizeof expected, "thread-%u", conc_context_id(NULL));
+    CHECK(!strcmp(conc_context_name(conc_context_current()), expected));
 }
 
 static void test_thread_has_an_identity_and_a_generated_name(void **state)
 {
     struct test_thread t;
-    test_thread_start(&t, NULL, check_identity, conc_current());
+    test_thread_start(&t, NULL, check_identity, conc_context_current());
     test_thread_join(&t);
 }
 
@@ -55,7 +55,7 @@ struct ids {
 static void note_id(void *arg)
 {
     struct ids *ids = arg;
-    uint32_t id = conc_id();
+    uint32_t id = conc_context_id(NULL);
     ids->ids[fetch_add_relaxed(&ids->n, 1)] = id;
     pthread_barrier_wait(&ids->all_there); /* unique among the living: so they live */
 }
@@ -71,7 +71,7 @@ static void test_ids_are_unique_among_the_living(void **state)
         test_thread_join(&t[i]);
     pthread_barrier_destroy(&ids.all_there);
     for (int i = 0; i < 64; i++) {
-        assert_true(ids.ids[i] != 0 && ids.ids[i] != conc_id());
+        assert_true(ids.ids[i] != 0 && ids.ids[i] != conc_context_id(NULL));
         for (int j = 0; j < i; j++)
             assert_true(ids.ids[i] != ids.ids[j]);
     }
@@ -81,17 +81,17 @@ static void name_it(void *arg)
 {
     static const char longest[] = "0123456789012345678901234567890123456789";
     char os_name[16];
-    conc_set_name("worker");
-    CHECK(!strcmp(conc_name(conc_current()), "worker"));
+    conc_context_set_name("worker");
+    CHECK(!strcmp(conc_context_name(conc_context_current()), "worker"));
     CHECK_EQUAL(prctl(PR_GET_NAME, os_name), 0);
     CHECK(!strcmp(os_name, "worker"));
-    conc_set_name(longest);
-    CHECK_EQUAL(strlen(conc_name(conc_current())), CONC_NAME_MAX - 1);
-    CHECK(!strncmp(conc_name(conc_current()), longest, CONC_NAME_MAX - 1));
+    conc_context_set_name(longest);
+    CHECK_EQUAL(strlen(conc_context_name(conc_context_current())), CONC_NAME_MAX - 1);
+    CHECK(!strncmp(conc_context_name(conc_context_current()), longest, CONC_NAME_MAX - 1));
     CHECK_EQUAL(prctl(PR_GET_NAME, os_name), 0);
     CHECK(!strncmp(os_name, longest, 15) && strlen(os_name) == 15);
-    conc_set_name("");
-    CHECK(!*conc_name(conc_current()));
+    conc_context_set_name("");
+    CHECK(!*conc_context_name(conc_context_current()));
 }
 
 static void test_set_name_names_the_context_and_the_os_thread(void **state)
@@ -107,7 +107,7 @@ static void test_foreach_shows_the_caller_running(void **state)
 {
     struct seen seen = look_for("main");
     assert_int_equal(seen.n, 1);
-    assert_int_equal(seen.info.id, conc_id());
+    assert_int_equal(seen.info.id, conc_context_id(NULL));
     assert_string_equal(seen.info.kind, "thread");
     assert_null(seen.info.blocked_on);
     assert_null(seen.info.object);
@@ -124,7 +124,7 @@ struct stay {
 static void stay(void *arg)
 {
     struct stay *s = arg;
-    store_relaxed(&s->id, conc_id());
+    store_relaxed(&s->id, conc_context_id(NULL));
     CHECK_EQUAL(conc_event_wait(&s->leave, CONC_FOREVER), 0);
 }
 
@@ -138,7 +138,7 @@ static void test_foreach_goes_by_age_and_forgets_the_ended(void **state)
     }
     struct seen seen = look_for(NULL);
     assert_int_equal(seen.n, 5);
-    assert_int_equal(seen.ids[0], conc_id());
+    assert_int_equal(seen.ids[0], conc_context_id(NULL));
     for (int i = 0; i < 4; i++)
         assert_int_equal(seen.ids[i + 1], load_relaxed(&s[i].id));
     conc_event_set(&s[1].leave);
@@ -170,7 +170,7 @@ static void test_foreach_ends_with_the_callbacks_return(void **state)
         wait_until_n_blocked(&s[i].leave, 1);
     }
     int calls = 0;
-    assert_int_equal(conc_contexts_foreach(end_with, &calls), -77);
+    assert_int_equal(conc_context_foreach(end_with, &calls), -77);
     assert_int_equal(calls, 2);
     for (int i = 0; i < 2; i++) {
         conc_event_set(&s[i].leave);
@@ -181,7 +181,7 @@ static void test_foreach_ends_with_the_callbacks_return(void **state)
 static int call_anything(const conc_context_info *info, void *arg)
 {
     FILE *nowhere = arg;
-    conc_set_name("main");
+    conc_context_set_name("main");
     CHECK_EQUAL(conc_sleep(1), 0);
     CHECK_EQUAL(conc_dump(nowhere), 0);
     return 0;
@@ -191,7 +191,7 @@ static void test_foreach_callback_may_call_anything(void **state)
 {
     FILE *nowhere = fopen("/dev/null", "w");
     assert_non_null(nowhere);
-    assert_int_equal(conc_contexts_foreach(call_anything, nowhere), 0);
+    assert_int_equal(conc_context_foreach(call_anything, nowhere), 0);
     fclose(nowhere);
 }
 
@@ -199,7 +199,7 @@ static void test_foreach_and_dump_without_memory_are_ENOMEM(void **state)
 {
     int calls = 0;
     conc__hooks.fail_alloc_in = 1;
-    assert_int_equal(conc_contexts_foreach(end_with, &calls), -ENOMEM);
+    assert_int_equal(conc_context_foreach(end_with, &calls), -ENOMEM);
     assert_int_equal(calls, 0);
     conc__hooks.fail_alloc_in = 1;
     assert_int_equal(conc_dump(stderr), -ENOMEM);
@@ -208,7 +208,7 @@ static void test_foreach_and_dump_without_memory_are_ENOMEM(void **state)
 static void look_for_main(void *arg)
 {
     struct seen seen = {.seek = "main"};
-    CHECK_EQUAL(conc_contexts_foreach(see, &seen), 0);
+    CHECK_EQUAL(conc_context_foreach(see, &seen), 0);
     CHECK_EQUAL(seen.n, 2); /* the caller, which had no context before, is among them */
 }
 
@@ -242,7 +242,7 @@ static void call_libconc_late(void *seen)
 {
     /* The library's own destructor may have run already: then this is a new context. */
     conc_raise(-EIO, "late");
-    *(uint32_t *)seen = conc_id();
+    *(uint32_t *)seen = conc_context_id(NULL);
 }
 
 static void have_late_destructor(void *seen)
@@ -256,7 +256,7 @@ static void test_destructor_that_calls_libconc_leaves_no_context_behind(void **s
     uint32_t id = 0;
     struct test_thread t;
     int32_t before = conc__hooks.allocated;
-    conc_current(); /* so that the library's key exists, and is the elder */
+    conc_context_current(); /* so that the library's key exists, and is the elder */
     assert_int_equal(pthread_key_create(&late_key, call_libconc_late), 0);
     test_thread_start(&t, NULL, have_late_destructor, &id);
     test_thread_join(&t);
@@ -271,7 +271,7 @@ static void test_destructor_that_calls_libconc_leaves_no_context_behind(void **s
 static int look_in_child(void *arg)
 {
     struct seen seen = {.seek = "main"};
-    if (conc_contexts_foreach(see, &seen) != 0)
+    if (conc_context_foreach(see, &seen) != 0)
         return 1;
     if (seen.n != 1 || seen.info.id != *(uint32_t *)arg)
         return 2;
@@ -287,7 +287,7 @@ static void test_child_has_the_forking_context_only(void **state)
     for (int i = 0; i < 3; i++)
         test_thread_start(&t[i], NULL, stay, &s);
     wait_until_n_blocked(&s.leave, 3);
-    uint32_t id = conc_id();
+    uint32_t id = conc_context_id(NULL);
     assert_int_equal(in_child(look_in_child, &id), 0);
     assert_int_equal(look_for(NULL).n, 4); /* and the parent still has all */
     conc_event_set(&s.leave);
@@ -298,7 +298,7 @@ static void test_child_has_the_forking_context_only(void **state)
 static int look_without_context(void *arg)
 {
     struct seen seen = {.seek = "main"};
-    return conc_contexts_foreach(see, &seen) == 0 && seen.n == 1 && seen.info.id ? 0 : 1;
+    return conc_context_foreach(see, &seen) == 0 && seen.n == 1 && seen.info.id ? 0 : 1;
 }
 
 static void fork_without_context(void *arg) { *(int *)arg = in_child(look_without_context, NULL); }

@@ -32,21 +32,21 @@ struct objects {
 static void block_on_lock(void *arg)
 {
     struct objects *o = arg;
-    conc_lock_acquire(&o->lock);
+    conc_lock_enter(&o->lock);
     conc_lock_release(&o->lock);
 }
 
 static void block_on_lock_until(void *arg)
 {
     struct objects *o = arg;
-    CHECK_EQUAL(conc_lock_acquire_until(&o->lock, CONC_FOREVER), 0);
+    CHECK_EQUAL(conc_lock_acquire(&o->lock, CONC_FOREVER), 0);
     conc_lock_release(&o->lock);
 }
 
 static void block_on_rlock(void *arg)
 {
     struct objects *o = arg;
-    conc_rlock_acquire(&o->rlock);
+    conc_rlock_enter(&o->rlock);
     conc_rlock_release(&o->rlock);
 }
 
@@ -106,8 +106,8 @@ static void test_report_says_what_a_context_is_blocked_on(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct objects o = {.cond = CONC_COND_INIT(&o.cond_lock)};
         struct test_thread t;
-        conc_lock_acquire(&o.lock);
-        conc_rlock_acquire(&o.rlock);
+        conc_lock_enter(&o.lock);
+        conc_rlock_enter(&o.rlock);
         test_thread_start(&t, "victim", cases[i].block, &o);
         wait_until_blocked("victim", cases[i].what);
         conc__test_advance(CONC_S(3));
@@ -116,7 +116,7 @@ static void test_report_says_what_a_context_is_blocked_on(void **state)
         assert_in_range(seen.info.blocked_ns, CONC_S(3), CONC_S(60));
         const void *object = cases[i].object < SIZE_MAX ? (char *)&o + cases[i].object : NULL;
         assert_ptr_equal(seen.info.object, object);
-        assert_int_equal(seen.info.holder, cases[i].held ? conc_id() : 0);
+        assert_int_equal(seen.info.holder, cases[i].held ? conc_context_id(NULL) : 0);
         assert_string_equal(seen.holder_name, cases[i].held ? "main" : "");
         unblock(&o, cases[i].what);
         test_thread_join(&t);
@@ -150,7 +150,7 @@ static void test_dump_prints_a_line_for_each_with_the_holder(void **state)
 {
     struct objects o = {.cond = CONC_COND_INIT(&o.cond_lock)};
     struct test_thread t[2];
-    conc_lock_acquire(&o.lock);
+    conc_lock_enter(&o.lock);
     test_thread_start(&t[0], "anna", block_on_lock, &o);
     test_thread_start(&t[1], "bert", block_on_event, &o);
     wait_until_blocked("anna", "lock");
@@ -231,7 +231,7 @@ static void test_dumping_while_threads_come_and_go(void **state)
     test_thread_start(&t, NULL, start_and_end_threads, &o);
     while (!conc_event_is_set(&o.event)) {
         size_t n = 0;
-        assert_int_equal(conc_contexts_foreach(check_info, &n), 0);
+        assert_int_equal(conc_context_foreach(check_info, &n), 0);
         assert_true(n >= 1);
         assert_int_equal(conc_dump(nowhere), 0);
     }
@@ -245,11 +245,11 @@ static void block_and_unblock(void *arg)
     struct objects *o = arg;
     while (!conc_event_is_set(&o->event)) {
         conc_lock lock = CONC_LOCK_INIT; /* dies at once: a report must not look at it later */
-        conc_lock_acquire(&lock);
-        CHECK_EQUAL(conc_lock_acquire_until(&lock, conc_in(0)), -ETIMEDOUT);
-        conc_set_name("other");
+        conc_lock_enter(&lock);
+        CHECK_EQUAL(conc_lock_acquire(&lock, conc_in(0)), -ETIMEDOUT);
+        conc_context_set_name("other");
         CHECK_EQUAL(conc_sem_acquire(&o->sem, conc_in(0)), -ETIMEDOUT);
-        conc_set_name("one");
+        conc_context_set_name("one");
     }
 }
 
@@ -262,7 +262,7 @@ static void test_dumping_while_threads_block_and_unblock(void **state)
     struct stress stress = stress_begin();
     while (stress_goes_on(&stress)) {
         size_t n = 0;
-        assert_int_equal(conc_contexts_foreach(check_info, &n), 0);
+        assert_int_equal(conc_context_foreach(check_info, &n), 0);
     }
     conc_event_set(&o.event);
     for (int i = 0; i < 3; i++)
@@ -272,7 +272,7 @@ static void test_dumping_while_threads_block_and_unblock(void **state)
 static int look_in_child(void *arg)
 {
     struct seen seen = {.seek = "main"};
-    if (conc_contexts_foreach(see, &seen) != 0)
+    if (conc_context_foreach(see, &seen) != 0)
         return 1;
     if (seen.n != 1 || seen.info.id != *(uint32_t *)arg)
         return 2;
@@ -283,8 +283,8 @@ static void fork_while_others_dump(void *arg)
 {
     struct objects *o = arg;
     for (int i = 0; i < 20; i++) {
-        uint32_t id = conc_id();
-        conc_set_name("main"); /* as look_in_child() wants */
+        uint32_t id = conc_context_id(NULL);
+        conc_context_set_name("main"); /* as look_in_child() wants */
         CHECK_EQUAL(in_child(look_in_child, &id), 0);
     }
     conc_event_set(&o->event);
@@ -314,7 +314,7 @@ static void test_forking_while_others_dump_leaves_the_child_unharmed(void **stat
     test_thread_start(&t, NULL, fork_while_others_dump, &o);
     while (!conc_event_is_set(&o.event)) {
         size_t n = 0;
-        assert_int_equal(conc_contexts_foreach(check_info, &n), 0);
+        assert_int_equal(conc_context_foreach(check_info, &n), 0);
     }
     test_thread_join(&t);
 }

@@ -222,7 +222,7 @@ struct scarce {
 static void set_with_little_memory(void *arg)
 {
     struct scarce *s = arg;
-    conc_current(); /* its context needs no memory, its key's slot may */
+    conc_context_current(); /* its context needs no memory, its key's slot may */
     s->failed = set_with_failure(s->keys, s->values, s->n);
 }
 

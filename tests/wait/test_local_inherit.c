@@ -23,7 +23,7 @@ struct family {
 static void be_a_child(void *arg)
 {
     struct family *f = arg;
-    conc__locals_adopt(conc_current(), f->inherited);
+    conc__locals_adopt(conc_context_current(), f->inherited);
     CHECK(conc_local_get(f->key) == &f->parents);
     CHECK_EQUAL(conc_local_set(f->other, &f->childs), 0);
     conc_event_set(&f->child_has_set);
@@ -36,10 +36,10 @@ static void be_a_child(void *arg)
 static void be_a_parent(void *arg)
 {
     struct family *f = arg;
-    CHECK(!conc__locals_inherit(conc_current()));
+    CHECK(!conc__locals_inherit(conc_context_current()));
     CHECK_EQUAL(conc_local_set(f->key, &f->parents), 0);
     int32_t before = blocks();
-    f->inherited = conc__locals_inherit(conc_current());
+    f->inherited = conc__locals_inherit(conc_context_current());
     CHECK(f->inherited && blocks() == before); /* nothing is copied */
     struct test_thread child;
     test_thread_start(&child, NULL, be_a_child, f);
@@ -71,7 +71,7 @@ static void test_child_inherits_and_then_goes_its_own_way(void **state)
 static void borrow_values(void *arg)
 {
     struct family *f = arg;
-    struct conc_context *self = conc_current();
+    struct conc_context *self = conc_context_current();
     CHECK_EQUAL(conc_local_set(f->key, &f->childs), 0);
     struct locals *own = conc__locals_swap(self, f->inherited);
     CHECK(conc_local_get(f->key) == &f->parents);
@@ -85,10 +85,10 @@ static void lend_values(void *arg)
 {
     struct family *f = arg;
     CHECK_EQUAL(conc_local_set(f->key, &f->parents), 0);
-    f->inherited = conc__locals_inherit(conc_current());
+    f->inherited = conc__locals_inherit(conc_context_current());
     in_thread(borrow_values, f);
     CHECK(conc_local_get(f->key) == &f->parents);
-    conc__locals_unref(conc__locals_inherit(conc_current())); /* for one that was not started */
+    conc__locals_unref(conc__locals_inherit(conc_context_current())); /* for one that was not started */
     conc__locals_unref(NULL);
 }
 
@@ -111,7 +111,7 @@ static void reset_while_shared(void *arg)
     struct value v = {.number = 0};
     conc_local_token token;
     CHECK_EQUAL(conc_local_set_token(key, &v, &token), 0);
-    struct locals *childs = conc__locals_inherit(conc_current());
+    struct locals *childs = conc__locals_inherit(conc_context_current());
     store_relaxed(&conc__hooks.fail_alloc_in, 1);
     CHECK_EQUAL(conc_local_reset(&token), -ENOMEM);
     CHECK(conc_local_get(key) == &v);
@@ -190,14 +190,14 @@ static void end_before_the_reset(void *arg)
     conc_local_token left_open;
     CHECK_EQUAL(conc_local_set(last.other, &v[0]), 0);
     CHECK_EQUAL(conc_local_set_token(last.other, &v[1], &left_open), 0);
-    conc__locals_drop(conc_current());
+    conc__locals_drop(conc_context_current());
     CHECK_EQUAL(destroyed(&v[0]), 0);
     CHECK_EQUAL(destroyed(&v[1]), 1);
     CHECK_EQUAL(conc_local_reset(&left_open), -ESHUTDOWN);
     CHECK_EQUAL(conc_local_reset(&left_open), -EINVAL);
     CHECK_EQUAL(conc_local_set(last.other, v), -ESHUTDOWN);
     CHECK(!conc_local_is_set(last.other));
-    CHECK(!conc__locals_inherit(conc_current()));
+    CHECK(!conc__locals_inherit(conc_context_current()));
 }
 
 static void test_reset_after_the_end_lets_the_former_value_go(void **state)
@@ -224,7 +224,7 @@ static void set_a_late_key(void *arg) { pthread_setspecific(late_key, arg); }
 
 static void set_both(void *arg)
 {
-    conc_current();
+    conc_context_current();
     set_a_late_key(arg);
 }
 
@@ -287,13 +287,13 @@ static void grow(void *arg)
     struct tree *tree = b->tree;
     struct test_random r = test_random_for(b->index);
     if (b->inherited)
-        conc__locals_adopt(conc_current(), b->inherited);
+        conc__locals_adopt(conc_context_current(), b->inherited);
     set_some(tree, &r, 1);
     struct branch branches[3];
     struct test_thread threads[3];
     for (unsigned i = 0; b->depth > 0 && i < 3; i++) {
         branches[i] = (struct branch){.tree = tree,
-                                      .inherited = conc__locals_inherit(conc_current()),
+                                      .inherited = conc__locals_inherit(conc_context_current()),
                                       .depth = b->depth - 1,
                                       .index = b->index * 3 + i + 1};
         test_thread_start(&threads[i], NULL, grow, &branches[i]);

@@ -106,7 +106,7 @@ static void test_message_is_freed_with_its_context(void **state)
 
 static void test_message_is_found_for_its_own_error_only(void **state)
 {
-    struct conc_context *self = conc_current();
+    struct conc_context *self = conc_context_current();
     conc_raise(-EIO, "mine");
     assert_string_equal(conc__message_for(self, -EIO), "mine");
     assert_null(conc__message_for(self, -ENOENT));
@@ -118,7 +118,7 @@ static void test_message_is_found_for_its_own_error_only(void **state)
 
 static void test_message_taken_over_is_copied_and_cut(void **state)
 {
-    struct conc_context *self = conc_current();
+    struct conc_context *self = conc_context_current();
     char text[2 * CONC_MESSAGE_MAX];
     memset(text, 'y', sizeof text);
     text[sizeof text - 1] = '\0';

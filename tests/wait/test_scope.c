@@ -22,7 +22,7 @@ static void test_exit_of_a_scope_that_has_not_ended_is_0(void **state)
     conc_scope_enter(&s, CONC_FOREVER);
     assert_int_equal(conc_sleep(0), 0);
     assert_int_equal(conc_check_cancel(), 0);
-    assert_false(conc_cancelled());
+    assert_false(conc_is_cancelled());
     assert_int_equal(conc_scope_exit(&s), 0);
 }
 
@@ -37,7 +37,7 @@ static void test_exit_is_0_if_nothing_inside_was_told(void **state)
     /* a call that does not look was not told */
     conc_lock lock = CONC_LOCK_INIT;
     conc_scope_enter(&s, conc_in(0));
-    conc_lock_acquire(&lock);
+    conc_lock_enter(&lock);
     assert_int_equal(conc_lock_release(&lock), 0);
     assert_int_equal(conc_scope_exit(&s), 0);
 }
@@ -76,7 +76,7 @@ static void test_cancelling_twice_is_harmless(void **state)
     conc_scope_enter(&s, CONC_FOREVER);
     conc_scope_cancel(&s);
     conc_scope_cancel(&s);
-    assert_true(conc_cancelled());
+    assert_true(conc_is_cancelled());
     assert_int_equal(conc_scope_exit(&s), -ECANCELED);
     assert_int_equal(conc_sleep(1), 0);
 }
@@ -93,7 +93,7 @@ static void test_cancelled_tells_the_scope_too(void **state)
 {
     conc_scope s;
     conc_scope_enter(&s, conc_in(0));
-    assert_true(conc_cancelled());
+    assert_true(conc_is_cancelled());
     assert_int_equal(conc_scope_exit(&s), -ETIMEDOUT);
 }
 
@@ -106,7 +106,7 @@ static void test_exit_of_another_than_the_innermost_is_EPERM(void **state)
     conc_scope_enter(&inner, conc_in(0));
     assert_int_equal(conc_scope_exit(&outer), -EPERM);
     assert_int_equal(conc_scope_exit(&never), -EPERM);
-    assert_true(conc_cancelled()); /* nothing was left */
+    assert_true(conc_is_cancelled()); /* nothing was left */
     assert_int_equal(conc_scope_exit(&inner), -ETIMEDOUT);
     assert_int_equal(conc_scope_exit(&inner), -EPERM);
     assert_int_equal(conc_scope_exit(&outer), 0);
@@ -116,7 +116,7 @@ static void test_exit_of_another_than_the_innermost_is_EPERM(void **state)
 static void exit_it(void *scope)
 {
     CHECK_EQUAL(conc_scope_exit(scope), -EPERM);
-    CHECK_EQUAL(conc_shield_end(scope), -EPERM);
+    CHECK_EQUAL(conc_shield_exit(scope), -EPERM);
 }
 
 static void test_exit_by_another_context_is_EPERM(void **state)
@@ -133,12 +133,12 @@ static void test_scope_and_shield_are_not_taken_for_each_other(void **state)
 {
     conc_scope s;
     conc_scope_enter(&s, CONC_FOREVER);
-    assert_int_equal(conc_shield_end(&s), -EPERM);
+    assert_int_equal(conc_shield_exit(&s), -EPERM);
     assert_int_equal(conc_scope_exit(&s), 0);
-    conc_shield_begin(&s);
+    conc_shield_enter(&s);
     assert_int_equal(conc_scope_exit(&s), -EPERM);
-    assert_int_equal(conc_shield_end(&s), 0);
-    assert_int_equal(conc_shield_end(&s), -EPERM);
+    assert_int_equal(conc_shield_exit(&s), 0);
+    assert_int_equal(conc_shield_exit(&s), -EPERM);
 }
 
 /* ---- Nesting ---- */
@@ -250,14 +250,14 @@ static void test_every_call_that_could_block_is_told_though_it_need_not_wait(voi
     conc_sem sem = CONC_SEM_INIT(1);
     conc_cond cond = CONC_COND_INIT(&held);
     conc_event_set(&set);
-    conc_lock_acquire(&held);
-    conc_rlock_acquire(&own);
+    conc_lock_enter(&held);
+    conc_rlock_enter(&own);
     conc_scope s;
     conc_scope_enter(&s, conc_in(0));
     for (int twice = 0; twice < 2; twice++) {
-        assert_int_equal(conc_lock_acquire_until(&lock, CONC_FOREVER), -ECANCELED);
-        assert_int_equal(conc_rlock_acquire_until(&rlock, CONC_FOREVER), -ECANCELED);
-        assert_int_equal(conc_rlock_acquire_until(&own, CONC_FOREVER), -ECANCELED);
+        assert_int_equal(conc_lock_acquire(&lock, CONC_FOREVER), -ECANCELED);
+        assert_int_equal(conc_rlock_acquire(&rlock, CONC_FOREVER), -ECANCELED);
+        assert_int_equal(conc_rlock_acquire(&own, CONC_FOREVER), -ECANCELED);
         assert_int_equal(conc_event_wait(&set, CONC_FOREVER), -ECANCELED);
         assert_int_equal(conc_sem_acquire(&sem, CONC_FOREVER), -ECANCELED);
         assert_int_equal(conc_cond_wait(&cond, CONC_FOREVER), -ECANCELED);
@@ -266,7 +266,7 @@ static void test_every_call_that_could_block_is_told_though_it_need_not_wait(voi
         assert_int_equal(conc_sleep(0), -ECANCELED);
         assert_int_equal(conc_sleep_until(conc_in(0)), -ECANCELED);
         assert_int_equal(conc_check_cancel(), -ECANCELED);
-        assert_true(conc_cancelled());
+        assert_true(conc_is_cancelled());
     }
     assert_int_equal(conc_scope_exit(&s), -ETIMEDOUT);
     assert_int_equal(conc_sem_value(&sem), 1);
@@ -284,10 +284,10 @@ static void test_calls_with_NOW_are_exempt(void **state)
     conc_sem sem = CONC_SEM_INIT(1);
     conc_scope s;
     conc_scope_enter(&s, conc_in(0));
-    assert_int_equal(conc_lock_acquire_until(&lock, CONC_NOW), 0);
-    assert_int_equal(conc_lock_acquire_until(&lock, CONC_NOW), -EAGAIN);
-    assert_int_equal(conc_rlock_acquire_until(&rlock, CONC_NOW), 0);
-    assert_int_equal(conc_rlock_acquire_until(&rlock, CONC_NOW), 0);
+    assert_int_equal(conc_lock_acquire(&lock, CONC_NOW), 0);
+    assert_int_equal(conc_lock_acquire(&lock, CONC_NOW), -EAGAIN);
+    assert_int_equal(conc_rlock_acquire(&rlock, CONC_NOW), 0);
+    assert_int_equal(conc_rlock_acquire(&rlock, CONC_NOW), 0);
     assert_int_equal(conc_event_wait(&event, CONC_NOW), -EAGAIN);
     assert_int_equal(conc_sem_acquire(&sem, CONC_NOW), 0);
     assert_int_equal(conc_sem_acquire(&sem, CONC_NOW), -EAGAIN);
@@ -299,7 +299,7 @@ static void take_lock(void *lock)
 {
     conc_scope s;
     conc_scope_enter(&s, conc_in(0));
-    conc_lock_acquire(lock); /* must wait, and is not ended */
+    conc_lock_enter(lock); /* must wait, and is not ended */
     CHECK_EQUAL(conc_lock_release(lock), 0);
     CHECK_EQUAL(conc_scope_exit(&s), 0);
 }
@@ -308,7 +308,7 @@ static void take_rlock(void *rlock)
 {
     conc_scope s;
     conc_scope_enter(&s, conc_in(0));
-    conc_rlock_acquire(rlock);
+    conc_rlock_enter(rlock);
     CHECK_EQUAL(conc_rlock_release(rlock), 0);
     CHECK_EQUAL(conc_scope_exit(&s), 0);
 }
@@ -317,12 +317,12 @@ static void test_lock_acquire_waits_though_its_scope_has_ended(void **state)
 {
     conc_rlock rlock = CONC_RLOCK_INIT;
     struct test_thread t;
-    conc_rlock_acquire(&rlock);
+    conc_rlock_enter(&rlock);
     test_thread_start(&t, "taker", take_lock, &rlock.lock);
     wait_until_blocked("taker", "lock");
     assert_int_equal(conc_rlock_release(&rlock), 0);
     test_thread_join(&t);
-    conc_rlock_acquire(&rlock);
+    conc_rlock_enter(&rlock);
     test_thread_start(&t, "taker", take_rlock, &rlock);
     wait_until_blocked("taker", "lock");
     assert_int_equal(conc_rlock_release(&rlock), 0);
@@ -377,11 +377,11 @@ static void test_shield_keeps_off_what_ended_around_it(void **state)
 {
     conc_scope outer, shield;
     conc_scope_enter(&outer, conc_in(0));
-    conc_shield_begin(&shield);
-    assert_false(conc_cancelled());
+    conc_shield_enter(&shield);
+    assert_false(conc_is_cancelled());
     assert_int_equal(conc_check_cancel(), 0);
     assert_int_equal(conc_sleep(CONC_US(10)), 0);
-    assert_int_equal(conc_shield_end(&shield), 0);
+    assert_int_equal(conc_shield_exit(&shield), 0);
     assert_int_equal(conc_sleep(1), -ECANCELED);
     assert_int_equal(conc_scope_exit(&outer), -ETIMEDOUT);
 }
@@ -390,9 +390,9 @@ static void test_shield_alone_tells_nobody(void **state)
 {
     conc_scope outer, shield;
     conc_scope_enter(&outer, conc_in(0));
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     assert_int_equal(conc_sleep(1), 0);
-    assert_int_equal(conc_shield_end(&shield), 0);
+    assert_int_equal(conc_shield_exit(&shield), 0);
     assert_int_equal(conc_scope_exit(&outer), 0);
 }
 
@@ -400,12 +400,12 @@ static void test_scope_inside_a_shield_works_as_always(void **state)
 {
     conc_scope outer, shield, inner;
     conc_scope_enter(&outer, conc_in(0));
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_scope_enter(&inner, conc_in(CONC_MS(5)));
     assert_int_equal(conc_check_cancel(), 0);
     assert_int_equal(conc_sleep(CONC_S(1000)), -ECANCELED);
     assert_int_equal(conc_scope_exit(&inner), -ETIMEDOUT); /* the outer end stays outside */
-    assert_int_equal(conc_shield_end(&shield), 0);
+    assert_int_equal(conc_shield_exit(&shield), 0);
     assert_int_equal(conc_scope_exit(&outer), 0);
 }
 
@@ -413,12 +413,12 @@ static void test_shields_nest(void **state)
 {
     conc_scope outer, a, b;
     conc_scope_enter(&outer, conc_in(0));
-    conc_shield_begin(&a);
-    conc_shield_begin(&b);
-    assert_int_equal(conc_shield_end(&a), -EPERM);
-    assert_int_equal(conc_shield_end(&b), 0);
+    conc_shield_enter(&a);
+    conc_shield_enter(&b);
+    assert_int_equal(conc_shield_exit(&a), -EPERM);
+    assert_int_equal(conc_shield_exit(&b), 0);
     assert_int_equal(conc_check_cancel(), 0);
-    assert_int_equal(conc_shield_end(&a), 0);
+    assert_int_equal(conc_shield_exit(&a), 0);
     assert_int_equal(conc_check_cancel(), -ECANCELED);
     assert_int_equal(conc_scope_exit(&outer), -ETIMEDOUT);
 }

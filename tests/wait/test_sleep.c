@@ -111,7 +111,7 @@ static void test_sleep_notices_that_the_clock_was_moved(void **state)
 
 static void test_late_kick_does_not_shorten_a_sleep(void **state)
 {
-    struct conc_context *self = conc_current();
+    struct conc_context *self = conc_context_current();
     self->ops->kick(self);
     int64_t before = real_now();
     assert_int_equal(conc_sleep(CONC_MS(10)), 0);

@@ -131,10 +131,10 @@ static void guest_main(void *arg)
     if (g->scoped)
         conc_scope_enter(&g->scope, CONC_FOREVER);
     if (g->shielded)
-        conc_shield_begin(&shield);
+        conc_shield_enter(&shield);
     g->result = guest_wait(g);
     if (g->shielded)
-        CHECK_EQUAL(conc_shield_end(&shield), 0);
+        CHECK_EQUAL(conc_shield_exit(&shield), 0);
     g->afterwards = conc_check_cancel();
     if (g->scoped)
         g->exit = conc_scope_exit(&g->scope);
@@ -333,7 +333,7 @@ static void test_kick_without_cause_does_not_end_a_wait(void **state)
 static void test_late_kick_does_not_end_the_next_wait(void **state)
 {
     struct room room = {0};
-    struct conc_context *self = conc_current();
+    struct conc_context *self = conc_context_current();
     self->ops->kick(self);
     assert_int_equal(room_wait(&room, conc_in(CONC_MS(5))), -ETIMEDOUT);
 }

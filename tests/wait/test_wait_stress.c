@@ -258,7 +258,7 @@ static void take_naps(void *arg)
 {
     struct nap *nap = arg;
     struct test_random r = test_random_for(1);
-    struct conc_context *self = conc_current();
+    struct conc_context *self = conc_context_current();
     __atomic_store_n(&nap->sleeper, self, __ATOMIC_RELEASE);
     while (!load_relaxed(&nap->stop)) {
         dawdle(&r);

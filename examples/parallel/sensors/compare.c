@@ -68,7 +68,7 @@ static int serve(void *arg, void *result)
     int err;
 
     raise_descriptor_limit();
-    err = conc_pipe_open(&parent, conc_process_fd(0));
+    err = conc_pipe_new_from_fd(&parent, conc_process_fd(0));
     if (err)
         return err;
     err = server_model_make(&model, "tasks", 0);
@@ -80,7 +80,7 @@ static int serve(void *arg, void *result)
         }
         server_model_free(&model);
     }
-    conc_pipe_close(parent);
+    conc_pipe_free(parent);
     return err;
 }
 
@@ -99,7 +99,7 @@ static int start_server(conc_process **ret, conc_pipe **ours, int64_t latency, c
                                  .fds = (const int[]){conc_pipe_fd(theirs)},
                                  .n_fds = 1,
                              });
-    conc_pipe_close(theirs);
+    conc_pipe_free(theirs);
     if (!err) {
         ptrdiff_t n = conc_pipe_recv_into(*ours, url, room, CONC_FOREVER);
 
@@ -110,7 +110,7 @@ static int start_server(conc_process **ret, conc_pipe **ours, int64_t latency, c
             err = conc_process_join(*ret, CONC_FOREVER);
         conc_process_free(*ret);
     }
-    conc_pipe_close(*ours);
+    conc_pipe_free(*ours);
     return err;
 }
 
@@ -202,11 +202,11 @@ static int compare_in_directory(struct comparing *c)
         err = measure_all(c);
         if (!err)
             print_rest(&c->table);
-        if (conc_cancelled()) /* a run that has begun is not waited for */
+        if (conc_is_cancelled()) /* a run that has begun is not waited for */
             conc_process_pool_kill_workers(c->measurer);
         conc_executor_free(c->measurer);
     }
-    conc_pipe_close(pipe);
+    conc_pipe_free(pipe);
     conc_process_free(server);
     return err;
 }

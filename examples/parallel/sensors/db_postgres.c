@@ -328,9 +328,9 @@ static int postgres_commit(struct db *db)
 
     if (err)
         return err;
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     err = execute((struct postgres *)db, "COMMIT", NULL, 0, NULL);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     if (!err)
         return 0;
     snprintf(why, sizeof why, "%s", conc_error_message());

@@ -44,7 +44,7 @@ static int sqlite_error(const struct sqlite *s, int code)
         return 0;
     case SQLITE_INTERRUPT: /* by give_up() */
     case SQLITE_BUSY:
-        if (conc_cancelled())
+        if (conc_is_cancelled())
             return conc_raise(-ECANCELED, "%.160s: cancelled", s->path);
         return conc_raise(-ETIMEDOUT, "%.160s: %s", s->path,
                           code == SQLITE_BUSY ? "locked by another program" : "not done in time");
@@ -70,7 +70,7 @@ static int give_up(void *arg)
 {
     const struct sqlite *s = arg;
 
-    return conc_remaining(s->db.deadline) == 0 || conc_cancelled();
+    return conc_remaining(s->db.deadline) == 0 || conc_is_cancelled();
 }
 
 static int execute(struct sqlite *s, const char *statement)

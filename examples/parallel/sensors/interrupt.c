@@ -31,9 +31,9 @@ static void stop_watching(conc_future *watching, int *signo)
     conc_scope shield;
 
     conc_future_cancel(watching);
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     conc_future_wait(watching, CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     found = conc_future_value(watching);
     if (found != NULL)
         *signo = *found;
@@ -84,7 +84,7 @@ int init_deaf_processes(void)
 
     sigaction(SIGINT, &ignore, &on_int);
     sigaction(SIGTERM, &ignore, &on_term);
-    err = conc_process_init();
+    err = conc_process_prepare();
     sigaction(SIGINT, &on_int, NULL);
     sigaction(SIGTERM, &on_term, NULL);
     return err;

@@ -21,11 +21,11 @@
 int run_until_interrupted(int (*fn)(void *arg), void *arg, int *signo);
 
 /**
- * conc_process_init(), so that processes made by libconc pay no heed to these signals: a terminal's
+ * conc_process_prepare(), so that processes made by libconc pay no heed to these signals: a terminal's
  * Ctrl-C comes to all of a program's processes, but is the parent's business. At the top of main():
  * while it runs a signal is lost.
  *
- * @return as conc_process_init()
+ * @return as conc_process_prepare()
  */
 int init_deaf_processes(void);
 

@@ -4,7 +4,7 @@
  *
  * Processor time is what wait4() tells: of the child, of those that it has waited for, and, since
  * this process adopts what the child leaves behind (PR_SET_CHILD_SUBREAPER), of the rest too: the
- * servers and workers of a process pool. (conc_subprocess_wait() doesn't tell, hence the fork()
+ * servers and workers of a process pool. (conc_subprocess_join() doesn't tell, hence the fork()
  * here.)
  *
  * Memory is looked at every 25 ms: each process' share of what it has in common with others counted

@@ -41,7 +41,7 @@ void outcomes_free(struct outcome *outcomes, size_t count)
 static int add_data_sequential(const struct query *queries, size_t count, struct outcome *outcomes,
                                size_t workers)
 {
-    for (size_t i = 0; i < count && !conc_cancelled(); i++) {
+    for (size_t i = 0; i < count && !conc_is_cancelled(); i++) {
         struct query query = queries[i];
 
         outcome_fail(&outcomes[i], get_data_points(&query, &outcomes[i].points));
@@ -89,15 +89,15 @@ static int join_all(conc_thread **threads, size_t count, struct outcome *outcome
 
     for (size_t i = 0; i < count; i++)
         conc_future_wait(conc_thread_future(threads[i]), CONC_FOREVER);
-    if (conc_cancelled())
+    if (conc_is_cancelled())
         for (size_t i = 0; i < count; i++)
             conc_thread_cancel(threads[i]);
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     for (size_t i = 0; i < count; i++) {
         outcome_fail(&outcomes[i], conc_thread_join(threads[i], NULL, CONC_FOREVER));
         conc_thread_free(threads[i]);
     }
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return conc_check_cancel();
 }
 
@@ -146,19 +146,19 @@ static int handle_results(conc_executor *executor, conc_future **futures, size_t
 
     for (size_t i = 0; i < count; i++)
         conc_future_wait(futures[i], CONC_FOREVER);
-    if (conc_cancelled()) {
+    if (conc_is_cancelled()) {
         for (size_t i = 0; i < count; i++)
             conc_future_cancel(futures[i]);
         if (executor != NULL)
             conc_process_pool_kill_workers(executor); /* others are no such pool: -EINVAL */
     }
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     for (size_t i = 0; i < count; i++) {
         outcome_fail(&outcomes[i],
                      conc_future_result(futures[i], &outcomes[i].points, CONC_FOREVER));
         conc_future_unref(futures[i]);
     }
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     return conc_check_cancel();
 }
 
@@ -174,7 +174,7 @@ static int add_data_by(conc_executor *pool, const struct query *queries, size_t 
     for (size_t i = 0; !err && i < count; i++)
         futures[i] = pool != NULL ? conc_submit(pool, get_data_points, &queries[i],
                                                 sizeof queries[i], CONC_BYTES)
-                                  : conc_spawn_with(NULL, get_data_points, &queries[i],
+                                  : conc_task_start(NULL, get_data_points, &queries[i],
                                                     sizeof queries[i], CONC_BYTES, &options);
     if (!err)
         err = handle_results(pool, futures, count, outcomes);

@@ -87,11 +87,11 @@ static int store_from_task(struct session *s)
         return store(&s, NULL);
     future = conc_to_thread(store, &s, sizeof s, 0);
     conc_future_wait(future, CONC_FOREVER);
-    if (conc_cancelled())
+    if (conc_is_cancelled())
         conc_future_cancel(future);
-    conc_shield_begin(&shield);
+    conc_shield_enter(&shield);
     err = conc_future_result(future, NULL, CONC_FOREVER);
-    conc_shield_end(&shield);
+    conc_shield_exit(&shield);
     conc_future_unref(future);
     return err;
 }

@@ -133,7 +133,7 @@ static void serve_requests(struct connection *connection)
  * last answer. */
 static void linger(struct connection *connection)
 {
-    if (conc_stream_shutdown_write(connection->stream, CONC_NOW) == 0)
+    if (conc_stream_write_eof(connection->stream, CONC_NOW) == 0)
         forget_input(connection, conc_in(CONC_S(LINGER_SECONDS)));
 }
 

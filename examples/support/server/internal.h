@@ -84,7 +84,7 @@ bool server_is_stopping(struct server *server);
 
 /* ---- connection.c: the job ------------------------------------------------------------------- */
 
-/** A conc_stream_handler: serve the connection to its end; its argument is a struct server. */
+/** A conc_stream_fn: serve the connection to its end; its argument is a struct server. */
 int connection_serve(conc_stream *stream, void *arg);
 
 /* ---- parse.c: reading requests --------------------------------------------------------------- */

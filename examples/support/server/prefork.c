@@ -83,7 +83,7 @@ static int make_server(struct orders *orders, const struct server_model *model, 
 {
     struct listening listening = {.fd = conc_process_fd(LISTENER), .place = orders->place};
     void *block;
-    int err = conc_shared_map(conc_process_fd(TRAFFIC), &block, NULL);
+    int err = conc_shared_map(&block, NULL, conc_process_fd(TRAFFIC));
 
     if (err < 0)
         return err;
@@ -103,10 +103,10 @@ static void wait_for_end(void)
     conc_pipe *stop;
     conc_bytes message;
 
-    if (conc_pipe_open(&stop, conc_process_fd(STOP)) < 0)
+    if (conc_pipe_new_from_fd(&stop, conc_process_fd(STOP)) < 0)
         return;
     conc_pipe_recv(stop, &message, CONC_FOREVER);
-    conc_pipe_close(stop);
+    conc_pipe_free(stop);
 }
 
 /* A conc_fn: all of a worker's life. */
@@ -248,7 +248,7 @@ void prefork_stop(struct prefork *prefork)
     if (prefork == NULL)
         return;
     conc_event_set(&prefork->stopping);
-    conc_pipe_close(prefork->ours);
+    conc_pipe_free(prefork->ours);
     for (size_t i = 0; i < prefork->count; i++) {
         struct keeper *keeper = &prefork->keepers[i];
 
@@ -258,7 +258,7 @@ void prefork_stop(struct prefork *prefork)
             conc_process_free(keeper->worker); /* the last one, if its keeper could not be had */
         conc_thread_free(keeper->thread);
     }
-    conc_pipe_close(prefork->theirs);
+    conc_pipe_free(prefork->theirs);
     listening_close(&prefork->listening);
     free(prefork);
 }

@@ -106,7 +106,7 @@ static bool is_numeric(const char *host)
 static int make_traffic(const struct server_options *options, size_t places, struct traffic **ret)
 {
     void *block;
-    int err = conc_shared_alloc(&block, traffic_size(places));
+    int err = conc_shared_new(&block, traffic_size(places));
 
     if (err == 0) {
         *ret = block;
@@ -187,7 +187,7 @@ static int start_accepting(void *arg, void *result)
     const conc_server_options options = {
         .executor = server->model.connections,
         .stream.write_limit = WRITE_BYTES,
-        .close_timeout = CONC_MS(CLOSE_MS),
+        .close_timeout_ns = CONC_MS(CLOSE_MS),
         .on_error = on_error,
     };
 

@@ -37,7 +37,7 @@ static void add_up(struct traffic *traffic)
 
 static void enter(struct traffic *traffic)
 {
-    if (conc_shared_lock_acquire(&traffic->lock) == -EOWNERDEAD) {
+    if (conc_shared_lock_enter(&traffic->lock) == -EOWNERDEAD) {
         add_up(traffic);
         conc_shared_lock_make_consistent(&traffic->lock);
     }

@@ -62,7 +62,7 @@ int response_send(struct connection *connection, const struct response *response
 {
     conc_stream *stream = connection->stream;
     /* Who is cancelled has no more time, but for what fits into the socket. */
-    const conc_deadline until = conc_cancelled() ? CONC_NOW : conc_in(CONC_S(WRITE_SECONDS));
+    const conc_deadline until = conc_is_cancelled() ? CONC_NOW : conc_in(CONC_S(WRITE_SECONDS));
     const bool has_body =
         response->status != 204 && response->status != 304; /* RFC 9110, section 6.4.1 */
     size_t size = has_body && connection->request.method != HTTP_HEAD ? response->size : 0;

@@ -33,7 +33,7 @@ static int note_steps(void *arg, void *result)
     char name[CONC_NAME_MAX];
 
     snprintf(name, sizeof name, "noter %d", n->number < CONTEXTS - 1 ? n->number : CONTEXTS - 2);
-    conc_set_name(name);
+    conc_context_set_name(name);
     if (n->barrier != NULL && conc_barrier_wait(n->barrier, CONC_FOREVER) < 0)
         return -EIO;
     for (int i = 0; i < ROUNDS; i++) {
@@ -167,11 +167,11 @@ static void test_a_thread_that_is_renamed_begins_a_lane(void **state)
 
     timeline_init(&t, "names");
     for (int i = 0; i < 4; i++) {
-        conc_set_name(i % 2 == 0 ? "one" : "two");
+        conc_context_set_name(i % 2 == 0 ? "one" : "two");
         timeline_begin(&t, "work");
         timeline_end(&t);
     }
-    conc_set_name("main");
+    conc_context_set_name("main");
     assert_int_equal(timeline_finish(&t), 0);
     assert_int_equal(t.count, 2);
     assert_string_equal(t.lanes[0].name, "one");

@@ -18,7 +18,7 @@ static int pages(conc_generator *generator, void *arg)
 static int read_pages(int last, int stop)
 {
     conc_generator *book;
-    int n, err = conc_generator_new(&book, pages, &last, sizeof last, sizeof n);
+    int n, err = conc_generator_new(&book, pages, &last, sizeof last, sizeof n, NULL);
     if (err)
         return err;
     while ((err = conc_generator_next(book, &n, CONC_FOREVER)) == 1) {

@@ -27,14 +27,14 @@ static int repeat(void *arg, void *result)
 {
     conc_pipe *connection;
     struct question question;
-    int err = conc_pipe_open(&connection, conc_process_fd(0));
+    int err = conc_pipe_new_from_fd(&connection, conc_process_fd(0));
     if (err)
         return err;
     ptrdiff_t n;
     while ((n = conc_pipe_recv_into(connection, &question, sizeof question, CONC_FOREVER)) >= 0)
         if ((err = answer(connection, &question)) != 0)
             break;
-    conc_pipe_close(connection);
+    conc_pipe_free(connection);
     return n == -ENODATA ? 0 : err ? err : (int)n;
 }
 
@@ -62,10 +62,10 @@ static int run(void)
     conc_process_options options = {.name = "repeat", .fds = &fd, .n_fds = 1};
     conc_process *process = NULL;
     err = conc_process_start(&process, repeat, NULL, 0, &options);
-    conc_pipe_close(theirs);
+    conc_pipe_free(theirs);
     for (int i = 0; !err && i < 3; i++)
         err = ask(ours, &questions[i]);
-    conc_pipe_close(ours);
+    conc_pipe_free(ours);
     if (!err) {
         int status = -1;
         err = conc_process_join(process, CONC_FOREVER);

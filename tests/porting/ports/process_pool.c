@@ -78,7 +78,7 @@ int main(void)
     }
     long numbers[] = {7, 27, 97, 871};
     int steps[4];
-    err = conc_map(pool, collatz, numbers, 4, sizeof(long), steps, sizeof(int), CONC_FOREVER);
+    err = conc_map(pool, collatz, numbers, 4, sizeof(long), steps, sizeof(int), NULL, CONC_FOREVER);
     if (!err)
         print_numbers(steps, 4);
     if (!err)

@@ -44,7 +44,7 @@ static int client(uint16_t port)
     for (int i = 0; !err && i < 3; i++)
         err = ask(stream, words[i]);
     if (!err)
-        err = conc_stream_shutdown_write(stream, CONC_FOREVER);
+        err = conc_stream_write_eof(stream, CONC_FOREVER);
     char rest[16];
     ssize_t n = err ? err : conc_stream_read(stream, rest, sizeof rest, CONC_FOREVER);
     if (n >= 0)
