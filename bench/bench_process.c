@@ -174,7 +174,8 @@ static void run_busy(conc_executor *pool)
     double ns[CPU_JOBS];
     for (size_t i = 0; i < CPU_JOBS; i++)
         ns[i] = CPU_JOB_NS;
-    must(conc_map(pool, keep_busy, ns, CPU_JOBS, sizeof *ns, NULL, 0, NULL, CONC_FOREVER), "conc_map");
+    must(conc_map(pool, keep_busy, ns, CPU_JOBS, sizeof *ns, NULL, 0, NULL, CONC_FOREVER),
+         "conc_map");
 }
 
 static void busy_one(uint64_t n) { run_busy(one); }
@@ -226,7 +227,8 @@ static void end_peer(void)
     if (!python.child)
         return;
     must(conc_stream_close(python.to, CONC_FOREVER), "a pipe to python3");
-    must(conc_subprocess_join(python.child, &status, conc_in(CONC_S(60))), "python3's end");
+    must(conc_subprocess_join(python.child, conc_in(CONC_S(60))), "python3's end");
+    must(conc_subprocess_exitcode(python.child, &status), "python3's end");
     must(status, "python3");
     conc_stream_abort(python.from);
     conc_subprocess_free(python.child);
@@ -329,7 +331,8 @@ static void run_section(size_t s)
 
 static int run_all(void)
 {
-    must(conc_process_prepare(), "conc_process_prepare"); /* the workers know calibrate_work()'s result */
+    must(conc_process_prepare(),
+         "conc_process_prepare"); /* the workers know calibrate_work()'s result */
     start_peer();
     must(conc_process_pool_new(&one, 1, NULL), "conc_process_pool_new");
     must(conc_process_pool_new(&two, 2, NULL), "conc_process_pool_new");

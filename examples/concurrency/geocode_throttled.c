@@ -66,9 +66,10 @@ static int worker(void *arg, void *unused)
         struct result result = {0};
 
         if (run->throttled)
-            conc_bucket_take(&run->throttle, 1, CONC_FOREVER);
+            result.err = conc_bucket_take(&run->throttle, 1, CONC_FOREVER);
         result.sent = conc_now();
-        result.err = fetch_place(item, &result.geocoded);
+        if (result.err == 0)
+            result.err = fetch_place(item, &result.geocoded);
         if (result.err < 0)
             snprintf(result.message, sizeof result.message, "%s", conc_error_message());
         if (conc_queue_put(&run->results_queue, &result, CONC_FOREVER) < 0)
@@ -137,9 +138,10 @@ static int fetch_all(bool throttled, struct failures *failures)
     if (err < 0)
         return err;
     err = conc_queue_init(&run.results_queue, sizeof(struct result), 0, CONC_FIFO);
+    if (err == 0)
+        err = conc_bucket_init(&run.throttle, rate, BURST);
     if (err == 0) {
         started = conc_now();
-        conc_bucket_init(&run.throttle, rate, BURST);
         failures_add(failures, run_workers(&run));
         present(&run, started, failures);
         conc_queue_destroy(&run.results_queue);

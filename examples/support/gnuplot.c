@@ -57,7 +57,7 @@ int gnuplot_draw(const char *script, size_t size, const char *path)
     err = conc_subprocess_communicate(gnuplot, script, size, &picture, &picture_size, &said, NULL,
                                       deadline);
     if (!err)
-        err = conc_subprocess_join(gnuplot, &status, deadline);
+        err = conc_subprocess_exitcode(gnuplot, &status);
     if (err)
         err = conc_raise(err, "gnuplot: %s", conc_strerror(err));
     else if (status != 0 || picture_size == 0)

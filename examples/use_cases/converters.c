@@ -135,8 +135,10 @@ static int read_child(conc_subprocess *child, size_t max, struct text *text, boo
     int err = read_up_to(conc_subprocess_stdout(child), max, text, deadline);
     if (err != 0)
         return err < 0 ? err : 0;
-    err = conc_subprocess_join(child, status, deadline);
+    err = conc_subprocess_join(child, deadline);
     *ended = !err;
+    if (!err)
+        err = conc_subprocess_exitcode(child, status);
     if (err)
         text_free(text);
     return err;

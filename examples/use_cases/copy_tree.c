@@ -475,7 +475,9 @@ int copy_tree(const struct copy_request *request)
     if (request->rate > 0) {
         double piece = request->rate / PIECES_PER_SECOND;
         copy.piece = piece < PIECE_LEAST ? PIECE_LEAST : piece > PIECE ? PIECE : (size_t)piece;
-        conc_bucket_init(&copy.bytes, request->rate, 2 * (double)copy.piece);
+        err = conc_bucket_init(&copy.bytes, request->rate, 2 * (double)copy.piece);
+        if (err)
+            return problem(&copy, "cannot limit the rate of", request->from, err);
     }
     if (asprintf(&copy.scratch, "%s/.responsive_copy-XXXXXX", request->to) < 0)
         return problem(&copy, "cannot copy", request->from, -ENOMEM);

@@ -11,13 +11,16 @@
 extern "C" {
 #endif
 
+/** What a barrier does each time all have come. */
+typedef int conc_barrier_fn(void *arg);
+
 /** All fields are private. */
 typedef struct conc_barrier {
     uint32_t word;
     uint32_t parties;
     uint32_t waiting; /* parties that have come; under the guard in word */
     struct conc__waitlist waiters;
-    int (*action)(void *arg);
+    conc_barrier_fn *action;
     void *arg;
     conc_lock acting; /* held while an action runs */
 } conc_barrier;
@@ -39,15 +42,15 @@ typedef struct conc_barrier {
  * Make a barrier. There is nothing to destroy; nobody may be waiting when its memory goes.
  *
  * @param parties  how many must come before all go on
- * @param action   called by the last to come, before anybody goes on; may be NULL. If it returns
+ * @param fn       its action, called by the last to come, before anybody goes on; may be NULL. If it returns
  *                 other than 0 the barrier is broken.
  * @param arg      given to the action
  * @return 0; -EINVAL: parties is 0
  *
  * Called from: anywhere. Blocks: no. Python: Barrier(parties, action)
  */
-CONC_API int conc_barrier_init(conc_barrier *barrier, uint32_t parties, int (*action)(void *arg),
-                               void *arg);
+CONC_API CONC_MUST_CHECK int conc_barrier_init(conc_barrier *barrier, uint32_t parties,
+                                               conc_barrier_fn *fn, void *arg);
 
 /**
  * Wait until all parties have come.

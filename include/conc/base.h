@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define CONC_API __attribute__((visibility("default")))
 #define CONC_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
@@ -103,6 +104,12 @@ CONC_API int64_t conc_remaining(conc_deadline deadline);
  * Called from: anywhere. Blocks: no. Python: os.strerror()
  */
 CONC_API const char *conc_strerror(int err);
+
+/** A question that is asked again and again until it is true; see conc_cond_wait_for(). */
+typedef bool conc_predicate_fn(void *arg);
+
+/** Told of an error that has no caller to be returned to; `message` is "" if there is none. */
+typedef void conc_error_fn(int err, const char *message, void *arg);
 
 /**
  * A job: any function of this shape can be called, given to a thread, submitted to an executor ...

@@ -51,7 +51,7 @@ typedef struct conc_bucket {
  *
  * Called from: anywhere. Blocks: no.
  */
-CONC_API int conc_bucket_init(conc_bucket *bucket, double per_second, double burst);
+CONC_API CONC_MUST_CHECK int conc_bucket_init(conc_bucket *bucket, double per_second, double burst);
 
 /**
  * Take n tokens; sleep until they are there. Takers are served in order of arrival.
@@ -62,14 +62,15 @@ CONC_API int conc_bucket_init(conc_bucket *bucket, double per_second, double bur
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  */
-CONC_API int conc_bucket_take(conc_bucket *bucket, uint32_t n, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_bucket_take(conc_bucket *bucket, uint32_t n,
+                                              conc_deadline deadline);
 
 /**
  * How many tokens there are now.
  *
  * Called from: any thread or task. Blocks: no.
  */
-CONC_API double conc_bucket_tokens(conc_bucket *bucket);
+CONC_API double conc_bucket_tokens(const conc_bucket *bucket);
 
 #ifdef __cplusplus
 }

@@ -62,7 +62,7 @@ typedef struct conc_bytes {
  *
  * Called from: anywhere. Blocks: no. Python: bytearray(n)
  */
-CONC_API int conc_bytes_new(conc_bytes *ret, size_t n);
+CONC_API CONC_MUST_CHECK int conc_bytes_new(conc_bytes *ret, size_t n);
 
 /**
  * Make a copy of n bytes.
@@ -73,7 +73,7 @@ CONC_API int conc_bytes_new(conc_bytes *ret, size_t n);
  *
  * Called from: anywhere. Blocks: no. Python: bytes(from)
  */
-CONC_API int conc_bytes_copy(conc_bytes *ret, const void *from, size_t n);
+CONC_API CONC_MUST_CHECK int conc_bytes_copy(conc_bytes *ret, const void *from, size_t n);
 
 /** Free them, and make the struct empty. Called from: anywhere. Blocks: no. */
 CONC_API void conc_bytes_free(conc_bytes *bytes);

@@ -29,7 +29,7 @@ typedef struct conc_cond {
     {                                  \
         0, {nullptr}, (lock_), nullptr \
     }
-#define CONC_COND_INIT_RLOCK(rlock_)                \
+#define CONC_COND_INIT_RLOCK(rlock_)            \
     {                                           \
         0, {nullptr}, &(rlock_)->lock, (rlock_) \
     }
@@ -38,7 +38,7 @@ typedef struct conc_cond {
     {                         \
         .lock = (lock_)       \
     }
-#define CONC_COND_INIT_RLOCK(rlock_)                   \
+#define CONC_COND_INIT_RLOCK(rlock_)               \
     {                                              \
         .lock = &(rlock_)->lock, .rlock = (rlock_) \
     }
@@ -63,13 +63,13 @@ CONC_API void conc_cond_init_rlock(conc_cond *cond, conc_rlock *rlock);
 CONC_API int conc_cond_wait(conc_cond *cond, conc_deadline deadline);
 
 /**
- * Wait until predicate(arg) is true. It is called with the lock held, first at once.
+ * Wait until fn(arg) is true. It is called with the lock held, first at once.
  *
  * @return 0: the predicate was true; else as conc_cond_wait(), and the predicate was false at last
  *
  * Called from, blocks, cancellation point: as conc_cond_wait(). Python: Condition.wait_for()
  */
-CONC_API int conc_cond_wait_for(conc_cond *cond, bool (*predicate)(void *arg), void *arg,
+CONC_API int conc_cond_wait_for(conc_cond *cond, conc_predicate_fn *fn, void *arg,
                                 conc_deadline deadline);
 
 /**

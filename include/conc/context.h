@@ -31,14 +31,19 @@ typedef struct conc_context conc_context;
 CONC_API conc_context *conc_context_current(void);
 
 /**
- * The id of the calling context, as in conc_context_foreach(): unique among the living, never 0.
+ * A context's id, as in conc_context_foreach(): unique among the living, never 0.
+ *
+ * @param context  NULL: the calling one
+ *
  * Called from: any thread or task. Blocks: no. Python: threading.get_ident()
  */
-CONC_API uint32_t conc_context_id(void);
+CONC_API uint32_t conc_context_id(const conc_context *context);
 
 /**
  * A context's name: "main" for the first thread, "thread-N" until another is given. Valid while the
  * context lives and keeps its name.
+ *
+ * @param context  NULL: the calling one
  *
  * Called from: any thread or task. Blocks: no. Python: Thread.name
  */
@@ -187,16 +192,18 @@ typedef struct conc_context_info {
     int64_t blocked_ns;      /* for how long it has been blocked */
 } conc_context_info;
 
+/** Called for a context; see conc_context_foreach(). */
+typedef int conc_context_fn(const conc_context_info *info, void *arg);
+
 /**
- * Call `callback` for every context, in order of their age, with what it was doing a moment ago (a
- * snapshot; the callback may call anything). A callback that returns other than 0 ends the walk.
+ * Call fn for every context, in order of their age, with what it was doing a moment ago (a
+ * snapshot; fn may call anything). If it returns other than 0 the walk ends.
  *
- * @return 0; the callback's last return; -ENOMEM
+ * @return 0; fn's last return; -ENOMEM
  *
  * Called from: any thread or task. Blocks: no. Python: threading.enumerate(), asyncio.all_tasks()
  */
-CONC_API int conc_context_foreach(int (*callback)(const conc_context_info *info, void *arg),
-                                   void *arg);
+CONC_API int conc_context_foreach(conc_context_fn *fn, void *arg);
 
 /**
  * Print a line for every context: its name, what it is blocked on, for how long, and who holds

@@ -55,25 +55,7 @@ CONC_API CONC_MUST_CHECK conc_future *conc_submit(conc_executor *executor, conc_
 CONC_API int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size,
                        void *ret, size_t result_size, conc_deadline deadline);
 
-/**
- * Run the job once for every element of an array, and store the results in an array, in order.
- *
- * @param in   n arguments of in_size bytes each (of n conc_bytes if that is CONC_BYTES); copied
- * @param out  room for n results of out_size bytes each (NULL if out_size is 0). On failure it
- *             holds some of the results; nothing is written to it after the return. n conc_bytes,
- *             if out_size is CONC_BYTES, are always the caller's to free; those that there is no
- *             result for are empty.
- * @return 0; the first element's error (in the order of the array), -ETIMEDOUT, -EAGAIN (CONC_NOW),
- *         -ECANCELED; the jobs that remain are cancelled then. -ENOMEM and the other refusals of
- *         conc_submit(). As for the deadline, see conc_call().
- *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Executor.map(),
- * Pool.map()
- */
-CONC_API int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n,
-                      size_t in_size, void *out, size_t out_size, conc_deadline deadline);
-
-/** All-zero: what conc_map() does. */
+/** All-zero: the defaults. */
 typedef struct conc_map_options {
     size_t chunk; /* how many elements one job takes, one after another; 0: 1. More is cheaper for
                      small jobs. */
@@ -82,24 +64,35 @@ typedef struct conc_map_options {
 } conc_map_options;
 
 /**
- * conc_map() with options.
+ * Run the job once for every element of an array, and store the results in an array, in order.
  *
+ * @param in   n arguments of in_size bytes each (of n conc_bytes if that is CONC_BYTES); copied
+ * @param out  room for n results of out_size bytes each (NULL if out_size is 0). On failure it
+ *             holds some of the results; nothing is written to it after the return. n conc_bytes,
+ *             if out_size is CONC_BYTES, are always the caller's to free; those that there is no
+ *             result for are empty.
  * @param options  borrowed; NULL: all-zero
- * @return as conc_map(); with `errors`, only the wait's own errors (-ETIMEDOUT, -EAGAIN,
- *         -ECANCELED, -ENOMEM), and the elements that were not done have -ECANCELED
+ * @return 0; the first element's error (in the order of the array), -ETIMEDOUT, -EAGAIN (CONC_NOW),
+ *         -ECANCELED; the jobs that remain are cancelled then. -ENOMEM and the other refusals of
+ *         conc_submit(). As for the deadline, see conc_call(). With `errors`, only the wait's own
+ *         errors, and the elements that were not done have -ECANCELED.
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Executor.map(),
+ * Pool.map()
  */
 CONC_API int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n,
-                           size_t in_size, void *out, size_t out_size,
-                           const conc_map_options *options, conc_deadline deadline);
+                      size_t in_size, void *out, size_t out_size, const conc_map_options *options,
+                      conc_deadline deadline);
 
 /* ---- Its end -----------------------------------------------------------------------------------
  * */
 
-enum {
+/** May be combined with |. */
+typedef enum conc_shutdown_flags {
     CONC_SHUTDOWN_WAIT = 1,           /* wait until every job has ended and every thread is gone */
     CONC_SHUTDOWN_CANCEL_PENDING = 2, /* cancel the jobs that have not started */
     CONC_SHUTDOWN_CANCEL_RUNNING = 4, /* and those that run, as conc_future_cancel() does */
-};
+} conc_shutdown_flags;
 
 /**
  * Take no more jobs; what was submitted still runs, unless cancelled by `flags`.
@@ -133,22 +126,26 @@ CONC_API int conc_executor_free(conc_executor *executor);
  *
  * @return 0; -ENOMEM
  */
-CONC_API int conc_inline_new(conc_executor **ret);
+CONC_API CONC_MUST_CHECK int conc_inline_new(conc_executor **ret);
 
 /**
  * An executor that starts a thread for every job.
  *
  * @return 0; -ENOMEM
  */
-CONC_API int conc_thread_per_job_new(conc_executor **ret);
+CONC_API CONC_MUST_CHECK int conc_thread_per_job_new(conc_executor **ret);
 
 /** All-zero: the defaults. */
+typedef int conc_worker_init_fn(void *arg);
+typedef void conc_worker_fini_fn(void *arg);
+
 typedef struct conc_thread_pool_options {
     const char *name; /* workers are called name-0, name-1 ...; NULL: "worker" */
-    int (*init)(
-        void *arg); /* called in each new worker; if it returns other than 0 the pool is broken */
-    void (*fini)(void *arg); /* called in each worker whose init succeeded, at its end */
-    void *arg;               /* given to both */
+    /* Called in each new worker; if it returns other than 0 the pool is broken. */
+    conc_worker_init_fn *init;
+    /* Called in each worker whose init succeeded, at its end. */
+    conc_worker_fini_fn *fini;
+    void *arg;         /* given to both */
     size_t max_queued; /* jobs that may wait for a worker before conc_submit() blocks; 0: no bound.
                           A worker of the pool itself is never blocked: it runs the job that it
                           submits at once. */
@@ -166,8 +163,8 @@ typedef struct conc_thread_pool_options {
  * Called from: anywhere. Blocks: no. Python: ThreadPoolExecutor(max_workers, thread_name_prefix,
  * initializer)
  */
-CONC_API int conc_thread_pool_new(conc_executor **ret, size_t threads,
-                                  const conc_thread_pool_options *options);
+CONC_API CONC_MUST_CHECK int conc_thread_pool_new(conc_executor **ret, size_t threads,
+                                                  const conc_thread_pool_options *options);
 
 #ifdef __cplusplus
 }

@@ -27,7 +27,7 @@ typedef struct conc_future conc_future;
  *
  * Called from: anywhere. Blocks: no. Python: concurrent.futures.Future(), loop.create_future()
  */
-CONC_API int conc_future_new(conc_future **ret, size_t result_size);
+CONC_API CONC_MUST_CHECK int conc_future_new(conc_future **ret, size_t result_size);
 
 /** One more reference, for the return's owner. Called from: anywhere. Blocks: no. */
 CONC_API conc_future *conc_future_ref(conc_future *future);
@@ -137,17 +137,19 @@ CONC_API bool conc_future_is_cancelled(const conc_future *future);
  */
 CONC_API bool conc_future_cancel(conc_future *future);
 
+/** Called with a future that is done; see conc_future_add_done_callback(). */
+typedef void conc_done_fn(conc_future *future, void *arg);
+
 /**
- * Call callback(future, arg) when the future is done: in the context that completes it, after those
- * who wait were woken, callbacks in the order of their registration; at once, in the caller, if it
- * is done already. The future is borrowed to the callback, which must not block for long.
+ * Call fn(future, arg) when the future is done: in the context that completes it, after those
+ * that wait were woken, callbacks in the order of their registration; at once, in the caller, if it
+ * is done already. fn borrows the future, and must not block for long.
  *
  * @return 0; -ENOMEM: not registered
  *
  * Called from: any thread or task. Blocks: no. Python: Future.add_done_callback()
  */
-CONC_API int conc_future_add_done_callback(conc_future *future, void (*callback)(conc_future *, void *arg),
-                                 void *arg);
+CONC_API int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *arg);
 
 /* ---- Many futures ---------------------------------------------------------------------------- */
 
@@ -167,8 +169,8 @@ typedef enum conc_wait_mode {
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: concurrent.futures.wait(), asyncio.wait()
  */
-CONC_API ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode,
-                             conc_deadline deadline);
+CONC_API ssize_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode,
+                           conc_deadline deadline);
 
 /**
  * Wait for all the futures' results.
@@ -208,7 +210,8 @@ typedef struct conc_as_completed conc_as_completed;
  *
  * Called from: any thread or task. Blocks: no. Python: as_completed()
  */
-CONC_API int conc_as_completed_new(conc_as_completed **ret, conc_future *const *futures, size_t n);
+CONC_API CONC_MUST_CHECK int conc_as_completed_new(conc_as_completed **ret,
+                                                   conc_future *const *futures, size_t n);
 
 /**
  * The next future that is done; wait for one if there is none.
@@ -220,11 +223,11 @@ CONC_API int conc_as_completed_new(conc_as_completed **ret, conc_future *const *
  * Called from: the context that made the iterator, or one at a time. Blocks: yes. Cancellation
  * point: yes.
  */
-CONC_API int conc_as_completed_next(conc_as_completed *iterator, conc_future **future,
+CONC_API int conc_as_completed_next(conc_as_completed *as_completed, conc_future **future,
                                     size_t *index, conc_deadline deadline);
 
 /** End, wherever it stands; NULL is ignored. Called from: anywhere. Blocks: no. */
-CONC_API void conc_as_completed_free(conc_as_completed *iterator);
+CONC_API void conc_as_completed_free(conc_as_completed *as_completed);
 
 /* ---- Errors that nobody looked at --------------------------------------------------------------
  * */
@@ -233,13 +236,12 @@ CONC_API void conc_as_completed_free(conc_as_completed *iterator);
  * Set what happens when a failed future dies and nobody looked at its error; NULL: the default, a
  * line on stderr. Cancelled futures are not reported.
  *
- * @param hook  called with the error, its message ("" if none) and `arg`, in the context that gave
- *              back the last reference
+ * @param fn  called with the error, its message ("" if none) and `arg`, in the context that gave
+ *            back the last reference
  *
  * Called from: anywhere. Blocks: no. Python: loop.set_exception_handler()
  */
-CONC_API void conc_future_on_unobserved(void (*hook)(int err, const char *message, void *arg),
-                                       void *arg);
+CONC_API void conc_future_on_unobserved(conc_error_fn *fn, void *arg);
 
 #ifdef __cplusplus
 }

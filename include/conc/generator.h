@@ -66,26 +66,17 @@ typedef struct conc_generator_options {
  * Make a generator. Its body begins with the first conc_generator_next().
  *
  * @param ret        gives a generator, for conc_generator_free()
+ * @param fn         its body
  * @param arg        the body's argument, of arg_size bytes: copied (NULL if arg_size is 0)
  * @param item_size  bytes of an item; may be 0
- * @return 0; -ENOMEM; -EINVAL: no body, or no arg with a size
+ * @param options    borrowed; NULL: all-zero
+ * @return 0; -ENOMEM; -EINVAL: no fn, no arg with a size, or a stack of more than 1 GiB
  *
  * Called from: anywhere. Blocks: no. Python: calling a generator function, async or not
  */
-CONC_API int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
-                                size_t arg_size, size_t item_size);
-
-/**
- * conc_generator_new() with options.
- *
- * @param options  borrowed; NULL: all-zero
- * @return as conc_generator_new(); -EINVAL also: a stack of more than 1 GiB
- *
- * Called from: anywhere. Blocks: no.
- */
-CONC_API int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
-                                     size_t arg_size, size_t item_size,
-                                     const conc_generator_options *options);
+CONC_API CONC_MUST_CHECK int conc_generator_new(conc_generator **ret, conc_generator_fn *fn,
+                                                const void *arg, size_t arg_size, size_t item_size,
+                                                const conc_generator_options *options);
 
 /**
  * Get the next item: run the body until it yields, or ends.

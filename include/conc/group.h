@@ -44,9 +44,8 @@ CONC_API void conc_group_init(conc_group *group);
  * Called from: any thread or task, members included. Blocks: as conc_submit(). Python:
  * TaskGroup.create_task()
  */
-CONC_API ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
-                                     const void *arg, size_t arg_size, void *ret,
-                                     size_t result_size);
+CONC_API ssize_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
+                                   const void *arg, size_t arg_size, void *ret, size_t result_size);
 
 /**
  * Wait until all members have ended. When the deadline comes, or the caller is cancelled, the
@@ -71,7 +70,7 @@ CONC_API int conc_group_wait(conc_group *group, conc_deadline deadline);
 CONC_API void conc_group_cancel(conc_group *group);
 
 /** How many jobs have been submitted. Called from: any thread or task. Blocks: no. */
-CONC_API size_t conc_group_size(conc_group *group);
+CONC_API size_t conc_group_size(const conc_group *group);
 
 /**
  * How a member ended, after conc_group_wait().
@@ -82,7 +81,7 @@ CONC_API size_t conc_group_size(conc_group *group);
  *
  * Called from: any thread or task. Blocks: no. Python: ExceptionGroup.exceptions
  */
-CONC_API int conc_group_error(conc_group *group, size_t index, const char **message);
+CONC_API int conc_group_error(const conc_group *group, size_t index, const char **message);
 
 /**
  * Free what the group holds; members that have not ended are cancelled and waited for.

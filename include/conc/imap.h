@@ -30,14 +30,16 @@ extern "C" {
 typedef struct conc_imap conc_imap;
 
 /** All-zero: the defaults. */
+typedef int conc_imap_source_fn(void *item, void *arg);
+
 typedef struct conc_imap_options {
     size_t ahead;   /* the most elements that are submitted and not taken; 0: 64, which is two for
                        each thread of the largest pool that conc_thread_pool_new() makes by itself:
                        when a worker is done, the next job is there */
     bool unordered; /* give them as they end; else in order */
-    int (*next)(void *item, void *arg); /* where elements come from, instead of an array: see
-                                           conc_imap_new() */
-    void *arg;                          /* given to it */
+    conc_imap_source_fn *next; /* where elements come from, instead of an array: see
+                                  conc_imap_new() */
+    void *arg;                 /* given to it */
 } conc_imap_options;
 
 /** Which element it is that conc_imap_next() gives. */
@@ -70,9 +72,9 @@ typedef struct conc_imap_item {
  * ended (a scope bounds it; then conc_imap_next() goes on with what is not submitted). Python:
  * Pool.imap(), Pool.imap_unordered(), Executor.map(buffersize)
  */
-CONC_API int conc_imap_new(conc_imap **ret, conc_executor *executor, conc_fn *fn, const void *in,
-                           size_t n, size_t in_size, size_t out_size,
-                           const conc_imap_options *options);
+CONC_API CONC_MUST_CHECK int conc_imap_new(conc_imap **ret, conc_executor *executor, conc_fn *fn,
+                                           const void *in, size_t n, size_t in_size,
+                                           size_t out_size, const conc_imap_options *options);
 
 /**
  * Take the next element that has ended; wait for it if need be. A failed one is an element too, and

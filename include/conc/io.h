@@ -104,7 +104,8 @@ CONC_API int conc_poll_fd(int fd, short events, conc_deadline deadline);
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: open(), os.open()
  */
-CONC_API int conc_open(const char *path, int flags, mode_t mode, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_open(const char *path, int flags, mode_t mode,
+                                       conc_deadline deadline);
 
 /**
  * conc_read() at a place in the file. The file's position stays.

@@ -32,12 +32,15 @@ typedef struct conc_local_token {
     uint32_t context;
 } conc_local_token;
 
+/** Lets go of a context's value; see conc_local_new(). */
+typedef void conc_destructor_fn(void *value);
+
 /**
  * Make a key. Keys are meant to be few and to live long: one for each kind of value, not one for
  * each value.
  *
- * @param ret         gives a key, for conc_local_free()
- * @param destructor  NULL, or: called once for each value that was set and is not NULL, when the
+ * @param ret  gives a key, for conc_local_free()
+ * @param fn   its destructor: NULL, or: called once for each value that was set and is not NULL, when the
  *                    last context that had it lets go of it, because it sets or resets it, or ends;
  *                    in that context, with no lock held. It may call libconc, but must not set its
  *                    own key, unless the context is ending: then it may, and what it sets is
@@ -46,7 +49,7 @@ typedef struct conc_local_token {
  *
  * Called from: anywhere. Blocks: no. Python: threading.local(), contextvars.ContextVar(name)
  */
-CONC_API int conc_local_new(conc_local **ret, void (*destructor)(void *value));
+CONC_API CONC_MUST_CHECK int conc_local_new(conc_local **ret, conc_destructor_fn *fn);
 
 #define CONC_LOCAL_ROUNDS 4
 
@@ -56,7 +59,7 @@ CONC_API int conc_local_new(conc_local **ret, void (*destructor)(void *value));
  *
  * Called from: anywhere. Blocks: no.
  */
-CONC_API void conc_local_free(conc_local *key);
+CONC_API void conc_local_free(conc_local *local);
 
 /**
  * Set the caller's value; the one that it had before is let go.
@@ -67,7 +70,7 @@ CONC_API void conc_local_free(conc_local *key);
  * Called from: any thread or task. Blocks: no (but for the destructor of the former value).
  * Python: ContextVar.set(), setting an attribute of a threading.local
  */
-CONC_API CONC_MUST_CHECK int conc_local_set(conc_local *key, void *value);
+CONC_API CONC_MUST_CHECK int conc_local_set(conc_local *local, void *value);
 
 /**
  * The same, keeping what was there before for conc_local_reset(), which must follow in the same
@@ -78,7 +81,7 @@ CONC_API CONC_MUST_CHECK int conc_local_set(conc_local *key, void *value);
  *
  * Called from: any thread or task. Blocks: no. Python: token = ContextVar.set()
  */
-CONC_API CONC_MUST_CHECK int conc_local_set_token(conc_local *key, void *value,
+CONC_API CONC_MUST_CHECK int conc_local_set_token(conc_local *local, void *value,
                                                   conc_local_token *token);
 
 /**
@@ -100,14 +103,14 @@ CONC_API int conc_local_reset(conc_local_token *token);
  *
  * Called from: any thread or task. Blocks: no. Python: ContextVar.get(None)
  */
-CONC_API void *conc_local_get(const conc_local *key);
+CONC_API void *conc_local_get(const conc_local *local);
 
 /**
  * Has the caller a value, be it NULL?
  *
  * Called from: any thread or task. Blocks: no. Python: hasattr(local, name)
  */
-CONC_API bool conc_local_is_set(const conc_local *key);
+CONC_API bool conc_local_is_set(const conc_local *local);
 
 #ifdef __cplusplus
 }

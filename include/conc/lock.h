@@ -44,21 +44,29 @@ CONC_API void conc_lock_init(conc_lock *lock);
 /**
  * Take the lock; wait while another holds it. Cannot fail.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: Lock.acquire()
+ * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: Lock.__enter__()
  */
 CONC_API void conc_lock_enter(conc_lock *lock);
 
 /**
+ * Release the lock, which is held: the other end of conc_lock_enter(). As conc_lock_release().
+ *
+ * Called from: any thread or task. Blocks: no. Python: Lock.__exit__()
+ */
+CONC_API void conc_lock_exit(conc_lock *lock);
+
+/**
  * Take the lock if it is free.
  *
- * @return true: the caller holds it
+ * @return 0: the caller holds it; -EAGAIN: it is held
  *
  * Called from: any thread or task. Blocks: no. Python: Lock.acquire(blocking=False)
  */
-CONC_API CONC_MUST_CHECK bool conc_lock_try_acquire(conc_lock *lock);
+CONC_API CONC_MUST_CHECK int conc_lock_try_acquire(conc_lock *lock);
 
 /**
- * Take the lock; wait until the deadline at most.
+ * Take the lock; wait until the deadline at most. To be cancelled in it, or to give up; else
+ * conc_lock_enter() is simpler, which cannot fail.
  *
  * @return 0: the caller holds it; -ETIMEDOUT, -EAGAIN (held, and CONC_NOW), -ECANCELED: it doesn't
  *
@@ -84,16 +92,27 @@ CONC_API int conc_lock_release(conc_lock *lock);
  */
 CONC_API bool conc_lock_is_locked(const conc_lock *lock);
 
-/* The two ends of conc_with_lock(), for other languages too. */
-CONC_API struct conc__with conc_lock_enter(conc_lock *lock);
-CONC_API void conc_lock_exit(struct conc__with *with);
+/* The end of conc_with_lock(): `held` is where the lock's address stands until it is released. */
+static inline void conc__lock_leave(conc_lock **held)
+{
+    if (*held)
+        conc_lock_exit(*held);
+    *held = NULL;
+}
+
+static inline conc_lock *conc__lock_entered(conc_lock *lock)
+{
+    conc_lock_enter(lock);
+    return lock;
+}
 
 /**
  * `conc_with_lock (&lock) { ... }`: hold the lock in the block; `break`, `continue`, `return` and
- * `goto` release it.
+ * `goto` release it. Without the macro: conc_lock_enter() and conc_lock_exit().
  */
-#define conc_with_lock(lock) \
-    CONC__WITH(conc_lock_enter(lock), conc_lock_exit, CONC__CONCAT(conc__with_, __COUNTER__))
+#define conc_with_lock(lock)                                          \
+    CONC__WITH(conc_lock, conc__lock_entered(lock), conc__lock_leave, \
+               CONC__CONCAT(conc__with_, __COUNTER__))
 
 #ifdef __cplusplus
 }

@@ -30,17 +30,19 @@ extern "C" {
 typedef struct conc_loop conc_loop;
 
 /** How a loop talks to the kernel. The behaviour is the same. */
-enum conc_backend {
-    CONC_BACKEND_ANY = 0, /* what CONC_BACKEND=uring|epoll in the environment says; else io_uring where
+typedef enum conc_backend {
+    CONC_BACKEND_ANY =
+        0, /* what CONC_BACKEND=uring|epoll in the environment says; else io_uring where
                              the system allows it, else epoll */
     CONC_BACKEND_URING,
     CONC_BACKEND_EPOLL,
-};
+} conc_backend;
 
 /** All-zero: the defaults. */
 typedef struct conc_loop_options {
     conc_backend backend;
-    int64_t slow_after; /* ns; as conc_loop_set_debug(). 0: what CONC_DEBUG in the environment says, in
+    int64_t
+        slow_after_ns; /* ns; as conc_loop_set_debug(). 0: what CONC_DEBUG in the environment says, in
                            milliseconds; else no reports */
 } conc_loop_options;
 
@@ -67,7 +69,7 @@ CONC_API int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, 
  *
  * Called from: any thread or task. Blocks: no. Python: asyncio.new_event_loop()
  */
-CONC_API int conc_loop_new(conc_loop **ret, const conc_loop_options *options);
+CONC_API CONC_MUST_CHECK int conc_loop_new(conc_loop **ret, const conc_loop_options *options);
 
 /**
  * Free a loop that does not run: cancel its tasks and run them until all have ended, drop callbacks,
@@ -120,7 +122,7 @@ CONC_API const char *conc_loop_backend(const conc_loop *loop);
  *
  * Called from: the loop's thread. Blocks: no. Python: loop.set_debug(), slow_callback_duration
  */
-CONC_API int conc_loop_set_debug(conc_loop *loop, int64_t slow_after);
+CONC_API int conc_loop_set_debug(conc_loop *loop, int64_t slow_after_ns);
 
 /* ---- Callbacks ------------------------------------------------------------------------------- */
 
@@ -138,7 +140,8 @@ typedef struct conc_handle conc_handle;
  *
  * Called from: the loop's thread. Blocks: no. Python: loop.call_soon()
  */
-CONC_API int conc_loop_call_soon(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret);
+CONC_API int conc_loop_call_soon(conc_loop *loop, conc_callback_fn *fn, void *arg,
+                                 conc_handle **ret);
 
 /** conc_loop_call_soon() from any thread or task. The caller makes sure that the loop is not freed
  * meanwhile. Callbacks that have not run when it is freed are dropped. Python:
@@ -147,8 +150,8 @@ CONC_API int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *f
                                             conc_handle **ret);
 
 /** conc_loop_call_soon(), but after `delay` nanoseconds. Python: loop.call_later() */
-CONC_API int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback_fn *fn, void *arg,
-                                  conc_handle **ret);
+CONC_API int conc_loop_call_later(conc_loop *loop, int64_t delay_ns, conc_callback_fn *fn,
+                                  void *arg, conc_handle **ret);
 
 /** conc_loop_call_soon(), but at a point in time; CONC_NOW: soon; CONC_FOREVER: -EINVAL. Callbacks for
  * the same time run in the order in which they were asked for. Python: loop.call_at() */
@@ -200,7 +203,8 @@ CONC_API int conc_loop_remove_writer(conc_loop *loop, int fd);
  *
  * Called from: the loop's thread. Blocks: no. Python: loop.add_signal_handler()
  */
-CONC_API int conc_loop_add_signal_handler(conc_loop *loop, int signo, conc_callback_fn *fn, void *arg);
+CONC_API int conc_loop_add_signal_handler(conc_loop *loop, int signo, conc_callback_fn *fn,
+                                          void *arg);
 
 /** Remove it, and restore what the signal did before. @return 1; 0: there was none; -EPERM. Python:
  * loop.remove_signal_handler() */
@@ -226,9 +230,11 @@ CONC_API conc_executor *conc_loop_executor(conc_loop *loop);
  *
  * Called from: the loop's thread. Blocks: as conc_submit(). Python: loop.run_in_executor()
  */
-CONC_API conc_future *conc_loop_run_in_executor(conc_loop *loop, conc_executor *executor, conc_fn *fn,
-                                                const void *arg, size_t arg_size,
-                                                size_t result_size);
+CONC_API CONC_MUST_CHECK conc_future *conc_loop_run_in_executor(conc_loop *loop,
+                                                                conc_executor *executor,
+                                                                conc_fn *fn, const void *arg,
+                                                                size_t arg_size,
+                                                                size_t result_size);
 
 /**
  * Run a job that blocks in the default executor of the loop that runs in the calling thread, with the
@@ -238,8 +244,8 @@ CONC_API conc_future *conc_loop_run_in_executor(conc_loop *loop, conc_executor *
  *
  * Called from: a task, or a callback of a loop. Blocks: no. Python: asyncio.to_thread()
  */
-CONC_API conc_future *conc_to_thread(conc_fn *fn, const void *arg, size_t arg_size,
-                                     size_t result_size);
+CONC_API CONC_MUST_CHECK conc_future *conc_to_thread(conc_fn *fn, const void *arg, size_t arg_size,
+                                                     size_t result_size);
 
 /**
  * Set the default executor, which stays the caller's and must outlive the loop; NULL: back to one of
@@ -261,7 +267,7 @@ CONC_API int conc_loop_set_default_executor(conc_loop *loop, conc_executor *exec
  *
  * Called from: any thread or task. Blocks: until the threads have started.
  */
-CONC_API int conc_loop_pool_new(conc_executor **ret, size_t loops);
+CONC_API CONC_MUST_CHECK int conc_loop_pool_new(conc_executor **ret, size_t loops);
 
 #ifdef __cplusplus
 }

@@ -46,7 +46,8 @@ struct addrinfo; /* netdb.h hides it from strict ISO C */
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: socket.create_connection(), asyncio.open_connection()
  */
-CONC_API int conc_tcp_connect(const char *host, uint16_t port, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_tcp_connect(const char *host, uint16_t port,
+                                              conc_deadline deadline);
 
 /**
  * Make a socket that listens for TCP connections. The port can be taken again at once after its
@@ -62,7 +63,7 @@ CONC_API int conc_tcp_connect(const char *host, uint16_t port, conc_deadline dea
  * Called from: any thread or task. Blocks: while a name is looked up; and only then it is a
  * cancellation point. Python: socket.create_server(), asyncio.start_server()
  */
-CONC_API int conc_tcp_listen(const char *host, uint16_t port, int backlog);
+CONC_API CONC_MUST_CHECK int conc_tcp_listen(const char *host, uint16_t port, int backlog);
 
 /**
  * The port of this end of an IP socket.
@@ -86,7 +87,7 @@ CONC_API int conc_tcp_port(int fd);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: asyncio.open_unix_connection()
  */
-CONC_API int conc_unix_connect(const char *path, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_unix_connect(const char *path, conc_deadline deadline);
 
 /**
  * Make a Unix socket that listens for connections. Its file is the caller's to remove, before
@@ -99,7 +100,7 @@ CONC_API int conc_unix_connect(const char *path, conc_deadline deadline);
  *
  * Called from: anywhere. Blocks: no. Python: asyncio.start_unix_server()
  */
-CONC_API int conc_unix_listen(const char *path, int backlog);
+CONC_API CONC_MUST_CHECK int conc_unix_listen(const char *path, int backlog);
 
 /* ---- Names ----------------------------------------------------------------------------------- */
 
@@ -133,7 +134,7 @@ CONC_API int conc_getaddrinfo(const char *host, const char *service, const struc
  *
  * Called from: anywhere. Blocks: no. Python: socket.socket()
  */
-CONC_API int conc_socket(int domain, int type, int protocol);
+CONC_API CONC_MUST_CHECK int conc_socket(int domain, int type, int protocol);
 
 /** Give it an address. @return 0; -EADDRINUSE, -EACCES and what else bind(2) tells. Called from:
  * anywhere. Blocks: no. Python: sock.bind() */
@@ -164,7 +165,8 @@ CONC_API int conc_listen(int fd, int backlog);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.accept(),
  * loop.sock_accept()
  */
-CONC_API int conc_accept(int fd, struct sockaddr *addr, socklen_t *size, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_accept(int fd, struct sockaddr *addr, socklen_t *size,
+                                         conc_deadline deadline);
 
 /**
  * Connect a socket to an address.

@@ -42,7 +42,7 @@ typedef struct conc_pipe conc_pipe; /* one of its ends */
  *
  * Called from: anywhere. Blocks: no. Python: multiprocessing.Pipe()
  */
-CONC_API int conc_pipe_new(conc_pipe **a, conc_pipe **b);
+CONC_API CONC_MUST_CHECK int conc_pipe_new(conc_pipe **a, conc_pipe **b);
 
 /**
  * Make an end of a pipe out of its descriptor: in the process that was given it.
@@ -53,14 +53,14 @@ CONC_API int conc_pipe_new(conc_pipe **a, conc_pipe **b);
  *
  * Called from: anywhere. Blocks: no. Python: multiprocessing.connection.Connection(handle)
  */
-CONC_API int conc_pipe_new_from_fd(conc_pipe **ret, int fd);
+CONC_API CONC_MUST_CHECK int conc_pipe_new_from_fd(conc_pipe **ret, int fd);
 
 /**
  * Its descriptor, borrowed: to give it to a process. Nothing else may read from it or write to it.
  *
  * Called from: anywhere. Blocks: no. Python: Connection.fileno()
  */
-CONC_API int conc_pipe_fd(const conc_pipe *end);
+CONC_API int conc_pipe_fd(const conc_pipe *pipe);
 
 /**
  * Close an end, in which no call may be going on. What has not been received is lost, and so is the
@@ -68,7 +68,7 @@ CONC_API int conc_pipe_fd(const conc_pipe *end);
  *
  * Called from: the last user. Blocks: no. Python: Connection.close()
  */
-CONC_API void conc_pipe_free(conc_pipe *end);
+CONC_API void conc_pipe_free(conc_pipe *pipe);
 
 /**
  * Set the size of the largest message that this end receives: what claims to be larger is refused.
@@ -76,7 +76,7 @@ CONC_API void conc_pipe_free(conc_pipe *end);
  *
  * Called from: one context, before the first receive. Blocks: no.
  */
-CONC_API void conc_pipe_set_limit(conc_pipe *end, size_t bytes);
+CONC_API void conc_pipe_set_limit(conc_pipe *pipe, size_t bytes);
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
@@ -91,7 +91,7 @@ CONC_API void conc_pipe_set_limit(conc_pipe *end, size_t bytes);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Connection.send(),
  * send_bytes()
  */
-CONC_API int conc_pipe_send(conc_pipe *end, const void *buf, size_t n, conc_deadline deadline);
+CONC_API int conc_pipe_send(conc_pipe *pipe, const void *buf, size_t n, conc_deadline deadline);
 
 /**
  * Send a message with descriptors, of which the receiver gets duplicates.
@@ -103,7 +103,7 @@ CONC_API int conc_pipe_send(conc_pipe *end, const void *buf, size_t n, conc_dead
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * multiprocessing.reduction.send_handle()
  */
-CONC_API int conc_pipe_send_fds(conc_pipe *end, const void *buf, size_t n, const int *fds,
+CONC_API int conc_pipe_send_fds(conc_pipe *pipe, const void *buf, size_t n, const int *fds,
                                 size_t n_fds, conc_deadline deadline);
 
 /**
@@ -113,11 +113,11 @@ CONC_API int conc_pipe_send_fds(conc_pipe *end, const void *buf, size_t n, const
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  */
-CONC_API int conc_pipe_flush(conc_pipe *end, conc_deadline deadline);
+CONC_API int conc_pipe_flush(conc_pipe *pipe, conc_deadline deadline);
 
 /** How many bytes of a message that was begun have not been sent; 0: none was cut short. Called
  * from: any thread or task. Blocks: no. */
-CONC_API size_t conc_pipe_n_unsent(conc_pipe *end);
+CONC_API size_t conc_pipe_n_unsent(const conc_pipe *pipe);
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
@@ -134,7 +134,7 @@ CONC_API size_t conc_pipe_n_unsent(conc_pipe *end);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Connection.recv(),
  * recv_bytes()
  */
-CONC_API int conc_pipe_recv(conc_pipe *end, conc_bytes *ret, conc_deadline deadline);
+CONC_API int conc_pipe_recv(conc_pipe *pipe, conc_bytes *ret, conc_deadline deadline);
 
 /**
  * Receive a message into a buffer.
@@ -147,8 +147,8 @@ CONC_API int conc_pipe_recv(conc_pipe *end, conc_bytes *ret, conc_deadline deadl
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * Connection.recv_bytes_into()
  */
-CONC_API ptrdiff_t conc_pipe_recv_into(conc_pipe *end, void *buf, size_t room,
-                                       conc_deadline deadline);
+CONC_API ssize_t conc_pipe_recv_into(conc_pipe *pipe, void *buf, size_t room,
+                                     conc_deadline deadline);
 
 /**
  * Receive a message and the descriptors that come with it, which are closed on exec.
@@ -161,7 +161,7 @@ CONC_API ptrdiff_t conc_pipe_recv_into(conc_pipe *end, void *buf, size_t room,
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * multiprocessing.reduction.recv_handle()
  */
-CONC_API int conc_pipe_recv_fds(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds,
+CONC_API int conc_pipe_recv_fds(conc_pipe *pipe, conc_bytes *ret, int *fds, size_t *n_fds,
                                 conc_deadline deadline);
 
 /**
@@ -171,7 +171,7 @@ CONC_API int conc_pipe_recv_fds(conc_pipe *end, conc_bytes *ret, int *fds, size_
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Connection.poll()
  */
-CONC_API int conc_pipe_poll(conc_pipe *end, conc_deadline deadline);
+CONC_API int conc_pipe_poll(conc_pipe *pipe, conc_deadline deadline);
 
 #ifdef __cplusplus
 }

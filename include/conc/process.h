@@ -75,8 +75,9 @@ typedef struct conc_process_options {
  * Called from: any thread or task. Blocks: until the process is there. Cancellation point: no.
  * Python: Process(target, args).start()
  */
-CONC_API int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg, size_t arg_size,
-                                const conc_process_options *options);
+CONC_API CONC_MUST_CHECK int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg,
+                                                size_t arg_size,
+                                                const conc_process_options *options);
 
 /** Its process id. Called from: anywhere. Blocks: no. Python: Process.pid */
 CONC_API pid_t conc_process_pid(const conc_process *process);
@@ -98,7 +99,7 @@ CONC_API const char *conc_process_name(const conc_process *process);
 CONC_API int conc_process_join(conc_process *process, conc_deadline deadline);
 
 /** Has it not ended yet? Called from: any thread or task. Blocks: no. Python: Process.is_alive() */
-CONC_API bool conc_process_is_alive(conc_process *process);
+CONC_API bool conc_process_is_alive(const conc_process *process);
 
 /**
  * How it has ended.
@@ -108,7 +109,7 @@ CONC_API bool conc_process_is_alive(conc_process *process);
  *
  * Called from: any thread or task. Blocks: no. Python: Process.exitcode
  */
-CONC_API int conc_process_exitcode(conc_process *process, int *ret);
+CONC_API int conc_process_exitcode(const conc_process *process, int *ret);
 
 /**
  * Ask it to end: SIGTERM. Safe also when it has ended. The signal is on its way when the call

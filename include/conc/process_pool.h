@@ -70,8 +70,8 @@ typedef struct conc_process_pool_options {
  * Called from: any thread or task. Blocks: until the processes are there. Cancellation point: no.
  * Python: ProcessPoolExecutor(max_workers, initializer, initargs, max_tasks_per_child)
  */
-CONC_API int conc_process_pool_new(conc_executor **ret, size_t workers,
-                                   const conc_process_pool_options *options);
+CONC_API CONC_MUST_CHECK int conc_process_pool_new(conc_executor **ret, size_t workers,
+                                                   const conc_process_pool_options *options);
 
 /**
  * Ask the workers of a process pool to end, by SIGTERM: it is shut down, and breaks.

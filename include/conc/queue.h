@@ -33,6 +33,9 @@ typedef enum conc_queue_order {
  */
 typedef int conc_compare_fn(const void *a, const void *b, void *arg);
 
+/** Told of an element that goes without having been got; see conc_queue_on_drop(). */
+typedef void conc_drop_fn(void *item, void *arg);
+
 /* Where the elements lie. Private. What changes with every element comes first: it shares a cache
  * line with the guard. */
 struct conc__store {
@@ -56,7 +59,7 @@ typedef struct conc_queue {
     size_t unfinished; /* put, and not yet told done */
     struct conc__waitlist getters, putters, joiners;
     struct conc__store store;
-    void (*drop)(void *item, void *arg);
+    conc_drop_fn *drop;
     void *drop_arg;
 } conc_queue;
 
@@ -74,8 +77,8 @@ typedef struct conc_queue {
  *
  * Called from: anywhere. Blocks: no. Python: queue.Queue(maxsize), LifoQueue, asyncio.Queue
  */
-CONC_API int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacity,
-                             conc_queue_order order);
+CONC_API CONC_MUST_CHECK int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacity,
+                                             conc_queue_order order);
 
 /**
  * Make a queue that gives the smallest element first, in the order of `compare`; equals in the
@@ -86,8 +89,9 @@ CONC_API int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacit
  *
  * Called from: anywhere. Blocks: no. Python: queue.PriorityQueue
  */
-CONC_API int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacity,
-                                      conc_compare_fn *compare, void *arg);
+CONC_API CONC_MUST_CHECK int conc_queue_init_priority(conc_queue *queue, size_t elem_size,
+                                                      size_t capacity, conc_compare_fn *fn,
+                                                      void *arg);
 
 /**
  * Call `drop` for each element that is thrown away, by an immediate shutdown or by
@@ -96,7 +100,7 @@ CONC_API int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_
  *
  * Called from: before the queue is shared. Blocks: no.
  */
-CONC_API void conc_queue_on_drop(conc_queue *queue, void (*drop)(void *item, void *arg), void *arg);
+CONC_API void conc_queue_on_drop(conc_queue *queue, conc_drop_fn *fn, void *arg);
 
 /**
  * Free what the queue holds. Nobody may be inside a call on it, but for those whose effect the
@@ -140,8 +144,8 @@ CONC_API int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadlin
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  */
-CONC_API ptrdiff_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n,
-                                       conc_deadline deadline);
+CONC_API ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n,
+                                     conc_deadline deadline);
 
 /**
  * Take up to n elements: wait for one, then take what more there is by then.
@@ -151,8 +155,8 @@ CONC_API ptrdiff_t conc_queue_put_many(conc_queue *queue, const void *items, siz
  *
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  */
-CONC_API ptrdiff_t conc_queue_get_many(conc_queue *queue, void *items, size_t n,
-                                       conc_deadline deadline);
+CONC_API ssize_t conc_queue_get_many(conc_queue *queue, void *items, size_t n,
+                                     conc_deadline deadline);
 
 /**
  * Say that an element taken out has been dealt with; the last one lets conc_queue_join() return.

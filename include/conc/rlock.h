@@ -38,18 +38,26 @@ CONC_API void conc_rlock_init(conc_rlock *rlock);
  * Take the lock, or take it once more; wait while another context owns it. Cannot fail (taken 2^32
  * - 1 times over, the program ends with a message).
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: RLock.acquire()
+ * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: RLock.__enter__()
  */
 CONC_API void conc_rlock_enter(conc_rlock *rlock);
 
 /**
+ * Release the lock once, which the caller owns: the other end of conc_rlock_enter(). As
+ * conc_rlock_release().
+ *
+ * Called from: its owner. Blocks: no. Python: RLock.__exit__()
+ */
+CONC_API void conc_rlock_exit(conc_rlock *rlock);
+
+/**
  * Take the lock if it is free or the caller's own.
  *
- * @return true: the caller holds it (once more)
+ * @return 0: the caller holds it (once more); -EAGAIN: another does
  *
  * Called from: any thread or task. Blocks: no. Python: RLock.acquire(blocking=False)
  */
-CONC_API CONC_MUST_CHECK bool conc_rlock_try_acquire(conc_rlock *rlock);
+CONC_API CONC_MUST_CHECK int conc_rlock_try_acquire(conc_rlock *rlock);
 
 /**
  * Take the lock, or take it once more; wait until the deadline at most.
@@ -85,13 +93,24 @@ CONC_API bool conc_rlock_is_owned(const conc_rlock *rlock);
  */
 CONC_API bool conc_rlock_is_locked(const conc_rlock *rlock);
 
-/* The two ends of conc_with_rlock(). */
-CONC_API struct conc__with conc_rlock_enter(conc_rlock *rlock);
-CONC_API void conc_rlock_exit(struct conc__with *with);
+/* The end of conc_with_rlock(): `held` is where the lock's address stands until it is released. */
+static inline void conc__rlock_leave(conc_rlock **held)
+{
+    if (*held)
+        conc_rlock_exit(*held);
+    *held = NULL;
+}
+
+static inline conc_rlock *conc__rlock_entered(conc_rlock *rlock)
+{
+    conc_rlock_enter(rlock);
+    return rlock;
+}
 
 /** `conc_with_rlock (&rlock) { ... }`, as conc_with_lock(). */
-#define conc_with_rlock(rlock) \
-    CONC__WITH(conc_rlock_enter(rlock), conc_rlock_exit, CONC__CONCAT(conc__with_, __COUNTER__))
+#define conc_with_rlock(rlock)                                            \
+    CONC__WITH(conc_rlock, conc__rlock_entered(rlock), conc__rlock_leave, \
+               CONC__CONCAT(conc__with_, __COUNTER__))
 
 #ifdef __cplusplus
 }

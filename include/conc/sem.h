@@ -52,7 +52,7 @@ typedef struct conc_sem {
  *
  * Called from: anywhere. Blocks: no. Python: Semaphore(value), BoundedSemaphore(value)
  */
-CONC_API int conc_sem_init(conc_sem *sem, uint32_t value, uint32_t bound);
+CONC_API CONC_MUST_CHECK int conc_sem_init(conc_sem *sem, uint32_t value, uint32_t bound);
 
 /**
  * Take a unit; wait while there is none.
@@ -62,7 +62,7 @@ CONC_API int conc_sem_init(conc_sem *sem, uint32_t value, uint32_t bound);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * Semaphore.acquire()
  */
-CONC_API int conc_sem_acquire(conc_sem *sem, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_sem_acquire(conc_sem *sem, conc_deadline deadline);
 
 /**
  * Give n units; as many of those who wait go on. Once others can have the last of the units the

@@ -51,18 +51,18 @@ typedef struct conc_server_options {
     conc_stream_options stream;
 
     /* ns: for sending what a handler has left unsent; 0: 30 seconds. */
-    int64_t close_timeout;
+    int64_t close_timeout_ns;
 
     /* ns: for conc_tcp_serve() and conc_unix_serve(): how long the handlers may go on once the
        serving has ended; 0: not at all, they are cancelled at once. */
-    int64_t grace;
+    int64_t grace_ns;
 
     /* Called with a handler's error (or, if it has none, the error of closing its stream) and with
        errors of the accepting, each with its message ("": none) and the handlers' `arg`, in the
        context that has had the error. It must not block for long, nor stop the server. A cancelled
        handler is no error. NULL: as for a future's error that nobody looked at, see
        conc_future_on_unobserved(). */
-    void (*on_error)(int err, const char *message, void *arg);
+    conc_error_fn *on_error;
 } conc_server_options;
 
 /**
@@ -82,8 +82,8 @@ typedef struct conc_server_options {
  *
  * Called from: any thread or task. Blocks: no. Python: asyncio.start_server(), socketserver
  */
-CONC_API int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *arg,
-                               const conc_server_options *options);
+CONC_API CONC_MUST_CHECK int conc_server_start(conc_server **ret, int fd, conc_stream_fn *fn,
+                                               void *arg, const conc_server_options *options);
 
 /**
  * Stop accepting, at once, and wait until the handlers have ended and their streams are closed.
@@ -133,8 +133,8 @@ CONC_API size_t conc_server_n_connections(const conc_server *server);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * asyncio.start_server(), Server.serve_forever()
  */
-CONC_API int conc_tcp_serve(const char *host, uint16_t port, conc_stream_fn *handler,
-                            void *arg, const conc_server_options *options, conc_deadline deadline);
+CONC_API int conc_tcp_serve(const char *host, uint16_t port, conc_stream_fn *fn, void *arg,
+                            const conc_server_options *options, conc_deadline deadline);
 
 /**
  * The same on a Unix socket, whose file, if it has one, is removed in the end.
@@ -145,7 +145,7 @@ CONC_API int conc_tcp_serve(const char *host, uint16_t port, conc_stream_fn *han
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * asyncio.start_unix_server()
  */
-CONC_API int conc_unix_serve(const char *path, conc_stream_fn *handler, void *arg,
+CONC_API int conc_unix_serve(const char *path, conc_stream_fn *fn, void *arg,
                              const conc_server_options *options, conc_deadline deadline);
 
 #ifdef __cplusplus

@@ -69,12 +69,12 @@ CONC_API CONC_MUST_CHECK int conc_shared_new(void **ret, size_t size);
  * Free this process' view of a block: the mapping and the descriptor. The memory itself goes with
  * the last view, or with the last process that has one; there is nothing to unlink.
  *
- * @param block  takes it; NULL: does nothing
+ * @param shared  a block, which it takes; NULL: does nothing
  * @return 0; -EINVAL: not the address of a block
  *
  * Called from: any thread or task. Blocks: no. Python: SharedMemory.close(), unlink()
  */
-CONC_API int conc_shared_free(void *block);
+CONC_API int conc_shared_free(void *shared);
 
 /**
  * The descriptor of a block, to be passed to a process that was not forked since
@@ -84,20 +84,20 @@ CONC_API int conc_shared_free(void *block);
  *
  * Called from: any thread or task. Blocks: no.
  */
-CONC_API int conc_shared_fd(const void *block);
+CONC_API int conc_shared_fd(const void *shared);
 
 /**
  * Map a block of which one has the descriptor: one more view, in the same process or another, to be
  * freed with conc_shared_free().
  *
- * @param fd    borrowed
  * @param ret   gives its address
  * @param size  gives its size in bytes, a multiple of a page; may be NULL
+ * @param fd    borrowed
  * @return 0; -EINVAL: not a descriptor of a block; -EBADF; -ENOMEM, -EMFILE
  *
  * Called from: any thread or task. Blocks: no. Python: SharedMemory(name)
  */
-CONC_API CONC_MUST_CHECK int conc_shared_map(int fd, void **ret, size_t *size);
+CONC_API CONC_MUST_CHECK int conc_shared_map(void **ret, size_t *size, int fd);
 
 /* A place where threads of several processes wait. Private. */
 struct conc__shared_spot {
@@ -126,7 +126,7 @@ typedef struct conc_shared_lock {
  *
  * Called from: anywhere. Blocks: no. Python: multiprocessing.Lock()
  */
-CONC_API int conc_shared_lock_init(conc_shared_lock *lock);
+CONC_API CONC_MUST_CHECK int conc_shared_lock_init(conc_shared_lock *lock);
 
 /**
  * Take the lock; wait while another holds it.
@@ -138,6 +138,14 @@ CONC_API int conc_shared_lock_init(conc_shared_lock *lock);
  * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: Lock.acquire()
  */
 CONC_API CONC_MUST_CHECK int conc_shared_lock_enter(conc_shared_lock *lock);
+
+/**
+ * Release the lock, which the caller holds: the other end of conc_shared_lock_enter(). As
+ * conc_shared_lock_release().
+ *
+ * Called from: its holder. Blocks: no. Python: multiprocessing.Lock.__exit__()
+ */
+CONC_API void conc_shared_lock_exit(conc_shared_lock *lock);
 
 /**
  * Take the lock if it is free: conc_shared_lock_acquire() with CONC_NOW.
@@ -156,7 +164,7 @@ CONC_API CONC_MUST_CHECK int conc_shared_lock_try_acquire(conc_shared_lock *lock
  * Lock.acquire(timeout=...)
  */
 CONC_API CONC_MUST_CHECK int conc_shared_lock_acquire(conc_shared_lock *lock,
-                                                            conc_deadline deadline);
+                                                      conc_deadline deadline);
 
 /**
  * After -EOWNERDEAD: what the lock guards is right again.
@@ -190,7 +198,7 @@ typedef struct conc_shared_rlock {
 } conc_shared_rlock;
 
 /** As conc_shared_lock_init(). Python: multiprocessing.RLock() */
-CONC_API int conc_shared_rlock_init(conc_shared_rlock *rlock);
+CONC_API CONC_MUST_CHECK int conc_shared_rlock_init(conc_shared_rlock *rlock);
 
 /**
  * Take the lock, or take it once more; wait while another owns it.
@@ -201,6 +209,14 @@ CONC_API int conc_shared_rlock_init(conc_shared_rlock *rlock);
  * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: RLock.acquire()
  */
 CONC_API CONC_MUST_CHECK int conc_shared_rlock_enter(conc_shared_rlock *rlock);
+
+/**
+ * Release the lock, which the caller holds: the other end of conc_shared_rlock_enter(). As
+ * conc_shared_rlock_release().
+ *
+ * Called from: its holder. Blocks: no. Python: multiprocessing.RLock.__exit__()
+ */
+CONC_API void conc_shared_rlock_exit(conc_shared_rlock *rlock);
 
 /** The same with CONC_NOW. Called from: any thread or task. Blocks: no. */
 CONC_API CONC_MUST_CHECK int conc_shared_rlock_try_acquire(conc_shared_rlock *rlock);
@@ -213,7 +229,7 @@ CONC_API CONC_MUST_CHECK int conc_shared_rlock_try_acquire(conc_shared_rlock *rl
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  */
 CONC_API CONC_MUST_CHECK int conc_shared_rlock_acquire(conc_shared_rlock *rlock,
-                                                             conc_deadline deadline);
+                                                       conc_deadline deadline);
 
 /** As conc_shared_lock_make_consistent(). */
 CONC_API int conc_shared_rlock_make_consistent(conc_shared_rlock *rlock);
@@ -272,8 +288,8 @@ CONC_API int conc_shared_cond_wait(conc_shared_cond *cond, conc_deadline deadlin
  *
  * Called from, blocks, cancellation point: as conc_shared_cond_wait(). Python: Condition.wait_for()
  */
-CONC_API int conc_shared_cond_wait_for(conc_shared_cond *cond, bool (*predicate)(void *arg),
-                                       void *arg, conc_deadline deadline);
+CONC_API int conc_shared_cond_wait_for(conc_shared_cond *cond, conc_predicate_fn *fn, void *arg,
+                                       conc_deadline deadline);
 
 /**
  * Wake at most n of those who wait.
@@ -341,7 +357,8 @@ typedef struct conc_shared_sem {
  *
  * Called from: anywhere. Blocks: no. Python: Semaphore(value), BoundedSemaphore(value)
  */
-CONC_API int conc_shared_sem_init(conc_shared_sem *sem, uint32_t value, uint32_t bound);
+CONC_API CONC_MUST_CHECK int conc_shared_sem_init(conc_shared_sem *sem, uint32_t value,
+                                                  uint32_t bound);
 
 /**
  * Take a unit; wait while there is none.
@@ -351,7 +368,7 @@ CONC_API int conc_shared_sem_init(conc_shared_sem *sem, uint32_t value, uint32_t
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * Semaphore.acquire()
  */
-CONC_API int conc_shared_sem_acquire(conc_shared_sem *sem, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_shared_sem_acquire(conc_shared_sem *sem, conc_deadline deadline);
 
 /**
  * Give n units; as many of those who wait go on.
@@ -386,7 +403,8 @@ typedef struct conc_shared_barrier {
  *
  * Called from: anywhere. Blocks: no. Python: multiprocessing.Barrier(parties)
  */
-CONC_API int conc_shared_barrier_init(conc_shared_barrier *barrier, uint32_t parties);
+CONC_API CONC_MUST_CHECK int conc_shared_barrier_init(conc_shared_barrier *barrier,
+                                                      uint32_t parties);
 
 /**
  * Wait until all parties have come. A party that is killed while it waits has come; one that is

@@ -49,7 +49,8 @@ CONC_API size_t conc_shared_queue_bytes(size_t elem_size, size_t capacity);
  *
  * Called from: anywhere. Blocks: no. Python: multiprocessing.JoinableQueue(maxsize)
  */
-CONC_API int conc_shared_queue_init(conc_shared_queue *queue, size_t elem_size, size_t capacity);
+CONC_API CONC_MUST_CHECK int conc_shared_queue_init(conc_shared_queue *queue, size_t elem_size,
+                                                    size_t capacity);
 
 /**
  * Put a copy of *item into the queue; wait while it is full.

@@ -51,7 +51,8 @@ typedef struct conc_stream_options {
  *
  * Called from: anywhere. Blocks: no.
  */
-CONC_API int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *options);
+CONC_API CONC_MUST_CHECK int conc_stream_new(conc_stream **ret, int fd,
+                                             const conc_stream_options *options);
 
 /**
  * Connect to a TCP server: conc_tcp_connect() and conc_stream_new().
@@ -61,8 +62,9 @@ CONC_API int conc_stream_new(conc_stream **ret, int fd, const conc_stream_option
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * asyncio.open_connection()
  */
-CONC_API int conc_stream_connect(conc_stream **ret, const char *host, uint16_t port,
-                                 const conc_stream_options *options, conc_deadline deadline);
+CONC_API CONC_MUST_CHECK int conc_stream_connect(conc_stream **ret, const char *host, uint16_t port,
+                                                 const conc_stream_options *options,
+                                                 conc_deadline deadline);
 
 /**
  * Send what is left, close the descriptor and free the stream, in any case. NULL is ignored.

@@ -27,12 +27,12 @@ typedef struct conc_subprocess conc_subprocess;
 
 /** What a child's standard input, output or error is; or a descriptor above 0, which is borrowed
  * during the call. */
-enum conc_subprocess_io {
+typedef enum conc_subprocess_io {
     CONC_SUBPROCESS_INHERIT = 0, /* the caller's own */
     CONC_SUBPROCESS_PIPE = -1,   /* a pipe, whose other end the caller gets */
     CONC_SUBPROCESS_STDOUT = -2, /* for `err`: wherever the output goes */
     CONC_SUBPROCESS_NULL = -3,   /* /dev/null */
-};
+} conc_subprocess_io;
 
 /** All-zero: the defaults. */
 typedef struct conc_subprocess_options {
@@ -59,11 +59,11 @@ typedef struct conc_subprocess_options {
  * Called from: any thread or task. Blocks: until the program has been loaded. Python:
  * subprocess.Popen(), asyncio.create_subprocess_exec()
  */
-CONC_API int conc_subprocess_start(conc_subprocess **ret, const char *const *argv,
-                                   const conc_subprocess_options *options);
+CONC_API CONC_MUST_CHECK int conc_subprocess_start(conc_subprocess **ret, const char *const *argv,
+                                                   const conc_subprocess_options *options);
 
 /** Its process id. Called from: anywhere. Blocks: no. Python: Popen.pid */
-CONC_API pid_t conc_subprocess_pid(const conc_subprocess *child);
+CONC_API pid_t conc_subprocess_pid(const conc_subprocess *subprocess);
 
 /* ---- Its pipes ------------------------------------------------------------------------------- */
 
@@ -71,11 +71,11 @@ CONC_API pid_t conc_subprocess_pid(const conc_subprocess *child);
  * The caller's end of the pipe to the child's input, borrowed; -1: there is none, or it is closed
  * or taken. Called from: anywhere. Blocks: no. Python: Popen.stdin
  */
-CONC_API int conc_subprocess_stdin(const conc_subprocess *child);
+CONC_API int conc_subprocess_stdin(const conc_subprocess *subprocess);
 /** The same of its output. Python: Popen.stdout */
-CONC_API int conc_subprocess_stdout(const conc_subprocess *child);
+CONC_API int conc_subprocess_stdout(const conc_subprocess *subprocess);
 /** The same of its error output. Python: Popen.stderr */
-CONC_API int conc_subprocess_stderr(const conc_subprocess *child);
+CONC_API int conc_subprocess_stderr(const conc_subprocess *subprocess);
 
 /**
  * Take a pipe's end from the child: to close it, as the sign of the input's end, or to make a
@@ -86,7 +86,7 @@ CONC_API int conc_subprocess_stderr(const conc_subprocess *child);
  *
  * Called from: one context at a time. Blocks: no.
  */
-CONC_API int conc_subprocess_take_fd(conc_subprocess *child, int which);
+CONC_API CONC_MUST_CHECK int conc_subprocess_take_fd(conc_subprocess *subprocess, int which);
 
 /**
  * Write the whole input into the child's input pipe and close it, while reading all that comes from
@@ -109,9 +109,10 @@ CONC_API int conc_subprocess_take_fd(conc_subprocess *child, int which);
  * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
  * Popen.communicate()
  */
-CONC_API int conc_subprocess_communicate(conc_subprocess *child, const void *in, size_t in_size,
-                                         const char **out, size_t *out_size, const char **err,
-                                         size_t *err_size, conc_deadline deadline);
+CONC_API int conc_subprocess_communicate(conc_subprocess *subprocess, const void *in,
+                                         size_t in_size, const char **out, size_t *out_size,
+                                         const char **err, size_t *err_size,
+                                         conc_deadline deadline);
 
 /* ---- Its end --------------------------------------------------------------------------------- */
 
@@ -119,14 +120,23 @@ CONC_API int conc_subprocess_communicate(conc_subprocess *child, const void *in,
  * Wait until the child has ended. May be called again, and by several. A child whose pipes nobody
  * reads may never end: see conc_subprocess_communicate().
  *
- * @param status  gives its exit status, 0 to 255; or -N if signal N ended it; NULL: not wanted
- * @return 0; -EAGAIN (it has not ended, CONC_NOW), -ETIMEDOUT, -ECANCELED; -ECHILD: it has ended,
- *         but how is not known: something else in the program waits for all children, or ignores
- SIGCHLD *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Popen.wait(),
- * poll()
+ * @return 0: it has ended (conc_subprocess_exitcode() tells how); -EAGAIN (it has not, CONC_NOW),
+ *         -ETIMEDOUT, -ECANCELED; -ECHILD: it has ended, but how is not known: something else in the
+ *         program waits for all children, or ignores SIGCHLD
+ *
+ * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Popen.wait()
  */
-CONC_API int conc_subprocess_join(conc_subprocess *child, int *status, conc_deadline deadline);
+CONC_API int conc_subprocess_join(conc_subprocess *subprocess, conc_deadline deadline);
+
+/**
+ * How the child has ended, as conc_process_exitcode() tells of a process.
+ *
+ * @param ret  gives its exit status, 0 to 255; or -N if signal N ended it
+ * @return 0; -EAGAIN: it has not ended; -ECHILD: as conc_subprocess_join(); -EINVAL: no ret
+ *
+ * Called from: any thread or task. Blocks: no. Python: Popen.returncode, Popen.poll()
+ */
+CONC_API int conc_subprocess_exitcode(const conc_subprocess *subprocess, int *ret);
 
 /**
  * Send the child a signal. Safe also when it has ended.
@@ -136,13 +146,13 @@ CONC_API int conc_subprocess_join(conc_subprocess *child, int *status, conc_dead
  *
  * Called from: any thread or task. Blocks: no. Python: Popen.send_signal()
  */
-CONC_API int conc_subprocess_send_signal(conc_subprocess *child, int signo);
+CONC_API int conc_subprocess_send_signal(conc_subprocess *subprocess, int signo);
 
 /** Ask it to end: SIGTERM. @return as conc_subprocess_send_signal(). Python: Popen.terminate() */
-CONC_API int conc_subprocess_terminate(conc_subprocess *child);
+CONC_API int conc_subprocess_terminate(conc_subprocess *subprocess);
 
 /** End it: SIGKILL. @return as conc_subprocess_send_signal(). Python: Popen.kill() */
-CONC_API int conc_subprocess_kill(conc_subprocess *child);
+CONC_API int conc_subprocess_kill(conc_subprocess *subprocess);
 
 /**
  * Free what there is of the child here: close its pipes; kill it, if it has not ended, and wait for
@@ -150,7 +160,7 @@ CONC_API int conc_subprocess_kill(conc_subprocess *child);
  *
  * Called from: the last user. Blocks: until a killed child is gone. Cancellation point: no.
  */
-CONC_API void conc_subprocess_free(conc_subprocess *child);
+CONC_API void conc_subprocess_free(conc_subprocess *subprocess);
 
 /**
  * Free it, but let the child go on. When it ends it leaves no zombie: a thread waits for it.
@@ -159,7 +169,7 @@ CONC_API void conc_subprocess_free(conc_subprocess *child);
  *
  * Called from: the last user. Blocks: no.
  */
-CONC_API int conc_subprocess_detach(conc_subprocess *child);
+CONC_API int conc_subprocess_detach(conc_subprocess *subprocess);
 
 #ifdef __cplusplus
 }

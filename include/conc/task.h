@@ -48,32 +48,23 @@ typedef struct conc_task_options {
  *
  * Called from: a task, or a callback of a loop. Blocks: no. Python: asyncio.create_task()
  */
-CONC_API conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size);
+CONC_API CONC_MUST_CHECK conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size,
+                                                 size_t result_size);
 
 /**
  * Start a task on a loop, from anywhere. The loop need not run yet.
  *
- * @param loop  the loop; the caller makes sure that it is not freed meanwhile
- * @return as conc_spawn()
- *
- * Called from: any thread or task. Blocks: no. Python: asyncio.run_coroutine_threadsafe(),
- * loop.create_task()
- */
-CONC_API conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
-                                    size_t result_size);
-
-/**
- * conc_task_start() with options.
- *
- * @param loop     NULL: the one that runs in the calling thread
+ * @param loop     the caller makes sure that it is not freed meanwhile; NULL: the one that runs in
+ *                 the calling thread
  * @param options  borrowed; NULL: all-zero
  * @return as conc_spawn(); -EINVAL also: a stack of more than 1 GiB
  *
- * Called from: any thread or task. Blocks: no. Python: create_task(..., name=...)
+ * Called from: any thread or task. Blocks: no. Python: loop.create_task(),
+ * asyncio.run_coroutine_threadsafe(), create_task(..., name=...)
  */
-CONC_API conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg,
-                                      size_t arg_size, size_t result_size,
-                                      const conc_task_options *options);
+CONC_API CONC_MUST_CHECK conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg,
+                                                      size_t arg_size, size_t result_size,
+                                                      const conc_task_options *options);
 
 #ifdef __cplusplus
 }

@@ -37,8 +37,8 @@ typedef struct conc_thread_options {
  *
  * Called from: any thread or task. Blocks: no. Python: Thread(target, name, args).start()
  */
-CONC_API int conc_thread_start(conc_thread **ret, conc_fn *fn, const void *arg, size_t arg_size,
-                               const conc_thread_options *options);
+CONC_API CONC_MUST_CHECK int conc_thread_start(conc_thread **ret, conc_fn *fn, const void *arg,
+                                               size_t arg_size, const conc_thread_options *options);
 
 /**
  * Wait until the thread has ended, and get the job's result. May be called again, and by several.
@@ -66,7 +66,7 @@ CONC_API bool conc_thread_cancel(conc_thread *thread);
  * The thread's end as a future, borrowed: for conc_wait() and its kind. Called from: anywhere.
  * Blocks: no.
  */
-CONC_API conc_future *conc_thread_future(conc_thread *thread);
+CONC_API CONC_MUST_CHECK conc_future *conc_thread_future(conc_thread *thread);
 
 /** Has it not ended yet? Called from: anywhere. Blocks: no. Python: Thread.is_alive() */
 CONC_API bool conc_thread_is_alive(const conc_thread *thread);
@@ -93,8 +93,8 @@ typedef struct conc_timer conc_timer;
  *
  * Called from: any thread or task. Blocks: no. Python: threading.Timer(interval, function).start()
  */
-CONC_API int conc_timer_start(conc_timer **ret, int64_t after, conc_fn *fn, const void *arg,
-                              size_t arg_size);
+CONC_API CONC_MUST_CHECK int conc_timer_start(conc_timer **ret, int64_t after_ns, conc_fn *fn,
+                                              const void *arg, size_t arg_size);
 
 /**
  * Cancel the timer if its job has not begun.

@@ -16,19 +16,13 @@ struct conc__waitlist {
         *head; /* circular, doubly linked; under the guard of the primitive it lies in */
 };
 
-/* In a for statement, the object of conc_with_lock(): released when the block is left, however it
- * is. */
-struct conc__with {
-    void *lock; /* NULL: not held */
-};
-
 #define CONC__CONCAT2(a, b) a##b
 #define CONC__CONCAT(a, b) CONC__CONCAT2(a, b)
-/* The pointer tells the compiler that the block runs, and once: so what is set in it counts as set.
- * */
-#define CONC__WITH(acquire, release, with)                                   \
-    for (struct conc__with with __attribute__((cleanup(release))) = acquire, \
-                                *CONC__CONCAT(with, _once) = &with;          \
-         CONC__CONCAT(with, _once); release(&with), CONC__CONCAT(with, _once) = NULL)
+/* A for statement whose block runs once, with `held` as its object: whatever way the block is left,
+ * `leave` is called with its address. The second pointer tells the compiler that the block runs, and
+ * once: so what is set in it counts as set. */
+#define CONC__WITH(type, enter, leave, held)                                                       \
+    for (type * held __attribute__((cleanup(leave))) = enter, **CONC__CONCAT(held, _once) = &held; \
+         CONC__CONCAT(held, _once); leave(&held), CONC__CONCAT(held, _once) = NULL)
 
 #endif

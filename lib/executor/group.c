@@ -37,6 +37,9 @@ void conc_group_init(conc_group *group)
 /* ---- Members ---- */
 
 /* The i-th member's future with a reference; NULL: no such member. */
+/* A question takes the lock too, and changes nothing else. */
+static conc_group *group_to_lock(const conc_group *group) { return (conc_group *)(uintptr_t)group; }
+
 static conc_future *future_of(conc_group *group, size_t i)
 {
     conc_future *f = NULL;
@@ -222,17 +225,17 @@ int conc_group_wait(conc_group *group, conc_deadline deadline)
     return collect(group, err);
 }
 
-size_t conc_group_size(conc_group *group)
+size_t conc_group_size(const conc_group *group)
 {
     size_t n = 0;
-    conc_with_lock (&group->lock)
+    conc_with_lock (&group_to_lock(group)->lock)
         n = group->count;
     return n;
 }
 
-int conc_group_error(conc_group *group, size_t index, const char **message)
+int conc_group_error(const conc_group *group, size_t index, const char **message)
 {
-    conc_future *f = future_of(group, index);
+    conc_future *f = future_of(group_to_lock(group), index);
     if (!f)
         return -EINVAL;
     int err = conc_future_error(f);

@@ -102,8 +102,7 @@ static int run_map(conc_executor *executor, const struct map *m, conc_deadline d
 }
 
 int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
-                  void *out, size_t out_size, const conc_map_options *options,
-                  conc_deadline deadline)
+             void *out, size_t out_size, const conc_map_options *options, conc_deadline deadline)
 {
     if (!executor || !fn || (n && in_size && !in) || (n && out_size && !out))
         return -EINVAL;
@@ -113,10 +112,4 @@ int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, siz
     if (options)
         m.errors = options->errors;
     return n ? run_map(executor, &m, deadline) : 0;
-}
-
-int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
-             void *out, size_t out_size, conc_deadline deadline)
-{
-    return conc_map(executor, fn, in, n, in_size, out, out_size, NULL, deadline);
 }

@@ -403,13 +403,13 @@ int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
 
 /* ---- Callbacks ---- */
 
-int conc_future_add_done_callback(conc_future *future, void (*callback)(conc_future *, void *arg), void *arg)
+int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *arg)
 {
     struct future_callback *c =
         alloc_one(struct future_callback); /* before the guard: it may take a while */
     if (!c)
         return -ENOMEM;
-    *c = (struct future_callback){.fn = callback, .arg = arg};
+    *c = (struct future_callback){.fn = fn, .arg = arg};
     if (!lock_undone(future)) {
         run_callbacks(future, c);
         return 0;
@@ -422,12 +422,12 @@ int conc_future_add_done_callback(conc_future *future, void (*callback)(conc_fut
     return 0;
 }
 
-bool conc__future_forget(conc_future *future, void (*callback)(conc_future *, void *arg), void *arg)
+bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg)
 {
     if (!lock_undone(future))
         return false;
     struct future_callback **at = &future->callbacks;
-    while (*at && ((*at)->fn != callback || (*at)->arg != arg))
+    while (*at && ((*at)->fn != fn || (*at)->arg != arg))
         at = &(*at)->next;
     struct future_callback *c = *at;
     if (c)

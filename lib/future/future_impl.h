@@ -21,7 +21,7 @@
 
 struct future_callback {
     struct future_callback *next;
-    void (*fn)(conc_future *future, void *arg);
+    conc_done_fn *fn;
     void *arg;
 };
 
@@ -114,8 +114,7 @@ void conc__future_observe(conc_future *future);
 void conc__future_abandon(conc_future *future);
 
 /* Take a callback of conc_future_add_done_callback() back. False: it has been called, or is being called. */
-bool conc__future_forget(conc_future *future, void (*callback)(conc_future *, void *arg),
-                         void *arg);
+bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg);
 
 /* Run a pending job in the calling context, and complete it. The caller keeps its reference. False:
  * it was not pending, or must not begin: then it is cancelled. */

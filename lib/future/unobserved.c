@@ -12,11 +12,11 @@
 
 static struct {
     uint32_t word; /* the guard of the two below */
-    void (*fn)(int err, const char *message, void *arg);
+    conc_error_fn *fn;
     void *arg;
 } hook;
 
-void conc_future_on_unobserved(void (*fn)(int err, const char *message, void *arg), void *arg)
+void conc_future_on_unobserved(conc_error_fn *fn, void *arg)
 {
     guard_lock(&hook.word);
     hook.fn = fn;
@@ -27,7 +27,7 @@ void conc_future_on_unobserved(void (*fn)(int err, const char *message, void *ar
 void conc__report_unobserved(int err, const char *message)
 {
     guard_lock(&hook.word);
-    void (*fn)(int, const char *, void *) = hook.fn;
+    conc_error_fn *fn = hook.fn;
     void *arg = hook.arg;
     guard_unlock(&hook.word);
     if (fn)

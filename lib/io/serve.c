@@ -16,8 +16,8 @@
 #include "io/server_impl.h"
 
 /* Takes fd, which may be an error. */
-static int serve_on(int fd, conc_stream_fn *handler, void *arg,
-                    const conc_server_options *options, conc_deadline deadline)
+static int serve_on(int fd, conc_stream_fn *handler, void *arg, const conc_server_options *options,
+                    conc_deadline deadline)
 {
     conc_server *srv;
     int err = fd < 0 ? fd : conc_server_start(&srv, fd, handler, arg, options);
@@ -29,7 +29,7 @@ static int serve_on(int fd, conc_stream_fn *handler, void *arg,
     err = conc__server_wait(srv, deadline);
     conc_scope shield;
     conc_shield_enter(&shield);
-    conc_server_stop(srv, conc_in(options ? options->grace : 0));
+    conc_server_stop(srv, conc_in(options ? options->grace_ns : 0));
     conc_server_free(srv);
     conc_shield_exit(&shield);
     return err;

@@ -127,7 +127,7 @@ static int serve(void *arg, void *result)
         return err;
     c->fd = -1;
     err = srv->handler(stream, srv->arg);
-    int closed = conc_stream_close(stream, conc_in(srv->options.close_timeout));
+    int closed = conc_stream_close(stream, conc_in(srv->options.close_timeout_ns));
     return err ? err : closed;
 }
 
@@ -147,7 +147,7 @@ static bool join(conc_server *srv, struct connection *c)
 
 /* A job with a callback for its end. NULL: out of memory. */
 static conc_future *job_of(conc_executor *executor, conc_fn *fn, const void *arg, size_t size,
-                           void (*ended)(conc_future *, void *), void *ended_arg)
+                           conc_done_fn *ended, void *ended_arg)
 {
     conc_future *job = conc__job_new(fn, arg, size, 0);
     if (!job)
@@ -355,8 +355,8 @@ int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *
     srv->handler = handler;
     srv->arg = arg;
     srv->options = *options;
-    if (srv->options.close_timeout <= 0)
-        srv->options.close_timeout = DEFAULT_CLOSE_TIMEOUT;
+    if (srv->options.close_timeout_ns <= 0)
+        srv->options.close_timeout_ns = DEFAULT_CLOSE_TIMEOUT;
     srv->executor = executor;
     srv->fd = fd;
     srv->port = port;
@@ -429,7 +429,7 @@ static bool is_idle(void *arg)
 
 static bool is_deaf(void *arg) { return !((conc_server *)arg)->accepts; }
 
-static int wait_until(conc_server *srv, bool (*condition)(void *arg), conc_deadline deadline)
+static int wait_until(conc_server *srv, conc_predicate_fn *condition, conc_deadline deadline)
 {
     int err = 0;
     conc_with_lock (&srv->lock)

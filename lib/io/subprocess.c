@@ -234,16 +234,24 @@ static int wait_for_sign(conc_subprocess *p, conc_deadline deadline)
     return events < 0 ? events : 0;
 }
 
-int conc_subprocess_join(conc_subprocess *p, int *status, conc_deadline deadline)
+int conc_subprocess_join(conc_subprocess *p, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     while (!err && !reap(p))
         err = wait_for_sign(p, deadline);
-    if (err || p->wait_error)
-        return err ? err : p->wait_error;
-    if (status)
-        *status = p->status;
-    return 0;
+    return err ? err : p->wait_error;
+}
+
+int conc_subprocess_exitcode(const conc_subprocess *question, int *ret)
+{
+    conc_subprocess *p = (conc_subprocess *)(uintptr_t)question; /* it may find that it has ended */
+    if (!ret)
+        return -EINVAL;
+    if (!reap(p))
+        return -EAGAIN;
+    if (!p->wait_error)
+        *ret = p->status;
+    return p->wait_error;
 }
 
 int conc_subprocess_send_signal(conc_subprocess *p, int signo)

@@ -374,8 +374,8 @@ void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const c
 static int64_t slow_after_of(const conc_loop_options *options)
 {
     const char *ms = getenv("CONC_DEBUG");
-    if (options && options->slow_after > 0)
-        return options->slow_after;
+    if (options && options->slow_after_ns > 0)
+        return options->slow_after_ns;
     return ms ? (int64_t)(strtod(ms, NULL) * 1e6) : 0;
 }
 

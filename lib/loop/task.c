@@ -315,12 +315,6 @@ conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size, size_t re
 }
 
 conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
-                           size_t result_size)
-{
-    return spawn(loop, fn, arg, arg_size, result_size, NULL);
-}
-
-conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
                              size_t result_size, const conc_task_options *options)
 {
     return spawn(loop ? loop : conc__loop_here, fn, arg, arg_size, result_size, options);
@@ -335,8 +329,8 @@ void conc__loop_cancel_tasks(struct conc_loop *loop, unsigned flags)
     /* Cancelling wakes tasks but runs none, so the list stays as it is. */
     for (struct list_node *n = loop->tasks.head; n; n = list_next(&loop->tasks, n)) {
         conc_future *job = list_entry(n, struct task, node)->job;
-        if (flags & (future_is_pending(job) ? CONC_SHUTDOWN_CANCEL_PENDING
-                                            : CONC_SHUTDOWN_CANCEL_RUNNING))
+        if (flags &
+            (future_is_pending(job) ? CONC_SHUTDOWN_CANCEL_PENDING : CONC_SHUTDOWN_CANCEL_RUNNING))
             conc__future_cancel_job(job, true);
     }
 }

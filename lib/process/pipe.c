@@ -276,7 +276,7 @@ int conc_pipe_flush(conc_pipe *end, conc_deadline deadline)
     return err;
 }
 
-size_t conc_pipe_n_unsent(conc_pipe *end) { return load_relaxed(&end->unsent); }
+size_t conc_pipe_n_unsent(const conc_pipe *end) { return load_relaxed(&end->unsent); }
 
 /* ---- Receiving, under the lock ---- */
 
@@ -455,7 +455,7 @@ int conc_pipe_recv(conc_pipe *end, conc_bytes *ret, conc_deadline deadline)
     return receive_message(end, SIZE_MAX, ret, NULL, NULL, deadline);
 }
 
-ptrdiff_t conc_pipe_recv_into(conc_pipe *end, void *buf, size_t room, conc_deadline deadline)
+ssize_t conc_pipe_recv_into(conc_pipe *end, void *buf, size_t room, conc_deadline deadline)
 {
     conc_bytes message;
     if (room && !buf)
@@ -463,7 +463,7 @@ ptrdiff_t conc_pipe_recv_into(conc_pipe *end, void *buf, size_t room, conc_deadl
     int err = receive_message(end, room, &message, NULL, NULL, deadline);
     if (err)
         return err;
-    ptrdiff_t size = (ptrdiff_t)message.size;
+    ssize_t size = (ssize_t)message.size;
     if (size)
         memcpy(buf, message.data, message.size);
     conc_bytes_free(&message);

@@ -215,8 +215,10 @@ static void set_lost(conc_process *p)
     set_failed(p, "was lost: the fork server has ended");
 }
 
-static bool has_ended(conc_process *p)
+/* A question may be what finds out that it has ended. */
+static bool has_ended(const conc_process *process)
 {
+    conc_process *p = (conc_process *)(uintptr_t)process;
     bool ended = false;
     conc_with_lock (&p->lock) {
         struct report r;
@@ -248,9 +250,9 @@ int conc_process_join(conc_process *p, conc_deadline deadline)
     return p->err;
 }
 
-bool conc_process_is_alive(conc_process *p) { return is_ours(p) && !has_ended(p); }
+bool conc_process_is_alive(const conc_process *p) { return is_ours(p) && !has_ended(p); }
 
-int conc_process_exitcode(conc_process *p, int *ret)
+int conc_process_exitcode(const conc_process *p, int *ret)
 {
     if (!ret)
         return -EINVAL;

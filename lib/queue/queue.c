@@ -222,8 +222,7 @@ int conc_queue_put(conc_queue *queue, const void *item, conc_deadline deadline)
     return n < 0 ? (int)n : 0;
 }
 
-ptrdiff_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n,
-                              conc_deadline deadline)
+ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
 {
     return n == 0 ? 0 : put(queue, items, n, deadline);
 }
@@ -301,7 +300,7 @@ int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline)
     return n < 0 ? (int)n : 0;
 }
 
-ptrdiff_t conc_queue_get_many(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
+ssize_t conc_queue_get_many(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
 {
     return n == 0 ? 0 : get(queue, items, n, deadline);
 }
@@ -414,7 +413,7 @@ int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacit
     return init(queue, elem_size, capacity, CONC_PRIORITY, compare, arg);
 }
 
-void conc_queue_on_drop(conc_queue *queue, void (*drop)(void *item, void *arg), void *arg)
+void conc_queue_on_drop(conc_queue *queue, conc_drop_fn *drop, void *arg)
 {
     queue->drop = drop;
     queue->drop_arg = arg;

@@ -277,7 +277,7 @@ struct conc__store conc__store_split(struct conc__store *store)
 }
 
 /* Throw away the element that would come out next. */
-static void drop_next(struct conc__store *store, void (*drop)(void *item, void *arg), void *arg)
+static void drop_next(struct conc__store *store, conc_drop_fn *drop, void *arg)
 {
     if (store->order == CONC_LIFO) {
         drop(at(store, place(store, store->count - 1)), arg);
@@ -292,7 +292,7 @@ static void drop_next(struct conc__store *store, void (*drop)(void *item, void *
     }
 }
 
-void conc__store_destroy(struct conc__store *store, void (*drop)(void *item, void *arg), void *arg)
+void conc__store_destroy(struct conc__store *store, conc_drop_fn *drop, void *arg)
 {
     while (drop && store->count > 0)
         drop_next(store, drop, arg);

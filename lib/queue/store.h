@@ -19,7 +19,7 @@ int conc__store_init(struct conc__store *store, size_t elem_size, size_t limit,
 
 /* Throw away what is in it, in the order in which it would come out, by `drop` (NULL: nothing to
  * do), and free the memory. */
-void conc__store_destroy(struct conc__store *store, void (*drop)(void *item, void *arg), void *arg);
+void conc__store_destroy(struct conc__store *store, conc_drop_fn *drop, void *arg);
 
 /* Move all elements out into a store of their own; this one is empty then, and has no memory. */
 struct conc__store conc__store_split(struct conc__store *store);

@@ -130,7 +130,7 @@ int conc_shared_cond_wait(conc_shared_cond *cond, conc_deadline deadline)
     return wait_as(cond, cond->next++, deadline);
 }
 
-int conc_shared_cond_wait_for(conc_shared_cond *cond, bool (*predicate)(void *arg), void *arg,
+int conc_shared_cond_wait_for(conc_shared_cond *cond, conc_predicate_fn *predicate, void *arg,
                               conc_deadline deadline)
 {
     if (!is_held(cond))

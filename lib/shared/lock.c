@@ -113,7 +113,10 @@ bool conc_shared_lock_is_locked(const conc_shared_lock *lock) { return load_rela
 
 /* ---- Re-entrant ---- */
 
-static uint64_t owner_here(void) { return (uint64_t)conc__shared_tid() << 32 | conc_context_id(NULL); }
+static uint64_t owner_here(void)
+{
+    return (uint64_t)conc__shared_tid() << 32 | conc_context_id(NULL);
+}
 
 bool conc_shared_rlock_is_owned(const conc_shared_rlock *rlock)
 {
@@ -181,3 +184,7 @@ bool conc_shared_rlock_is_locked(const conc_shared_rlock *rlock)
 {
     return conc_shared_lock_is_locked(&rlock->lock);
 }
+
+void conc_shared_lock_exit(conc_shared_lock *lock) { conc_shared_lock_release(lock); }
+
+void conc_shared_rlock_exit(conc_shared_rlock *rlock) { conc_shared_rlock_release(rlock); }

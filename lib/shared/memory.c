@@ -124,7 +124,7 @@ static int64_t size_of_file(int fd)
     return st.st_size;
 }
 
-int conc_shared_map(int fd, void **ret, size_t *size)
+int conc_shared_map(void **ret, size_t *size, int fd)
 {
     int64_t n = size_of_file(fd);
     if (n < 0)

@@ -19,7 +19,7 @@
 
 #define BROKEN 1u
 
-int conc_barrier_init(conc_barrier *barrier, uint32_t parties, int (*action)(void *arg), void *arg)
+int conc_barrier_init(conc_barrier *barrier, uint32_t parties, conc_barrier_fn *action, void *arg)
 {
     if (parties == 0 || parties > INT_MAX)
         return -EINVAL;

@@ -79,7 +79,7 @@ int conc_cond_wait(conc_cond *cond, conc_deadline deadline)
     return end < 0 ? end : 0;
 }
 
-int conc_cond_wait_for(conc_cond *cond, bool (*predicate)(void *arg), void *arg,
+int conc_cond_wait_for(conc_cond *cond, conc_predicate_fn *predicate, void *arg,
                        conc_deadline deadline)
 {
     if (!held(cond))

@@ -135,12 +135,12 @@ void conc_lock_enter(conc_lock *lock)
         acquire_slow(lock, 0, CONC_FOREVER, true);
 }
 
-bool conc_lock_try_acquire(conc_lock *lock)
+int conc_lock_try_acquire(conc_lock *lock)
 {
     if (!take(lock, 0))
-        return false;
+        return -EAGAIN;
     note_holder(lock, context_self());
-    return true;
+    return 0;
 }
 
 int conc_lock_acquire(conc_lock *lock, conc_deadline deadline)
@@ -202,18 +202,7 @@ bool conc_lock_is_locked(const conc_lock *lock)
     return load_relaxed(&lock->word) & LOCKED; /* relaxed: true only for the moment */
 }
 
-struct conc__with conc_lock_enter(conc_lock *lock)
-{
-    conc_lock_enter(lock);
-    return (struct conc__with){lock};
-}
-
-void conc_lock_exit(struct conc__with *with)
-{
-    if (with->lock)
-        conc_lock_release(with->lock);
-    with->lock = NULL;
-}
+void conc_lock_exit(conc_lock *lock) { conc_lock_release(lock); }
 
 /* ---- For conditions ---- */
 

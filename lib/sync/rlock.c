@@ -49,7 +49,7 @@ void conc_rlock_enter(conc_rlock *rlock)
     }
 }
 
-bool conc_rlock_try_acquire(conc_rlock *rlock)
+int conc_rlock_try_acquire(conc_rlock *rlock)
 {
     struct conc_context *self = context_self();
     if (owned_by(rlock, self))
@@ -57,8 +57,8 @@ bool conc_rlock_try_acquire(conc_rlock *rlock)
     else if (conc_lock_try_acquire(&rlock->lock) == 0)
         become_owner(rlock, self);
     else
-        return false;
-    return true;
+        return -EAGAIN;
+    return 0;
 }
 
 int conc_rlock_acquire(conc_rlock *rlock, conc_deadline deadline)
@@ -91,15 +91,4 @@ bool conc_rlock_is_owned(const conc_rlock *rlock) { return owned_by(rlock, conte
 
 bool conc_rlock_is_locked(const conc_rlock *rlock) { return conc_lock_is_locked(&rlock->lock); }
 
-struct conc__with conc_rlock_enter(conc_rlock *rlock)
-{
-    conc_rlock_enter(rlock);
-    return (struct conc__with){rlock};
-}
-
-void conc_rlock_exit(struct conc__with *with)
-{
-    if (with->lock)
-        conc_rlock_release(with->lock);
-    with->lock = NULL;
-}
+void conc_rlock_exit(conc_rlock *rlock) { conc_rlock_release(rlock); }

@@ -215,14 +215,7 @@ int conc_generator_next(conc_generator *g, void *item, conc_deadline deadline)
 /* ---- Coming and going ---- */
 
 int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
-                       size_t arg_size, size_t item_size)
-{
-    return conc_generator_new(ret, body, arg, arg_size, item_size, NULL);
-}
-
-int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
-                            size_t arg_size, size_t item_size,
-                            const conc_generator_options *options)
+                       size_t arg_size, size_t item_size, const conc_generator_options *options)
 {
     if (!body || (!arg && arg_size))
         return -EINVAL;

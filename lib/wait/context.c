@@ -59,7 +59,10 @@ void conc__context_set_name(struct conc_context *context, const char *name)
 
 conc_context *conc_context_current(void) { return context_self(); }
 
-const char *conc_context_name(const conc_context *context) { return context->name; }
+const char *conc_context_name(const conc_context *context)
+{
+    return context ? context->name : context_self()->name;
+}
 
 void conc_context_set_name(const char *name)
 {
@@ -69,4 +72,7 @@ void conc_context_set_name(const char *name)
         self->ops->renamed(self);
 }
 
-uint32_t conc_context_id(void) { return context_self()->id; }
+uint32_t conc_context_id(const conc_context *context)
+{
+    return context ? context->id : context_self()->id;
+}

@@ -42,7 +42,7 @@ struct conc_local {
     uint32_t refs;  /* the boxes, and the user */
     uint32_t freed; /* the user's is gone. Atomic */
     uint32_t hash;
-    void (*destructor)(void *value);
+    conc_destructor_fn *destructor;
 };
 
 struct box {
@@ -83,7 +83,7 @@ static void key_unref(struct conc_local *key)
         free_bytes(key);
 }
 
-int conc_local_new(conc_local **ret, void (*destructor)(void *value))
+int conc_local_new(conc_local **ret, conc_destructor_fn *destructor)
 {
     static uint32_t made;
     struct conc_local *key = alloc_one(struct conc_local);

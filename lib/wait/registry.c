@@ -186,7 +186,7 @@ static struct snapshot *take_snapshot(size_t *n)
     return all;
 }
 
-int conc_context_foreach(int (*callback)(const conc_context_info *info, void *arg), void *arg)
+int conc_context_foreach(conc_context_fn *fn, void *arg)
 {
     context_self(); /* so that the caller is among them, and there is at least one */
     size_t n;
@@ -195,7 +195,7 @@ int conc_context_foreach(int (*callback)(const conc_context_info *info, void *ar
         return -ENOMEM;
     int result = 0;
     for (size_t i = 0; i < n && !result; i++)
-        result = callback(&all[i].info, arg);
+        result = fn(&all[i].info, arg);
     free_bytes(all);
     return result;
 }

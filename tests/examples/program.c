@@ -82,8 +82,8 @@ void program_stop(struct program *program, const char *complaint)
     int status = -1;
 
     assert_int_equal(conc_subprocess_terminate(program->child), 0);
-    assert_int_equal(
-        conc_subprocess_join(program->child, &status, conc_in(CONC_S(PATIENCE_SECONDS))), 0);
+    assert_int_equal(conc_subprocess_join(program->child, conc_in(CONC_S(PATIENCE_SECONDS))), 0);
+    assert_int_equal(conc_subprocess_exitcode(program->child, &status), 0);
     read_complaints(program, complaints, sizeof complaints);
     conc_subprocess_free(program->child);
     close(program->complaints);

@@ -41,11 +41,12 @@ static conc_subprocess *start_shell(const char *script, conc_subprocess_options 
     return start_program((const char *const[]){"/bin/sh", "-c", script, NULL}, options);
 }
 
-/* How it ends: conc_subprocess_join()'s status. */
+/* How it ends. */
 static int end_of_child(conc_subprocess *child)
 {
     int status = 12345;
-    CHECK_EQUAL(conc_subprocess_join(child, &status, PATIENT), 0);
+    CHECK_EQUAL(conc_subprocess_join(child, PATIENT), 0);
+    CHECK_EQUAL(conc_subprocess_exitcode(child, &status), 0);
     return status;
 }
 
@@ -90,8 +91,11 @@ static bool three_wait(void) { return blocked_on("poll") == 3 || blocked_on("fut
 
 static int job_wait(void *arg, void *result)
 {
+    conc_subprocess *child = *(conc_subprocess **)arg;
     int status = 0;
-    int err = conc_subprocess_join(*(conc_subprocess **)arg, &status, CONC_FOREVER);
+    int err = conc_subprocess_join(child, CONC_FOREVER);
+    if (!err)
+        err = conc_subprocess_exitcode(child, &status);
     return err ? err : status;
 }
 
@@ -100,8 +104,10 @@ static void test_wait_by_several_and_again_gives_the_same(void)
     conc_subprocess *child = start_shell("read x", (conc_subprocess_options){.in = PIPE});
     conc_future *others[3];
     int status = 77;
-    CHECK_EQUAL(conc_subprocess_join(child, &status, CONC_NOW), -EAGAIN);
-    CHECK_EQUAL(conc_subprocess_join(child, &status, SOON), -ETIMEDOUT);
+    CHECK_EQUAL(conc_subprocess_join(child, CONC_NOW), -EAGAIN);
+    CHECK_EQUAL(conc_subprocess_join(child, SOON), -ETIMEDOUT);
+    CHECK_EQUAL(conc_subprocess_exitcode(child, NULL), -EINVAL);
+    CHECK_EQUAL(conc_subprocess_exitcode(child, &status), -EAGAIN);
     for (int i = 0; i < 3; i++)
         others[i] = start(job_wait, &child, sizeof child);
     UNTIL(three_wait());

@@ -334,7 +334,7 @@ static int job_leave_a_grandchild(void *arg, void *result)
 static int die_with_an_operation(void *arg)
 {
     conc_loop *loop = new_loop();
-    conc_task_start(loop, job_receive_for_ever, &arg, sizeof arg, 0, NULL);
+    CHECK(conc_task_start(loop, job_receive_for_ever, &arg, sizeof arg, 0, NULL));
     CHECK_EQUAL(run_task(loop, job_leave_a_grandchild, &arg, sizeof arg), 0);
     return 0; /* the loop is not freed: in_child() kills us */
 }

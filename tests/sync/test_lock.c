@@ -174,12 +174,12 @@ static void test_with_lock_evaluates_its_argument_once(void **state)
 static void test_leave_twice_is_harmless(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
-    struct conc__with with = conc_lock_enter(&lock);
+    conc_lock *held = conc__lock_entered(&lock);
     assert_true(conc_lock_is_locked(&lock));
-    conc_lock_exit(&with);
+    conc__lock_leave(&held);
     assert_false(conc_lock_is_locked(&lock));
     conc_lock_enter(&lock); /* another's */
-    conc_lock_exit(&with);
+    conc__lock_leave(&held);
     assert_true(conc_lock_is_locked(&lock));
 }
 
