@@ -58,7 +58,7 @@ static void serve_by_tasks(conc_backend backend, int listener, bool once)
     conc_loop *loop;
     must(conc_loop_new(&loop, &(conc_loop_options){.backend = backend}), "conc_loop_new");
     conc_future_unref(conc_task_start(loop, accept_all, &(struct conc_connection){listener, once},
-                                    sizeof(struct conc_connection), 0, NULL));
+                                      sizeof(struct conc_connection), 0, NULL));
     must(conc_loop_run_forever(loop), "conc_loop_run_forever");
 }
 

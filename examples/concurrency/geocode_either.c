@@ -81,8 +81,8 @@ static int map(const struct maker *maker, const struct query *queries, size_t co
 
     if (err < 0)
         return err;
-    err = conc_map(pool, fetch_place, queries, count, sizeof *queries, results, sizeof *results, NULL,
-                   CONC_FOREVER);
+    err = conc_map(pool, fetch_place, queries, count, sizeof *queries, results, sizeof *results,
+                   NULL, CONC_FOREVER);
     conc_executor_free(pool);
     return err;
 }

@@ -47,8 +47,8 @@ static int map(const struct query *queries, size_t count, struct place *results)
 
     if (err < 0)
         return err;
-    err = conc_map(pool, fetch_place, queries, count, sizeof *queries, results, sizeof *results, NULL,
-                   CONC_FOREVER);
+    err = conc_map(pool, fetch_place, queries, count, sizeof *queries, results, sizeof *results,
+                   NULL, CONC_FOREVER);
     conc_executor_free(pool);
     return err;
 }

@@ -38,10 +38,10 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
-#include "op/backend.h"
-#include "loop/loop_impl.h"
 #include "base/checkers.h"
+#include "base/clock.h"
+#include "loop/loop_impl.h"
+#include "op/backend.h"
 
 enum { NEW, LISTED, FINISHED, OFFLOADED };
 enum { READERS, WRITERS, POLLERS, KINDS };

@@ -46,12 +46,12 @@ static inline bool cas_relaxed(uint32_t *p, uint32_t *expected, uint32_t desired
 }
 
 /* The same for a pointer. */
-#define cas_pointer_release(p, expected, desired)                                       \
-    __atomic_compare_exchange_n((p), (expected), (desired), true, __ATOMIC_RELEASE,     \
+#define cas_pointer_release(p, expected, desired)                                   \
+    __atomic_compare_exchange_n((p), (expected), (desired), true, __ATOMIC_RELEASE, \
                                 __ATOMIC_RELAXED)
 /* Not weak: fails only if something else stands there. */
-#define cas_pointer_strong_relaxed(p, expected, desired)                                \
-    __atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_RELAXED,    \
+#define cas_pointer_strong_relaxed(p, expected, desired)                             \
+    __atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_RELAXED, \
                                 __ATOMIC_RELAXED)
 
 /* For a state of 64 bits. */

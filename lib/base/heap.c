@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
 
 enum {
     CHILDREN = 4,
@@ -92,8 +93,8 @@ int conc__heap_reserve(struct heap *heap, size_t n)
 
 void conc__heap_push(struct heap *heap, struct heap_node *node, int64_t key)
 {
-    if (heap->count == heap->room || heap_is_in(node))
-        __builtin_trap();
+    invariant(heap->count < heap->room, "a heap has room for what is pushed");
+    invariant(!heap_is_in(node), "a node that is pushed is in no heap");
     node->order = heap->order++;
     sift_up(heap, heap->count++, (struct heap_entry){key, node});
 }
@@ -101,8 +102,8 @@ void conc__heap_push(struct heap *heap, struct heap_node *node, int64_t key)
 void conc__heap_remove(struct heap *heap, struct heap_node *node)
 {
     size_t hole = node->place - 1;
-    if (hole >= heap->count || heap->entries[hole].node != node)
-        __builtin_trap();
+    invariant(hole < heap->count && heap->entries[hole].node == node,
+              "a node that is removed is in the heap");
     struct heap_entry last = heap->entries[--heap->count];
     node->place = 0;
     if (last.node == node)

@@ -16,7 +16,8 @@ struct conc__hooks {
     int32_t fail_alloc_in;  /* the n-th allocation from now fails, once; 0: none */
     int32_t fail_thread_in; /* the n-th thread start from now fails, once; 0: none */
     int32_t allocated;      /* blocks allocated and not freed */
-    uint32_t sound_sleep;   /* nobody looks up before its time: then a lost wake-up is one for good, and
+    uint32_t
+        sound_sleep; /* nobody looks up before its time: then a lost wake-up is one for good, and
                                whoever moves the clock must wake who sleeps */
 };
 

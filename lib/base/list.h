@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/invariant.h"
+
 struct list_node {
     struct list_node *next, *prev; /* NULL: on no list */
 };
@@ -29,8 +31,7 @@ static inline bool list_is_on(const struct list_node *node) { return node->next;
 /* At the end. */
 static inline void list_push(struct list *list, struct list_node *node)
 {
-    if (list_is_on(node))
-        __builtin_trap();
+    invariant(!list_is_on(node), "a node that is pushed is on no list");
     struct list_node *head = list->head ? list->head : (list->head = node->prev = node);
     node->next = head;
     node->prev = head->prev;

@@ -7,7 +7,7 @@
 #include "executor/submit.h"
 #include "future/future_impl.h"
 
-int conc__submit(conc_executor *executor, conc_future *job)
+int conc__executor_submit(conc_executor *executor, conc_future *job)
 {
     conc_future_ref(job); /* the executor's */
     struct conc_context *self = context_self();
@@ -27,7 +27,7 @@ conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg, 
     if (!job)
         return conc__future_no_memory();
     job->executor = executor;
-    conc__submit(valid ? executor : NULL, job);
+    conc__executor_submit(valid ? executor : NULL, job);
     return job;
 }
 

@@ -124,7 +124,7 @@ ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn 
     if (index < 0)
         goto fail;
     conc_future_ref(f);
-    int refused = conc__submit(executor, f); /* from here on the group may be gone */
+    int refused = conc__executor_submit(executor, f); /* from here on the group may be gone */
     conc_future_unref(f);
     return refused ? refused : index;
 fail:

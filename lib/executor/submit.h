@@ -10,6 +10,6 @@
 /* Give a pending job, whose `executor` is set, to that executor (NULL: to none, -EINVAL). The
  * caller keeps its reference. 0, or why it was refused: then the future is done, with that error.
  */
-int conc__submit(conc_executor *executor, conc_future *job);
+int conc__executor_submit(conc_executor *executor, conc_future *job);
 
 #endif

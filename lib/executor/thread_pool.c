@@ -29,7 +29,7 @@
 
 #include "base/alloc.h"
 #include "future/future_impl.h"
-#include "thread/spawn.h"
+#include "thread/create.h"
 
 struct worker {
     struct list_node node; /* in pool->workers */
@@ -128,7 +128,7 @@ static bool take_job(struct pool *pool, struct worker *w, struct conc__waiter *h
     }
     guard_unlock(&pool->word);
     if (submitter)
-        conc__deliver(submitter, 0);
+        conc__waiter_deliver(submitter, 0);
     return idle;
 }
 
@@ -156,7 +156,7 @@ static conc_future *next_job(struct pool *pool, struct worker *w)
     const struct wait_on on = {
         .list = &pool->idle, .guard = &pool->word, .what = "work", .object = pool};
     if (take_job(pool, w, &here))
-        conc__wait_firmly(&here, &on);
+        conc__waiter_wait_firmly(&here, &on);
     return w->job;
 }
 
@@ -170,7 +170,7 @@ static void leave(struct pool *pool, struct worker *w)
     if (--pool->threads == 0)
         closers = waitlist_take_all(&pool->closers);
     guard_unlock(&pool->word);
-    conc__deliver_all(closers, 0);
+    conc__waiter_deliver_all(closers, 0);
     join(before);
 }
 
@@ -185,8 +185,8 @@ static void break_pool(struct pool *pool, struct worker *w, int err)
     struct conc__waiter *idle = waitlist_take_all(&pool->idle);
     struct conc__waiter *submitters = waitlist_take_all(&pool->submitters);
     guard_unlock(&pool->word);
-    conc__deliver_all(idle, 0);
-    conc__deliver_all(submitters, -CONC_EBROKEN);
+    conc__waiter_deliver_all(idle, 0);
+    conc__waiter_deliver_all(submitters, -CONC_EBROKEN);
     while (jobs) {
         conc_future *job = jobs;
         jobs = job->link;
@@ -210,7 +210,7 @@ static void *worker_main(void *arg)
         break_pool(pool, w, err);
     } else {
         for (conc_future *job = w->job; job; job = next_job(pool, w))
-            conc__job_run(job);
+            conc__job_execute(job);
         if (pool->options.fini)
             pool->options.fini(pool->options.arg);
     }
@@ -226,7 +226,7 @@ static int start_worker(struct pool *pool, conc_future *job)
     if (!w)
         return -ENOMEM;
     *w = (struct worker){.pool = pool, .number = pool->started, .job = job};
-    int err = conc__spawn(&w->system, pool->options.stack_size, worker_main, w);
+    int err = conc__thread_create(&w->system, pool->options.stack_size, worker_main, w);
     if (err) {
         free_bytes(w);
         return err;
@@ -255,7 +255,7 @@ static int submit_to_full(struct pool *pool, conc_future *job)
     guard_unlock(&pool->word);
     const struct wait_on on = {
         .list = &pool->submitters, .guard = &pool->word, .what = "executor", .object = pool};
-    return conc__wait(&w, &on, CONC_FOREVER);
+    return conc__waiter_wait(&w, &on, CONC_FOREVER);
 }
 
 /* In a fork's child the workers are not there, and one of them may have held the guard. */
@@ -287,7 +287,7 @@ static int submit(conc_executor *executor, conc_future *job)
     }
     guard_unlock(&pool->word);
     if (idle)
-        conc__deliver(idle, 0);
+        conc__waiter_deliver(idle, 0);
     return err;
 }
 
@@ -323,7 +323,7 @@ static int wait_ended(struct pool *pool, conc_deadline deadline)
     guard_unlock(&pool->word);
     const struct wait_on on = {
         .list = &pool->closers, .guard = &pool->word, .what = "shutdown", .object = pool};
-    if (waits && (err = conc__wait(&w, &on, deadline)))
+    if (waits && (err = conc__waiter_wait(&w, &on, deadline)))
         return err;
     guard_lock(&pool->word);
     struct worker *last = pool->ended;
@@ -344,8 +344,8 @@ static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadl
     struct conc__waiter *submitters = waitlist_take_all(&pool->submitters);
     conc_future *pending = flags & CONC_SHUTDOWN_CANCEL_PENDING ? take_queue(pool) : NULL;
     guard_unlock(&pool->word);
-    conc__deliver_all(idle, 0);
-    conc__deliver_all(submitters, -ESHUTDOWN);
+    conc__waiter_deliver_all(idle, 0);
+    conc__waiter_deliver_all(submitters, -ESHUTDOWN);
     cancel_all(pending);
     if (flags & (CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING))
         cancel_given(pool, flags & CONC_SHUTDOWN_CANCEL_RUNNING);

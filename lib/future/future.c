@@ -203,7 +203,7 @@ static void finish(conc_future *future, int err, char *message, uint32_t how)
     future->callbacks = NULL;
     conc__watches_tell(future);
     guard_unlock_with(&future->word, FUTURE_RUNNING, FUTURE_DONE | how);
-    conc__deliver_all(waiters, 0);
+    conc__waiter_deliver_all(waiters, 0);
     run_callbacks(future, callbacks);
 }
 
@@ -370,7 +370,7 @@ static int wait_done(conc_future *future, conc_deadline deadline)
     guard_unlock(&future->word);
     const struct wait_on on = {
         .list = &future->waiters, .guard = &future->word, .what = "future", .object = future};
-    return conc__wait(&w, &on, deadline);
+    return conc__waiter_wait(&w, &on, deadline);
 }
 
 int conc_future_wait(conc_future *future, conc_deadline deadline)

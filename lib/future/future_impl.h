@@ -118,7 +118,7 @@ bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg);
 
 /* Run a pending job in the calling context, and complete it. The caller keeps its reference. False:
  * it was not pending, or must not begin: then it is cancelled. */
-bool conc__job_run(conc_future *job);
+bool conc__job_execute(conc_future *job);
 
 /* If the caller is a worker of the future's own executor, and its job has not begun: run it, apart
  * from the caller's own scopes. False: nothing was done. */

@@ -30,7 +30,7 @@ static int call(conc_future *job)
     return err;
 }
 
-bool conc__job_run(conc_future *job)
+bool conc__job_execute(conc_future *job)
 {
     struct conc_context *self = context_self();
     conc_scope root;
@@ -57,14 +57,14 @@ bool conc__future_help(conc_future *future)
         return false;
     conc_scope shield;
     conc_shield_enter(&shield);
-    bool ran = conc__job_run(future);
+    bool ran = conc__job_execute(future);
     conc_shield_exit(&shield);
     return ran;
 }
 
 bool conc_job_run(conc_future *job)
 {
-    bool ran = conc__job_run(job);
+    bool ran = conc__job_execute(job);
     conc_future_unref(job);
     return ran;
 }

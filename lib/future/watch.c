@@ -20,7 +20,7 @@ static void make_ready(struct watch *w)
     struct conc__waiter *waiter = waitlist_pop(&set->waiters);
     guard_unlock(&set->word);
     if (waiter)
-        conc__deliver(waiter, 0);
+        conc__waiter_deliver(waiter, 0);
 }
 
 void conc__watches_tell(conc_future *future)
@@ -74,7 +74,7 @@ struct watch *conc__watch_next(struct watch_set *set, conc_deadline deadline, in
             return list_entry(ready, struct watch, node);
         const struct wait_on on = {
             .list = &set->waiters, .guard = &set->word, .what = "futures", .object = set};
-        *err = deadline_is_now(deadline) ? -EAGAIN : conc__wait(&w, &on, deadline);
+        *err = deadline_is_now(deadline) ? -EAGAIN : conc__waiter_wait(&w, &on, deadline);
         if (*err)
             return NULL;
     }

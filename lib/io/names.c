@@ -33,7 +33,7 @@
 #include <conc/sem.h>
 
 #include "base/alloc.h"
-#include "thread/spawn.h"
+#include "thread/create.h"
 #include "wait/wait.h"
 
 #define MOST 64
@@ -118,7 +118,7 @@ static void *lookup_main(void *arg)
 static int start(struct lookup *l)
 {
     pthread_t thread;
-    int err = conc__spawn(&thread, 0, lookup_main, l);
+    int err = conc__thread_create(&thread, 0, lookup_main, l);
     if (err)
         conc_sem_release(&places, 1);
     else

@@ -170,7 +170,7 @@ static int start_connection(conc_server *srv, int fd)
         joins = join(srv, c);
     }
     if (joins) {
-        conc__submit(srv->executor, job); /* refused: connection_ended() reports it */
+        conc__executor_submit(srv->executor, job); /* refused: connection_ended() reports it */
         conc_future_unref(job);
         return 0;
     }
@@ -334,7 +334,7 @@ static int start_accepting(conc_server *srv)
     if (!srv->accept_job)
         return -ENOMEM;
     srv->accepts = true;
-    return conc__submit(acceptor, srv->accept_job);
+    return conc__executor_submit(acceptor, srv->accept_job);
 }
 
 int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *arg,

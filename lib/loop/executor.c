@@ -62,7 +62,7 @@ static int wait_ended(struct conc_loop *loop, conc_deadline deadline)
         return waits ? -EAGAIN : 0;
     const struct wait_on on = {
         .list = &loop->closers, .guard = &loop->word, .what = "shutdown", .object = loop};
-    return conc__wait(&w, &on, deadline);
+    return conc__waiter_wait(&w, &on, deadline);
 }
 
 static int shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
@@ -206,6 +206,6 @@ conc_future *conc_to_thread(conc_fn *fn, const void *arg, size_t arg_size, size_
     if (!job)
         return conc__future_no_memory();
     job->executor = executor;
-    conc__submit(executor, job);
+    conc__executor_submit(executor, job);
     return job;
 }

@@ -129,7 +129,8 @@ int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback_fn *fn, v
     return conc_loop_call_at(loop, conc_in(delay), fn, arg, ret);
 }
 
-int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
+int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *fn, void *arg,
+                                   conc_handle **ret)
 {
     if (loop->dead)
         return -ESHUTDOWN;

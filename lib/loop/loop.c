@@ -206,7 +206,7 @@ void conc__loop_leave(struct conc_loop *loop)
     if (--loop->live == 0)
         closers = waitlist_take_all(&loop->closers);
     guard_unlock(&loop->word);
-    conc__deliver_all(closers, 0);
+    conc__waiter_deliver_all(closers, 0);
 }
 
 void conc__loop_close(struct conc_loop *loop)

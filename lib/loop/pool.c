@@ -13,7 +13,7 @@
 
 #include "base/alloc.h"
 #include "loop/loop_impl.h"
-#include "thread/spawn.h"
+#include "thread/create.h"
 
 struct member {
     conc_loop *loop;

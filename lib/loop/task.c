@@ -196,7 +196,7 @@ static void resume(struct conc_loop *loop, struct item *item)
 static void task_main(void *arg)
 {
     struct task *t = arg;
-    conc__job_run(t->job);
+    conc__job_execute(t->job);
     conc__context_fini(&t->context); /* here, for the destructors of local values may block */
     t->state = TASK_ENDED;
     conc__coroutine_leave(&t->loop->here);

@@ -64,7 +64,7 @@ static int submit(struct op *op)
         return -ENOMEM;
     job->executor = pool;
     op->job = job; /* before it may have ended */
-    err = conc__submit(pool, job);
+    err = conc__executor_submit(pool, job);
     if (err) {
         conc__future_observe(job);
         conc_future_unref(job);

@@ -7,7 +7,7 @@
  * until then the op and its buffers are the kernel's. What the op says in the end is the result;
  * only if it says 'cancelled' there was no effect, and the call returns why that was. So a success,
  * or an error of the op's own, is never lost to a time-out; and a scope is told that it has ended a
- * call only if it has (see conc__wait()).
+ * call only if it has (see conc__waiter_wait()).
  *
  * A plain thread, and a callback on a loop's own stack, attempts, polls with its deadline, and
  * attempts again; what has no readiness it simply does.

@@ -79,7 +79,7 @@ void conc__process_main(conc_pipe *channel, const struct child_start *start, con
     conc_bytes_free(message);
     if (job) {
         const uint32_t generation = conc__forks();
-        conc__job_run(job);
+        conc__job_execute(job);
         if (conc__forks() != generation) /* the job has forked, and returned in its child too */
             conc__child_exit(conc_future_error(job) ? 1 : 0);
         outcome.err = conc_future_error(job);

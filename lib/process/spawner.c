@@ -43,9 +43,9 @@
 #include <conc/process.h>
 
 #include "base/alloc.h"
+#include "base/checkers.h"
 #include "loop/loop_impl.h"
 #include "process/code.h"
-#include "base/checkers.h"
 
 #define VARIABLE "CONC_FORK_SERVER"
 

@@ -15,8 +15,8 @@
 
 #include "base/bytes.h"
 #include "base/guard.h"
-#include "process_pool/block.h"
 #include "process/spawner.h"
+#include "process_pool/block.h"
 
 struct place {
     struct block *block; /* NULL: none */

@@ -421,7 +421,7 @@ static void end(struct process_pool *pool)
     pool->ended = true;
     struct conc__waiter *closers = waitlist_take_all(&pool->closers);
     guard_unlock(&pool->word);
-    conc__deliver_all(closers, 0);
+    conc__waiter_deliver_all(closers, 0);
 }
 
 void *conc__pool_manager(void *arg)
@@ -431,7 +431,8 @@ void *conc__pool_manager(void *arg)
     char name[CONC_NAME_MAX + 16];
     snprintf(name, sizeof name, "%.20s-manager", pool->name);
     conc_context_set_name(name);
-    store_relaxed(&pool->manager_id, conc_context_id(NULL)); /* relaxed: it only matters to callbacks in here */
+    store_relaxed(&pool->manager_id,
+                  conc_context_id(NULL)); /* relaxed: it only matters to callbacks in here */
     int64_t looked = 0;
     while (has_workers(pool)) {
         bool any = collect_all(pool);

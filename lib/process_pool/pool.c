@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #include "process_pool/pool_impl.h"
-#include "thread/spawn.h"
+#include "thread/create.h"
 
 enum { WORKERS_MAX = 1024 };
 
@@ -89,7 +89,7 @@ static int wait_ended(struct process_pool *pool, conc_deadline deadline)
     guard_unlock(&pool->word);
     const struct wait_on on = {
         .list = &pool->closers, .guard = &pool->word, .what = "shutdown", .object = pool};
-    if (waits && (err = conc__wait(&w, &on, deadline)))
+    if (waits && (err = conc__waiter_wait(&w, &on, deadline)))
         return err;
     guard_lock(&pool->word);
     bool join = !pool->joined;
@@ -222,7 +222,7 @@ static int start_all(struct process_pool *pool)
     int err = 0;
     for (size_t i = 0; i < pool->n && !err; i++)
         err = conc__pool_start_worker(pool, &pool->workers[i]);
-    return err ? err : conc__spawn(&pool->manager, 0, conc__pool_manager, pool);
+    return err ? err : conc__thread_create(&pool->manager, 0, conc__pool_manager, pool);
 }
 
 int conc_process_pool_new(conc_executor **ret, size_t workers,

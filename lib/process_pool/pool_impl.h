@@ -13,10 +13,10 @@
 #include <pthread.h>
 
 #include "future/future_impl.h"
-#include "process_pool/block.h"
 #include "process/code.h"
-#include "process_pool/ring.h"
 #include "process/spawner.h"
+#include "process_pool/block.h"
+#include "process_pool/ring.h"
 
 enum {
     WINDOW_MAX = 16,  /* jobs that a worker has at once, at most */

@@ -186,7 +186,7 @@ static void run(const struct record *r)
     read_all(job->arg, r->arg_size);
     if (job->arg_is_bytes)
         arg_settle(job->arg);
-    conc__job_run(job);
+    conc__job_execute(job);
     if (conc__forks() != worker.generation) /* the job has forked, and returned in its child too */
         conc__child_exit(0);
     finish_job(job);
@@ -228,7 +228,7 @@ static bool run_init(conc_fn *init, const struct child_start *start, const void 
         finish(RESULT_INIT_FAILED, -ENOMEM, "", NULL, 0);
         return false;
     }
-    conc__job_run(job);
+    conc__job_execute(job);
     int err = conc_future_error(job);
     if (err)
         finish(RESULT_INIT_FAILED, err, conc_future_message(job), NULL, 0);

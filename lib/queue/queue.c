@@ -71,7 +71,7 @@ static void chain_add(struct chain *chain, struct conc__waiter *w)
 static inline void deliver(const struct chain *chain)
 {
     if (chain->first)
-        conc__deliver_all(chain->first, 0);
+        conc__waiter_deliver_all(chain->first, 0);
 }
 
 /* ---- Those who wait to put ---- */
@@ -135,7 +135,7 @@ static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size
     deliver(served);
     const struct wait_on on = {
         .list = &p.own, .guard = &p.word, .what = "queue put", .object = queue};
-    int err = conc__wait(&p.waiter, &on, deadline);
+    int err = conc__waiter_wait(&p.waiter, &on, deadline);
     if (!err)
         return (ptrdiff_t)n; /* don't touch the queue: it may be gone */
     if (err != -ESHUTDOWN) { /* it has given up; nobody may look at its frame any more */
@@ -251,7 +251,7 @@ static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n,
     guard_unlock(&queue->word);
     const struct wait_on on = {
         .list = &queue->getters, .guard = &queue->word, .what = "queue get", .object = queue};
-    int err = conc__wait(&w, &on, deadline);
+    int err = conc__waiter_wait(&w, &on, deadline);
     if (err)
         return err;
     size_t done = n - w.number;
@@ -318,7 +318,7 @@ int conc_queue_task_done(conc_queue *queue)
     if (--queue->unfinished == 0)
         joiners = waitlist_take_all(&queue->joiners);
     guard_unlock(&queue->word);
-    conc__deliver_all(joiners, 0);
+    conc__waiter_deliver_all(joiners, 0);
     return 0;
 }
 
@@ -338,7 +338,7 @@ int conc_queue_join(conc_queue *queue, conc_deadline deadline)
     guard_unlock(&queue->word);
     const struct wait_on on = {
         .list = &queue->joiners, .guard = &queue->word, .what = "queue join", .object = queue};
-    return conc__wait(&w, &on, deadline);
+    return conc__waiter_wait(&w, &on, deadline);
 }
 
 /* ---- Shutdown ---- */
@@ -380,9 +380,9 @@ void conc_queue_shutdown(conc_queue *queue, bool immediate)
     if (queue->unfinished == 0)
         joiners = waitlist_take_all(&queue->joiners);
     guard_unlock(&queue->word);
-    conc__deliver_all(getters, -ESHUTDOWN);
-    conc__deliver_all(putters.first, -ESHUTDOWN);
-    conc__deliver_all(joiners, 0);
+    conc__waiter_deliver_all(getters, -ESHUTDOWN);
+    conc__waiter_deliver_all(putters.first, -ESHUTDOWN);
+    conc__waiter_deliver_all(joiners, 0);
     conc__store_destroy(&dropped, drop, drop_arg);
 }
 

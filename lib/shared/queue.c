@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "base/atomic.h"
+#include "base/invariant.h"
 #include "shared/shared_impl.h"
 
 /* Where the elements begin, and how they are aligned. */
@@ -59,11 +60,10 @@ static void wake_all(conc_shared_queue *queue)
 static void lock(conc_shared_queue *queue)
 {
     int err = pthread_mutex_lock(&queue->mutex);
+    invariant(err == 0 || err == EOWNERDEAD, "a shared queue's mutex can be taken");
     if (err == EOWNERDEAD) {
         pthread_mutex_consistent(&queue->mutex);
         wake_all(queue);
-    } else if (err) {
-        __builtin_trap();
     }
 }
 

@@ -37,7 +37,7 @@ static void send_away(conc_barrier *barrier, uint32_t clear, uint32_t set)
     struct conc__waiter *chain = waitlist_take_all(&barrier->waiters);
     set_waiting(barrier, 0);
     guard_unlock_with(&barrier->word, clear, set);
-    conc__deliver_all(chain, -CONC_EBROKEN);
+    conc__waiter_deliver_all(chain, -CONC_EBROKEN);
 }
 
 void conc_barrier_reset(conc_barrier *barrier) { send_away(barrier, BROKEN, 0); }
@@ -70,7 +70,7 @@ static int complete(conc_barrier *barrier, uint32_t index)
     }
     if (err)
         conc_barrier_abort(barrier);
-    conc__deliver_all(chain, err ? -CONC_EBROKEN : 0);
+    conc__waiter_deliver_all(chain, err ? -CONC_EBROKEN : 0);
     if (err)
         return err < 0 ? err : -CONC_EBROKEN;
     return (int)index;
@@ -94,7 +94,7 @@ static void send_others_away(conc_barrier *barrier)
         set_waiting(barrier, 0);
     }
     guard_unlock(&barrier->word);
-    conc__deliver_all(chain, -CONC_EBROKEN);
+    conc__waiter_deliver_all(chain, -CONC_EBROKEN);
 }
 
 int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
@@ -125,7 +125,7 @@ int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
                                .what = "barrier",
                                .object = barrier,
                                .gave_up = gave_up};
-    int end = conc__wait(&w, &on, deadline);
+    int end = conc__waiter_wait(&w, &on, deadline);
     if (end == -ETIMEDOUT || end == -ECANCELED)
         send_others_away(barrier);
     return end < 0 ? end : (int)index;

@@ -74,7 +74,7 @@ int conc_cond_wait(conc_cond *cond, conc_deadline deadline)
                                .if_empty = WAITERS,
                                .what = "condition",
                                .object = cond};
-    int end = conc__wait(&w, &on, deadline);
+    int end = conc__waiter_wait(&w, &on, deadline);
     take_again(cond, end, depth);
     return end < 0 ? end : 0;
 }

@@ -30,7 +30,7 @@ void conc_event_set(conc_event *event)
     guard_lock(&event->word);
     struct conc__waiter *chain = waitlist_take_all(&event->waiters);
     guard_unlock_with(&event->word, WAITERS, SET);
-    conc__deliver_all(chain, 0);
+    conc__waiter_deliver_all(chain, 0);
 }
 
 void conc_event_clear(conc_event *event) { fetch_and_release(&event->word, ~SET); }
@@ -57,5 +57,5 @@ int conc_event_wait(conc_event *event, conc_deadline deadline)
                                .if_empty = WAITERS,
                                .what = "event",
                                .object = event};
-    return conc__wait(&w, &on, deadline);
+    return conc__waiter_wait(&w, &on, deadline);
 }

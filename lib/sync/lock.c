@@ -111,7 +111,7 @@ static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline
     while (!take_yielding(lock, waking)) {
         if (!enlist(lock, &w, waking))
             continue;
-        int end = firm ? conc__wait_firmly(&w, &on) : conc__wait(&w, &on, deadline);
+        int end = firm ? conc__waiter_wait_firmly(&w, &on) : conc__waiter_wait(&w, &on, deadline);
         if (end < 0)
             return end;
         if (end == LOCK_HANDED)
@@ -168,10 +168,10 @@ static void release_guarded(conc_lock *lock)
     if (now - w->since >= PATIENCE) {
         note_holder(lock, w->context);
         guard_unlock_with(&lock->word, clear, 0);
-        conc__deliver(w, LOCK_HANDED);
+        conc__waiter_deliver(w, LOCK_HANDED);
     } else {
         guard_unlock_with(&lock->word, clear | LOCKED, WAKING);
-        conc__deliver(w, LOCK_WOKEN);
+        conc__waiter_deliver(w, LOCK_WOKEN);
     }
 }
 
@@ -211,7 +211,7 @@ void conc__lock_adopt(conc_lock *lock, struct conc__waiter *chain)
     if (!chain)
         return;
     if (!guard_lock_if(&lock->word, LOCKED)) {
-        conc__deliver_all(chain, LOCK_FREE);
+        conc__waiter_deliver_all(chain, LOCK_FREE);
         return;
     }
     int64_t now = conc_now();

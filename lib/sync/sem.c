@@ -59,7 +59,7 @@ int conc_sem_acquire(conc_sem *sem, conc_deadline deadline)
                                .if_empty = WAITERS,
                                .what = "semaphore",
                                .object = sem};
-    return conc__wait(&w, &on, deadline);
+    return conc__waiter_wait(&w, &on, deadline);
 }
 
 static bool fits(const conc_sem *sem, uint32_t v, uint32_t n)
@@ -79,7 +79,7 @@ static int release_to_waiters(conc_sem *sem, uint32_t n)
     struct conc__waiter *chain = conc__waitlist_take(&sem->waiters, n, &served);
     guard_unlock_add(&sem->word, waitlist_is_empty(&sem->waiters) ? WAITERS : 0,
                      n - (uint32_t)served);
-    conc__deliver_all(chain, 0);
+    conc__waiter_deliver_all(chain, 0);
     return 0;
 }
 

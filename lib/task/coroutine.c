@@ -4,6 +4,8 @@
  */
 #include "task/coroutine.h"
 
+#include "base/invariant.h"
+
 void conc__coroutine_init(struct coroutine *c, const struct stack *stack, void *top,
                           void (*entry)(void *arg), void *arg)
 {
@@ -28,7 +30,7 @@ void conc__switch_begin(void *left, void (*entry)(void *arg), void *arg)
     announce_arrival(NULL, left);
     restore_exceptions(&(struct conc__cxa_globals){0});
     entry(arg);
-    __builtin_trap();
+    conc__invariant_broken(__FILE__, __LINE__, "a coroutine leaves, and does not return");
 }
 
 void conc__coroutine_leave(struct coroutine *to)
@@ -37,5 +39,5 @@ void conc__coroutine_leave(struct coroutine *to)
     /* Where we stood is of no use. But it must not go into a local variable: AddressSanitizer has
      * just freed them. */
     conc__switch(&to->sp, to->sp, NULL);
-    __builtin_trap();
+    conc__invariant_broken(__FILE__, __LINE__, "a coroutine that has left is not resumed");
 }

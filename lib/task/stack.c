@@ -39,10 +39,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/checkers.h"
 #include "base/guard.h"
 #include "base/hooks.h"
 #include "base/list.h"
-#include "base/checkers.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102

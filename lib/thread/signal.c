@@ -43,7 +43,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "thread/spawn.h"
+#include "thread/create.h"
 #include "wait/wait.h"
 
 #define STACK_SIZE ((size_t)256 * 1024) /* callbacks only post something */
@@ -234,7 +234,7 @@ static void run(struct signal_callback *callback)
     struct conc__waiter *removers = waitlist_take_all(&room.removers);
     if (removers) {
         guard_unlock(&room.word);
-        conc__deliver_all(removers, 0);
+        conc__waiter_deliver_all(removers, 0);
         guard_lock(&room.word);
     }
 }
@@ -248,7 +248,7 @@ static bool serve(void)
     while (chain) {
         struct conc__waiter *w = chain;
         chain = w->next; /* before it is delivered: then it is gone */
-        conc__deliver(w, (int)w->number);
+        conc__waiter_deliver(w, (int)w->number);
     }
     struct signal_callback *callback;
     guard_lock(&room.word);
@@ -317,7 +317,7 @@ static int start_dispatcher(void)
     if (!load_relaxed(&dispatcher.is_there)) { /* relaxed: under the guard */
         sigset_t before;
         block_signals(&before);
-        err = conc__spawn(&dispatcher.thread, STACK_SIZE, dispatch, NULL);
+        err = conc__thread_create(&dispatcher.thread, STACK_SIZE, dispatch, NULL);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (!err) {
             atexit(stop_dispatcher);
@@ -388,7 +388,7 @@ int conc_signal_wait(const sigset_t *set, conc_deadline deadline)
     conc__waitlist_push(&room.waiters, &w);
     guard_unlock(&room.word);
     const struct wait_on on = {.list = &room.waiters, .guard = &room.word, .what = "signal"};
-    return conc__wait(&w, &on, deadline);
+    return conc__waiter_wait(&w, &on, deadline);
 }
 
 int conc_signal_catch(const sigset_t *set)
@@ -458,5 +458,5 @@ void conc__signal_remove(struct signal_callback *callback)
     const struct wait_on on = {
         .list = &room.removers, .guard = &room.word, .what = "signal callback"};
     if (wait)
-        conc__wait_firmly(&w, &on);
+        conc__waiter_wait_firmly(&w, &on);
 }

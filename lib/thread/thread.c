@@ -17,7 +17,7 @@
 
 #include "base/alloc.h"
 #include "future/future_impl.h"
-#include "thread/spawn.h"
+#include "thread/create.h"
 
 struct conc_thread {
     uint32_t refs;
@@ -47,7 +47,7 @@ static void *thread_main(void *arg)
         snprintf(thread->name, sizeof thread->name, "%s", self->name);
     thread->id = self->id;
     conc_event_set(&thread->started);
-    conc__job_run(thread->job);
+    conc__job_execute(thread->job);
     unref(thread);
     return NULL;
 }
@@ -70,7 +70,7 @@ int conc_thread_start(conc_thread **ret, conc_fn *fn, const void *arg, size_t ar
         goto fail;
     if (options->name)
         snprintf(thread->name, sizeof thread->name, "%s", options->name);
-    err = conc__spawn(&thread->system, options->stack_size, thread_main, thread);
+    err = conc__thread_create(&thread->system, options->stack_size, thread_main, thread);
     if (err)
         goto fail;
     *ret = thread;

@@ -33,7 +33,7 @@ static int timer_main(void *arg, void *result)
     (void)result;
     conc_timer *timer = *(conc_timer **)arg;
     conc_event_wait(&timer->wake, timer->at);
-    conc__job_run(timer->job);
+    conc__job_execute(timer->job);
     unref(timer);
     return 0;
 }

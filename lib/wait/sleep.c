@@ -32,10 +32,7 @@ int conc_sleep_until(conc_deadline deadline)
     return err;
 }
 
-int conc_sleep(int64_t ns)
-{
-    return ns > 0 ? conc_sleep_until(conc_in(ns)) : conc_check_cancel();
-}
+int conc_sleep(int64_t ns) { return ns > 0 ? conc_sleep_until(conc_in(ns)) : conc_check_cancel(); }
 
 void conc_yield(void)
 {

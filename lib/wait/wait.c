@@ -129,7 +129,7 @@ static int take_delivery(struct conc__waiter *w)
     return w->outcome;
 }
 
-int conc__wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline deadline)
+int conc__waiter_wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline deadline)
 {
     struct conc_context *self = w->context;
     conc_deadline until;
@@ -155,7 +155,7 @@ end:
     return result;
 }
 
-int conc__wait_firmly(struct conc__waiter *w, const struct wait_on *on)
+int conc__waiter_wait_firmly(struct conc__waiter *w, const struct wait_on *on)
 {
     conc__blocked_begin(w->context, on->what, on->object, on->holder);
     int result = take_delivery(w);
@@ -165,18 +165,18 @@ int conc__wait_firmly(struct conc__waiter *w, const struct wait_on *on)
 
 /* ---- Waking ---- */
 
-void conc__deliver(struct conc__waiter *w, int outcome)
+void conc__waiter_deliver(struct conc__waiter *w, int outcome)
 {
     struct conc_context *context = w->context;
     w->outcome = outcome;
     context->ops->deliver(context, w);
 }
 
-void conc__deliver_all(struct conc__waiter *first, int outcome)
+void conc__waiter_deliver_all(struct conc__waiter *first, int outcome)
 {
     while (first) {
         struct conc__waiter *w = first;
         first = w->next; /* before it is delivered: then it is gone */
-        conc__deliver(w, outcome);
+        conc__waiter_deliver(w, outcome);
     }
 }

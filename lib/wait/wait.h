@@ -8,10 +8,10 @@
  *     if (may go on) { ...; guard_unlock(&x->word); return 0; }
  *     conc__waitlist_push(&x->waiters, &w);
  *     guard_unlock_with(&x->word, 0, WAITERS);
- *     return conc__wait(&w, &(struct wait_on){&x->waiters, &x->word, WAITERS, "x", x}, deadline);
+ *     return conc__waiter_wait(&w, &(struct wait_on){&x->waiters, &x->word, WAITERS, "x", x}, deadline);
  *
  * and the waker, under the guard: w = waitlist_pop(&x->waiters); then, the guard released:
- * conc__deliver(w, outcome).
+ * conc__waiter_deliver(w, outcome).
  */
 #ifndef CONC_LIB_WAIT_H
 #define CONC_LIB_WAIT_H
@@ -98,16 +98,16 @@ struct wait_on {
 
 /* Wait, as `w`, the guard released. Returns w's outcome; or, with w off its list again, -ETIMEDOUT
  * or -ECANCELED. */
-int conc__wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline deadline);
+int conc__waiter_wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline deadline);
 
 /* The same without a deadline, and not to be cancelled. */
-int conc__wait_firmly(struct conc__waiter *w, const struct wait_on *on);
+int conc__waiter_wait_firmly(struct conc__waiter *w, const struct wait_on *on);
 
 /* Serve a waiter that the caller has taken off its list: its wait returns `outcome`. Best called
  * with no guard held. */
-void conc__deliver(struct conc__waiter *w, int outcome);
+void conc__waiter_deliver(struct conc__waiter *w, int outcome);
 
-/* conc__deliver() for a chain of waitlist_take_all(). */
-void conc__deliver_all(struct conc__waiter *first, int outcome);
+/* conc__waiter_deliver() for a chain of waitlist_take_all(). */
+void conc__waiter_deliver_all(struct conc__waiter *first, int outcome);
 
 #endif

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "base/alloc.h"
 #include "backend/uring/slots.h"
+#include "base/alloc.h"
 
 /* ---- Turns ---- */
 

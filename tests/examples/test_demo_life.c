@@ -34,9 +34,9 @@ static void test_ten_at_once_against_a_limit_of_ten_are_too_many(void **state)
     assert_int_equal(conc_thread_pool_new(&pool, 10, NULL), 0);
     for (int i = 0; i < 10; i++)
         arg[i] = &demo;
-    assert_int_equal(
-        conc_map(pool, get_berlin, arg, 10, sizeof *arg, statuses, sizeof *statuses, NULL, CONC_FOREVER),
-        0);
+    assert_int_equal(conc_map(pool, get_berlin, arg, 10, sizeof *arg, statuses, sizeof *statuses,
+                              NULL, CONC_FOREVER),
+                     0);
     for (int i = 0; i < 10; i++) {
         assert_true(statuses[i] == 200 || statuses[i] == 429);
         refused += statuses[i] == 429;
@@ -170,9 +170,9 @@ static void test_connections_live_in_parallel_with_a_thread_each(void **state)
     assert_int_equal(conc_thread_pool_new(&pool, 20, NULL), 0);
     for (int i = 0; i < 20; i++)
         arg[i] = &demo;
-    assert_int_equal(
-        conc_map(pool, get_berlin, arg, 20, sizeof *arg, statuses, sizeof *statuses, NULL, CONC_FOREVER),
-        0);
+    assert_int_equal(conc_map(pool, get_berlin, arg, 20, sizeof *arg, statuses, sizeof *statuses,
+                              NULL, CONC_FOREVER),
+                     0);
     /* All at once on an idle machine; on a busy one at least some. */
     assert_true(demo_stat(&demo, "busy_most") >= 2);
     conc_executor_free(pool);
@@ -189,9 +189,9 @@ static void test_a_pool_has_as_many_at_once_as_workers(void **state)
     assert_int_equal(conc_thread_pool_new(&pool, 12, NULL), 0);
     for (int i = 0; i < 12; i++)
         arg[i] = &demo;
-    assert_int_equal(
-        conc_map(pool, get_berlin, arg, 12, sizeof *arg, statuses, sizeof *statuses, NULL, CONC_FOREVER),
-        0);
+    assert_int_equal(conc_map(pool, get_berlin, arg, 12, sizeof *arg, statuses, sizeof *statuses,
+                              NULL, CONC_FOREVER),
+                     0);
     assert_in_range(demo_stat(&demo, "busy_most"), 1, 3);
     conc_executor_free(pool);
     demo_stop(&demo, CONC_S(1));

@@ -247,9 +247,9 @@ static void test_many_threads_at_once_get_their_own_answers(void **state)
     for (int i = 0; i < N; i++)
         numbers[i] = i + 1;
     assert_int_equal(conc_thread_pool_new(&pool, 8, NULL), 0);
-    assert_int_equal(
-        conc_map(pool, get_page, numbers, N, sizeof *numbers, sizes, sizeof *sizes, NULL, CONC_FOREVER),
-        0);
+    assert_int_equal(conc_map(pool, get_page, numbers, N, sizeof *numbers, sizes, sizeof *sizes,
+                              NULL, CONC_FOREVER),
+                     0);
     for (int i = 0; i < N; i++)
         assert_int_equal(sizes[i], (i + 1) * 1024);
     conc_executor_free(pool);

@@ -202,10 +202,10 @@ static void test_map_of_bytes_in_chunks(void **state)
         for (int i = 0; i < N; i++)
             in[i] = filled((size_t)i * 33, (char)i);
         assert_int_equal(conc_map(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
-                                       &options, CONC_FOREVER),
+                                  &options, CONC_FOREVER),
                          0);
         assert_int_equal(conc_map(c->executor, job_sum, in, N, CONC_BYTES, sums, sizeof *sums,
-                                       &options, CONC_FOREVER),
+                                  &options, CONC_FOREVER),
                          0);
         for (int i = 0; i < N; i++) {
             int expected = 0;
@@ -220,8 +220,8 @@ static void test_map_of_bytes_in_chunks(void **state)
         int sizes[N];
         for (int i = 0; i < N; i++)
             sizes[i] = 50 - i;
-        assert_int_equal(conc_map(c->executor, job_make, sizes, N, sizeof *sizes, out,
-                                       CONC_BYTES, &options, CONC_FOREVER),
+        assert_int_equal(conc_map(c->executor, job_make, sizes, N, sizeof *sizes, out, CONC_BYTES,
+                                  &options, CONC_FOREVER),
                          0);
         for (int i = 0; i < N; i++) {
             assert_true(is_filled(&out[i], (size_t)(50 - i), (char)(50 - i)));
@@ -240,7 +240,7 @@ static void test_map_with_errors_leaves_what_failed_empty(void **state)
         for (int i = 0; i < N; i++)
             in[i] = filled(20, i % 3 ? 'a' : '!');
         assert_int_equal(conc_map(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
-                                       &options, CONC_FOREVER),
+                                  &options, CONC_FOREVER),
                          0);
         for (int i = 0; i < N; i++) {
             assert_int_equal(errors[i], i % 3 ? 0 : -EIO);
@@ -261,7 +261,7 @@ static void test_a_map_that_fails_leaves_all_to_be_freed(void **state)
         for (int i = 0; i < N; i++)
             in[i] = filled(20, i == 7 ? '!' : 'a');
         assert_int_equal(conc_map(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
-                                       &options, CONC_FOREVER),
+                                  &options, CONC_FOREVER),
                          -EIO);
         for (int i = 0; i < N; i++) {
             assert_true(!out[i].data || is_filled(&out[i], 20, 'b'));
@@ -283,8 +283,8 @@ static void test_without_memory_a_map_of_bytes_is_ENOMEM(void **state)
         bool through = false;
         for (int n = 1; n < 200 && !through; n++) {
             fail_alloc(n);
-            int err = conc_map(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES,
-                                    &options, CONC_FOREVER);
+            int err = conc_map(c->executor, job_next, in, N, CONC_BYTES, out, CONC_BYTES, &options,
+                               CONC_FOREVER);
             through = !alloc_has_failed();
             assert_true(err == 0 || err == -ENOMEM);
             for (int i = 0; i < N; i++) {

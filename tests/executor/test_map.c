@@ -32,9 +32,9 @@ static void test_map_gives_the_results_in_order(void **state)
     fill(in, N);
     for (size_t n = 0; n <= N; n++) {
         memset(out, 0, sizeof out);
-        assert_int_equal(
-            conc_map(c->executor, job_square, in, n, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
-            0);
+        assert_int_equal(conc_map(c->executor, job_square, in, n, sizeof *in, out, sizeof *out,
+                                  NULL, CONC_FOREVER),
+                         0);
         expect_squares(out, n);
         assert_int_equal(out[n], 0);
     }
@@ -53,8 +53,8 @@ static void test_map_takes_chunks_of_any_length(void **state)
                                               .errors = with_errors ? errors : NULL};
             memset(errors, 1, sizeof errors);
             memset(out, 0, sizeof out);
-            assert_int_equal(conc_map(c->executor, job_square, in, N, sizeof *in, out,
-                                           sizeof *out, &options, CONC_FOREVER),
+            assert_int_equal(conc_map(c->executor, job_square, in, N, sizeof *in, out, sizeof *out,
+                                      &options, CONC_FOREVER),
                              0);
             expect_squares(out, N);
             assert_int_equal(out[N], 0);
@@ -70,9 +70,9 @@ static void test_map_without_options_is_map(void **state)
     const struct executor_case *c = *state;
     int in[N], out[N] = {0};
     fill(in, N);
-    assert_int_equal(conc_map(c->executor, job_square, in, N, sizeof *in, out, sizeof *out,
-                                   NULL, CONC_FOREVER),
-                     0);
+    assert_int_equal(
+        conc_map(c->executor, job_square, in, N, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
+        0);
     expect_squares(out, N);
 }
 
@@ -106,8 +106,7 @@ static void test_map_takes_elements_of_odd_sizes(void **state)
         const conc_map_options options = {.chunk = chunk};
         memset(out, 0, sizeof out);
         assert_int_equal(
-            conc_map(c->executor, job_turn_round, in, N, 3, out, 3, &options, CONC_FOREVER),
-            0);
+            conc_map(c->executor, job_turn_round, in, N, 3, out, 3, &options, CONC_FOREVER), 0);
         for (size_t i = 0; i < N; i++) {
             assert_int_equal(out[i].bytes[0], 200 + i);
             assert_int_equal(out[i].bytes[2], i);
@@ -132,13 +131,11 @@ static void test_map_without_arguments_or_results(void **state)
         conc_map_options options = {.chunk = chunk};
         nothing_calls = 0;
         assert_int_equal(
-            conc_map(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER),
-            0);
+            conc_map(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER), 0);
         assert_int_equal(nothing_calls, N);
         options.errors = errors;
         assert_int_equal(
-            conc_map(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER),
-            0);
+            conc_map(c->executor, job_nothing, NULL, N, 0, NULL, 0, &options, CONC_FOREVER), 0);
         assert_int_equal(nothing_calls, 2 * N);
     }
 }
@@ -156,8 +153,10 @@ static void test_bad_arguments_are_EINVAL(void **state)
     int in[2] = {1, 2}, out[2];
     assert_int_equal(conc_map(NULL, job_square, in, 2, 4, out, 4, NULL, CONC_FOREVER), -EINVAL);
     assert_int_equal(conc_map(c->executor, NULL, in, 2, 4, out, 4, NULL, CONC_FOREVER), -EINVAL);
-    assert_int_equal(conc_map(c->executor, job_square, NULL, 2, 4, out, 4, NULL, CONC_FOREVER), -EINVAL);
-    assert_int_equal(conc_map(c->executor, job_square, in, 2, 4, NULL, 4, NULL, CONC_FOREVER), -EINVAL);
+    assert_int_equal(conc_map(c->executor, job_square, NULL, 2, 4, out, 4, NULL, CONC_FOREVER),
+                     -EINVAL);
+    assert_int_equal(conc_map(c->executor, job_square, in, 2, 4, NULL, 4, NULL, CONC_FOREVER),
+                     -EINVAL);
 }
 
 /* ---- Errors ---- */
@@ -187,7 +186,7 @@ static void test_the_first_error_of_the_array_ends_the_map(void **state)
         const conc_map_options options = {.chunk = chunk};
         memset(out, 0, sizeof out);
         assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out,
-                                       sizeof *out, &options, CONC_FOREVER),
+                                  sizeof *out, &options, CONC_FOREVER),
                          -EIO);
         assert_string_equal(conc_error_message(), "5 is bad");
         for (int i = 0; i < N; i++) /* some of the results, and nothing else */
@@ -205,7 +204,7 @@ static void test_errors_lets_all_run_and_stores_each(void **state)
         const conc_map_options options = {.chunk = chunk, .errors = errors};
         memset(out, 0, sizeof out);
         assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out,
-                                       sizeof *out, &options, CONC_FOREVER),
+                                  sizeof *out, &options, CONC_FOREVER),
                          0);
         for (int i = 0; i < N; i++) {
             assert_int_equal(errors[i], expected_error(in[i]));
@@ -228,8 +227,8 @@ static void test_an_element_has_no_message_of_the_one_before(void **state)
     int in[2] = {1, 2};
     for (size_t chunk = 1; chunk <= 2; chunk++) {
         const conc_map_options options = {.chunk = chunk};
-        assert_int_equal(conc_map(c->executor, job_handles_an_error, in, 2, sizeof *in, NULL,
-                                       0, &options, CONC_FOREVER),
+        assert_int_equal(conc_map(c->executor, job_handles_an_error, in, 2, sizeof *in, NULL, 0,
+                                  &options, CONC_FOREVER),
                          -EIO);
         assert_string_equal(conc_error_message(), "");
     }
@@ -249,7 +248,7 @@ static void test_a_scope_left_open_by_an_element_ends_with_it(void **state)
     for (size_t chunk = 1; chunk <= 8; chunk++) {
         const conc_map_options options = {.chunk = chunk};
         assert_int_equal(conc_map(c->executor, job_leaves_a_scope_open, NULL, 8, 0, NULL, 0,
-                                       &options, CONC_FOREVER),
+                                  &options, CONC_FOREVER),
                          0);
     }
 }
@@ -262,11 +261,11 @@ static void test_the_errors_of_a_map_are_observed(void **state)
     const conc_map_options options = {.errors = errors};
     fill(in, N);
     unobserved_watch(&u);
-    assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out, NULL,
-                              CONC_FOREVER),
+    assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out,
+                              NULL, CONC_FOREVER),
                      -EIO);
-    assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out,
-                                   sizeof *out, &options, CONC_FOREVER),
+    assert_int_equal(conc_map(c->executor, job_square_or_fail, in, N, sizeof *in, out, sizeof *out,
+                              &options, CONC_FOREVER),
                      0);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
     assert_int_equal(u.count, 0);
@@ -285,8 +284,8 @@ static void test_a_map_that_is_late_gives_up_and_cancels_what_remains(void **sta
     const struct executor_case *c = *state;
     int in[6], *out = test_calloc(6, sizeof *out);
     fill(in, 6);
-    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, NULL,
-                              conc_in(CONC_MS(50))),
+    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out,
+                              NULL, conc_in(CONC_MS(50))),
                      -ETIMEDOUT);
     test_free(out); /* nothing is written to it after the return */
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER),
@@ -298,9 +297,9 @@ static void test_a_map_with_CONC_NOW_does_not_wait(void **state)
     const struct executor_case *c = *state;
     int in[6], out[6] = {0};
     fill(in, 6);
-    assert_int_equal(
-        conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, NULL, CONC_NOW),
-        -EAGAIN);
+    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out,
+                              NULL, CONC_NOW),
+                     -EAGAIN);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
 }
 
@@ -311,8 +310,8 @@ static void test_a_map_of_a_cancelled_caller_gives_up(void **state)
     int in[6], out[6] = {0};
     fill(in, 6);
     conc_scope_enter(&scope, conc_in(CONC_MS(20)));
-    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out, NULL,
-                              CONC_FOREVER),
+    assert_int_equal(conc_map(c->executor, job_square_or_wait, in, 6, sizeof *in, out, sizeof *out,
+                              NULL, CONC_FOREVER),
                      -ECANCELED);
     assert_int_equal(conc_scope_exit(&scope), -ETIMEDOUT);
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
@@ -354,8 +353,8 @@ static void test_a_late_map_with_errors_keeps_what_is_done(void **state)
     wait_until_n_blocked(c->executor, 4); /* all idle */
     squared = 0;
     test_thread_start(&clock, "clock", advance_when_three_are_done, c->executor);
-    assert_int_equal(conc_map(c->executor, job_wait_or_square, in, 4, sizeof *in, out,
-                                   sizeof *out, &options, conc_in(CONC_S(400))),
+    assert_int_equal(conc_map(c->executor, job_wait_or_square, in, 4, sizeof *in, out, sizeof *out,
+                              &options, conc_in(CONC_S(400))),
                      -ETIMEDOUT);
     test_thread_join(&clock);
     assert_int_equal(errors[0], -ECANCELED);
@@ -377,7 +376,7 @@ static void test_without_memory_a_map_is_ENOMEM(void **state)
         for (int n = 1; n < 100 && !through; n++) {
             fail_alloc(n);
             int err = conc_map(c->executor, job_square, in, 4, sizeof *in, out, sizeof *out,
-                                    &options, CONC_FOREVER);
+                               &options, CONC_FOREVER);
             through = !alloc_has_failed();
             assert_true(err == 0 || err == -ENOMEM);
             if (!err)
@@ -397,12 +396,12 @@ static void test_impossible_sizes_are_ENOMEM(void **state)
     assert_int_equal(conc_map(c->executor, job_square, &in, SIZE_MAX / 4, sizeof in, &out,
                               sizeof out, NULL, CONC_FOREVER),
                      -ENOMEM);
-    assert_int_equal(conc_map(c->executor, job_square, &in, 8, SIZE_MAX / 4, &out, 4, &chunks,
-                                   CONC_FOREVER),
-                     -ENOMEM);
-    assert_int_equal(conc_map(c->executor, job_square, &in, 8, 4, &out, SIZE_MAX / 8, &chunks,
-                                   CONC_FOREVER),
-                     -ENOMEM);
+    assert_int_equal(
+        conc_map(c->executor, job_square, &in, 8, SIZE_MAX / 4, &out, 4, &chunks, CONC_FOREVER),
+        -ENOMEM);
+    assert_int_equal(
+        conc_map(c->executor, job_square, &in, 8, 4, &out, SIZE_MAX / 8, &chunks, CONC_FOREVER),
+        -ENOMEM);
 }
 
 static const struct CMUnitTest tests[] = {

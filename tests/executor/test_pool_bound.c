@@ -299,7 +299,7 @@ static void test_a_call_meets_its_deadline_though_the_queue_is_full(void **state
             conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, NULL, cases[i].deadline),
             cases[i].err);
         assert_int_equal(conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, &options,
-                                       cases[i].deadline),
+                                  cases[i].deadline),
                          cases[i].err);
         for (int e = 0; e < 3; e++)
             assert_int_equal(errors[e], -ECANCELED);
@@ -322,8 +322,9 @@ static void test_a_map_of_a_cancelled_caller_ends_though_the_queue_is_full(void 
     fill(&full);
     conc_scope_enter(&scope, CONC_FOREVER);
     test_thread_start(&canceller, "canceller", cancel_when_blocked, &scope);
-    assert_int_equal(conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, NULL, CONC_FOREVER),
-                     -ECANCELED);
+    assert_int_equal(
+        conc_map(full.pool, job_return, in, 3, sizeof *in, NULL, 0, NULL, CONC_FOREVER),
+        -ECANCELED);
     test_thread_join(&canceller);
     assert_int_equal(conc_call(full.pool, job_return, in, sizeof(int), NULL, 0, CONC_FOREVER),
                      -ECANCELED);
@@ -340,9 +341,9 @@ static void test_a_map_larger_than_the_queue_goes_through(void **state)
         in[i] = i;
     for (size_t chunk = 1; chunk < 8; chunk += 2) {
         const conc_map_options options = {.chunk = chunk};
-        assert_int_equal(conc_map(pool, job_square, in, N, sizeof *in, out, sizeof *out,
-                                       &options, CONC_FOREVER),
-                         0);
+        assert_int_equal(
+            conc_map(pool, job_square, in, N, sizeof *in, out, sizeof *out, &options, CONC_FOREVER),
+            0);
         for (int i = 0; i < N; i++)
             assert_int_equal(out[i], i * i);
     }

@@ -121,8 +121,8 @@ static int job_fib_by_map(void *arg, void *result)
     if (fib->n >= 2) {
         next[0].n = fib->n - 1;
         next[1].n = fib->n - 2;
-        err = conc_map(fib->executor, job_fib_by_map, next, 2, sizeof *next, parts, sizeof *parts, NULL,
-                       CONC_FOREVER);
+        err = conc_map(fib->executor, job_fib_by_map, next, 2, sizeof *next, parts, sizeof *parts,
+                       NULL, CONC_FOREVER);
     }
     *(int *)result = parts[0] + parts[1];
     return err;

@@ -295,7 +295,7 @@ static void test_a_map_on_a_breaking_pool_is_EBROKEN(void **state)
         struct plan plan = {.fail_at = 1, .error = -EIO};
         conc_executor *pool = pool_of(1, &plan, 0);
         int err = conc_map(pool, job_return, in, 20, sizeof *in, NULL, 0,
-                                with_errors ? &options : NULL, CONC_FOREVER);
+                           with_errors ? &options : NULL, CONC_FOREVER);
         assert_int_equal(err, with_errors ? 0 : -CONC_EBROKEN);
         for (int i = 0; with_errors && i < 20; i++)
             assert_int_equal(errors[i], -CONC_EBROKEN);

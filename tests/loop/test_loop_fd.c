@@ -219,7 +219,7 @@ static void remove_and_add_itself(void *arg)
 static void test_a_callback_may_remove_or_replace_itself(void)
 {
     static conc_callback_fn *const callbacks[] = {remove_itself, replace_itself,
-                                               remove_and_add_itself};
+                                                  remove_and_add_itself};
     static const int reads[] = {1, 102, 102}, left[] = {0, 1, 1};
     conc_loop *loop = new_loop();
     for (int i = 0; i < 3; i++) {

@@ -172,7 +172,8 @@ static void test_a_task_may_make_and_free_one(void)
     const int in[3] = {1, 2, 3};
     int out[3] = {0};
     assert_int_equal(
-        conc_map(outer, job_use_a_pool, in, 3, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER), 0);
+        conc_map(outer, job_use_a_pool, in, 3, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
+        0);
     for (int i = 0; i < 3; i++)
         assert_int_equal(out[i], in[i] * in[i]);
     assert_int_equal(conc_executor_free(outer), 0);

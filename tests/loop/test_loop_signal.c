@@ -250,7 +250,8 @@ static void test_bad_arguments_are_EINVAL(void)
     static const int bad[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGFPE, 0, -1, 1000};
     struct seen seen = {.loop = new_loop()};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(conc_loop_add_signal_handler(seen.loop, bad[i], on_signal, &seen), -EINVAL);
+        assert_int_equal(conc_loop_add_signal_handler(seen.loop, bad[i], on_signal, &seen),
+                         -EINVAL);
         assert_int_equal(conc_loop_remove_signal_handler(seen.loop, bad[i]), 0);
     }
     assert_int_equal(conc_loop_add_signal_handler(seen.loop, SIGUSR1, NULL, &seen), -EINVAL);

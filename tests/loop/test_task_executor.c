@@ -32,8 +32,9 @@ static void test_a_submitted_job_becomes_a_task(void)
     CHECK(pthread_equal(thread, pthread_self()));
     for (int i = 0; i < 10; i++)
         in[i] = i;
-    CHECK_EQUAL(conc_map(executor, job_square, in, 10, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
-                0);
+    CHECK_EQUAL(
+        conc_map(executor, job_square, in, 10, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
+        0);
     for (int i = 0; i < 10; i++)
         CHECK_EQUAL(out[i], i * i);
 }

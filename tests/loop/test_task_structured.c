@@ -212,7 +212,8 @@ static int maps(void *arg, void *result)
     for (int i = 0; i < JOBS; i++)
         in[i] = i;
     CHECK_EQUAL(
-        conc_map(executor, job_square, in, JOBS, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER), 0);
+        conc_map(executor, job_square, in, JOBS, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
+        0);
     for (int i = 0; i < JOBS; i++)
         CHECK_EQUAL(out[i], i * i);
     CHECK_EQUAL(

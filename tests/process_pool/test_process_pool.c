@@ -146,7 +146,8 @@ static void test_jobs_run_in_other_processes(void)
     call_for_pid(pool, job_pid);
     for (int i = 0; i < JOBS; i++)
         in[i] = i;
-    CHECK_EQUAL(conc_map(pool, job_square, in, JOBS, sizeof *in, out, sizeof *out, NULL, PATIENT), 0);
+    CHECK_EQUAL(conc_map(pool, job_square, in, JOBS, sizeof *in, out, sizeof *out, NULL, PATIENT),
+                0);
     for (int i = 0; i < JOBS; i++)
         CHECK_EQUAL(out[i], i * i);
     CHECK_EQUAL(conc_executor_free(pool), 0);

@@ -31,7 +31,8 @@ int main(void)
     conc_executor *pool;
     int err = conc_thread_pool_new(&pool, 4, NULL);
     if (err == 0)
-        err = conc_map(pool, square, in, 10, sizeof in[0], out, sizeof out[0], NULL, conc_in(CONC_S(20)));
+        err = conc_map(pool, square, in, 10, sizeof in[0], out, sizeof out[0], NULL,
+                       conc_in(CONC_S(20)));
     if (err != 0) {
         fprintf(stderr, "check_install: %s\n", conc_strerror(err));
         return 1;

@@ -188,10 +188,7 @@ static void test_lock_when_its_holder_is_killed_says_so_and_is_held(void)
     free_table();
 }
 
-static int acquire_and_end(void *arg, void *result)
-{
-    return conc_shared_lock_enter(&table->lock);
-}
+static int acquire_and_end(void *arg, void *result) { return conc_shared_lock_enter(&table->lock); }
 
 static void test_lock_when_its_thread_has_ended_says_so(void)
 {
@@ -255,7 +252,10 @@ static void test_rlock_taken_too_often_says_eoverflow(void)
     free_table();
 }
 
-static int try_rlock(void *arg, void *result) { return conc_shared_rlock_try_acquire(&table->rlock); }
+static int try_rlock(void *arg, void *result)
+{
+    return conc_shared_rlock_try_acquire(&table->rlock);
+}
 
 static int acquire_and_release_rlock(void *arg, void *result)
 {

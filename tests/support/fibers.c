@@ -337,8 +337,7 @@ static int call_in_task(void *arg, void *result)
     return 0;
 }
 
-static void host_init(struct host *host, enum context_kind kind, size_t n,
-                      conc_backend backend)
+static void host_init(struct host *host, enum context_kind kind, size_t n, conc_backend backend)
 {
     const conc_loop_options options = {.backend = backend};
     *host = (struct host){.fibers = NULL};
@@ -356,7 +355,8 @@ static void host_add(struct host *host, struct call *call)
     if (host->fibers)
         fiber_loop_add(host->fibers, NULL, call_it, call);
     else
-        host->futures[host->n++] = conc_task_start(host->tasks, call_in_task, &call, sizeof call, 0, NULL);
+        host->futures[host->n++] =
+            conc_task_start(host->tasks, call_in_task, &call, sizeof call, 0, NULL);
 }
 
 static void host_run(void *arg)

@@ -172,16 +172,16 @@ static inline int job_wait_and_square(void *arg, void *result)
 
 /* ---- The program ---- */
 
-#define IMAP_TEST_MAIN(tests, seconds)                                                       \
-    int main(void)                                                                           \
-    {                                                                                        \
-        watchdog_start(seconds);                                                             \
-        int failed =                                                                         \
+#define IMAP_TEST_MAIN(tests, seconds)                                                          \
+    int main(void)                                                                              \
+    {                                                                                           \
+        watchdog_start(seconds);                                                                \
+        int failed =                                                                            \
             conc_process_prepare(); /* its descriptor stays: so before the first test counts */ \
-        if (!failed)                                                                         \
-            failed = cmocka_run_group_tests(tests, NULL, NULL);                              \
-        watchdog_stop();                                                                     \
-        return failed;                                                                       \
+        if (!failed)                                                                            \
+            failed = cmocka_run_group_tests(tests, NULL, NULL);                                 \
+        watchdog_stop();                                                                        \
+        return failed;                                                                          \
     }
 
 #endif

@@ -16,9 +16,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/uring/ring.h"
 #include "base/hooks.h"
 #include "loop/loop_impl.h"
-#include "backend/uring/ring.h"
 
 struct rig {
     struct conc_loop loop;

@@ -45,7 +45,7 @@ static inline int room_wait(struct room *room, conc_deadline deadline)
     struct conc__waiter w = waiter_here();
     const struct wait_on on = room_wait_on(room);
     room_enter(room, &w);
-    return conc__wait(&w, &on, deadline);
+    return conc__waiter_wait(&w, &on, deadline);
 }
 
 /* Let the first n out, with the numbers first, first + 1 ...; returns how many there were. */
@@ -58,7 +58,7 @@ static inline size_t room_let_out(struct room *room, size_t n, int first)
     while (chain) {
         struct conc__waiter *w = chain;
         chain = w->next;
-        conc__deliver(w, first++);
+        conc__waiter_deliver(w, first++);
     }
     return taken;
 }

@@ -235,7 +235,7 @@ static void test_round_that_completes_as_one_times_out_is_complete(void **state)
     struct conc__waiter *chain = waitlist_take_all(&b.waiters);
     store_relaxed(&b.waiting, 0);
     guard_unlock(&b.word);
-    conc__deliver_all(chain, 0);
+    conc__waiter_deliver_all(chain, 0);
     end_parties(&p, 1, 0);
     assert_false(conc_barrier_is_broken(&b));
 }
@@ -266,7 +266,7 @@ static void reset_meanwhile(conc_barrier *b, struct party *p, struct conc__waite
     struct conc__waiter *chain = waitlist_take_all(&b->waiters);
     conc__waitlist_push(&b->waiters, newcomer);
     guard_unlock_with(&b->word, BROKEN, 0);
-    conc__deliver_all(chain, -CONC_EBROKEN);
+    conc__waiter_deliver_all(chain, -CONC_EBROKEN);
     end_parties(p, 1, -ETIMEDOUT);
     end_parties(p + 1, 1, -CONC_EBROKEN);
     assert_ptr_equal(newcomer->list, &b->waiters); /* it was not sent away with the others */

@@ -142,7 +142,7 @@ static void test_set_that_races_a_time_out_is_success(void **state)
     WAIT_UNTIL(load_relaxed(&event.word) & GUARD_SLEEPERS); /* it is giving up */
     struct conc__waiter *chain = waitlist_take_all(&event.waiters);
     guard_unlock_with(&event.word, 2u, SET);
-    conc__deliver_all(chain, 0);
+    conc__waiter_deliver_all(chain, 0);
     end_waiters(&w, 1);
     assert_int_equal(w.result, 0);
 }

@@ -363,7 +363,7 @@ static void test_hand_over_that_races_a_time_out_returns_success(void **state)
     /* What the release does, up to where the guard is free again. */
     struct conc__waiter *w = waitlist_pop(&log.lock.waiters);
     guard_unlock_with(&log.lock.word, 2u, 0);
-    conc__deliver(w, 2 /* LOCK_HANDED */);
+    conc__waiter_deliver(w, 2 /* LOCK_HANDED */);
     test_thread_join(&t.thread);
     assert_int_equal(t.result, 0);
     assert_int_equal(log.n, 1);

@@ -45,8 +45,7 @@ static bool take_somehow(struct worker *w)
         CHECK(err == 0 || err == -EAGAIN);
         return err == 0;
     case 2:
-        err = conc_lock_acquire(&s->lock,
-                                      conc_in((int64_t)test_random_below(&w->random, 99999)));
+        err = conc_lock_acquire(&s->lock, conc_in((int64_t)test_random_below(&w->random, 99999)));
         CHECK(err == 0 || err == -ETIMEDOUT);
         fetch_add_relaxed(&s->timed_out, err != 0);
         return err == 0;

@@ -227,7 +227,7 @@ static void test_unit_that_races_a_time_out_is_taken(void **state)
     WAIT_UNTIL(load_relaxed(&sem.word) & GUARD_SLEEPERS); /* it is giving up */
     struct conc__waiter *chain = conc__waitlist_take(&sem.waiters, 1, NULL);
     guard_unlock_with(&sem.word, WAITERS, 0);
-    conc__deliver_all(chain, 0);
+    conc__waiter_deliver_all(chain, 0);
     end_waiters(&w, 1);
     assert_int_equal(w.result, 0);
 }

@@ -309,7 +309,8 @@ static void consume(void *arg)
     conc_queue *queue = &c->queue;
     conc_generator *g;
     int item;
-    CHECK_EQUAL(conc_generator_new(&g, take_from_queue, &queue, sizeof queue, sizeof item, NULL), 0);
+    CHECK_EQUAL(conc_generator_new(&g, take_from_queue, &queue, sizeof queue, sizeof item, NULL),
+                0);
     while ((c->end = next(g, &item)) == 1)
         c->sum += item;
     conc_generator_free(g);
@@ -414,7 +415,8 @@ static void test_yield_by_others_than_the_body_is_EPERM(void **state)
     conc_generator *g = make(count_to, 1), *other;
     int item = 0;
     assert_int_equal(conc_generator_yield(g, &item), -EPERM);
-    assert_int_equal(conc_generator_new(&other, yield_for_another, &g, sizeof g, sizeof item, NULL), 0);
+    assert_int_equal(conc_generator_new(&other, yield_for_another, &g, sizeof g, sizeof item, NULL),
+                     0);
     assert_int_equal(next(other, NULL), 1);
     assert_int_equal(conc_generator_yield(other, &item), -EPERM); /* suspended */
     assert_int_equal(conc_generator_free(other), 0);
@@ -466,8 +468,7 @@ static void test_stack_size_is_as_asked_for(void **state)
     conc_generator *g;
     conc_generator_options options = {.stack_size = 1 << 20};
     int item;
-    assert_int_equal(conc_generator_new(&g, use_a_megabyte, NULL, 0, sizeof item, &options),
-                     0);
+    assert_int_equal(conc_generator_new(&g, use_a_megabyte, NULL, 0, sizeof item, &options), 0);
     assert_int_equal(next(g, &item), 1);
     assert_int_equal(next(g, &item), 1);
     assert_int_equal(item, 1000);

@@ -35,7 +35,8 @@ static void check_identity(void *main_context)
 {
     char expected[CONC_NAME_MAX];
     CHECK(conc_context_current() != main_context);
-    CHECK(conc_context_id(NULL) != 0 && conc_context_id(NULL) != ((conc_context *)main_context)->id);
+    CHECK(conc_context_id(NULL) != 0 &&
+          conc_context_id(NULL) != ((conc_context *)main_context)->id);
     snprintf(expected, sizeof expected, "thread-%u", conc_context_id(NULL));
     CHECK(!strcmp(conc_context_name(conc_context_current()), expected));
 }

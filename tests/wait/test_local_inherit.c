@@ -88,7 +88,8 @@ static void lend_values(void *arg)
     f->inherited = conc__locals_inherit(conc_context_current());
     in_thread(borrow_values, f);
     CHECK(conc_local_get(f->key) == &f->parents);
-    conc__locals_unref(conc__locals_inherit(conc_context_current())); /* for one that was not started */
+    conc__locals_unref(
+        conc__locals_inherit(conc_context_current())); /* for one that was not started */
     conc__locals_unref(NULL);
 }
 

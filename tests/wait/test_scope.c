@@ -365,7 +365,7 @@ static void test_wait_that_is_served_as_its_scope_ends_was_not_told(void **state
     WAIT_UNTIL(load_relaxed(&s.event.word) & GUARD_SLEEPERS); /* but wants to */
     struct conc__waiter *w = waitlist_pop(&s.event.waiters);
     guard_unlock(&s.event.word);
-    conc__deliver(w, 0);
+    conc__waiter_deliver(w, 0);
     test_thread_join(&t);
     assert_int_equal(s.result, 0);
     assert_int_equal(s.exit, 0); /* no call inside returned -ECANCELED */

@@ -121,7 +121,7 @@ static int guest_wait(struct guest *g)
     struct conc__waiter w = waiter_here();
     const struct wait_on on = room_wait_on(g->room);
     room_enter(g->room, &w);
-    return conc__wait_firmly(&w, &on);
+    return conc__waiter_wait_firmly(&w, &on);
 }
 
 static void guest_main(void *arg)
@@ -212,7 +212,7 @@ static void test_wake_from_before_the_park_is_found_by_it(void **state)
     const struct wait_on on = room_wait_on(&room);
     room_enter(&room, &w);
     assert_int_equal(room_let_out(&room, 1, 5), 1);
-    assert_int_equal(conc__wait(&w, &on, CONC_FOREVER), 5);
+    assert_int_equal(conc__waiter_wait(&w, &on, CONC_FOREVER), 5);
 }
 
 /* ---- Giving up ---- */
@@ -380,11 +380,11 @@ static void take_while_it_gives_up(struct guest *g, bool by_cancel, enum when wh
     struct conc__waiter *w = waitlist_pop(&room->waiters);
     struct conc_context *context = w->context;
     if (when == DELIVER_BEFORE_IT_LOOKS)
-        conc__deliver(w, 42);
+        conc__waiter_deliver(w, 42);
     guard_unlock_with(&room->word, ROOM_WAITERS, 0);
     if (when == DELIVER_AFTER_IT_LOOKED) {
         WAIT_UNTIL(load_relaxed(&context->word) == SLEEPING);
-        conc__deliver(w, 42);
+        conc__waiter_deliver(w, 42);
     }
 }
 

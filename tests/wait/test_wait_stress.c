@@ -83,7 +83,7 @@ static void wait_once(struct guest *g)
     const struct wait_on on = room_wait_on(room);
     w.outcome = NOT_SERVED;
     room_enter(room, &w);
-    int end = conc__wait(&w, &on, deadline);
+    int end = conc__waiter_wait(&w, &on, deadline);
     CHECK(!load_relaxed(&w.list));
     if (end > 0)
         add_ticket(&world->got, (uint64_t)end);
@@ -123,7 +123,7 @@ static void let_out(struct world *world, struct room *room, size_t n)
         chain = w->next;
         int number = fetch_add_relaxed(&world->last_ticket, 1) + 1;
         add_ticket(&world->given, (uint64_t)number);
-        conc__deliver(w, number);
+        conc__waiter_deliver(w, number);
     }
 }
 

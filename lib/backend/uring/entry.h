@@ -5,8 +5,8 @@
 #ifndef CONC_LIB_BACKEND_URING_ENTRY_H
 #define CONC_LIB_BACKEND_URING_ENTRY_H
 
-#include "op/op.h"
 #include "backend/uring/ring.h"
+#include "op/op.h"
 
 /* How an op is done: by the ring; by system calls, between which the ring waits until it is ready;
  * or by a thread. */

@@ -44,11 +44,11 @@
  */
 #include <unistd.h>
 
+#include "backend/uring/entry.h"
+#include "backend/uring/slots.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "op/backend.h"
-#include "backend/uring/entry.h"
-#include "backend/uring/slots.h"
 
 /* Times a turn enters the kernel at most, while there is more than one system call can submit or
  * post: then others' turn comes. */

@@ -35,7 +35,8 @@ int main(void)
         conc_future_unref(futures[i]);
     }
 
-    err = conc_map(pool, half, numbers, NUMBERS, sizeof(int), answers, sizeof(int), NULL, CONC_FOREVER);
+    err = conc_map(pool, half, numbers, NUMBERS, sizeof(int), answers, sizeof(int), NULL,
+                   CONC_FOREVER);
     if (err)
         printf("map: %s\n", conc_error_message());
     conc_executor_free(pool);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawn.c: starting an operating-system thread.
+ * create.c: starting an operating-system thread.
  */
-#include "thread/spawn.h"
+#include "thread/create.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -20,7 +20,7 @@ static size_t usable_size(size_t size)
     return size > SIZE_MAX / 2 ? 0 : (size + page - 1) / page * page;
 }
 
-int conc__spawn(pthread_t *thread, size_t stack_size, void *(*main)(void *), void *arg)
+int conc__thread_create(pthread_t *thread, size_t stack_size, void *(*main)(void *), void *arg)
 {
 #ifdef CONC_TEST_HOOKS
     if (conc__test_fails(&conc__hooks.fail_thread_in))

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawn.h: starting an operating-system thread. All of the library's are started here.
+ * create.h: starting an operating-system thread. All of the library's are started here.
  */
-#ifndef CONC_LIB_SPAWN_H
-#define CONC_LIB_SPAWN_H
+#ifndef CONC_LIB_THREAD_CREATE_H
+#define CONC_LIB_THREAD_CREATE_H
 
 #include <pthread.h>
 #include <stddef.h>
 
 /* Start a joinable thread. stack_size in bytes, 0: the default. 0; -ENOMEM: no memory, or no more
  * threads; -EINVAL: an impossible stack size. */
-int conc__spawn(pthread_t *thread, size_t stack_size, void *(*main)(void *), void *arg);
+int conc__thread_create(pthread_t *thread, size_t stack_size, void *(*main)(void *), void *arg);
 
 /* How many processors the caller may use, at least 1. */
 size_t conc__usable_cpus(void);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * invariant.c: see invariant.h. The line is built on the stack and written with one system call, as
+ * the program may be in any state, also out of memory or in a signal handler.
+ */
+#include "base/invariant.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { LINE_SIZE = 256 }; /* bytes; a longer text is cut */
+
+void conc__invariant_broken(const char *file, int line, const char *text)
+{
+    char message[LINE_SIZE];
+    int n = snprintf(message, sizeof message, "libconc: %s:%d: broken: %s\n", file, line, text);
+    size_t size = n < 0 ? 0 : (size_t)n < sizeof message ? (size_t)n : sizeof message - 1;
+    if (write(STDERR_FILENO, message, size) < 0)
+        abort(); /* as below: there is nobody to tell */
+    abort();
+}
