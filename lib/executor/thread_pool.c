@@ -242,8 +242,8 @@ static int start_worker(struct pool *pool, conc_future *job)
 /* The queue is at its bound. With the guard, which it releases. */
 static int submit_to_full(struct pool *pool, conc_future *job)
 {
-    if (context_self()->works_for ==
-        pool) { /* if all workers waited here, nobody would make room */
+    /* If all workers waited here, nobody would make room. */
+    if (context_self()->works_for == &pool->base) {
         guard_unlock(&pool->word);
         conc__future_help(job);
         conc_future_unref(job);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * context.h: what a context is inside, and the table of functions by which it is suspended and
- * woken. A thread fills it in here (thread_context.c); tasks do so floors above; a test's fake one
+ * woken. Threads fill it in here (thread.c); tasks do so floors above; a test's fake ones
  * in tests/.
  */
 #ifndef CONC_LIB_CONTEXT_H
@@ -13,6 +13,7 @@
 #include "base/list.h"
 
 struct conc__waiter;
+struct conc_executor;
 struct locals;
 
 /* What park() reports, and what the parking word holds. */
@@ -45,18 +46,15 @@ struct context_ops {
 
 struct conc_context {
     const struct context_ops *ops;
-    uint32_t word;     /* threads: the parking word; see thread_context.c */
-    uint32_t id;       /* unique among the living, never 0 */
-    conc_scope *scope; /* the innermost; the context's own */
-    char *message;   /* of the last error raised; NULL: none. CONC_MESSAGE_MAX bytes. The context's
-                        own */
-    int message_err; /* the error it belongs to */
-    void *works_for; /* the executor whose worker it is; NULL: none */
-    struct locals *locals;    /* its own values (local.c); NULL: none. The context's own */
-    void *home;               /* the executor for jobs that name none: a task's loop; NULL: none */
-    unsigned spins;           /* threads: how long spinning has lately been worth while */
-    int kick_fd;              /* threads: wakes the context from a poll; -1: not made */
-    char name[CONC_NAME_MAX]; /* under `blocked`'s guard when written */
+    uint32_t id;     /* unique among the living, never 0 */
+    int message_err; /* the error that `message` belongs to */
+    /* Of the last error raised; NULL: none. CONC_MESSAGE_MAX bytes. The context's own. */
+    char *message;
+    conc_scope *scope;               /* the innermost; the context's own */
+    struct conc_executor *works_for; /* whose worker it is; NULL: nobody's */
+    struct conc_executor *home;      /* for jobs that name no executor: a task's loop; NULL: none */
+    struct locals *locals;           /* its own values (local.c); NULL: none. The context's own */
+    char name[CONC_NAME_MAX];        /* under `blocked`'s guard when written */
 
     struct list_node node; /* in the registry's list; under its guard */
 

@@ -4,8 +4,8 @@
  * poll(2), while it waits for a descriptor.
  *
  * The word: PARK_DELIVERED and PARK_KICKED are set by others, and consumed by the park that reports
- * them; SLEEPING or POLLING is set by the thread before it sleeps, so that others know which system
- * call is due.
+ * them; THREAD_SLEEPING or THREAD_POLLING is set by the thread before it sleeps, so that others know
+ * which system call is due. (Here without the THREAD_.)
  *
  *     0          it runs, and nobody has anything to tell
  *     SLEEPING   it sleeps on the word, or is about to
@@ -50,10 +50,8 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
-#include "wait/context.h"
+#include "wait/thread.h"
 
-#define SLEEPING 4u
-#define POLLING 8u
 #define PARK_BITS (PARK_DELIVERED | PARK_KICKED)
 
 enum {
@@ -69,12 +67,12 @@ enum {
 /* How often a poll that cannot be kicked looks whether it has been. */
 #define WITHOUT_KICKS CONC_MS(10)
 
-static __thread struct conc_context thread_context = {.kick_fd = -1};
+static __thread struct thread_context thread_context = {.kick_fd = -1};
 static pthread_key_t at_exit; /* its destructor takes a thread's context out of the registry */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* Yield and look for a while; true: a bit is there. */
-static bool spin(struct conc_context *self)
+static bool spin(struct thread_context *self)
 {
     /* self->spins: how often to yield; at none, it counts parks from SPIN_MAX + 1 up to the next
      * probe */
@@ -100,31 +98,33 @@ static bool spin(struct conc_context *self)
     return false;
 }
 
-static uint32_t park(struct conc_context *self, conc_deadline until)
+static uint32_t park(struct conc_context *context, conc_deadline until)
 {
+    struct thread_context *self = thread_of(context);
     if (!(load_relaxed(&self->word) & PARK_BITS) && !spin(self)) {
         uint32_t v = 0;
-        if (cas_relaxed(&self->word, &v, SLEEPING)) /* relaxed: only a request to be woken */
-            conc__futex_wait(&self->word, SLEEPING, until);
+        if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: only a request to be woken */
+            conc__futex_wait(&self->word, THREAD_SLEEPING, until);
     }
     return exchange_acquire(&self->word, 0) & PARK_BITS;
 }
 
 /* Cannot fail: the counter would have to be full. */
-static void kick_poll(const struct conc_context *context)
+static void kick_poll(const struct thread_context *thread)
 {
-    if (eventfd_write(context->kick_fd, 1))
+    if (eventfd_write(thread->kick_fd, 1))
         return;
 }
 
 static void set_bit(struct conc_context *context, uint32_t bit)
 {
-    uint32_t *word = &context->word;
+    struct thread_context *thread = thread_of(context);
+    uint32_t *word = &thread->word;
     uint32_t before = fetch_or_acq_rel(word, bit);
-    if (before & SLEEPING)
+    if (before & THREAD_SLEEPING)
         conc__futex_wake(word, 1);
-    else if (before & POLLING)
-        kick_poll(context);
+    else if (before & THREAD_POLLING)
+        kick_poll(thread);
 }
 
 static void deliver(struct conc_context *context, struct conc__waiter *waiter)
@@ -136,14 +136,14 @@ static void deliver(struct conc_context *context, struct conc__waiter *waiter)
 static void kick(struct conc_context *context) { set_bit(context, PARK_KICKED); }
 
 /* -1: out of descriptors, or nobody would close it when the thread ends. */
-static int kick_fd_of(struct conc_context *self)
+static int kick_fd_of(struct thread_context *self)
 {
     if (self->kick_fd < 0 && pthread_getspecific(at_exit) == self)
         self->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return self->kick_fd;
 }
 
-static void close_kick_fd(struct conc_context *self)
+static void close_kick_fd(struct thread_context *self)
 {
     if (self->kick_fd >= 0)
         close(self->kick_fd);
@@ -163,12 +163,14 @@ static bool poll_both(int fd, short events, int kick_fd, conc_deadline until)
     return ppoll(both, 2, timeout, NULL) > 0 && both[1].revents;
 }
 
-void conc__thread_poll(struct conc_context *self, int fd, short events, conc_deadline until)
+void conc__thread_poll(struct conc_context *context, int fd, short events, conc_deadline until)
 {
+    struct thread_context *self = thread_of(context);
     uint32_t v = 0;
     int kick_fd = kick_fd_of(self);
-    bool go = kick_fd < 0 ? !load_relaxed(&self->word)             /* relaxed: as in park() */
-                          : cas_release(&self->word, &v, POLLING); /* who sees it sees kick_fd */
+    bool go = kick_fd < 0
+                  ? !load_relaxed(&self->word)                    /* relaxed: as in park() */
+                  : cas_release(&self->word, &v, THREAD_POLLING); /* who sees it sees kick_fd */
     if (kick_fd < 0)
         until = deadline_earlier(until, conc_in(WITHOUT_KICKS));
     if (go && poll_both(fd, events, kick_fd, until)) {
@@ -178,12 +180,13 @@ void conc__thread_poll(struct conc_context *self, int fd, short events, conc_dea
     exchange_acquire(&self->word, 0);
 }
 
-void conc__thread_wait_shared(struct conc_context *self, uint32_t *word, uint32_t value,
+void conc__thread_wait_shared(struct conc_context *context, uint32_t *word, uint32_t value,
                               conc_deadline until)
 {
+    struct thread_context *self = thread_of(context);
     uint32_t v = 0;
-    if (cas_relaxed(&self->word, &v, SLEEPING)) /* relaxed: as in park() */
-        conc__futex_wait_shared(word, value, &self->word, SLEEPING, until);
+    if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: as in park() */
+        conc__futex_wait_shared(word, value, &self->word, THREAD_SLEEPING, until);
     exchange_acquire(&self->word, 0);
 }
 
@@ -208,10 +211,11 @@ static const struct context_ops thread_ops = {
     .yield = yield,
 };
 
-static void thread_ends(void *context)
+static void thread_ends(void *thread)
 {
-    conc__context_fini(context);
-    close_kick_fd(context);
+    struct thread_context *self = thread;
+    conc__context_fini(&self->context);
+    close_kick_fd(self);
     conc__self = NULL; /* another destructor may call libconc: it gets a new context, and we are
                           called again */
 }
@@ -230,14 +234,15 @@ static void make_key(void)
 
 struct conc_context *conc__adopt_thread(void)
 {
-    struct conc_context *self = &thread_context;
-    *self = (struct conc_context){.kick_fd = -1};
+    struct thread_context *thread = &thread_context;
+    struct conc_context *self = &thread->context;
+    *thread = (struct thread_context){.kick_fd = -1};
     pthread_once(&once, make_key);
     bool is_main = getpid() == gettid();
     conc__context_init(self, &thread_ops, is_main ? "main" : NULL);
     /* Out of memory (it may need a block for a key beyond the first few): nobody would take the
      * context out of the registry when the thread ends, so it must not stand there. */
-    if (pthread_setspecific(at_exit, self) != 0)
+    if (pthread_setspecific(at_exit, thread) != 0)
         conc__context_fini(self);
     conc__self = self;
     return self;

@@ -13,6 +13,7 @@
 #include <conc/task.h>
 
 #include "base/hooks.h"
+#include "wait/thread.h"
 
 static ssize_t run(struct op op, conc_deadline deadline)
 {
@@ -445,7 +446,7 @@ static void test_thread_without_a_descriptor_for_kicks_is_cancelled_too(void)
     close_both(s);
 }
 
-static int kick_fd_in_child(void *arg) { return context_self()->kick_fd < 0; }
+static int kick_fd_in_child(void *arg) { return thread_of(context_self())->kick_fd < 0; }
 
 static void test_child_of_a_fork_has_no_kicks_of_its_parent(void)
 {
@@ -453,7 +454,7 @@ static void test_child_of_a_fork_has_no_kicks_of_its_parent(void)
     char buf[8];
     make_sockets(SOCK_STREAM, s);
     CHECK_EQUAL(receive(s[0], buf, 8, conc_in(CONC_MS(1))), -ETIMEDOUT);
-    CHECK(context_self()->kick_fd >= 0);
+    CHECK(thread_of(context_self())->kick_fd >= 0);
     CHECK_EQUAL(in_child(kick_fd_in_child, NULL), 1);
     close_both(s);
 }

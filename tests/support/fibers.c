@@ -3,7 +3,7 @@
  * fibers.c: see fibers.h.
  *
  * How: a loop has a mutex, under which lies all that another thread may touch: the fibers' parking
- * words and states, and the list of those that are ready. Whoever delivers to a parked fiber makes
+ * bits and states, and the list of those that are ready. Whoever delivers to a parked fiber makes
  * it ready; the loop's own thread switches to it, and only once it has switched away from it.
  * Deadlines are found by looking at every fiber.
  *
@@ -62,7 +62,9 @@ static void after_switch(struct side *self, struct side *from)
 enum fiber_state { READY, RUNNING, PARKED, ENDED };
 
 struct fiber {
-    struct conc_context context; /* its word: under the loop's mutex, as all to `next` */
+    struct conc_context context;
+    /* Under the loop's mutex, as all to `next`. */
+    uint32_t woken; /* PARK_ bits for the next park */
     enum fiber_state state;
     conc_deadline until;   /* PARKED */
     struct fiber *next;    /* READY: in the loop's list */
@@ -109,15 +111,15 @@ static uint32_t park(struct conc_context *self, conc_deadline until)
     struct fiber *f = fiber_of(self);
     pthread_mutex_lock(&f->loop->mutex);
     bool false_wakeup = ++f->parks % FALSE_WAKEUP_EVERY == 0;
-    if (self->word == 0 && !false_wakeup) {
+    if (f->woken == 0 && !false_wakeup) {
         f->state = PARKED;
         f->until = until;
         pthread_mutex_unlock(&f->loop->mutex);
         suspend(f, false);
         pthread_mutex_lock(&f->loop->mutex);
     }
-    uint32_t bits = self->word;
-    self->word = 0;
+    uint32_t bits = f->woken;
+    f->woken = 0;
     pthread_mutex_unlock(&f->loop->mutex);
     return bits;
 }
@@ -128,8 +130,8 @@ static void set_bit(struct conc_context *context, uint32_t bit)
     struct fiber_loop *loop = f->loop;
     pthread_mutex_lock(&loop->mutex);
     CHECK(f->state != ENDED);
-    CHECK(bit != PARK_DELIVERED || !(context->word & PARK_DELIVERED)); /* never twice */
-    context->word |= bit;
+    CHECK(bit != PARK_DELIVERED || !(f->woken & PARK_DELIVERED)); /* never twice */
+    f->woken |= bit;
     if (f->state == PARKED)
         make_ready(f);
     pthread_mutex_unlock(&loop->mutex); /* the fiber may be gone from here on; the loop lives */

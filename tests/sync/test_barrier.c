@@ -12,6 +12,7 @@
 
 #include "base/hooks.h"
 #include "support.h"
+#include "wait/thread.h"
 #include "wait/wait.h"
 
 /* ---- Alone ---- */
@@ -369,7 +370,8 @@ static void test_nobody_goes_on_before_the_action_is_done(void **state)
     conc_scope_cancel(&p[0].scope);
     conc_barrier_abort(&a.barrier);
     conc_barrier_reset(&a.barrier);
-    WAIT_UNTIL(load_relaxed(&p[0].scope.context->word) == 4); /* it noticed, and sleeps again */
+    /* it notices, and sleeps again */
+    WAIT_UNTIL(load_relaxed(&thread_of(p[0].scope.context)->word) == THREAD_SLEEPING);
     wait_until_n_blocked(&a.barrier, 1);
     conc_event_set(&a.may_end);
     end_parties(p, 1, 0);

@@ -9,6 +9,7 @@
 
 #include "base/hooks.h"
 #include "support.h"
+#include "wait/thread.h"
 #include "wait/wait.h"
 
 /* ---- One who waits, in a thread of its own ---- */
@@ -262,7 +263,7 @@ static void test_kick_without_cause_is_no_spurious_wakeup(void **state)
     start_waiters(&room, &w, 1);
     for (int i = 0; i < 100; i++)
         w.scope.context->ops->kick(w.scope.context);
-    WAIT_UNTIL(load_relaxed(&w.scope.context->word) == 4 /* SLEEPING again */);
+    WAIT_UNTIL(load_relaxed(&thread_of(w.scope.context)->word) == THREAD_SLEEPING /* again */);
     wait_until_n_blocked(&room.cond, 1);
     assert_int_equal(returned(&room), 0);
     notify(&room, 1);
@@ -295,7 +296,7 @@ static void test_notified_waiter_whose_deadline_comes_returns_0(void **state)
     assert_int_equal(conc_cond_notify(&room.cond, 1), 0);
     conc__test_advance(CONC_S(1000));
     /* it notices, finds itself moved, and sleeps again without a deadline */
-    WAIT_UNTIL(load_relaxed(&w.scope.context->word) == 4);
+    WAIT_UNTIL(load_relaxed(&thread_of(w.scope.context)->word) == THREAD_SLEEPING);
     conc_lock_release(&room.lock);
     end_waiters(&w, 1);
     assert_int_equal(w.result, 0);

@@ -9,8 +9,7 @@
 #include "base/hooks.h"
 #include "room.h"
 #include "support.h"
-
-#define SLEEPING 4u /* in a thread's parking word: it sleeps in park() */
+#include "wait/thread.h"
 
 /* ---- Lists ---- */
 
@@ -324,7 +323,8 @@ static void test_kick_without_cause_does_not_end_a_wait(void **state)
     guest_start(&g, &room, 1);
     for (int i = 0; i < 100; i++)
         g.scope.context->ops->kick(g.scope.context);
-    WAIT_UNTIL(load_relaxed(&g.scope.context->word) == SLEEPING /* the kicks consumed */);
+    WAIT_UNTIL(load_relaxed(&thread_of(g.scope.context)->word) ==
+               THREAD_SLEEPING /* the kicks consumed */);
     wait_until_n_blocked(&room, 1);
     assert_int_equal(room_let_out(&room, 1, 7), 1);
     assert_int_equal(guest_end(&g), 7);
@@ -344,7 +344,7 @@ static void test_shield_keeps_a_cancel_from_the_wait(void **state)
     struct guest g = {.scoped = true, .shielded = true};
     guest_start(&g, &room, 1);
     conc_scope_cancel(&g.scope);
-    WAIT_UNTIL(load_relaxed(&g.scope.context->word) == SLEEPING);
+    WAIT_UNTIL(load_relaxed(&thread_of(g.scope.context)->word) == THREAD_SLEEPING);
     assert_int_equal(room_let_out(&room, 1, 7), 1);
     assert_int_equal(guest_end(&g), 7);
     assert_int_equal(g.afterwards, -ECANCELED);
@@ -356,7 +356,7 @@ static void test_firm_wait_is_not_cancelled(void **state)
     struct guest g = {.scoped = true, .firm = true};
     guest_start(&g, &room, 1);
     conc_scope_cancel(&g.scope);
-    WAIT_UNTIL(load_relaxed(&g.scope.context->word) == SLEEPING);
+    WAIT_UNTIL(load_relaxed(&thread_of(g.scope.context)->word) == THREAD_SLEEPING);
     assert_int_equal(room_let_out(&room, 1, 7), 1);
     assert_int_equal(guest_end(&g), 7);
     assert_int_equal(g.afterwards, -ECANCELED); /* it was kept for the next call */
@@ -383,7 +383,7 @@ static void take_while_it_gives_up(struct guest *g, bool by_cancel, enum when wh
         conc__waiter_deliver(w, 42);
     guard_unlock_with(&room->word, ROOM_WAITERS, 0);
     if (when == DELIVER_AFTER_IT_LOOKED) {
-        WAIT_UNTIL(load_relaxed(&context->word) == SLEEPING);
+        WAIT_UNTIL(load_relaxed(&thread_of(context)->word) == THREAD_SLEEPING);
         conc__waiter_deliver(w, 42);
     }
 }
@@ -430,7 +430,7 @@ static void test_moved_waiter_waits_on_though_its_deadline_has_come(void **state
     conc__test_advance(CONC_S(1000));
     WAIT_UNTIL(load_relaxed(&room.word) & GUARD_SLEEPERS);
     guard_unlock(&room.word);
-    WAIT_UNTIL(load_relaxed(&w->context->word) == SLEEPING);
+    WAIT_UNTIL(load_relaxed(&thread_of(w->context)->word) == THREAD_SLEEPING);
     assert_int_equal(room_let_out(&other, 1, 42), 1);
     assert_int_equal(guest_end(&g), 42);
     assert_int_equal(room.gave_up, 0);

@@ -11,6 +11,7 @@
 
 #include "room.h"
 #include "support.h"
+#include "wait/thread.h"
 
 #define ROOMS 4
 #define NOT_SERVED (-7) /* an outcome that nobody gives */
@@ -262,7 +263,8 @@ static void take_naps(void *arg)
     __atomic_store_n(&nap->sleeper, self, __ATOMIC_RELEASE);
     while (!load_relaxed(&nap->stop)) {
         dawdle(&r);
-        self->spins = (unsigned)test_random_below(&r, 2); /* or it would hardly ever sleep */
+        thread_of(self)->spins =
+            (unsigned)test_random_below(&r, 2); /* or it would hardly ever sleep */
         while (!(self->ops->park(self, CONC_FOREVER) & PARK_KICKED))
             continue;
         fetch_add_relaxed(&nap->naps, 1);
