@@ -14,9 +14,9 @@
  *
  * - by conc_process_prepare() at the top of main(), or by the first start, while the program had one
  *   thread: what was there then. (Python: the start method "fork")
- * - by the first start, when the program had several threads already, or from a task: what is there
- *   before main() (constructors have run; of libraries that use libconc themselves, perhaps not).
- *   (Python: "forkserver")
+ * - by the first start, when the program had several threads already, or from a task or a
+ *   generator's body: what is there before main() (constructors have run; of libraries that use
+ *   libconc themselves, perhaps not). (Python: "forkserver")
  *
  * Later changes are seen in neither case, and what a job changes stays its own: what it is to know
  * it gets as its argument, by a pipe, or in shared memory. It has the standard descriptors and

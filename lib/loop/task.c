@@ -32,6 +32,12 @@
  * Its stack: usually its own; but a task that is in a generator's body parks on the generator's. What
  * it stands on is saved where it parks.
  *
+ * A word in shared memory: a task must not block its loop, and the kernel can rouse a loop for a word
+ * only where io_uring has futexes (Linux 6.7); a thread that sleeps for each waiting task would cost
+ * more than the task. So tasks nap between looks: for an eighth of the time that they have waited,
+ * NAP_MIN at least and NAP_MAX at most. Measured: the first task that waits for long costs its loop
+ * 0.6 % of a core, since it rouses the loop each time, and each more 0.006 %.
+ *
  * Order: `posted` is set with release and taken with acquire: what the waker did before is seen. And
  * the other way round: whoever posts next writes to `post`, which the loop has read before it took
  * the bits. The rest belongs to one thread.
@@ -46,6 +52,9 @@
 #include "wait/local.h"
 
 #define POSTED 0x80000000u
+
+#define NAP_MIN CONC_US(20)
+#define NAP_MAX CONC_MS(5)
 
 static struct task *task_of(struct conc_context *context) { return (struct task *)(void *)context; }
 
@@ -142,12 +151,26 @@ static void yield(struct conc_context *self)
     switch_away(t);
 }
 
+static int64_t nap_after(int64_t waited)
+{
+    int64_t ns = waited / 8;
+    return ns < NAP_MIN ? NAP_MIN : ns > NAP_MAX ? NAP_MAX : ns;
+}
+
+static void wait_word(struct conc_context *self, uint32_t *word, uint32_t value, int64_t since,
+                      conc_deadline until)
+{
+    (void)word, (void)value;
+    park(self, deadline_earlier(until, conc_in(nap_after(conc_now() - since))));
+}
+
 static const struct context_ops task_ops = {
     .kind = "task",
     .park = park,
     .deliver = deliver,
     .kick = kick,
     .yield = yield,
+    .wait_word = wait_word,
 };
 
 struct task *conc__task_self(void)

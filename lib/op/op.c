@@ -136,7 +136,7 @@ static ssize_t poll_and_attempt(struct op *op, const char *what, conc_deadline d
     int why;
     conc__blocked_begin(self, what, NULL, NULL);
     while (!(why = conc__must_end(self, deadline, &until))) {
-        conc__thread_poll(self, op->fd, conc__op_events(op), until);
+        self->ops->poll(self, op->fd, conc__op_events(op), until);
         result = conc__perform(op, false);
         if (result != -EAGAIN || !conc__op_events(op))
             break;

@@ -8,10 +8,10 @@
  *
  * - by a fork, if there is one thread now: nobody can hold a lock. The children see what the
  *   program's variables were then.
- * - else (or if the caller is a task, whose small stack the children would have) by running the
- *   program once more, which costs some milliseconds: our constructor finds a variable in the
- *   environment and serves; main() is never reached. The children see the program's variables as
- *   they are before main().
+ * - else (or if the caller stands on the small stack of a task or a generator, which the children
+ *   would have) by running the program once more, which costs some milliseconds: our constructor
+ *   finds a variable in the environment and serves; main() is never reached. The children see the
+ *   program's variables as they are before main().
  *
  * In the second case the constructors of the program itself have to be run by us if libconc is a
  * shared library, because the dynamic linker would come to them after us. The libraries that stand
@@ -44,8 +44,8 @@
 
 #include "base/alloc.h"
 #include "base/checkers.h"
-#include "loop/loop_impl.h"
 #include "process/code.h"
+#include "task/stack.h"
 
 #define VARIABLE "CONC_FORK_SERVER"
 
@@ -165,7 +165,7 @@ static int start_server(void)
     pthread_once(&once, watch_forks);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
-    bool by_fork = count_threads() == 1 && !conc__task_self();
+    bool by_fork = count_threads() == 1 && !stack_is_small();
     pid_t pid = by_fork ? start_by_fork(fds[1]) : start_by_exec(fds[1]);
     close(fds[1]);
     if (pid < 0) {

@@ -19,34 +19,26 @@
  *   has taken what there was; and that one, too, wakes somebody when it gives it back.
  *
  * The dead: a process may die between its change and the wake-up, or between being woken and its
- * attempt. Therefore nobody sleeps for ever: a thread looks again after SLICE_MIN, twice that ...
- * up to SLICE_MAX. So whatever the dead have left undone costs the living a short time, never more;
+ * attempt. Therefore nobody sleeps for ever: each kind of context looks again now and then, as its
+ * wait_word() says (a thread after 64 ms at the most: wait/thread.c; a task, which only naps, after
+ * 5: loop/task.c). So whatever the dead have left undone costs the living a short time, never more;
  * and it is how the death of a lock's holder is noticed. Who dies waiting stays counted in
  * `waiters`: that costs each later change a system call for nothing.
  *
- * A thread's sleep ends with a kick too (conc__thread_wait_shared()), so it can be cancelled. A
- * task must not block its loop, and the kernel can rouse a loop for a word only where io_uring has
- * futexes (Linux 6.7); a thread that sleeps for each waiting task would cost more than the task. So
- * tasks nap between attempts: for an eighth of the time that they have waited, NAP_MIN at least and
- * NAP_MAX at most. Measured: the first task that waits for long costs its loop 0.6 % of a core,
- * since it rouses the loop each time, and each more 0.006 %.
+ * A sleep ends with a kick too, so it can be cancelled.
  *
  * Fairness: none beyond the kernel's, whose sleepers wake in order of arrival. Who runs is faster.
  */
 #include <sched.h>
 #include <unistd.h>
 
-#include "loop/loop_impl.h"
+#include "base/clock.h"
+#include "base/futex.h"
 #include "shared/shared_impl.h"
 #include "wait/wait.h"
 
-#define SLICE_MIN CONC_MS(1)
-#define SLICE_MAX CONC_MS(64)
-#define NAP_MIN CONC_US(20)
-#define NAP_MAX CONC_MS(5)
-
 /* Attempts before sleeping: at once, for a change that is coming on another core; then with the
- * core yielded, for one on this. As in sync/lock.c. */
+ * core yielded, for one on this. As in sync/lock.c. Not in a thread that others share. */
 enum { PAUSES = 8, YIELDS = 4 };
 
 static int attempt(const struct shared_on *on) { return on->attempt(on->arg); }
@@ -64,23 +56,6 @@ static int attempt_yielding(const struct shared_on *on)
     return result;
 }
 
-static int64_t nap_after(int64_t waited)
-{
-    int64_t ns = waited / 8;
-    return ns < NAP_MIN ? NAP_MIN : ns > NAP_MAX ? NAP_MAX : ns;
-}
-
-/* Sleep once. `looks`: how often it has been done. */
-static void sleep_once(struct conc_context *self, struct conc__shared_spot *spot, uint32_t seq,
-                       unsigned looks, int64_t since, conc_deadline until)
-{
-    int64_t slice = looks < 6 ? SLICE_MIN << looks : SLICE_MAX;
-    if (conc__task_self())
-        self->ops->park(self, deadline_earlier(until, conc_in(nap_after(conc_now() - since))));
-    else
-        conc__thread_wait_shared(self, &spot->seq, seq, deadline_earlier(until, conc_in(slice)));
-}
-
 static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline, bool firm)
 {
     struct conc_context *self = context_self();
@@ -88,13 +63,13 @@ static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline,
     int result;
     conc__blocked_begin(self, on->what, on->object, NULL);
     fetch_add_acq_rel(&on->spot->waiters, 1);
-    for (unsigned looks = 0;; looks++) {
+    for (;;) {
         uint32_t seq = load_acquire(&on->spot->seq);
         conc_deadline until = CONC_FOREVER;
         result = attempt(on);
         if (result != -EAGAIN || (!firm && (result = conc__must_end(self, deadline, &until))))
             break;
-        sleep_once(self, on->spot, seq, looks, since, until);
+        self->ops->wait_word(self, &on->spot->seq, seq, since, until);
     }
     fetch_sub_release(&on->spot->waiters, 1);
     conc__blocked_end(self);
@@ -104,7 +79,7 @@ static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline,
 static int wait_for(const struct shared_on *on, conc_deadline deadline, bool firm)
 {
     int result = attempt(on);
-    if (result == -EAGAIN && !deadline_is_now(deadline) && !conc__task_self())
+    if (result == -EAGAIN && !deadline_is_now(deadline) && context_self()->ops->owns_thread)
         result = attempt_yielding(on);
     if (result != -EAGAIN || deadline_is_now(deadline))
         return result;

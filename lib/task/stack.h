@@ -50,6 +50,9 @@ bool conc__stack_guards(const struct stack *stack, const void *address);
  * it is what the message about an overflow looks at. */
 extern __thread const struct stack *conc__stack_here __attribute__((tls_model("initial-exec")));
 
+/* Does the calling thread stand on one, a task's or a generator's? It has a few hundred KiB then. */
+static inline bool stack_is_small(void) { return conc__stack_here; }
+
 /* So that a stack overflow in the calling thread is reported ("task 'name' has overflowed its stack
  * of 256 KiB") before the program dies: give the thread a stack for signals (until it ends). Cheap
  * if it is there already. 0; -ENOMEM. */

@@ -23,6 +23,9 @@ struct locals;
 struct context_ops {
     const char *kind; /* "thread", "task" */
 
+    /* The thread that it runs in is its own: it may spin, or yield the core, and hold up nobody. */
+    bool owns_thread;
+
     /* The context has a new name. May be NULL. */
     void (*renamed)(struct conc_context *self);
 
@@ -42,6 +45,17 @@ struct context_ops {
 
     /* Let others run. */
     void (*yield)(struct conc_context *self);
+
+    /* Suspend the calling context until the descriptor has one of the events (of poll(2)), it is
+     * kicked, also if that happened since its last park, or the deadline has come. May return early,
+     * for no reason. Consumes the kick. Cannot fail. NULL: it never waits so, having a driver. */
+    void (*poll)(struct conc_context *self, int fd, short events, conc_deadline until);
+
+    /* The same while *word, in memory that other processes share, is `value`: until it is woken
+     * (conc__futex_wake_shared()), or a kick, or the deadline. But never for long: those who are to
+     * wake it may have died. `since`: when the caller began to wait, with however many of these. */
+    void (*wait_word)(struct conc_context *self, uint32_t *word, uint32_t value, int64_t since,
+                      conc_deadline until);
 };
 
 struct conc_context {
@@ -73,16 +87,6 @@ extern __thread struct conc_context *conc__self __attribute__((tls_model("initia
 
 /* Give the calling thread a context (conc__self is NULL). Cannot fail. */
 struct conc_context *conc__adopt_thread(void);
-
-/* Suspend the calling thread, whose context `self` is, until the descriptor has one of the events,
- * it is kicked (also if that happened since its last park), or the deadline has come. May return
- * early, for no reason. Consumes the kick. Cannot fail. */
-void conc__thread_poll(struct conc_context *self, int fd, short events, conc_deadline until);
-
-/* The same while *word, in memory shared with other processes, is `value`: until it is woken
- * (conc__futex_wake_shared()), or a kick, or the deadline. */
-void conc__thread_wait_shared(struct conc_context *self, uint32_t *word, uint32_t value,
-                              conc_deadline until);
 
 static inline struct conc_context *context_self(void)
 {

@@ -29,6 +29,10 @@
  * impossible it looks at its word now and then (WITHOUT_KICKS) while it polls. A fork's child
  * closes its copy: with it, it would take the parent's kicks.
  *
+ * A word in shared memory: it sleeps on two words, that one and its own (SLEEPING), and a kick wakes
+ * it from both. Whoever is to wake it may be a process that has died: so it looks again after
+ * SLICE_MIN, twice that ... up to SLICE_MAX.
+ *
  * Spinning: handing over between two cores through the kernel takes tens of microseconds, a hundred
  * times what a short job takes. So before it sleeps a thread yields its core a few times and looks
  * again; on one core that runs the other thread, on two it saves the trip. It does so only while
@@ -66,6 +70,10 @@ enum {
 
 /* How often a poll that cannot be kicked looks whether it has been. */
 #define WITHOUT_KICKS CONC_MS(10)
+
+/* The least and the most that it sleeps on a word in shared memory before it looks again. */
+#define SLICE_MIN CONC_MS(1)
+#define SLICE_MAX CONC_MS(64)
 
 static __thread struct thread_context thread_context = {.kick_fd = -1};
 static pthread_key_t at_exit; /* its destructor takes a thread's context out of the registry */
@@ -163,7 +171,7 @@ static bool poll_both(int fd, short events, int kick_fd, conc_deadline until)
     return ppoll(both, 2, timeout, NULL) > 0 && both[1].revents;
 }
 
-void conc__thread_poll(struct conc_context *context, int fd, short events, conc_deadline until)
+static void poll_fd(struct conc_context *context, int fd, short events, conc_deadline until)
 {
     struct thread_context *self = thread_of(context);
     uint32_t v = 0;
@@ -180,13 +188,20 @@ void conc__thread_poll(struct conc_context *context, int fd, short events, conc_
     exchange_acquire(&self->word, 0);
 }
 
-void conc__thread_wait_shared(struct conc_context *context, uint32_t *word, uint32_t value,
-                              conc_deadline until)
+/* As long as it has waited already: so the slices double. */
+static int64_t slice_after(int64_t waited)
+{
+    return waited < SLICE_MIN ? SLICE_MIN : waited > SLICE_MAX ? SLICE_MAX : waited;
+}
+
+static void wait_word(struct conc_context *context, uint32_t *word, uint32_t value, int64_t since,
+                      conc_deadline until)
 {
     struct thread_context *self = thread_of(context);
+    conc_deadline end = deadline_earlier(until, conc_in(slice_after(conc_now() - since)));
     uint32_t v = 0;
     if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: as in park() */
-        conc__futex_wait_shared(word, value, &self->word, THREAD_SLEEPING, until);
+        conc__futex_wait_shared(word, value, &self->word, THREAD_SLEEPING, end);
     exchange_acquire(&self->word, 0);
 }
 
@@ -204,11 +219,14 @@ static void renamed(struct conc_context *self)
 
 static const struct context_ops thread_ops = {
     .kind = "thread",
+    .owns_thread = true,
     .renamed = renamed,
     .park = park,
     .deliver = deliver,
     .kick = kick,
     .yield = yield,
+    .poll = poll_fd,
+    .wait_word = wait_word,
 };
 
 static void thread_ends(void *thread)

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <conc/generator.h>
 #include <conc/io.h>
 #include <conc/process.h>
 
@@ -103,6 +104,27 @@ static void test_main_never_runs_in_the_server(void)
     close(fds[0]);
 }
 
+/* ---- A server that is wanted on a small stack ---- */
+
+static int start_server_in_body(conc_generator *g, void *arg) { return conc_process_prepare(); }
+
+/* One thread, and yet the server is the program once more, whose children have a stack of the usual
+ * size: they see what was there before main(). */
+static int start_in_generator(void *arg)
+{
+    conc_generator *g;
+    CHECK_EQUAL(conc_generator_new(&g, start_server_in_body, NULL, 0, 0, NULL), 0);
+    CHECK_EQUAL(conc_generator_next(g, NULL, CONC_FOREVER), 0);
+    conc_generator_free(g);
+    check_value_is(1);
+    return 0;
+}
+
+static void test_a_server_that_a_generator_starts_is_no_fork_of_its_stack(void)
+{
+    CHECK_EQUAL(in_child(start_in_generator, NULL), 0);
+}
+
 int main(void)
 {
     if (getenv(MAIN_RUNS))
@@ -112,6 +134,8 @@ int main(void)
         ON_EVERY_WAY(test_job_has_none_of_the_programs_descriptors),
         ON_EVERY_WAY(test_buffers_are_not_written_twice),
         ON_WAY(test_main_never_runs_in_the_server, ON_THREADS, "threads"),
+        ON_WAY(test_a_server_that_a_generator_starts_is_no_fork_of_its_stack, ON_THREADS,
+               "threads"),
     };
     FILE *file = tmpfile();
     value = 2;
