@@ -29,7 +29,7 @@
  *
  * What cannot be polled at all (-EPERM: files of a disk) is done by a thread.
  *
- * Everything happens in the loop's thread: no locks, no atomics.
+ * Everything happens in the driver's thread: no locks, no atomics.
  */
 #include <limits.h>
 #include <string.h>
@@ -37,11 +37,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "backend/backends.h"
 #include "base/alloc.h"
 #include "base/checkers.h"
 #include "base/clock.h"
-#include "loop/loop_impl.h"
-#include "op/backend.h"
+#include "op/offload.h"
 
 enum { NEW, LISTED, FINISHED, OFFLOADED };
 enum { READERS, WRITERS, POLLERS, KINDS };
@@ -337,9 +337,8 @@ static void turn(void *state, conc_deadline until)
 
 /* ---- Its own beginning and end ---- */
 
-static int init(void **state, struct conc_loop *loop, int wake_fd)
+static int init(void **state, int wake_fd)
 {
-    (void)loop;
     struct epoll *e = alloc_one(struct epoll);
     if (!e)
         return -ENOMEM;

@@ -19,6 +19,7 @@
 #include "executor/submit.h"
 #include "future/future_impl.h"
 #include "loop/loop_impl.h"
+#include "op/offload.h"
 #include "wait/local.h"
 
 /* ---- The loop as an executor ---- */
@@ -33,18 +34,19 @@ static int submit(conc_executor *executor, conc_future *job)
     return conc__task_submit(loop_of(executor), job, NULL);
 }
 
-void conc__loop_cancel_posted(struct conc_loop *loop, struct item *item)
+void conc__loop_cancel_posted(struct item *item)
 {
+    struct conc_loop *loop = list_entry(item, struct conc_loop, cancel_item);
     uint32_t flags = exchange_acq_rel(&loop->cancel_flags, 0); /* the item may be posted again */
     conc__loop_cancel_tasks(loop, flags);
 }
 
 static void cancel_tasks(struct conc_loop *loop, unsigned flags)
 {
-    if (loop == conc__loop_here)
+    if (loop_is_here(loop))
         conc__loop_cancel_tasks(loop, flags);
     else if (!fetch_or_acq_rel(&loop->cancel_flags, flags))
-        conc__loop_post(loop, &loop->cancel_item);
+        conc__driver_post(&loop->driver, &loop->cancel_item);
 }
 
 static int wait_ended(struct conc_loop *loop, conc_deadline deadline)
@@ -54,7 +56,7 @@ static int wait_ended(struct conc_loop *loop, conc_deadline deadline)
         return err;
     struct conc__waiter w = waiter_here();
     guard_lock(&loop->word);
-    bool waits = loop->live > 0 && !loop->dead;
+    bool waits = loop->live > 0 && !loop->driver.dead;
     if (waits && !deadline_is_now(deadline))
         conc__waitlist_push(&loop->closers, &w);
     guard_unlock(&loop->word);
@@ -120,7 +122,7 @@ int conc_loop_set_default_executor(conc_loop *loop, conc_executor *executor)
 void conc__loop_free_executors(struct conc_loop *loop)
 {
     free_default(loop);
-    conc__offload_fini(loop);
+    conc__offload_fini(&loop->driver);
 }
 
 /* A future that has failed. */
@@ -197,7 +199,7 @@ static conc_future *carry(conc_fn *fn, const void *arg, size_t arg_size, size_t 
 
 conc_future *conc_to_thread(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
-    struct conc_loop *loop = conc__loop_here;
+    struct conc_loop *loop = loop_here();
     conc_executor *executor;
     int err = loop && fn && (arg || !arg_size) ? default_executor(loop, &executor) : -EINVAL;
     if (err)

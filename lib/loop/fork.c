@@ -14,7 +14,6 @@
  * The list has a guard, which is held over the fork, so that the child finds it whole.
  */
 #include <pthread.h>
-#include <unistd.h>
 
 #include "loop/loop_impl.h"
 #include "wait/registry.h"
@@ -26,13 +25,8 @@ static struct {
 
 static void kill_loop(struct conc_loop *loop)
 {
-    loop->dead = true;
-    loop->inbox = NULL;
-    loop->posters = 0;
     loop->word = 0; /* a thread that is not here may have held the guard */
-    if (loop->backend)
-        loop->backend->forget(loop->io);
-    close(loop->wake_fd);
+    conc__driver_forget(&loop->driver);
 }
 
 static void before_fork(void) { guard_lock(&loops.word); }
@@ -42,9 +36,9 @@ static void after_fork_in_child(void)
 {
     for (struct list_node *n = loops.list.head; n; n = list_next(&loops.list, n))
         kill_loop(list_entry(n, struct conc_loop, node));
-    struct task *task = conc__task_self();
-    if (task) {
-        conc__registry_remove(&task->context);
+    struct conc_loop *here = loop_here();
+    if (here && here->current) {
+        conc__registry_remove(&here->current->context);
         conc__self = NULL;
         context_self(); /* adopts the thread */
     }

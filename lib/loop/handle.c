@@ -46,9 +46,10 @@ static void end(conc_handle *h)
     conc_handle_free(h);
 }
 
-static void run(struct conc_loop *loop, struct item *item)
+static void run(struct item *item)
 {
     conc_handle *h = list_entry(item, struct conc_handle, item);
+    struct conc_loop *loop = h->loop;
     bool cancelled = h->cancelled;
     conc_callback_fn *fn = h->fn;
     void *arg = h->arg;
@@ -61,12 +62,12 @@ static void run(struct conc_loop *loop, struct item *item)
         conc__loop_report_slow(loop, since, "a callback", "");
 }
 
-static void taken_from_inbox(struct conc_loop *loop, struct item *item)
+static void taken_from_inbox(struct item *item)
 {
     conc_handle *h = list_entry(item, struct conc_handle, item);
-    list_push(&loop->handles, &h->node);
+    list_push(&h->loop->handles, &h->node);
     h->item.run = run;
-    loop_push(loop, &h->item);
+    loop_push(h->loop, &h->item);
 }
 
 static void timer_fires(struct conc_loop *loop, struct timer *timer)
@@ -132,7 +133,7 @@ int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback_fn *fn, v
 int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *fn, void *arg,
                                    conc_handle **ret)
 {
-    if (loop->dead)
+    if (loop->driver.dead)
         return -ESHUTDOWN;
     if (!fn)
         return -EINVAL;
@@ -142,7 +143,7 @@ int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *fn, void *
     if (ret)
         *ret = h; /* before it may run */
     h->item.run = taken_from_inbox;
-    conc__loop_post(loop, &h->item);
+    conc__driver_post(&loop->driver, &h->item);
     return 0;
 }
 

@@ -8,110 +8,33 @@
  * list, so nobody is overtaken, and since a turn runs a bounded number of items and looks once at
  * timers, inbox and backend, none of the four can starve another.
  *
- * The inbox is one word:
+ * Other threads reach it by its driver's inbox (op/driver.c: states, races, order).
  *
- *     NULL      empty, and the loop is awake
- *     ASLEEP    empty, and the loop sleeps in the backend, or is about to
- *     an item   the last one posted; each leads to the one before
- *
- *     NULL -> ASLEEP        the loop, before it sleeps (swap): fails if something is there, and then it
- *                           does not sleep
- *     ASLEEP, item -> item  whoever posts (swap); who finds ASLEEP there writes to the eventfd, nobody
- *                           else: one write wakes the loop however many post
- *     any -> NULL           the loop, when it is awake (exchange): the items are its own
- *
- * So no wake-up is lost: an item is posted either before the swap to ASLEEP, which then fails, or
- * after it, and then its poster wakes the backend. One that comes late wakes the next sleep for
- * nothing.
- *
- * Posting touches the loop last when it has woken it. `posters` counts those who are at it; the loop
- * is freed when there are none.
- *
- * Order: what a poster did before is seen by the loop: the swap releases, the exchange acquires. The
- * swap to ASLEEP is relaxed: it publishes nothing. `posters` is decremented with release, and read
- * with acquire before the free.
- *
- * Who may do what: all fields but the first few belong to the thread that runs the loop (`owner`),
- * from the first run on; before that to one thread at a time.
+ * Who may do what: all fields but those for any thread belong to the thread that runs the loop
+ * (`owner`), from the first run on; before that to one thread at a time.
  */
 #include "loop/loop_impl.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
+#include "backend/backends.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "future/future_impl.h"
-
-#define ASLEEP ((struct item *)(uintptr_t)1)
 
 /* Items a turn: so few that input and output need not wait for long, so many that looking at them
  * costs little for each. */
 enum { BATCH = 256 };
 
-__thread struct conc_loop *conc__loop_here __attribute__((tls_model("initial-exec")));
-
-conc_loop *conc_loop_current(void) { return conc__loop_here; }
+conc_loop *conc_loop_current(void) { return loop_here(); }
 
 int conc__loop_check(const struct conc_loop *loop)
 {
-    if (loop->dead)
+    if (loop->driver.dead)
         return -ESHUTDOWN;
     return loop->started && !pthread_equal(loop->owner, pthread_self()) ? -EPERM : 0;
-}
-
-/* ---- The inbox ---- */
-
-static void wake(struct conc_loop *loop)
-{
-    const uint64_t one = 1;
-    /* Cannot fail: the counter would have to be full. */
-    if (write(loop->wake_fd, &one, sizeof one) < 0)
-        return;
-}
-
-void conc__loop_post(struct conc_loop *loop, struct item *item)
-{
-    fetch_add_relaxed(&loop->posters, 1); /* relaxed: the caller keeps the loop alive until here */
-    struct item *head =
-        load_relaxed(&loop->inbox); /* relaxed: the swap releases, nothing is read */
-    do
-        item->next = head == ASLEEP ? NULL : head;
-    while (!cas_pointer_release(&loop->inbox, &head, item));
-    if (head == ASLEEP)
-        wake(loop);
-    fetch_sub_release(&loop->posters, 1);
-}
-
-static void take_inbox(struct conc_loop *loop)
-{
-    if (!load_relaxed(&loop->inbox)) /* relaxed: a hint; the exchange acquires */
-        return;
-    struct item *item = exchange_acquire(&loop->inbox, NULL), *first = NULL;
-    if (item == ASLEEP)
-        return;
-    while (item) { /* the first posted to the front */
-        struct item *before = item->next;
-        item->next = first;
-        first = item;
-        item = before;
-    }
-    while (first) {
-        item = first;
-        first = item->next; /* before it runs: then it may be posted again, or gone */
-        item->run(loop, item);
-    }
-}
-
-/* Is there nothing in the inbox? Then whoever posts from now on wakes us. */
-static bool fall_asleep(struct conc_loop *loop)
-{
-    struct item *nothing = NULL;
-    return cas_pointer_strong_relaxed(&loop->inbox, &nothing, ASLEEP);
 }
 
 /* ---- Turns ---- */
@@ -135,8 +58,8 @@ static void run_ready(struct conc_loop *loop)
 {
     struct item *item;
     loop->to_run = BATCH;
-    while (loop->to_run-- > 0 && !loop->dead && (item = item_pop(&loop->ready)))
-        item->run(loop, item);
+    while (loop->to_run-- > 0 && !loop->driver.dead && (item = item_pop(&loop->ready)))
+        item->run(item);
 }
 
 static bool has_live_tasks(struct conc_loop *loop)
@@ -151,32 +74,32 @@ static bool has_live_tasks(struct conc_loop *loop)
 static bool is_run_out(struct conc_loop *loop)
 {
     return loop->run_out == RUN_OUT_TASKS ? !has_live_tasks(loop)
-                                          : loop->run_out == RUN_OUT_OPS && !loop->ops;
+                                          : loop->run_out == RUN_OUT_OPS && !loop->driver.ops;
 }
 
 static void sleep_or_poll(struct conc_loop *loop)
 {
     int64_t key;
     bool idle = !loop->ready.first && !loop->stop && !is_run_out(loop);
-    if (!idle || !fall_asleep(loop)) {
-        loop->backend->turn(loop->io, CONC_NOW);
+    if (!idle || !conc__driver_fall_asleep(&loop->driver)) {
+        driver_turn(&loop->driver, CONC_NOW);
         return;
     }
     conc_deadline until = CONC_FOREVER;
     if (heap_first(&loop->timers, &key))
         until = conc_at(key);
     conc__blocked_begin(loop->self, "loop", loop, NULL);
-    loop->backend->turn(loop->io, conc__sleep_limit(until));
+    driver_turn(&loop->driver, conc__sleep_limit(until));
     conc__blocked_end(loop->self);
 }
 
 static void turn(struct conc_loop *loop)
 {
-    take_inbox(loop);
+    conc__driver_take(&loop->driver);
     fire_timers(loop);
     run_ready(loop);
     /* A child that was forked in this turn has nobody to wait for; nor has a loop that only ends. */
-    if (!loop->dead && loop->backend)
+    if (!loop->driver.dead && loop->driver.backend)
         sleep_or_poll(loop);
 }
 
@@ -193,7 +116,7 @@ int conc__loop_reserve_timer(struct conc_loop *loop)
 bool conc__loop_enter(struct conc_loop *loop)
 {
     guard_lock(&loop->word);
-    bool open = !loop->closed && !loop->dead;
+    bool open = !loop->closed && !loop->driver.dead;
     loop->live += open;
     guard_unlock(&loop->word);
     return open;
@@ -218,21 +141,13 @@ void conc__loop_close(struct conc_loop *loop)
 
 /* ---- Beginning ---- */
 
-static int try_backend(struct conc_loop *loop, const struct backend *backend)
-{
-    int err = backend->init(&loop->io, loop, loop->wake_fd);
-    if (!err)
-        loop->backend = backend;
-    return err;
-}
-
 static int open_backend(struct conc_loop *loop)
 {
     if (loop->wanted == CONC_BACKEND_EPOLL)
-        return try_backend(loop, &conc__epoll);
-    int err = try_backend(loop, &conc__uring);
+        return conc__driver_open(&loop->driver, &conc__epoll);
+    int err = conc__driver_open(&loop->driver, &conc__uring);
     if (err && loop->wanted == CONC_BACKEND_ANY)
-        err = try_backend(loop, &conc__epoll);
+        err = conc__driver_open(&loop->driver, &conc__epoll);
     return err;
 }
 
@@ -243,7 +158,7 @@ static void enter(struct conc_loop *loop)
     loop->started = true;
     conc__stack_watch_overflow(); /* out of memory: then an overflow has no message */
     loop->self = context_self();
-    conc__loop_here = loop;
+    conc__driver_here = &loop->driver;
     store_relaxed(&loop->running, true); /* relaxed: others read a hint */
     loop->self->home = &loop->executor;
 }
@@ -253,15 +168,15 @@ static void leave(struct conc_loop *loop)
     loop->stop = false;
     store_relaxed(&loop->running, false);
     loop->self->home = NULL;
-    conc__loop_here = NULL;
+    conc__driver_here = NULL;
 }
 
 static int begin_run(struct conc_loop *loop)
 {
     int err = conc__loop_check(loop);
-    if (!err && conc__loop_here)
+    if (!err && conc__driver_here)
         err = -EBUSY;
-    if (!err && !loop->backend)
+    if (!err && !loop->driver.backend)
         err = open_backend(loop);
     if (!err)
         enter(loop);
@@ -271,7 +186,7 @@ static int begin_run(struct conc_loop *loop)
 static int end_run(struct conc_loop *loop, bool done)
 {
     leave(loop);
-    return loop->dead ? -ESHUTDOWN : done ? 0 : -ECANCELED;
+    return loop->driver.dead ? -ESHUTDOWN : done ? 0 : -ECANCELED;
 }
 
 /* ---- Running until something ---- */
@@ -283,7 +198,7 @@ int conc_loop_run_forever(conc_loop *loop)
         return err;
     do
         turn(loop);
-    while (!loop->stop && !loop->dead);
+    while (!loop->stop && !loop->driver.dead);
     return end_run(loop, true);
 }
 
@@ -294,16 +209,17 @@ struct awaited {
     bool done;
 };
 
-static void awaited_came(struct conc_loop *loop, struct item *item)
+static void awaited_came(struct item *item)
 {
-    ((struct awaited *)(void *)item)->done = true;
-    loop->stop = true; /* this run; and don't sleep in this turn */
+    struct awaited *awaited = list_entry(item, struct awaited, item);
+    awaited->done = true;
+    awaited->loop->stop = true; /* this run; and don't sleep in this turn */
 }
 
 static void tell_awaited(conc_future *future, void *arg)
 {
     struct awaited *awaited = arg;
-    conc__loop_post(awaited->loop, &awaited->item);
+    conc__driver_post(&awaited->loop->driver, &awaited->item);
 }
 
 int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
@@ -321,33 +237,34 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
     }
     do
         turn(loop);
-    while (!loop->stop && !loop->dead);
+    while (!loop->stop && !loop->driver.dead);
     /* Stopped before: if the callback cannot be taken back it is being called, and will post. */
     if (!awaited.done && !conc__future_forget(future, tell_awaited, &awaited))
-        while (!awaited.done && !loop->dead)
+        while (!awaited.done && !loop->driver.dead)
             turn(loop);
     return end_run(loop, awaited.done);
 }
 
-static void stop_here(struct conc_loop *loop, struct item *item)
+static void stop_here(struct item *item)
 {
+    struct conc_loop *loop = list_entry(item, struct conc_loop, stop_item);
     store_release(&loop->stop_posted, 0); /* the item may be posted again */
     loop->stop = true;
 }
 
 void conc_loop_stop(conc_loop *loop)
 {
-    if (conc__loop_here == loop)
+    if (loop_is_here(loop))
         loop->stop = true;
     else if (!exchange_acquire(&loop->stop_posted, 1))
-        conc__loop_post(loop, &loop->stop_item);
+        conc__driver_post(&loop->driver, &loop->stop_item);
 }
 
 bool conc_loop_is_running(const conc_loop *loop) { return load_relaxed(&loop->running); }
 
 const char *conc_loop_backend(const conc_loop *loop)
 {
-    return loop->backend ? loop->backend->name : "";
+    return loop->driver.backend ? loop->driver.backend->name : "";
 }
 
 /* ---- What holds the loop ---- */
@@ -396,10 +313,8 @@ int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
     struct conc_loop *loop = alloc_one(struct conc_loop);
     if (!loop)
         return -ENOMEM;
-    /* In blocking mode: io_uring's read of another would not wait. */
-    loop->wake_fd = eventfd(0, EFD_CLOEXEC);
-    if (loop->wake_fd < 0) {
-        int err = -errno;
+    int err = conc__driver_init(&loop->driver);
+    if (err) {
         free_bytes(loop);
         return err;
     }
@@ -418,15 +333,10 @@ int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
 static void free_loop(struct conc_loop *loop)
 {
     conc__loop_unregister(loop);
-    if (loop->backend && !loop->dead)
-        loop->backend->fini(loop->io);
-    while (load_acquire(&loop->posters))
-        sched_yield();
-    if (!loop->dead)
-        close(loop->wake_fd);
+    conc__driver_fini(&loop->driver);
     conc__heap_free(&loop->timers);
     /* In a child tasks are left, and what they wait for may yet be told to wake them. */
-    if (!loop->dead || loop->live == 0)
+    if (!loop->driver.dead || loop->live == 0)
         free_bytes(loop);
 }
 
@@ -437,15 +347,16 @@ static void run_out(struct conc_loop *loop)
     enter(loop);
     loop->run_out = RUN_OUT_TASKS; /* operations of readers that have nothing to read go on */
     conc__loop_cancel_tasks(loop, CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING);
-    while (has_live_tasks(loop) && !loop->dead)
+    while (has_live_tasks(loop) && !loop->driver.dead)
         turn(loop);
     conc__loop_free_executors(loop); /* their jobs may post until they have ended */
     conc__signals_drop(loop);
-    take_inbox(loop); /* the last of what they posted */
+    conc__driver_take(&loop->driver); /* the last of what they posted */
     conc__handles_drop(loop);
     conc__readers_drop(loop);
     loop->run_out = RUN_OUT_OPS;
-    while ((loop->ops > 0 || loop->ready.first) && !loop->dead) /* what is cancelled passes */
+    while ((loop->driver.ops > 0 || loop->ready.first) &&
+           !loop->driver.dead) /* what is cancelled passes */
         turn(loop);
     leave(loop);
 }
@@ -455,12 +366,12 @@ int conc_loop_free(conc_loop *loop)
     if (!loop)
         return 0;
     int err = conc__loop_check(loop);
-    if (err && !loop->dead)
+    if (err && !loop->driver.dead)
         return err;
-    if (conc__loop_here)
+    if (conc__driver_here)
         return -EBUSY;
     conc__loop_close(loop);
-    if (!loop->dead)
+    if (!loop->driver.dead)
         run_out(loop);
     free_loop(loop);
     return 0;
@@ -469,7 +380,7 @@ int conc_loop_free(conc_loop *loop)
 int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t result_size)
 {
     conc_loop *loop;
-    if (conc__loop_here)
+    if (conc__driver_here)
         return -EBUSY;
     int err = conc_loop_new(&loop, NULL);
     if (err)

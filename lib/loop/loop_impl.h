@@ -11,8 +11,7 @@
 #include <pthread.h>
 
 #include "base/heap.h"
-#include "op/backend.h"
-#include "op/item.h"
+#include "op/driver.h"
 #include "task/coroutine.h"
 #include "wait/wait.h"
 
@@ -35,10 +34,9 @@ enum run_out { RUN_OUT_NOT, RUN_OUT_TASKS, RUN_OUT_OPS };
 
 struct conc_loop {
     struct conc_executor executor; /* first: what conc_loop_executor() gives */
+    struct driver driver;          /* carries out operations; how other threads reach the loop */
 
     /* Read by any thread. */
-    struct item *inbox;            /* from other threads, the last first; see loop.c */
-    uint32_t posters;              /* who is between taking a loop in hand and leaving it alone */
     uint32_t stop_posted;          /* stop_item is in the inbox */
     uint32_t cancel_flags;         /* CONC_SHUTDOWN_ flags; not 0: cancel_item is in the inbox */
     uint32_t word;                 /* the guard of the next three */
@@ -49,11 +47,6 @@ struct conc_loop {
     /* The thread's that runs it. */
     pthread_t owner; /* once `started` */
     bool started, running;
-    bool dead; /* we are in a child, the loop is the parent's */
-    int wake_fd;
-    const struct backend *backend;
-    void *io;   /* the backend's state */
-    size_t ops; /* in flight */
     struct item_queue ready;
     int to_run; /* so many items more in this turn, at most */
     struct heap timers;
@@ -63,7 +56,6 @@ struct conc_loop {
     struct task *current;      /* the task that runs */
     struct list tasks;
     struct list handles;             /* all that have not run, been removed or been cancelled */
-    conc_executor *offload;          /* offload.c's threads; NULL: none yet */
     conc_executor *default_executor; /* NULL: not made yet */
     bool owns_default;
     int64_t slow_after;   /* report what holds the loop for longer; 0: don't */
@@ -78,16 +70,21 @@ struct conc_loop {
 };
 
 /* The loop that runs in the calling thread; NULL: none. */
-extern __thread struct conc_loop *conc__loop_here __attribute__((tls_model("initial-exec")));
+static inline struct conc_loop *loop_here(void)
+{
+    struct driver *driver = conc__driver_here;
+    return driver ? list_entry(driver, struct conc_loop, driver) : NULL;
+}
+
+/* Is it this one? */
+static inline bool loop_is_here(const struct conc_loop *loop)
+{
+    return conc__driver_here == &loop->driver;
+}
 
 /* ---- loop.c ---- */
 
-/* Have the loop run the item in its own thread, soon: at once when it looks into its inbox, so it must
- * be brief, and is no place for a program's own code. Called from any thread, while the loop cannot be
- * freed. */
-void conc__loop_post(struct conc_loop *loop, struct item *item);
-
-/* Have it run in this or the next turn. From the loop's own thread. */
+/* Have the item run in this or the next turn. From the loop's own thread. */
 static inline void loop_push(struct conc_loop *loop, struct item *item)
 {
     item_push(&loop->ready, item);
@@ -95,11 +92,10 @@ static inline void loop_push(struct conc_loop *loop, struct item *item)
 
 /* The next item of this turn, off the ready list, if it is one for `run`; else NULL. Not while slow ones
  * are reported: then each is timed by the loop. */
-static inline struct item *loop_next_item(struct conc_loop *loop,
-                                          void (*run)(struct conc_loop *loop, struct item *item))
+static inline struct item *loop_next_item(struct conc_loop *loop, void (*run)(struct item *item))
 {
     struct item *item = loop->ready.first;
-    if (!item || item->run != run || loop->to_run <= 0 || loop->slow_after || loop->dead)
+    if (!item || item->run != run || loop->to_run <= 0 || loop->slow_after || loop->driver.dead)
         return NULL;
     loop->to_run--;
     return item_pop(&loop->ready);
@@ -120,14 +116,6 @@ void conc__loop_leave(struct conc_loop *loop);
 /* Take no more tasks. From any thread. */
 void conc__loop_close(struct conc_loop *loop);
 
-/* Begin an op. */
-static inline void loop_start(struct conc_loop *loop, struct op *op)
-{
-    op->loop = loop;
-    loop->ops++;
-    loop->backend->start(loop->io, op);
-}
-
 /* If loop->slow_after: something that began at `since` is over; report it if it was slow. 0: nobody
  * looked, as no reports were wanted then. */
 void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const char *what,
@@ -139,12 +127,12 @@ void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const c
 void conc__loop_register(struct conc_loop *loop);
 void conc__loop_unregister(struct conc_loop *loop);
 
-/* ---- loop_executor.c ---- */
+/* ---- executor.c ---- */
 
 extern const struct conc_executor_ops conc__loop_executor_ops;
 
 /* cancel_item's run(): carry out cancel_flags. */
-void conc__loop_cancel_posted(struct conc_loop *loop, struct item *item);
+void conc__loop_cancel_posted(struct item *item);
 
 /* Shut down and free the pools and the default executor, waiting for their jobs. */
 void conc__loop_free_executors(struct conc_loop *loop);
@@ -168,19 +156,13 @@ struct task {
     struct list_node node;  /* in loop->tasks */
 };
 
-/* The calling task; NULL: a thread. */
-struct task *conc__task_self(void);
-
 /* Make a task of a pending job, whose reference it takes on 0. From any thread. */
 int conc__task_submit(struct conc_loop *loop, conc_future *job, const conc_task_options *options);
-
-/* Let a task of this thread's loop that has parked, or is about to, look again. */
-void conc__task_wake(struct task *task, uint32_t bits);
 
 /* Cancel the tasks that CONC_SHUTDOWN_CANCEL_ flags tell. The loop is closed. In its thread. */
 void conc__loop_cancel_tasks(struct conc_loop *loop, unsigned flags);
 
-/* ---- handle.c, readers.c, loop_signal.c ---- */
+/* ---- handle.c, readers.c, signal.c ---- */
 
 /* Drop what there is of them, when the loop is freed. */
 void conc__handles_drop(struct conc_loop *loop);

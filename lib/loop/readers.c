@@ -70,19 +70,20 @@ static void forget(struct fd_watch *w)
 static void arm(struct fd_watch *w)
 {
     /* The loop is freed before it has ever run; or the callback has forked, and this is the child. */
-    if (!w->removed && (!w->loop->backend || w->loop->dead))
+    if (!w->removed && (!w->loop->driver.backend || w->loop->driver.dead))
         forget(w);
     if (w->removed) {
         free_bytes(w);
         return;
     }
     w->state = ARMED;
-    loop_start(w->loop, &w->op);
+    driver_start(&w->loop->driver, &w->op);
 }
 
-static void run(struct conc_loop *loop, struct item *item)
+static void run(struct item *item)
 {
     struct fd_watch *w = list_entry(item, struct fd_watch, item);
+    const struct conc_loop *loop = w->loop;
     int64_t since = loop->slow_after ? conc_now() : 0;
     w->state = RUNNING;
     if (!w->removed)
@@ -95,7 +96,7 @@ static void run(struct conc_loop *loop, struct item *item)
 }
 
 /* Before the loop has first run there is no backend: then it is armed in the first turn. */
-static void begin(struct conc_loop *loop, struct item *item)
+static void begin(struct item *item)
 {
     struct fd_watch *w = list_entry(item, struct fd_watch, item);
     w->item.run = run;
@@ -117,7 +118,7 @@ static void remove_watch(struct fd_watch *w)
 {
     forget(w);
     if (w->state == ARMED)
-        w->loop->backend->cancel(w->loop->io, &w->op);
+        driver_cancel(&w->loop->driver, &w->op);
 }
 
 /* ---- The calls ---- */

@@ -31,7 +31,7 @@ static void free_if_out(struct signal_entry *e)
         free_bytes(e);
 }
 
-static void run(struct conc_loop *loop, struct item *item)
+static void run(struct item *item)
 {
     struct signal_entry *e = list_entry(item, struct signal_entry, item);
     e->queued = false;
@@ -41,7 +41,7 @@ static void run(struct conc_loop *loop, struct item *item)
         e->fn(e->arg);
 }
 
-static void taken_from_inbox(struct conc_loop *loop, struct item *item)
+static void taken_from_inbox(struct item *item)
 {
     struct signal_entry *e = list_entry(item, struct signal_entry, post);
     store_release(&e->posted, 0);
@@ -49,7 +49,7 @@ static void taken_from_inbox(struct conc_loop *loop, struct item *item)
         free_if_out(e);
     } else if (!e->queued) {
         e->queued = true;
-        loop_push(loop, &e->item);
+        loop_push(e->loop, &e->item);
     }
 }
 
@@ -57,7 +57,7 @@ static void tell(int signo, void *arg)
 {
     struct signal_entry *e = arg;
     if (!exchange_acq_rel(&e->posted, 1))
-        conc__loop_post(e->loop, &e->post);
+        conc__driver_post(&e->loop->driver, &e->post);
 }
 
 static void remove_entry(struct signal_entry **at)

@@ -68,7 +68,7 @@ static void make_ready(struct task *t)
     loop_push(t->loop, &t->ready);
 }
 
-void conc__task_wake(struct task *t, uint32_t bits)
+static void add_woken(struct task *t, uint32_t bits)
 {
     t->woken |= bits;
     if (t->state == TASK_PARKED)
@@ -79,10 +79,10 @@ static void wake(struct conc_context *context, uint32_t bit)
 {
     struct task *t = task_of(context);
     struct conc_loop *loop = t->loop;
-    if (loop == conc__loop_here)
-        conc__task_wake(t, bit);
+    if (loop_is_here(loop))
+        add_woken(t, bit);
     else if (!(fetch_or_acq_rel(&t->posted, bit | POSTED) & POSTED))
-        conc__loop_post(loop, &t->post);
+        conc__driver_post(&loop->driver, &t->post);
 }
 
 static void deliver(struct conc_context *context, struct conc__waiter *waiter)
@@ -102,7 +102,7 @@ static void timer_fires(struct conc_loop *loop, struct timer *timer)
 
 /* ---- Suspending ---- */
 
-static void resume(struct conc_loop *loop, struct item *item);
+static void resume(struct item *item);
 
 /* From the loop's stack or another task's. */
 static struct coroutine *enter(struct task *t)
@@ -173,12 +173,6 @@ static const struct context_ops task_ops = {
     .wait_word = wait_word,
 };
 
-struct task *conc__task_self(void)
-{
-    struct conc_context *self = conc__self;
-    return self && self->ops == &task_ops ? task_of(self) : NULL;
-}
-
 /* ---- Running ---- */
 
 /* Nobody stands on its stack, and nobody posts it. */
@@ -201,11 +195,13 @@ static void end(struct task *t)
 }
 
 /* Returns when a task, not necessarily this one, has nothing more to do, and no other is next. */
-static void resume(struct conc_loop *loop, struct item *item)
+static void resume(struct item *item)
 {
+    struct task *first = list_entry(item, struct task, ready);
+    struct conc_loop *loop = first->loop;
     int64_t since = loop->slow_after ? conc_now() : 0;
     const struct stack *stood_on = conc__stack_here; /* a generator's, if its body runs the loop */
-    conc__coroutine_switch(&loop->here, enter(list_entry(item, struct task, ready)));
+    conc__coroutine_switch(&loop->here, enter(first));
     struct task *t = loop->current;
     conc__stack_here = stood_on;
     conc__self = loop->self;
@@ -245,14 +241,15 @@ static void refuse(struct task *t)
     free_task(t);
 }
 
-static void taken_from_inbox(struct conc_loop *loop, struct item *item)
+static void taken_from_inbox(struct item *item)
 {
     struct task *t = list_entry(item, struct task, post);
+    struct conc_loop *loop = t->loop;
     uint32_t bits = exchange_acq_rel(&t->posted, 0) & ~POSTED;
     if (t->state == TASK_ENDED)
         free_task(t);
     else if (t->state != TASK_NEW)
-        conc__task_wake(t, bits);
+        add_woken(t, bits);
     else if (conc__loop_reserve_timer(loop))
         refuse(t);
     else
@@ -285,6 +282,7 @@ static int make(struct task **ret, struct conc_loop *loop, conc_future *job,
     t->resume = &t->start;
     conc__coroutine_init(&t->start, &t->stack, t, task_main, t);
     t->context.home = &loop->executor;
+    t->context.driver = &loop->driver;
     conc__context_init(&t->context, &task_ops, options ? options->name : NULL);
     conc__locals_adopt(&t->context, conc__locals_inherit(context_self()));
     *ret = t;
@@ -295,7 +293,7 @@ int conc__task_submit(struct conc_loop *loop, conc_future *job, const conc_task_
 {
     if (!conc__loop_enter(loop))
         return -ESHUTDOWN;
-    bool here = loop == conc__loop_here;
+    bool here = loop_is_here(loop);
     int err = here ? conc__loop_reserve_timer(loop) : 0;
     if (err) {
         conc__loop_leave(loop);
@@ -311,7 +309,7 @@ int conc__task_submit(struct conc_loop *loop, conc_future *job, const conc_task_
         begin(loop, t);
     } else {
         store_relaxed(&t->posted, POSTED); /* relaxed: the post releases */
-        conc__loop_post(loop, &t->post);
+        conc__driver_post(&loop->driver, &t->post);
     }
     return err;
 }
@@ -334,13 +332,13 @@ static conc_future *spawn(struct conc_loop *loop, conc_fn *fn, const void *arg, 
 
 conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
-    return spawn(conc__loop_here, fn, arg, arg_size, result_size, NULL);
+    return spawn(loop_here(), fn, arg, arg_size, result_size, NULL);
 }
 
 conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
                              size_t result_size, const conc_task_options *options)
 {
-    return spawn(loop ? loop : conc__loop_here, fn, arg, arg_size, result_size, options);
+    return spawn(loop ? loop : loop_here(), fn, arg, arg_size, result_size, options);
 }
 
 /* ---- Cancelling ---- */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend.h: how a loop talks to the kernel: io_uring, or epoll with a few threads for files. The
- * loop knows only this table; which one it is shows in no result.
+ * backend.h: how a driver (driver.h) talks to the kernel: io_uring, or epoll with a few threads for
+ * files. The driver knows only this table; which one it is shows in no result.
  *
- * All are called in the loop's thread; but forget() in a child, by the thread that forked.
+ * All are called in the driver's thread; but forget() in a child, by the thread that forked.
  */
 #ifndef CONC_LIB_OP_BACKEND_H
 #define CONC_LIB_OP_BACKEND_H
@@ -14,9 +14,9 @@ struct backend {
     const char *name; /* "io_uring", "epoll" */
 
     /* Make *state. 0; -ENOMEM, -EMFILE ...; -ENOSYS, -EPERM: not to be had here: try another. `wake_fd`
-     * is the loop's eventfd, in blocking mode: turn() is to return soon after it became readable, and
+     * is the driver's eventfd, in blocking mode: turn() is to return soon after it became readable, and
      * reads it. */
-    int (*init)(void **state, struct conc_loop *loop, int wake_fd);
+    int (*init)(void **state, int wake_fd);
 
     /* Free it. No op is in flight. */
     void (*fini)(void *state);
@@ -40,22 +40,7 @@ struct backend {
     void (*turn)(void *state, conc_deadline until);
 };
 
-extern const struct backend conc__uring, conc__epoll;
-
 /* For backends: the op's end. Sets the result, and calls complete(). */
 void conc__op_complete(struct op *op, ssize_t result);
-
-/* ---- offload.c: for what can only be done by a thread that blocks ---- */
-
-/* Have a thread of the loop's pool do the op, by conc__perform(op, true); it completes through the
- * inbox. Out of memory: it completes now. */
-void conc__offload_start(struct op *op);
-
-/* Ask it not to begin: then it completes now. If it runs already its end has to be awaited. */
-void conc__offload_cancel(struct op *op);
-
-/* Free the loop's pools, waiting for their threads. Before that no thread may be sure that the loop
- * is there; so first of all that is freed. Not in a forked child. */
-void conc__offload_fini(struct conc_loop *loop);
 
 #endif

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * item.h: something for the loop to run, in its ready list or, from other threads, in its inbox. Lies
- * in what is run.
+ * item.h: something to run, in a driver's inbox (driver.h) or in its loop's ready list. Lies in what is
+ * run, which finds its owner by itself.
  */
 #ifndef CONC_LIB_OP_ITEM_H
 #define CONC_LIB_OP_ITEM_H
 
 #include <stddef.h>
 
-struct conc_loop;
-
 struct item {
     struct item *next;
-    void (*run)(struct conc_loop *loop, struct item *item);
+    void (*run)(struct item *item);
 };
 
 /* First in, first out; all-zero: empty. */

@@ -4,12 +4,12 @@
  * better way. (Names have threads of their own, io/names.c: a resolver that does not answer is not
  * to hold up files.)
  *
- * How: the op becomes a job of a thread pool of the loop's. The worker performs it, stores the
- * result, and posts the op to the loop, in whose thread it completes. Only the job knows the op,
+ * How: the op becomes a job of a thread pool of the driver's. The worker performs it, stores the
+ * result, and posts the op to the driver, in whose thread it completes. Only the job knows the op,
  * and has copied its address: so one that is cancelled before it begins never looks at it.
  *
- *     queued -> running -> posted -> completed     the worker, then the loop
- *     queued -> completed                          a cancel, in the loop's thread
+ *     queued -> running -> posted -> completed     the worker, then the driver
+ *     queued -> completed                          a cancel, in the driver's thread
  *
  * Which of the two it is, the job's future decides (pending or not), under its guard. A running job
  * is cancelled as any job: calls of libconc in it end; a system call ends when it ends. The op's
@@ -19,18 +19,18 @@
  * each. More would cost their stacks in every loop of a pool of loops. They start when there is
  * work for them.
  *
- * The end: the pool is freed while the loop still is there, and freeing it waits for the workers:
- * so nobody posts to a loop that is gone.
+ * The end: the pool is freed while the driver still is there, and freeing it waits for the workers:
+ * so nobody posts to a driver that is gone.
  */
+#include "op/offload.h"
+
 #include "executor/submit.h"
 #include "future/future_impl.h"
-#include "loop/loop_impl.h"
 
 enum { THREADS = 4 };
 
-static void finished(struct conc_loop *loop, struct item *item)
+static void finished(struct item *item)
 {
-    (void)loop;
     struct op *op = list_entry(item, struct op, item);
     conc_future_unref(op->job);
     conc__op_complete(op, op->result);
@@ -41,22 +41,22 @@ static int perform_in_thread(void *arg, void *result)
     struct op *op = *(struct op **)arg;
     op->result = conc__perform(op, true);
     op->item.run = finished;
-    conc__loop_post(op->loop, &op->item); /* with this the op is the loop's again */
+    conc__driver_post(op->driver, &op->item); /* with this the op is the driver's again */
     return 0;
 }
 
-static int threads_of(struct conc_loop *loop, conc_executor **ret)
+static int threads_of(struct driver *driver, conc_executor **ret)
 {
     const conc_thread_pool_options options = {.name = "files"};
-    int err = loop->offload ? 0 : conc_thread_pool_new(&loop->offload, THREADS, &options);
-    *ret = loop->offload;
+    int err = driver->offload ? 0 : conc_thread_pool_new(&driver->offload, THREADS, &options);
+    *ret = driver->offload;
     return err;
 }
 
 static int submit(struct op *op)
 {
     conc_executor *pool;
-    int err = threads_of(op->loop, &pool);
+    int err = threads_of(op->driver, &pool);
     if (err)
         return err;
     conc_future *job = conc__job_new(perform_in_thread, &op, sizeof op, 0);
@@ -90,8 +90,8 @@ void conc__offload_cancel(struct op *op)
     }
 }
 
-void conc__offload_fini(struct conc_loop *loop)
+void conc__offload_fini(struct driver *driver)
 {
-    conc_executor_free(loop->offload);
-    loop->offload = NULL;
+    conc_executor_free(driver->offload);
+    driver->offload = NULL;
 }

@@ -2,30 +2,33 @@
  *
  * op.c: carrying an op out for the calling context.
  *
- * A task starts it at its loop's backend, and is set aside until it is complete. When its deadline
- * comes, or a scope ends, it asks the backend to cancel, and goes on waiting, for the end only:
- * until then the op and its buffers are the kernel's. What the op says in the end is the result;
- * only if it says 'cancelled' there was no effect, and the call returns why that was. So a success,
- * or an error of the op's own, is never lost to a time-out; and a scope is told that it has ended a
- * call only if it has (see conc__waiter_wait()).
+ * A context that has a driver (driver.h), as a task has, starts it there, and is set aside until it
+ * is complete. When its deadline comes, or a scope ends, it asks the driver to cancel, and goes on
+ * waiting, for the end only: until then the op and its buffers are the kernel's. What the op says in
+ * the end is the result; only if it says 'cancelled' there was no effect, and the call returns why
+ * that was. So a success, or an error of the op's own, is never lost to a time-out; and a scope is
+ * told that it has ended a call only if it has (see conc__waiter_wait()).
  *
- * A plain thread, and a callback on a loop's own stack, attempts, polls with its deadline, and
- * attempts again; what has no readiness it simply does.
+ * One that has none, as a plain thread and a callback on a loop's own stack, attempts, polls with its
+ * deadline, and attempts again; what has no readiness it simply does.
  *
  * CONC_NOW, or a deadline that has passed: one attempt, by system calls. Files are always ready, so
  * they are read and written, and the caller waits until that is over.
  *
- * A task whose ops always find their data there would never let the others on its loop run: so
- * after each so many (AT_ONCE) that were over at once it yields.
+ * With a driver, a context whose ops always find their data there would never let the others in its
+ * thread run: so after each so many (AT_ONCE) that were over at once it yields.
  *
  * -EAGAIN without an event to wait for (see perform.c): the next attempt is made after a pause,
  * which doubles from PAUSE_MIN to PAUSE_MAX.
  *
- * Waking: the completion comes in the task's own thread, so `done` needs no order. It is told as a
- * kick, which means no more than 'look again', and only to a task that has parked.
+ * Waking: the completion comes in the thread that the context runs in, so `done` needs no order. It is
+ * told as a kick, which means no more than 'look again', and only to a context that has parked.
  */
+#include <conc/context.h>
+
 #include "base/clock.h"
-#include "loop/loop_impl.h"
+#include "op/driver.h"
+#include "wait/wait.h"
 
 enum { AT_ONCE = 32 };
 
@@ -35,15 +38,15 @@ enum { AT_ONCE = 32 };
 void conc__op_complete(struct op *op, ssize_t result)
 {
     op->result = result;
-    op->loop->ops--;
+    op->driver->ops--;
     op->complete(op);
 }
 
 void conc__op_closing(int fd)
 {
-    struct conc_loop *loop = conc__loop_here;
-    if (loop && loop->backend && !loop->dead)
-        loop->backend->closing(loop->io, fd);
+    struct driver *here = conc__driver_here;
+    if (here && here->backend && !here->dead)
+        here->backend->closing(here->state, fd);
 }
 
 /* The call returns `why` now: if a scope has ended it, the scope is told. */
@@ -55,34 +58,33 @@ static ssize_t ended(struct conc_context *self, int why)
     return why;
 }
 
-/* ---- Tasks ---- */
+/* ---- With a driver ---- */
 
-struct waiter {
-    struct task *task;
+struct op_waiter {
+    struct conc_context *self;
     bool parks; /* it is to be woken */
     bool done;
 };
 
 static void completed(struct op *op)
 {
-    struct waiter *w = op->waiter;
+    struct op_waiter *w = op->waiter;
     w->done = true;
     if (w->parks)
-        conc__task_wake(w->task, PARK_KICKED);
+        w->self->ops->kick(w->self);
 }
 
 /* Until it is complete. 0, or why it was cancelled. */
-static int wait_for(struct waiter *w, struct op *op, const char *what, conc_deadline deadline)
+static int wait_for(struct op_waiter *w, struct op *op, const char *what, conc_deadline deadline)
 {
-    struct conc_context *self = &w->task->context;
-    const struct conc_loop *loop = w->task->loop;
+    struct conc_context *self = w->self;
     const bool firmly = deadline_is_now(deadline); /* a file's; no cancellation point */
     int why = 0;
     conc__blocked_begin(self, what, NULL, NULL);
     while (!w->done) {
         conc_deadline until = CONC_FOREVER;
         if (!firmly && !why && (why = conc__must_end(self, deadline, &until))) {
-            loop->backend->cancel(loop->io, op); /* may be its end */
+            driver_cancel(self->driver, op); /* may be its end */
             continue;
         }
         w->parks = true;
@@ -93,7 +95,7 @@ static int wait_for(struct waiter *w, struct op *op, const char *what, conc_dead
     return why;
 }
 
-/* Let the others on the loop run now and then. */
+/* Let the others in its thread run now and then. */
 static void was_at_once(struct conc_context *self)
 {
     static __thread unsigned count;
@@ -106,10 +108,10 @@ static bool is_past(conc_deadline deadline)
     return !deadline_is_forever(deadline) && deadline.ns <= conc_now();
 }
 
-static ssize_t run_in_task(struct task *task, struct op *op, const char *what,
-                           conc_deadline deadline)
+static ssize_t run_by_driver(struct conc_context *self, struct op *op, const char *what,
+                             conc_deadline deadline)
 {
-    struct waiter w = {.task = task};
+    struct op_waiter w = {.self = self};
     if (is_past(deadline)) {
         ssize_t result = conc__op_events(op) ? conc__perform(op, false) : -EAGAIN;
         if (result != -EAGAIN || conc__op_is_pollable(op))
@@ -117,20 +119,20 @@ static ssize_t run_in_task(struct task *task, struct op *op, const char *what,
     }
     op->complete = completed;
     op->waiter = &w;
-    loop_start(task->loop, op);
+    driver_start(self->driver, op);
     int why = 0;
     if (w.done)
-        was_at_once(&task->context);
+        was_at_once(self);
     else
         why = wait_for(&w, op, what, deadline);
-    return op->result == -ECANCELED && why ? ended(&task->context, why) : op->result;
+    return op->result == -ECANCELED && why ? ended(self, why) : op->result;
 }
 
-/* ---- Threads ---- */
+/* ---- Without ---- */
 
-static ssize_t poll_and_attempt(struct op *op, const char *what, conc_deadline deadline)
+static ssize_t poll_and_attempt(struct conc_context *self, struct op *op, const char *what,
+                                conc_deadline deadline)
 {
-    struct conc_context *self = context_self();
     conc_deadline until;
     ssize_t result = -EAGAIN;
     int why;
@@ -147,7 +149,8 @@ static ssize_t poll_and_attempt(struct op *op, const char *what, conc_deadline d
     return result;
 }
 
-static ssize_t run_in_thread(struct op *op, const char *what, conc_deadline deadline)
+static ssize_t run_alone(struct conc_context *self, struct op *op, const char *what,
+                         conc_deadline deadline)
 {
     if (!conc__op_events(op))
         return conc__perform(op, true);
@@ -156,7 +159,7 @@ static ssize_t run_in_thread(struct op *op, const char *what, conc_deadline dead
         return result;
     if (!conc__op_is_pollable(op))
         return op->code == OP_POLL ? -EPERM : conc__perform(op, true);
-    return deadline_is_now(deadline) ? -EAGAIN : poll_and_attempt(op, what, deadline);
+    return deadline_is_now(deadline) ? -EAGAIN : poll_and_attempt(self, op, what, deadline);
 }
 
 /* ---- Both ---- */
@@ -172,10 +175,11 @@ ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
 {
     ssize_t result = checkpoint(deadline);
     for (int64_t ns = PAUSE_MIN; !result; ns = ns < PAUSE_MAX ? 2 * ns : PAUSE_MAX) {
-        struct task *task = conc__task_self();
+        struct conc_context *self = context_self();
         op->step = 0;
         op->moved = 0;
-        result = task ? run_in_task(task, op, what, deadline) : run_in_thread(op, what, deadline);
+        result = self->driver ? run_by_driver(self, op, what, deadline)
+                              : run_alone(self, op, what, deadline);
         if (result != -EAGAIN || deadline_is_now(deadline))
             return result;
         result = wait_a_little(ns, deadline);

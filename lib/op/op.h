@@ -2,8 +2,8 @@
  *
  * op.h: an operation that takes a while: reading, writing, accepting ..., or a call that blocks. It
  * is described by a struct that lies on the caller's stack, and carried out in one of three ways: by
- * the backend of the caller's loop, by the caller itself if it is a thread (perform and poll), or by
- * a thread of the loop's that may block (offload.c).
+ * the backend of the caller's driver (driver.h), by the caller itself if it has none (perform and
+ * poll), or by a thread of the driver's that may block (offload.c).
  *
  * From its start until `complete` is called the struct, and the memory it names, belong to whoever
  * carries it out; from then on never again. A cancel only asks for an early end.
@@ -20,7 +20,9 @@
 #include "base/list.h"
 #include "op/item.h"
 
-struct conc_loop;
+struct conc_future;
+struct driver;
+struct op_waiter;
 
 enum op_code {
     OP_POLL,    /* fd, flags: the events (POLLIN ...); result: those that are there */
@@ -37,7 +39,7 @@ enum op_code {
     OP_OPEN,    /* path, flags, mode; result: a descriptor */
     OP_FSYNC,   /* fd, flags: nonzero for fdatasync */
     OP_STAT,    /* fd (AT_FDCWD), path ("" with AT_EMPTY_PATH), flags: fstatat's, stat */
-    OP_CALL,    /* call(arg), which may block, in one of the loop's threads for that */
+    OP_CALL,    /* call(arg), which may block, in one of the driver's threads for that */
     OP_CODES,
 };
 
@@ -61,20 +63,20 @@ struct op {
      * effect. Set before `complete` is called. */
     ssize_t result;
 
-    /* Called once, in the loop's thread, perhaps before the start has returned. The op may be gone
+    /* Called once, in the driver's thread, perhaps before the start has returned. The op may be gone
      * when it returns. */
     void (*complete)(struct op *op);
 
     /* Of whoever carries it out. */
-    struct conc_loop *loop;
+    struct driver *driver;
     struct list_node node;
-    uint32_t slot;    /* uring: its index + 1; 0: none */
-    uint32_t state;   /* the backend's */
-    uint32_t step;    /* perform.c's: of what takes several steps; 0 at first */
-    int64_t moved;    /* bytes, of what takes several steps */
-    struct item item; /* offload: in the loop's inbox, once it has run */
-    void *job;        /* offload: the future of its call; holds a reference */
-    void *waiter;     /* op.c: who waits for its end */
+    uint32_t slot;            /* uring: its index + 1; 0: none */
+    uint32_t state;           /* the backend's */
+    uint32_t step;            /* perform.c's: of what takes several steps; 0 at first */
+    int64_t moved;            /* bytes, of what takes several steps */
+    struct item item;         /* offload: in the driver's inbox, once it has run */
+    struct conc_future *job;  /* offload: the future of its call; holds a reference */
+    struct op_waiter *waiter; /* op.c: who waits for its end */
 };
 
 /* One attempt, by system calls of the caller's thread. With `wait` false it never blocks on what has
@@ -93,13 +95,13 @@ bool conc__op_is_pollable(const struct op *op);
 /* Dispose of a result that nobody wants any more: close a descriptor that came too late. */
 void conc__op_discard(struct op *op);
 
-/* Carry the op out for the calling context, a task or a thread, until the deadline or until it is
+/* Carry the op out for the calling context, whatever its kind, until the deadline or until it is
  * cancelled. `what`: for the registry ("recv"); static. Returns the result; -ETIMEDOUT, -EAGAIN
  * (CONC_NOW: one attempt that doesn't wait), -ECANCELED: then there was no effect. A success that came
  * after all is a success. */
 ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline);
 
-/* The descriptor is about to be closed: operations on it that wait in the caller's loop end with
+/* The descriptor is about to be closed: operations on it that this thread's driver has end with
  * -EBADF. */
 void conc__op_closing(int fd);
 

@@ -14,6 +14,7 @@
 
 struct conc__waiter;
 struct conc_executor;
+struct driver;
 struct locals;
 
 /* What park() reports, and what the parking word holds. */
@@ -67,6 +68,7 @@ struct conc_context {
     conc_scope *scope;               /* the innermost; the context's own */
     struct conc_executor *works_for; /* whose worker it is; NULL: nobody's */
     struct conc_executor *home;      /* for jobs that name no executor: a task's loop; NULL: none */
+    struct driver *driver;           /* carries out its operations; NULL: it does so by itself */
     struct locals *locals;           /* its own values (local.c); NULL: none. The context's own */
     char name[CONC_NAME_MAX];        /* under `blocked`'s guard when written */
 

@@ -267,14 +267,14 @@ static void test_accept_without_descriptors_is_EMFILE_and_loses_nothing(void)
 
 static void test_a_backend_that_cannot_begin_says_why(void)
 {
-    const struct backend *backend = conc__loop_here->backend;
+    const struct backend *backend = conc__driver_here->backend;
     void *state = NULL;
     int wake_fd = eventfd(0, EFD_CLOEXEC);
     fail_alloc(1);
-    CHECK_EQUAL(backend->init(&state, conc__loop_here, wake_fd), -ENOMEM);
+    CHECK_EQUAL(backend->init(&state, wake_fd), -ENOMEM);
     fail_alloc(0);
     limit_descriptors(NO_MORE_DESCRIPTORS);
-    CHECK_EQUAL(backend->init(&state, conc__loop_here, wake_fd), -EMFILE);
+    CHECK_EQUAL(backend->init(&state, wake_fd), -EMFILE);
     CHECK(!state);
     limit_descriptors(0);
     close(wake_fd);

@@ -49,7 +49,7 @@ static void test_a_turn_when_nothing_happens_ends_at_its_deadline(void **state)
 static void wake(void *arg)
 {
     const struct rig *rig = arg;
-    CHECK_EQUAL(eventfd_write(rig->loop.wake_fd, 1), 0);
+    CHECK_EQUAL(eventfd_write(rig->driver.wake_fd, 1), 0);
 }
 
 static void test_a_turn_that_sleeps_when_woken_ends_each_time(void **state)
@@ -62,7 +62,7 @@ static void test_a_turn_that_sleeps_when_woken_ends_each_time(void **state)
         rig_turn(&rig, CONC_FOREVER);
         test_thread_join(&thread);
     }
-    struct pollfd p = {.fd = rig.loop.wake_fd, .events = POLLIN};
+    struct pollfd p = {.fd = rig.driver.wake_fd, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 0), 0); /* it has been read */
     rig_close(&rig);
 }
@@ -146,7 +146,7 @@ static void test_an_op_when_thousands_wait_before_it_is_not_held_up(void **state
     call_start(&rig, &last);
     assert_int_equal(write(ready.b, "x", 1), 1);
     assert_int_equal(call_end(&last), POLLIN);
-    assert_int_equal(rig.loop.ops, n);
+    assert_int_equal(rig.driver.ops, n);
     assert_int_equal(write(silent.b, "x", 1), 1);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(call_end(&calls[i]), POLLIN);
@@ -168,7 +168,7 @@ static void test_thousands_of_ops_when_cancelled_at_once_all_end(void **state)
         call_cancel(&calls[i]);
         call_cancel(&calls[i]); /* again: no harm */
     }
-    assert_int_equal(rig.loop.ops, n); /* the kernel has them: it is asked */
+    assert_int_equal(rig.driver.ops, n); /* the kernel has them: it is asked */
     for (size_t i = 0; i < n; i++)
         assert_int_equal(call_end(&calls[i]), -ECANCELED);
     free(calls);
@@ -190,7 +190,7 @@ static void test_ops_that_the_kernel_does_not_know_when_cancelled_end_at_once(vo
         assert_int_equal(calls[i].op.result, -ECANCELED);
     }
     rig_settle(&rig);
-    assert_int_equal(rig.loop.ops, 10);
+    assert_int_equal(rig.driver.ops, 10);
     assert_int_equal(write(silent.b, "x", 1), 1);
     for (int i = 1; i < 20; i += 2)
         assert_int_equal(call_end(&calls[i]), POLLIN);
@@ -288,9 +288,8 @@ static const struct CMUnitTest tests[] = {
 
 static void test_where_io_uring_is_refused_the_backend_says_so(void **state)
 {
-    struct conc_loop loop = {.wake_fd = -1};
     void *io;
-    assert_int_equal(conc__uring.init(&io, &loop, loop.wake_fd), -ENOSYS);
+    assert_int_equal(conc__uring.init(&io, -1), -ENOSYS);
 }
 
 static const struct CMUnitTest tests_if_refused[] = {

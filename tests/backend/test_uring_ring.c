@@ -66,7 +66,7 @@ static void test_completions_when_there_is_no_room_for_them_all_come(void **stat
         rig_settle(&rig);
         assert_int_equal(rig_ring(&rig)->overflows, 0);
         assert_int_equal(write(silent.b, "x", 1), 1);
-        while (rig.loop.ops)
+        while (rig.driver.ops)
             rig_turn(&rig, CONC_NOW); /* sees what has no room, though it has nothing to submit */
         for (int i = 0; i < N; i++)
             assert_int_equal(call_end(&calls[i]), POLLIN);
@@ -136,12 +136,12 @@ static void test_a_turn_when_there_is_always_more_to_complete_ends(void **state)
 
 static int init_here(void)
 {
-    struct conc_loop loop = {.wake_fd = eventfd(0, EFD_CLOEXEC)};
+    int wake_fd = eventfd(0, EFD_CLOEXEC);
     void *io;
-    int err = conc__uring.init(&io, &loop, loop.wake_fd);
+    int err = conc__uring.init(&io, wake_fd);
     if (!err)
         conc__uring.fini(io);
-    close(loop.wake_fd);
+    close(wake_fd);
     return err;
 }
 
@@ -191,11 +191,10 @@ static void test_where_a_filter_refuses_io_uring_the_loop_takes_epoll(void **sta
 
 static int without_descriptors(void *arg)
 {
-    struct conc_loop loop = {.wake_fd = -1};
     void *io;
     const struct rlimit none = {0, 0};
     CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
-    CHECK_EQUAL(conc__uring.init(&io, &loop, loop.wake_fd), -EMFILE);
+    CHECK_EQUAL(conc__uring.init(&io, -1), -EMFILE);
     return 0;
 }
 

@@ -196,7 +196,7 @@ static void end_lanes(struct storm *storm)
         if (lane->sending)
             call_cancel(&lane->send);
     }
-    while (storm->rig.loop.ops)
+    while (storm->rig.driver.ops)
         rig_turn(&storm->rig, CONC_FOREVER);
     for (int i = 0; i < LANES; i++) {
         CHECK(is_poisoned(storm->lanes[i].in));

@@ -222,7 +222,7 @@ static void leave_on_the_way(enum way_out way_out, int turns)
     for (int i = 0; i < turns; i++)
         conc_yield();
     if (way_out == REMOVE_IN_TURN)
-        WAIT_UNTIL(load_acquire(&seen.loop->inbox) > asleep);
+        WAIT_UNTIL(load_acquire(&seen.loop->driver.inbox) > asleep);
     else if (way_out == REMOVE)
         remove_other(&seen);
     else if (way_out == REPLACE)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * probes.h: ops that a test, in a task (ways.h), gives to its loop's backend by itself, beside its
+ * probes.h: ops that a test, in a task (ways.h), gives to its driver by itself, beside its
  * own waits; and descriptors that are full.
  */
 #ifndef CONC_TESTS_PROBES_H
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "loop/loop_impl.h"
+#include "op/driver.h"
 
 /* An op of the test's own. */
 struct probe {
@@ -26,7 +26,7 @@ static inline void begin(struct probe *p, struct op op)
 {
     *p = (struct probe){.op = op};
     p->op.complete = probe_ended;
-    loop_start(conc__loop_here, &p->op);
+    driver_start(conc__driver_here, &p->op);
 }
 
 static inline ssize_t end(const struct probe *p)
@@ -43,12 +43,12 @@ static inline ssize_t begin_and_end(struct op op)
     return end(&p);
 }
 
-static inline void cancel(struct probe *p)
-{
-    conc__loop_here->backend->cancel(conc__loop_here->io, &p->op);
-}
+static inline void cancel(struct probe *p) { driver_cancel(conc__driver_here, &p->op); }
 
-static inline void closing(int fd) { conc__loop_here->backend->closing(conc__loop_here->io, fd); }
+static inline void closing(int fd)
+{
+    conc__driver_here->backend->closing(conc__driver_here->state, fd);
+}
 
 /* Let the loop go round a few times. */
 static inline void turn_a_few_times(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring_rig.h: the io_uring backend driven by hand, in the test's own thread: a loop that doesn't
- * run but counts, ops that note how they ended, and a turn when the test says so.
+ * ring_rig.h: the io_uring backend driven by hand, in the test's own thread: a driver that
+ * only counts, ops that note how they ended, and a turn when the test says so.
  */
 #ifndef CONC_TESTS_RING_RIG_H
 #define CONC_TESTS_RING_RIG_H
@@ -16,12 +16,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/backends.h"
 #include "backend/uring/ring.h"
 #include "base/hooks.h"
-#include "loop/loop_impl.h"
+#include "op/driver.h"
 
 struct rig {
-    struct conc_loop loop;
+    struct driver driver;
     void *io;
     struct ring_shape shape_before;
     int32_t blocks_before;
@@ -43,17 +44,17 @@ static inline void rig_open(struct rig *rig, const struct ring_shape *shape)
     rig->blocks_before = conc__hooks.allocated;
     if (shape)
         conc__ring_shape = *shape;
-    rig->loop.wake_fd = eventfd(0, EFD_CLOEXEC);
-    CHECK(rig->loop.wake_fd >= 0);
-    CHECK_EQUAL(conc__uring.init(&rig->io, &rig->loop, rig->loop.wake_fd), 0);
+    rig->driver.wake_fd = eventfd(0, EFD_CLOEXEC);
+    CHECK(rig->driver.wake_fd >= 0);
+    CHECK_EQUAL(conc__uring.init(&rig->io, rig->driver.wake_fd), 0);
 }
 
 /* All ops have ended; nothing is left over. */
 static inline void rig_close(struct rig *rig)
 {
-    CHECK_EQUAL(rig->loop.ops, 0);
+    CHECK_EQUAL(rig->driver.ops, 0);
     conc__uring.fini(rig->io);
-    close(rig->loop.wake_fd);
+    close(rig->driver.wake_fd);
     conc__ring_shape = rig->shape_before;
     CHECK_EQUAL(conc__hooks.allocated, rig->blocks_before);
 }
@@ -79,8 +80,8 @@ static inline void call_start(struct rig *rig, struct call *call)
     call->op.complete = call_ended;
     call->op.step = 0;
     call->op.moved = 0;
-    call->op.loop = &rig->loop;
-    rig->loop.ops++;
+    call->op.driver = &rig->driver;
+    rig->driver.ops++;
     conc__uring.start(rig->io, &call->op);
 }
 

@@ -39,16 +39,17 @@
  *
  * A connect that was cancelled leaves its socket in an unknown state, of no use but to be closed.
  *
- * Waking: a READ of the loop's eventfd is always under way. It is in blocking mode, since one in
+ * Waking: a READ of the driver's eventfd is always under way. It is in blocking mode, since one in
  * non-blocking mode would not be waited for.
  */
 #include <unistd.h>
 
+#include "backend/backends.h"
 #include "backend/uring/entry.h"
 #include "backend/uring/slots.h"
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "op/backend.h"
+#include "op/offload.h"
 
 /* Times a turn enters the kernel at most, while there is more than one system call can submit or
  * post: then others' turn comes. */
@@ -316,7 +317,7 @@ static void uring_closing(void *state, int fd)
     }
 }
 
-static int uring_init(void **state, struct conc_loop *loop, int wake_fd)
+static int uring_init(void **state, int wake_fd)
 {
     struct uring *io = alloc_one(struct uring);
     if (!io)
