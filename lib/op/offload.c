@@ -32,6 +32,7 @@ enum { THREADS = 4 };
 static void finished(struct item *item)
 {
     struct op *op = list_entry(item, struct op, item);
+    op->node = (struct list_node){0}; /* where the item was: it may be started again, and listed */
     conc_future_unref(op->job);
     conc__op_complete(op, op->result);
 }

@@ -48,16 +48,22 @@ struct op {
     int fd;
     int flags;
     mode_t mode;
-    void *buf;
-    size_t size;
+
+    /* What the codes need beside: none needs two of the same union. */
+    union {
+        void *buf;
+        struct sockaddr *addr;
+        const char *path;
+        struct msghdr *msg;
+        ssize_t (*call)(void *arg); /* gives the result */
+    };
+    union {
+        size_t size;
+        socklen_t *addr_size;
+        struct stat *stat;
+        void *arg;
+    };
     off_t offset;
-    const char *path;
-    struct stat *stat;
-    struct msghdr *msg;
-    struct sockaddr *addr;
-    socklen_t *addr_size;
-    ssize_t (*call)(void *arg); /* gives the result */
-    void *arg;
 
     /* The outcome: what the system call returned, or a negative error. -ECANCELED: cancelled with no
      * effect. Set before `complete` is called. */
@@ -69,15 +75,26 @@ struct op {
 
     /* Of whoever carries it out. */
     struct driver *driver;
-    struct list_node node;
-    uint32_t slot;            /* uring: its index + 1; 0: none */
-    uint32_t state;           /* the backend's */
-    uint32_t step;            /* perform.c's: of what takes several steps; 0 at first */
+    struct op_waiter *waiter; /* op.c's: who waits for its end */
     int64_t moved;            /* bytes, of what takes several steps */
-    struct item item;         /* offload: in the driver's inbox, once it has run */
-    struct conc_future *job;  /* offload: the future of its call; holds a reference */
-    struct op_waiter *waiter; /* op.c: who waits for its end */
+    uint32_t step;            /* perform.c's: of what takes several steps; 0 at first */
+
+    /* One of the two backends', from its start to its end, also while a thread does it: that is how
+     * a cancel finds out. */
+    union {
+        uint32_t slot;  /* uring: its index + 1; 0: none, a thread does it */
+        uint32_t state; /* epoll: see epoll.c */
+    };
+
+    /* A backend lists it while it waits there; offload.c posts it, when it is in no list any more. */
+    union {
+        struct list_node node; /* zero whenever it is in no list, before its start too */
+        struct item item;      /* in the driver's inbox, once a thread has done it; then zero */
+    };
+    struct conc_future *job; /* offload.c's: the thread's; holds a reference */
 };
+
+_Static_assert(sizeof(struct op) <= 112, "it lies on the stack of every call that may wait");
 
 /* One attempt, by system calls of the caller's thread. With `wait` false it never blocks on what has
  * readiness (pipes, sockets, terminals ...), nor to read or write a file: -EAGAIN. The other ops on

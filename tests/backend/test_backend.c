@@ -78,6 +78,37 @@ static void test_files_at_once(void)
     CHECK_EQUAL(touched, 42);
 }
 
+/* Threads have posted both, one behind the other, before the driver looks. */
+static bool inbox_has_two(void)
+{
+    const struct item *asleep = (struct item *)(uintptr_t)1;
+    const struct item *last = load_acquire(&conc__driver_here->inbox);
+    return last > asleep && last->next;
+}
+
+static void test_an_op_that_a_thread_has_done_can_wait_in_a_list_later(void)
+{
+    int s[2], touched[2] = {0};
+    char buf[8];
+    struct probe calls[2], receives;
+    make_sockets(SOCK_STREAM, s);
+    for (int i = 0; i < 2; i++)
+        begin(&calls[i], (struct op){.code = OP_CALL, .call = forty_two, .arg = &touched[i]});
+    WAIT_UNTIL(inbox_has_two());
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(end(&calls[i]), 42);
+        struct op op = calls[i].op;
+        op.code = OP_RECV;
+        op.fd = s[0];
+        op.buf = buf;
+        op.size = sizeof buf;
+        begin_to_wait(&receives, op);
+        put(s[1], "abc");
+        CHECK_EQUAL(end(&receives), 3);
+    }
+    close_both(s);
+}
+
 /* In memory: nothing to poll there either, and not all of them can be read without a thread. */
 static void test_read_files_without_a_disk(void)
 {
@@ -264,6 +295,7 @@ static void test_a_thousand_descriptors(void)
 static const struct CMUnitTest tests[] = {
     ON_EVERY_LOOP(test_sockets_at_once),
     ON_EVERY_LOOP(test_files_at_once),
+    ON_EVERY_LOOP(test_an_op_that_a_thread_has_done_can_wait_in_a_list_later),
     ON_EVERY_LOOP(test_read_files_without_a_disk),
     ON_EVERY_LOOP(test_connect_and_accept),
     ON_EVERY_LOOP(test_ops_that_wait_end_when_there_is_something),
