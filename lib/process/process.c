@@ -2,7 +2,7 @@
  *
  * process.c: a process that runs one job.
  *
- * It is a child of the fork server (server.c). Two descriptors lead to it: the channel, by which it
+ * It is a child of the fork server (spawner.c). Two descriptors lead to it: the channel, by which it
  * gets its job and gives back the job's error and message; and the server's reports, by which its
  * end is known. So its end is waited for as any descriptor is, by tasks and threads alike. Whoever
  * sees the report first, under `lock`, keeps it for the others, with the error that it stands for.
@@ -70,8 +70,10 @@ conc_future *conc__child_job(const struct child_start *start, conc_fn *fn, const
                            : conc__job_new(fn, arg, start->arg_size, 0);
 }
 
-void conc__process_main(conc_pipe *channel, const struct child_start *start, conc_fn *fn,
-                        conc_bytes *message, const void *arg, const int *fds, size_t n_fds)
+__attribute__((noreturn)) static void process_main(conc_pipe *channel,
+                                                   const struct child_start *start, conc_fn *fn,
+                                                   conc_bytes *message, void *arg, const int *fds,
+                                                   size_t n_fds)
 {
     struct outcome outcome = {.err = -ENOMEM};
     conc__process_set_here(start->name, fds, n_fds);
@@ -90,6 +92,8 @@ void conc__process_main(conc_pipe *channel, const struct child_start *start, con
         conc_pipe_send(channel, &outcome, sizeof outcome, CONC_FOREVER);
     conc__child_exit(outcome.err ? 1 : 0);
 }
+
+const struct child_role conc__process_role = {.main = process_main};
 
 /* ---- Starting ---- */
 

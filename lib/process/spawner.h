@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * spawner.h: the fork server and its children: what the two sides say to each other, and what the
- * rest of the floor uses. See server.c (this process' side) and server_main.c (the server's).
+ * rest of the floor uses. See spawner.c (this process' side) and spawner_main.c (the server's).
  */
 #ifndef CONC_LIB_PROCESS_SPAWNER_H
 #define CONC_LIB_PROCESS_SPAWNER_H
@@ -82,11 +82,23 @@ void conc__child_close(struct child *child);
 /* Say how a child has ended, in words: "was killed by signal 9 (Killed)". */
 void conc__child_words(char *to, size_t size, int status);
 
-/* What a child does, with the first message (`arg` lies in it, and it may be freed) and the
- * descriptors that came with it. */
-void conc__process_main(conc_pipe *channel, const struct child_start *start, conc_fn *fn,
-                        conc_bytes *message, const void *arg, const int *fds, size_t n_fds)
-    __attribute__((noreturn));
+/* What a child does. */
+struct child_role {
+    /* With the first message (`arg` lies in it, and it may be freed) and the descriptors that came with
+     * it. `fn` is NULL if the message names none. */
+    void (*main)(conc_pipe *channel, const struct child_start *start, conc_fn *fn,
+                 conc_bytes *message, void *arg, const int *fds, size_t n_fds)
+        __attribute__((noreturn));
+
+    bool ignores_interrupt; /* SIGINT does nothing; else what it does in the program */
+};
+
+/* Of CHILD_PROCESS: process.c. */
+extern const struct child_role conc__process_role;
+
+/* Of CHILD_WORKER: filled in by the floor above (process_pool/worker.c). A constant, as the server may
+ * serve in a constructor, before anybody could register something. */
+extern const struct child_role conc__worker_role;
 
 /* A job with the argument that was sent; NULL: out of memory. */
 conc_future *conc__child_job(const struct child_start *start, conc_fn *fn, const void *arg);

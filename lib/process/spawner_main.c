@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * spawner_main.c: the fork server itself: a process with one thread that does nothing but fork on
- * request, reap, and report. See server.c for how it comes about.
+ * request, reap, and report. See spawner.c for how it comes about.
  *
  * Each request to start brings two descriptors: the channel, which is the child's, and a packet
  * socket on which the server reports on this one child: that it is there, and how it has ended.
@@ -39,7 +39,6 @@
 
 #include "base/alloc.h"
 #include "process/code.h"
-#include "process_pool/pool_impl.h"
 #include "wait/context.h"
 
 struct ward {
@@ -127,12 +126,12 @@ static void run_child(int fd)
         fprintf(stderr, "libconc: process %s: %s\n", start.name, conc_error_message());
         _exit(1);
     }
-    if (start.kind == CHILD_WORKER)
-        conc__worker_main(channel, &start, start.offset ? code_at(base, start.offset) : NULL,
-                          &message, path + start.path_size, fds, n_fds);
-    sigaction(SIGINT, &on_interrupt, NULL);
-    conc__process_main(channel, &start, code_at(base, start.offset), &message,
-                       path + start.path_size, fds, n_fds);
+    const struct child_role *role =
+        start.kind == CHILD_WORKER ? &conc__worker_role : &conc__process_role;
+    if (!role->ignores_interrupt)
+        sigaction(SIGINT, &on_interrupt, NULL);
+    role->main(channel, &start, start.offset ? code_at(base, start.offset) : NULL, &message,
+               path + start.path_size, fds, n_fds);
 }
 
 static void become_child(struct server *s, int channel)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool_impl.h: the process pool inside, for its files: pool.c (submitting, the end), pool_feed.c
- * (giving jobs to workers), pool_manager.c (results, the workers' lives), pool_worker.c (the worker
- * itself), pool_arena.c and pool_block.c (large results). See pool.c for how it works.
+ * pool_impl.h: the process pool inside, for its files: pool.c (submitting, the end), feed.c (giving
+ * jobs to workers), manager.c (results, the workers' lives), worker.c (the worker itself), arena.c
+ * and block.c (large results). See pool.c for how it works.
  */
 #ifndef CONC_LIB_PROCESS_POOL_POOL_IMPL_H
 #define CONC_LIB_PROCESS_POOL_POOL_IMPL_H
@@ -172,10 +172,5 @@ bool conc__pool_block_settle(struct pool_worker *w, conc_future *job);
 void conc__pool_block_unref(struct pool_block *block);
 
 void *conc__pool_manager(void *pool);
-
-/* The worker's side: `init` may be NULL. */
-void conc__worker_main(conc_pipe *channel, const struct child_start *start, conc_fn *init,
-                       conc_bytes *message, void *arg, const int *fds, size_t n_fds)
-    __attribute__((noreturn));
 
 #endif

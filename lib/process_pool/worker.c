@@ -4,7 +4,7 @@
  *
  * One loop: read a record from the ring of jobs, begin it, run it, write its end into the ring of
  * results. Before it sleeps it yields its core for a while and looks again, as threads do
- * (thread_context.c): waking a process on another core takes many times as long as a small job.
+ * (wait/thread.c): waking a process on another core takes many times as long as a small job.
  *
  * A record is begun by counting it in `turn`. If the program has revoked it before (pool.c), it and
  * those behind it, as far as they were revoked, are read and thrown away.
@@ -236,8 +236,11 @@ static bool run_init(conc_fn *init, const struct child_start *start, const void 
     return !err;
 }
 
-void conc__worker_main(conc_pipe *channel, const struct child_start *start, conc_fn *init,
-                       conc_bytes *message, void *arg, const int *fds, size_t n_fds)
+/* `init` may be NULL. */
+__attribute__((noreturn)) static void worker_main(conc_pipe *channel,
+                                                  const struct child_start *start, conc_fn *init,
+                                                  conc_bytes *message, void *arg, const int *fds,
+                                                  size_t n_fds)
 {
     memset(&worker, 0, sizeof worker); /* its grandparent may have been a worker itself */
     worker.lane = mmap(NULL, sizeof *worker.lane, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
@@ -256,3 +259,5 @@ void conc__worker_main(conc_pipe *channel, const struct child_start *start, conc
         serve();
     conc__child_exit(good ? 0 : 1);
 }
+
+const struct child_role conc__worker_role = {.main = worker_main, .ignores_interrupt = true};
