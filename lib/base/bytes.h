@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * bytes.h: where strings of bytes lie. That is the heap, unless this process has another place for
- * some of them: a worker of a process pool does (pool_blocks.c).
+ * some of them: a worker of a process pool does (process_pool/arena.c).
  */
 #ifndef CONC_LIB_BYTES_H
 #define CONC_LIB_BYTES_H

@@ -38,7 +38,7 @@ struct block {
 /* Set it free. */
 void conc__block_release(struct block *block, size_t capacity);
 
-/* ---- The worker's side: pool_arena.c ---- */
+/* ---- The worker's side: arena.c ---- */
 
 /* This process is a worker, `fd` its lane's file, which is `size` long. */
 void conc__arena_init(int fd, uint64_t size);

@@ -3,7 +3,7 @@
  * manager.c: the thread of a process pool that takes its results and looks after its workers.
  *
  * It takes whatever has come from each worker, feeds, and if there was nothing looks again a few
- * times, yielding its core (as threads do before they sleep: thread_context.c). Then it says in
+ * times, yielding its core (as threads do before they sleep: wait/thread.c). Then it says in
  * each worker's ring that it sleeps, and polls its eventfd and the workers' reports. While there is
  * always something to do, the reports are looked at every REPORTS_EVERY.
  *
@@ -153,7 +153,7 @@ static bool read_part(struct pool_worker *w, void *part, size_t size, size_t *at
 /* The job that the worker has done, off its list. */
 static conc_future *take_given(struct process_pool *pool, struct pool_worker *w)
 {
-    TSAN_ACQUIRE(w); /* see publish() in pool_feed.c */
+    TSAN_ACQUIRE(w); /* see publish() in feed.c */
     guard_lock(&pool->word);
     const int64_t now = conc_now(), took = now - w->began;
     conc_future *job = w->given[w->first];

@@ -2,16 +2,17 @@
  *
  * pool.c: an executor whose jobs run in processes: submitting, its end, and making one.
  *
- * Workers are children of the fork server (server.c). Between the program and each lies a lane: two
- * rings in shared memory (ring.h), jobs one way, results the other. A small job costs two copies
- * each way and no system call, as long as both sides are awake; a large one flows through the ring
- * in pieces while the other side takes them out, so it needs no more memory, and that stays in the
- * caches. A large result is not copied at all: the job writes it into a block of shared memory, and
- * there the program reads it (block.h). Where one side has to sleep, a worker does so on a word of the ring, the
- * program's manager in a poll, of an eventfd that the workers write to, and of their reports.
+ * Workers are children of the fork server (process/spawner.c). Between the program and each lies a
+ * lane: two rings in shared memory (ring.h), jobs one way, results the other. A small job costs two
+ * copies each way and no system call, as long as both sides are awake; a large one flows through the
+ * ring in pieces while the other side takes them out, so it needs no more memory, and that stays in
+ * the caches. A large result is not copied at all: the job writes it into a block of shared memory,
+ * and there the program reads it (block.h). Where one side has to sleep, a worker does so on a word
+ * of the ring, the program's manager in a poll, of an eventfd that the workers write to, and of
+ * their reports.
  *
- * Jobs are given by whoever submits (pool_feed.c). Results are taken by the *manager*, a thread
- * (pool_manager.c). A job is taken off the queue and claimed when it is given; until then it can be
+ * Jobs are given by whoever submits (feed.c). Results are taken by the *manager*, a thread
+ * (manager.c). A job is taken off the queue and claimed when it is given; until then it can be
  * cancelled.
  *
  * The pool breaks if a worker dies: the manager completes everything that is not done. It becomes

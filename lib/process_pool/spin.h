@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * spin.h: looking for a while, yielding the core, before a worker or the manager of a process pool
- * sleeps. As threads do (thread_context.c): waking a process on another core takes many times as
+ * sleeps. As threads do (wait/thread.c): waking a process on another core takes many times as
  * long as a small job. A fruitless spin halves the next; when it is down to none, one sleep in
  * PROBE_EVERY is preceded by one again.
  */

@@ -3,7 +3,7 @@
  * lock.c: locks between processes.
  *
  * How: inside is a robust mutex of the C library's, of which only trylock and unlock are used;
- * waiting is ours (shared_wait.c), so that it can have a deadline, be cancelled, and be done by a
+ * waiting is ours (wait.c), so that it can have a deadline, be cancelled, and be done by a
  * task. The kernel keeps a list of the robust mutexes that a thread holds, and marks them when the
  * thread ends or is killed; the next trylock tells so. Nobody is woken by that: those who wait find
  * it when they look again.

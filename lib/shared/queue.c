@@ -3,7 +3,7 @@
  * queue.c: a bounded queue between processes.
  *
  * How: a ring behind a robust mutex, which is held for one copy, as a private queue's guard is;
- * only waiting for room or elements has deadlines (shared_wait.c). Everything follows from four
+ * only waiting for room or elements has deadlines (wait.c). Everything follows from four
  * counters that only grow:
  *
  *     put - got - dropped      elements in it

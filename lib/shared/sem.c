@@ -3,7 +3,7 @@
  * sem.c: a counting semaphore between processes.
  *
  * How: the units are one word, changed by one swap; so a process that dies has taken or given all
- * of its units or none. Waiting is shared_wait.c's; a release wakes as many as it gave units.
+ * of its units or none. Waiting is wait.c's; a release wakes as many as it gave units.
  *
  * Order: giving units releases, taking one acquires.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * shared_impl.h: how what lies in shared memory makes its caller wait, and wakes it
- * (shared_wait.c); and the locks inside.
+ * (wait.c); and the locks inside.
  */
 #ifndef CONC_LIB_SHARED_SHARED_IMPL_H
 #define CONC_LIB_SHARED_SHARED_IMPL_H

@@ -28,7 +28,7 @@
  * The end: values are let go until there are none left, since destructors may set new ones; after
  * CONC_LOCAL_ROUNDS times the context gets the table `ended`, in which nothing can be set, and the
  * last values are let go of. So nothing leaks, and it ends. (A thread whose end cannot be seen,
- * thread_context.c, has that table from the start.)
+ * thread.c, has that table from the start.)
  *
  * Order: who drops a reference releases, and who drops the last one acquires (fetch_sub_acq_rel):
  * the destructor sees what every context did with the value. Who finds itself alone with its table

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * registry.h: the list of all contexts, which context.c keeps.
+ * registry.h: the list of all contexts, which registry.c keeps.
  */
 #ifndef CONC_LIB_REGISTRY_H
 #define CONC_LIB_REGISTRY_H

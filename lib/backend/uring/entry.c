@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * entry.c: see uring_entry.h.
+ * entry.c: see entry.h.
  *
  * SIGPIPE: io_uring raises it as write(2) does, in our thread, when a WRITE finds that nobody
  * reads. Linux 6.18 has RWF_NOSIGNAL against that; before, a write to what can be waited for is

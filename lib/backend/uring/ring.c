@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring.c: see uring_ring.h.
+ * ring.c: see ring.h.
  *
  * Which flags a kernel knows is found out by trying, from the newest to the oldest; version numbers
  * lie on patched kernels. What refuses io_uring altogether (a seccomp filter, the sysctl

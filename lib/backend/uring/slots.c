@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * slots.c: see uring_slots.h. The table doubles when it is full, and doesn't shrink. Slots
+ * slots.c: see slots.h. The table doubles when it is full, and doesn't shrink. Slots
  * are used again last in, first out, while they are in the cache.
  */
 #include "backend/uring/slots.h"

@@ -5,7 +5,7 @@
  * is entered nowhere else. One thread, so no order of memory but the rings' own, which is
  * liburing's.
  *
- * An op has a slot (uring_slots.h) from its start to its end, and the slot a phase:
+ * An op has a slot (slots.h) from its start to its end, and the slot a phase:
  *
  *     WAITING      in `todo`: there was no room for its entry
  *     ENTERED      it has one entry, in the submission queue or in the kernel
@@ -35,7 +35,7 @@
  *
  * There is no limit to the ops in the kernel. One that had to wait for others to end might wait for
  * ever: thousands of connections that say nothing would keep the next one from being heard. Nor is
- * one needed for the completion queue's sake: see uring_ring.c. What is limited is a turn.
+ * one needed for the completion queue's sake: see ring.c. What is limited is a turn.
  *
  * A connect that was cancelled leaves its socket in an unknown state, of no use but to be closed.
  *
