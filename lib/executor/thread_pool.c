@@ -28,6 +28,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "executor/closing.h"
 #include "future/future_impl.h"
 #include "thread/create.h"
 
@@ -306,24 +307,16 @@ static void cancel_given(struct pool *pool, bool also_running)
     guard_unlock(&pool->word);
 }
 
+static bool has_no_threads(conc_executor *executor) { return pool_of(executor)->threads == 0; }
+
 static int wait_ended(struct pool *pool, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    const struct closing closing = {.executor = &pool->base,
+                                    .guard = &pool->word,
+                                    .closers = &pool->closers,
+                                    .has_ended = has_no_threads};
+    int err = conc__closing_wait(&closing, deadline);
     if (err)
-        return err;
-    struct conc__waiter w = waiter_here();
-    guard_lock(&pool->word);
-    bool waits = pool->threads > 0;
-    if (waits && deadline_is_now(deadline)) {
-        guard_unlock(&pool->word);
-        return -EAGAIN;
-    }
-    if (waits)
-        conc__waitlist_push(&pool->closers, &w);
-    guard_unlock(&pool->word);
-    const struct wait_on on = {
-        .list = &pool->closers, .guard = &pool->word, .what = "shutdown", .object = pool};
-    if (waits && (err = conc__waiter_wait(&w, &on, deadline)))
         return err;
     guard_lock(&pool->word);
     struct worker *last = pool->ended;
