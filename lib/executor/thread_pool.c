@@ -29,6 +29,7 @@
 
 #include "base/alloc.h"
 #include "executor/closing.h"
+#include "executor/job_queue.h"
 #include "future/future_impl.h"
 #include "thread/create.h"
 
@@ -54,8 +55,7 @@ struct pool {
     struct conc__waitlist idle;       /* workers; slot: the worker */
     struct conc__waitlist submitters; /* waiting for room; slot: the job */
     struct conc__waitlist closers;    /* waiting for the last thread to leave */
-    conc_future *first, *last;        /* the queue, chained by `link` */
-    size_t queued;
+    struct job_queue queue;
     struct list workers;
     struct worker *ended; /* has left, and is to be joined */
     size_t threads;       /* workers that have not left */
@@ -64,44 +64,6 @@ struct pool {
 };
 
 static struct pool *pool_of(conc_executor *executor) { return (struct pool *)executor; }
-
-/* ---- The queue, under the guard ---- */
-
-static void enqueue(struct pool *pool, conc_future *job)
-{
-    job->link = NULL;
-    *(pool->first ? &pool->last->link : &pool->first) = job;
-    pool->last = job;
-    pool->queued++;
-}
-
-static conc_future *dequeue(struct pool *pool)
-{
-    conc_future *job = pool->first;
-    if (job) {
-        pool->first = job->link;
-        pool->queued--;
-    }
-    return job;
-}
-
-static conc_future *take_queue(struct pool *pool)
-{
-    conc_future *all = pool->first;
-    pool->first = NULL;
-    pool->queued = 0;
-    return all;
-}
-
-/* Not under the guard: callbacks run. */
-static void cancel_all(conc_future *chain)
-{
-    while (chain) {
-        conc_future *job = chain;
-        chain = job->link;
-        conc_job_drop(job, -ECANCELED);
-    }
-}
 
 /* ---- Workers ---- */
 
@@ -119,9 +81,9 @@ static bool take_job(struct pool *pool, struct worker *w, struct conc__waiter *h
     struct conc__waiter *submitter = NULL;
     bool idle = false;
     guard_lock(&pool->word);
-    w->job = dequeue(pool);
+    w->job = job_queue_pop(&pool->queue);
     if (w->job && (submitter = waitlist_pop(&pool->submitters))) {
-        enqueue(pool, submitter->slot);
+        job_queue_push(&pool->queue, submitter->slot);
     } else if (!w->job && here && !pool->closed) {
         here->slot = w;
         conc__waitlist_push_front(&pool->idle, here);
@@ -182,19 +144,17 @@ static void break_pool(struct pool *pool, struct worker *w, int err)
     pool->broken = pool->closed = true;
     conc_future *jobs = w->job;
     w->job = NULL;
-    jobs->link = take_queue(pool);
+    jobs->link = job_queue_take_all(&pool->queue);
     struct conc__waiter *idle = waitlist_take_all(&pool->idle);
     struct conc__waiter *submitters = waitlist_take_all(&pool->submitters);
     guard_unlock(&pool->word);
     conc__waiter_deliver_all(idle, 0);
     conc__waiter_deliver_all(submitters, -CONC_EBROKEN);
     while (jobs) {
-        conc_future *job = jobs;
-        jobs = job->link;
         /* each time: callbacks may raise others in between */
         conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %s (%d)", conc_strerror(err),
                    err);
-        conc_job_drop(job, -CONC_EBROKEN);
+        conc_job_drop(job_chain_pop(&jobs), -CONC_EBROKEN);
     }
 }
 
@@ -279,10 +239,10 @@ static int submit(conc_executor *executor, conc_future *job)
         err = may_start ? start_worker(pool, job) : 0;
         bool to_queue = !may_start || (err && pool->reuse &&
                                        pool->threads > 0); /* too few threads, but it works */
-        if (to_queue && pool->options.max_queued && pool->queued >= pool->options.max_queued)
+        if (to_queue && pool->options.max_queued && pool->queue.length >= pool->options.max_queued)
             return submit_to_full(pool, job);
         if (to_queue) {
-            enqueue(pool, job);
+            job_queue_push(&pool->queue, job);
             err = 0;
         }
     }
@@ -335,11 +295,12 @@ static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadl
     pool->closed = true;
     struct conc__waiter *idle = waitlist_take_all(&pool->idle);
     struct conc__waiter *submitters = waitlist_take_all(&pool->submitters);
-    conc_future *pending = flags & CONC_SHUTDOWN_CANCEL_PENDING ? take_queue(pool) : NULL;
+    conc_future *pending =
+        flags & CONC_SHUTDOWN_CANCEL_PENDING ? job_queue_take_all(&pool->queue) : NULL;
     guard_unlock(&pool->word);
     conc__waiter_deliver_all(idle, 0);
     conc__waiter_deliver_all(submitters, -ESHUTDOWN);
-    cancel_all(pending);
+    job_chain_cancel(pending);
     if (flags & (CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING))
         cancel_given(pool, flags & CONC_SHUTDOWN_CANCEL_RUNNING);
     return flags & CONC_SHUTDOWN_WAIT ? wait_ended(pool, deadline) : 0;
