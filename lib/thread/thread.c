@@ -29,7 +29,7 @@ struct conc_thread {
     char name[CONC_NAME_MAX]; /* the thread's at its start; empty: none was given */
 };
 
-static void unref(conc_thread *thread)
+static void thread_unref(conc_thread *thread)
 {
     if (fetch_sub_acq_rel(&thread->refs, 1) != 1) /* the last acquires what the other released */
         return;
@@ -48,7 +48,7 @@ static void *thread_main(void *arg)
     thread->id = self->id;
     conc_event_set(&thread->started);
     conc__job_execute(thread->job);
-    unref(thread);
+    thread_unref(thread);
     return NULL;
 }
 
@@ -81,13 +81,13 @@ fail:
     return err;
 }
 
-static bool is_self(const conc_thread *thread)
+static bool thread_is_self(const conc_thread *thread)
 {
     return conc_event_is_set(&thread->started) && thread->id == conc_context_id(NULL);
 }
 
 /* Wait until the thread has started: it cannot be long. */
-static void wait_started(const conc_thread *thread)
+static void thread_wait_started(const conc_thread *thread)
 {
     if (future_is_lost(thread->job))
         return; /* in a fork's child: if it had not started it never will */
@@ -99,7 +99,7 @@ static void wait_started(const conc_thread *thread)
 
 int conc_thread_join(conc_thread *thread, void *ret, conc_deadline deadline)
 {
-    if (is_self(thread))
+    if (thread_is_self(thread))
         return -EDEADLK;
     int err = conc_future_result(thread->job, ret, deadline);
     if (conc_future_is_done(thread->job) && !exchange_acq_rel(&thread->joined, 1))
@@ -112,12 +112,12 @@ void conc_thread_free(conc_thread *thread)
     if (!thread)
         return;
     if (!future_is_lost(thread->job) && !exchange_acq_rel(&thread->joined, 1)) {
-        if (conc_future_is_done(thread->job) && !is_self(thread))
+        if (conc_future_is_done(thread->job) && !thread_is_self(thread))
             pthread_join(thread->system, NULL);
         else
             pthread_detach(thread->system);
     }
-    unref(thread);
+    thread_unref(thread);
 }
 
 bool conc_thread_cancel(conc_thread *thread) { return conc_future_cancel(thread->job); }
@@ -128,12 +128,12 @@ bool conc_thread_is_alive(const conc_thread *thread) { return !conc_future_is_do
 
 const char *conc_thread_name(const conc_thread *thread)
 {
-    wait_started(thread);
+    thread_wait_started(thread);
     return thread->name;
 }
 
 uint32_t conc_thread_id(const conc_thread *thread)
 {
-    wait_started(thread);
+    thread_wait_started(thread);
     return thread->id;
 }

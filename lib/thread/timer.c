@@ -20,7 +20,7 @@ struct conc_timer {
     conc_thread *thread;
 };
 
-static void unref(conc_timer *timer)
+static void timer_unref(conc_timer *timer)
 {
     if (fetch_sub_acq_rel(&timer->refs, 1) != 1) /* the last acquires what the other released */
         return;
@@ -34,7 +34,7 @@ static int timer_main(void *arg, void *result)
     conc_timer *timer = *(conc_timer **)arg;
     conc_event_wait(&timer->wake, timer->at);
     conc__job_execute(timer->job);
-    unref(timer);
+    timer_unref(timer);
     return 0;
 }
 
@@ -79,5 +79,5 @@ void conc_timer_free(conc_timer *timer)
     if (!timer)
         return;
     conc_thread_free(timer->thread);
-    unref(timer);
+    timer_unref(timer);
 }
