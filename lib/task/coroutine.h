@@ -41,11 +41,11 @@ struct coroutine {
     void *tsan_own; /* what init made; a coroutine may switch away from another's stack */
 };
 
-/* Prepare a coroutine that begins with entry(arg), below `top` (aligned to 64) on that stack.
- * `entry` must not return: it ends with conc__coroutine_leave(). Until conc__coroutine_fini() it
+/* Prepare a coroutine that begins with main(arg), below `top` (aligned to 64) on that stack.
+ * `main` must not return: it ends with conc__coroutine_leave(). Until conc__coroutine_fini() it
  * holds a sanitizer's resources, if there is one. Called from any thread. */
 void conc__coroutine_init(struct coroutine *c, const struct stack *stack, void *top,
-                          void (*entry)(void *arg), void *arg);
+                          void (*main)(void *arg), void *arg);
 
 /* Free what init took. The coroutine has been left for good, or never begun. */
 void conc__coroutine_fini(struct coroutine *c);
@@ -67,13 +67,13 @@ struct conc__cxa_globals {
 /* Not declared const, as C++ has it: after a switch another thread may call it. */
 struct conc__cxa_globals *__cxa_get_globals(void) __attribute__((weak));
 
-static inline void save_exceptions(struct conc__cxa_globals *saved)
+static inline void coroutine_save_exceptions(struct conc__cxa_globals *saved)
 {
     if (__cxa_get_globals)
         *saved = *__cxa_get_globals();
 }
 
-static inline void restore_exceptions(const struct conc__cxa_globals *saved)
+static inline void coroutine_restore_exceptions(const struct conc__cxa_globals *saved)
 {
     if (__cxa_get_globals)
         *__cxa_get_globals() = *saved;
@@ -83,8 +83,8 @@ static inline void restore_exceptions(const struct conc__cxa_globals *saved)
 
 /* from NULL: we leave for good. Always inlined, or ThreadSanitizer would take its return for one on
  * the other stack. */
-__attribute__((always_inline)) static inline void announce_leaving(struct coroutine *from,
-                                                                   const struct coroutine *to)
+__attribute__((always_inline)) static inline void coroutine_announce_leaving(
+    struct coroutine *from, const struct coroutine *to)
 {
     (void)from, (void)to;
 #ifdef WITH_ASAN
@@ -98,7 +98,7 @@ __attribute__((always_inline)) static inline void announce_leaving(struct corout
 }
 
 /* left NULL: it was left for good. */
-static inline void announce_arrival(void *fake_stack, struct coroutine *left)
+static inline void coroutine_announce_arrival(void *fake_stack, struct coroutine *left)
 {
     (void)fake_stack, (void)left;
 #ifdef WITH_ASAN
@@ -109,28 +109,28 @@ static inline void announce_arrival(void *fake_stack, struct coroutine *left)
 
 /* ---- The switch ---- */
 
-__attribute__((always_inline)) static inline void switch_by(
+__attribute__((always_inline)) static inline void coroutine_switch_by(
     void *(*bare_switch)(void **here, void *there, void *pass), struct coroutine *from,
     struct coroutine *to)
 {
     struct conc__cxa_globals exceptions;
-    save_exceptions(&exceptions);
-    announce_leaving(from, to);
+    coroutine_save_exceptions(&exceptions);
+    coroutine_announce_leaving(from, to);
     struct coroutine *left = bare_switch(&from->sp, to->sp, from);
-    announce_arrival(from->fake_stack, left);
-    restore_exceptions(&exceptions);
+    coroutine_announce_arrival(from->fake_stack, left);
+    coroutine_restore_exceptions(&exceptions);
 }
 
 /* Save the caller in *from, and go on at *to. Returns when somebody switches to *from. */
 static inline void conc__coroutine_switch(struct coroutine *from, struct coroutine *to)
 {
-    switch_by(conc__switch, from, to);
+    coroutine_switch_by(conc__switch, from, to);
 }
 
 /* The same, for two sides that stand in different functions. */
 static inline void conc__coroutine_switch_apart(struct coroutine *from, struct coroutine *to)
 {
-    switch_by(conc__switch_apart, from, to);
+    coroutine_switch_by(conc__switch_apart, from, to);
 }
 
 #endif

@@ -11,9 +11,9 @@
 #define CONC_LIB_SWITCH_H
 
 /* Make ready a stack that nobody stands on, so that a switch to the place returned calls
- * conc__switch_begin(pass, entry, arg) below `top` (aligned to 64). What is kept for a caller
+ * conc__switch_begin(pass, main, arg) below `top` (aligned to 64). What is kept for a caller
  * begins as it is now. */
-void *conc__switch_prepare(void *top, void *bottom, void (*entry)(void *arg), void *arg);
+void *conc__switch_prepare(void *top, void *bottom, void (*main)(void *arg), void *arg);
 
 /* Leave in *here where the caller stands, and go on at `there`, which was left so, with `pass` as
  * the value that the call returns there. *here is valid once the other side runs. */
@@ -23,6 +23,6 @@ void *conc__switch(void **here, void *there, void *pass);
 void *conc__switch_apart(void **here, void *there, void *pass);
 
 /* In coroutine.c. */
-void conc__switch_begin(void *pass, void (*entry)(void *arg), void *arg) __attribute__((noreturn));
+void conc__switch_begin(void *pass, void (*main)(void *arg), void *arg) __attribute__((noreturn));
 
 #endif

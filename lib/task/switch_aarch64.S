@@ -98,7 +98,7 @@ conc__switch: /* x0: void **here, x1: void *there, x2: void *pass */
     .hidden conc__switch_prepare
     .type conc__switch_prepare, %function
     .p2align 4
-conc__switch_prepare: /* x0: void *top, x1: void *bottom, x2: entry, x3: void *arg */
+conc__switch_prepare: /* x0: void *top, x1: void *bottom, x2: main, x3: void *arg */
     .cfi_startproc
     BTI_C
     sub x0, x0, #FRAME

@@ -127,7 +127,7 @@ conc__switch_apart: /* as conc__switch */
     .hidden conc__switch_prepare
     .type conc__switch_prepare, @function
     .p2align 4
-conc__switch_prepare: /* rdi: void *top, rsi: void *bottom, rdx: entry, rcx: void *arg */
+conc__switch_prepare: /* rdi: void *top, rsi: void *bottom, rdx: main, rcx: void *arg */
     .cfi_startproc
     LANDING
     leaq -FRAME(%rdi), %rax
