@@ -18,7 +18,7 @@ struct map {
 };
 
 /* How far apart the values of that size lie in an array of the caller's. */
-static inline size_t stride_of(size_t size)
+static inline size_t map_stride(size_t size)
 {
     return size == CONC_BYTES ? sizeof(conc_bytes) : size;
 }

@@ -46,7 +46,7 @@ int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_
     return err;
 }
 
-static bool is_own_worker(const conc_executor *executor)
+static bool executor_employs_caller(const conc_executor *executor)
 {
     return context_self()->works_for == executor;
 }
@@ -57,7 +57,7 @@ int conc_executor_shutdown(conc_executor *executor, unsigned flags, conc_deadlin
         CONC_SHUTDOWN_WAIT | CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING;
     if (!executor || (flags & ~known))
         return -EINVAL;
-    if ((flags & CONC_SHUTDOWN_WAIT) && is_own_worker(executor))
+    if ((flags & CONC_SHUTDOWN_WAIT) && executor_employs_caller(executor))
         return -EDEADLK;
     return executor->ops->shutdown(executor, flags, deadline);
 }

@@ -40,7 +40,7 @@ void conc_group_init(conc_group *group)
 /* A question takes the lock too, and changes nothing else. */
 static conc_group *group_to_lock(const conc_group *group) { return (conc_group *)(uintptr_t)group; }
 
-static conc_future *future_of(conc_group *group, size_t i)
+static conc_future *group_future(conc_group *group, size_t i)
 {
     conc_future *f = NULL;
     conc_with_lock (&group->lock)
@@ -49,17 +49,17 @@ static conc_future *future_of(conc_group *group, size_t i)
     return f;
 }
 
-static void cancel_members(conc_group *group)
+static void group_cancel_members(conc_group *group)
 {
     conc_future *f;
-    for (size_t i = 0; (f = future_of(group, i)); i++) {
+    for (size_t i = 0; (f = group_future(group, i)); i++) {
         conc_future_cancel(f);
         conc_future_unref(f);
     }
 }
 
 /* The future has failed, or was cancelled: that ends the group. */
-static void fail(conc_group *group, conc_future *future)
+static void group_fail(conc_group *group, conc_future *future)
 {
     bool first = false;
     conc_with_lock (&group->lock) {
@@ -69,22 +69,22 @@ static void fail(conc_group *group, conc_future *future)
         group->ended = true;
     }
     if (first)
-        cancel_members(group);
+        group_cancel_members(group);
 }
 
-static void member_ended(conc_future *future, void *arg)
+static void group_member_ended(conc_future *future, void *arg)
 {
     struct conc__member *m = arg;
     conc_group *group = m->group;
     if (conc_future_error(future)) /* the group keeps it, and reports it */
-        fail(group, future);
+        group_fail(group, future);
     conc_with_lock (&group->lock)
         if (--group->active == 0)
             conc_cond_notify_all(&group->idle);
 }
 
 /* With the lock. */
-static int add_member(conc_group *group, struct conc__member *m)
+static int group_add_member(conc_group *group, struct conc__member *m)
 {
     if (group->count == group->room) {
         size_t room = group->room ? 2 * group->room : 8;
@@ -112,12 +112,12 @@ ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn 
     ptrdiff_t index = -ENOMEM;
     conc_future *f = conc__job_new(fn, arg, arg_size, result_size);
     struct conc__member *m = alloc_one(struct conc__member);
-    if (!f || !m || conc_future_add_done_callback(f, member_ended, m))
+    if (!f || !m || conc_future_add_done_callback(f, group_member_ended, m))
         goto fail;
     f->executor = executor;
     *m = (struct conc__member){.group = group, .future = f, .ret = ret};
     conc_with_lock (&group->lock) {
-        index = group->ended ? -ECANCELED : add_member(group, m);
+        index = group->ended ? -ECANCELED : group_add_member(group, m);
         if (index == 0)
             index = (ptrdiff_t)group->count - 1;
     }
@@ -131,7 +131,7 @@ fail:
     conc_future_unref(f);
     free_bytes(m);
     if (index == -ENOMEM)
-        fail(group, conc__future_no_memory());
+        group_fail(group, conc__future_no_memory());
     return index;
 }
 
@@ -141,39 +141,39 @@ void conc_group_cancel(conc_group *group)
 {
     conc_with_lock (&group->lock)
         group->ended = true;
-    cancel_members(group);
+    group_cancel_members(group);
 }
 
-static bool is_idle(void *arg) { return ((conc_group *)arg)->active == 0; }
+static bool group_is_idle(void *arg) { return ((conc_group *)arg)->active == 0; }
 
-static int wait_idle(conc_group *group, conc_deadline deadline)
+static int group_wait_idle(conc_group *group, conc_deadline deadline)
 {
     int err = 0;
     conc_with_lock (&group->lock)
-        err = conc_cond_wait_for(&group->idle, is_idle, group, deadline);
+        err = conc_cond_wait_for(&group->idle, group_is_idle, group, deadline);
     return err;
 }
 
 /* A worker that waits for jobs of its own executor runs those that have not begun. */
-static void help_members(conc_group *group, conc_deadline deadline)
+static void group_help_members(conc_group *group, conc_deadline deadline)
 {
     conc_future *f;
-    for (size_t i = 0; may_help(deadline) && (f = future_of(group, i)); i++) {
+    for (size_t i = 0; future_may_help(deadline) && (f = group_future(group, i)); i++) {
         conc__future_help(f);
         conc_future_unref(f);
     }
 }
 
-static void wait_idle_firmly(conc_group *group)
+static void group_wait_idle_firmly(conc_group *group)
 {
     conc_scope shield;
     conc_shield_enter(&shield);
-    wait_idle(group, CONC_FOREVER);
+    group_wait_idle(group, CONC_FOREVER);
     conc_shield_exit(&shield);
 }
 
 /* A member's result, for who wanted it. -ENOMEM: a conc_bytes could not be copied. */
-static int store_result(struct conc__member *m)
+static int group_store_result(struct conc__member *m)
 {
     int err = conc_future_result(m->future, m->ret, CONC_NOW);
     m->ret = NULL; /* it was borrowed until now */
@@ -182,12 +182,12 @@ static int store_result(struct conc__member *m)
 
 /* The wait has ended, with `err`: store the results of those members that have ended, once, and say
  * what the group has come to. Under the lock, for others may be submitting still. */
-static int collect(conc_group *group, int err)
+static int group_collect(conc_group *group, int err)
 {
     conc_with_lock (&group->lock) {
         for (size_t i = 0; i < group->count; i++) {
             struct conc__member *m = group->members[i];
-            int lost = conc_future_is_done(m->future) ? store_result(m) : 0;
+            int lost = conc_future_is_done(m->future) ? group_store_result(m) : 0;
             err = err ? err : lost;
         }
         if (group->failed)
@@ -199,7 +199,7 @@ static int collect(conc_group *group, int err)
 }
 
 /* Does it have jobs that a fork has lost? Not under the lock: who held that may be lost too. */
-static bool is_lost(const conc_group *group)
+static bool group_is_lost(const conc_group *group)
 {
     for (size_t i = 0; i < group->count; i++)
         if (future_is_lost(group->members[i]->future))
@@ -210,19 +210,19 @@ static bool is_lost(const conc_group *group)
 int conc_group_wait(conc_group *group, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
-    if (!err && conc__forks() && is_lost(group))
+    if (!err && conc__forks() && group_is_lost(group))
         return -ESHUTDOWN;
-    if (!err && (err = wait_idle(group, CONC_NOW))) {
+    if (!err && (err = group_wait_idle(group, CONC_NOW))) {
         if (deadline_is_now(deadline))
             return err;
-        help_members(group, deadline);
-        err = wait_idle(group, deadline);
+        group_help_members(group, deadline);
+        err = group_wait_idle(group, deadline);
     }
     if (err) {
         conc_group_cancel(group);
-        wait_idle_firmly(group);
+        group_wait_idle_firmly(group);
     }
-    return collect(group, err);
+    return group_collect(group, err);
 }
 
 size_t conc_group_size(const conc_group *group)
@@ -235,7 +235,7 @@ size_t conc_group_size(const conc_group *group)
 
 int conc_group_error(const conc_group *group, size_t index, const char **message)
 {
-    conc_future *f = future_of(group_to_lock(group), index);
+    conc_future *f = group_future(group_to_lock(group), index);
     if (!f)
         return -EINVAL;
     int err = conc_future_error(f);
@@ -247,10 +247,10 @@ int conc_group_error(const conc_group *group, size_t index, const char **message
 
 void conc_group_destroy(conc_group *group)
 {
-    const bool lost = conc__forks() && is_lost(group);
-    if (!lost && wait_idle(group, CONC_NOW)) {
+    const bool lost = conc__forks() && group_is_lost(group);
+    if (!lost && group_wait_idle(group, CONC_NOW)) {
         conc_group_cancel(group);
-        wait_idle_firmly(group);
+        group_wait_idle_firmly(group);
     }
     for (size_t i = 0; i < group->count; i++) {
         conc_future_unref(group->members[i]->future);

@@ -21,7 +21,7 @@
  * The end: `closed` lets idle workers go at once and the others when the queue is empty. The last
  * to leave wakes who waits for that. A thread that has left is joined by the next one that leaves,
  * the last one by the shutdown: so at most one ended thread is kept. A worker's last touch of the
- * pool is the guard's release in leave().
+ * pool is the guard's release in thread_pool_leave().
  */
 #include <conc/executor_impl.h>
 
@@ -33,21 +33,21 @@
 #include "future/future_impl.h"
 #include "thread/create.h"
 
-struct worker {
+struct pool_thread {
     struct list_node node; /* in pool->workers */
-    struct pool *pool;
+    struct thread_pool *pool;
     pthread_t system;
     size_t number;
     conc_future *job; /* that it runs, or was just given; NULL: it is idle */
 };
 
-struct pool {
+struct thread_pool {
     struct conc_executor base;
 
     /* constant */
     size_t max_threads;
-    uint32_t generation; /* of the process that has made it */
-    bool reuse;          /* false: a thread ends after its first job */
+    uint32_t forks; /* of the process that has made it */
+    bool reuse;     /* false: a thread ends after its first job */
     struct conc_thread_pool_options options;
     char name[CONC_NAME_MAX];
 
@@ -57,17 +57,20 @@ struct pool {
     struct conc__waitlist closers;    /* waiting for the last thread to leave */
     struct job_queue queue;
     struct list workers;
-    struct worker *ended; /* has left, and is to be joined */
-    size_t threads;       /* workers that have not left */
+    struct pool_thread *left; /* has left, and is to be joined */
+    size_t threads;           /* workers that have not left */
     size_t started;
     bool closed, broken;
 };
 
-static struct pool *pool_of(conc_executor *executor) { return (struct pool *)executor; }
+static struct thread_pool *thread_pool_of(conc_executor *executor)
+{
+    return (struct thread_pool *)executor;
+}
 
 /* ---- Workers ---- */
 
-static void join(struct worker *w)
+static void thread_pool_join_worker(struct pool_thread *w)
 {
     if (w)
         pthread_join(w->system, NULL);
@@ -76,7 +79,8 @@ static void join(struct worker *w)
 
 /* Take the next job from the queue, if there is one; else list `here`, if it is not NULL, as idle.
  * True: it is. */
-static bool take_job(struct pool *pool, struct worker *w, struct conc__waiter *here)
+static bool thread_pool_take_job(struct thread_pool *pool, struct pool_thread *w,
+                                 struct conc__waiter *here)
 {
     struct conc__waiter *submitter = NULL;
     bool idle = false;
@@ -95,7 +99,7 @@ static bool take_job(struct pool *pool, struct worker *w, struct conc__waiter *h
     return idle;
 }
 
-static void forget_job(struct pool *pool, struct worker *w)
+static void thread_pool_forget_job(struct thread_pool *pool, struct pool_thread *w)
 {
     guard_lock(&pool->word);
     w->job = NULL;
@@ -103,13 +107,13 @@ static void forget_job(struct pool *pool, struct worker *w)
 }
 
 /* Done with w->job: the next one; NULL: the worker is to leave. */
-static conc_future *next_job(struct pool *pool, struct worker *w)
+static conc_future *thread_pool_next_job(struct thread_pool *pool, struct pool_thread *w)
 {
     conc_future *done = w->job;
     if (pool->reuse)
-        take_job(pool, w, NULL);
+        thread_pool_take_job(pool, w, NULL);
     else
-        forget_job(pool, w);
+        thread_pool_forget_job(pool, w);
     /* Not while we are listed as idle: the hook for unobserved errors may block, and would be woken
      * in our stead. */
     conc_future_unref(done);
@@ -118,27 +122,27 @@ static conc_future *next_job(struct pool *pool, struct worker *w)
     struct conc__waiter here = waiter_here();
     const struct wait_on on = {
         .list = &pool->idle, .guard = &pool->word, .what = "work", .object = pool};
-    if (take_job(pool, w, &here))
+    if (thread_pool_take_job(pool, w, &here))
         conc__waiter_wait_firmly(&here, &on);
     return w->job;
 }
 
-static void leave(struct pool *pool, struct worker *w)
+static void thread_pool_leave(struct thread_pool *pool, struct pool_thread *w)
 {
     struct conc__waiter *closers = NULL;
     guard_lock(&pool->word);
     list_remove(&pool->workers, &w->node);
-    struct worker *before = pool->ended;
-    pool->ended = w;
+    struct pool_thread *before = pool->left;
+    pool->left = w;
     if (--pool->threads == 0)
         closers = waitlist_take_all(&pool->closers);
     guard_unlock(&pool->word);
     conc__waiter_deliver_all(closers, 0);
-    join(before);
+    thread_pool_join_worker(before);
 }
 
 /* The initialiser has failed: nothing that is pending will run, and nothing more is taken. */
-static void break_pool(struct pool *pool, struct worker *w, int err)
+static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, int err)
 {
     guard_lock(&pool->word);
     pool->broken = pool->closed = true;
@@ -158,36 +162,36 @@ static void break_pool(struct pool *pool, struct worker *w, int err)
     }
 }
 
-static void *worker_main(void *arg)
+static void *thread_pool_worker_main(void *arg)
 {
-    struct worker *w = arg;
-    struct pool *pool = w->pool;
+    struct pool_thread *w = arg;
+    struct thread_pool *pool = w->pool;
     char name[CONC_NAME_MAX + 24];
     snprintf(name, sizeof name, "%.20s-%zu", pool->name, w->number);
     conc_context_set_name(name);
     conc_context_set_executor(&pool->base);
     int err = pool->options.init ? pool->options.init(pool->options.arg) : 0;
     if (err) {
-        break_pool(pool, w, err);
+        thread_pool_break(pool, w, err);
     } else {
-        for (conc_future *job = w->job; job; job = next_job(pool, w))
+        for (conc_future *job = w->job; job; job = thread_pool_next_job(pool, w))
             conc__job_execute(job);
         if (pool->options.fini)
             pool->options.fini(pool->options.arg);
     }
     conc_context_set_executor(NULL);
-    leave(pool, w);
+    thread_pool_leave(pool, w);
     return NULL;
 }
 
 /* Under the guard: a new thread, whose first job it is. */
-static int start_worker(struct pool *pool, conc_future *job)
+static int thread_pool_start_worker(struct thread_pool *pool, conc_future *job)
 {
-    struct worker *w = alloc_one(struct worker);
+    struct pool_thread *w = alloc_one(struct pool_thread);
     if (!w)
         return -ENOMEM;
-    *w = (struct worker){.pool = pool, .number = pool->started, .job = job};
-    int err = conc__thread_create(&w->system, pool->options.stack_size, worker_main, w);
+    *w = (struct pool_thread){.pool = pool, .number = pool->started, .job = job};
+    int err = conc__thread_create(&w->system, pool->options.stack_size, thread_pool_worker_main, w);
     if (err) {
         free_bytes(w);
         return err;
@@ -201,7 +205,7 @@ static int start_worker(struct pool *pool, conc_future *job)
 /* ---- Submitting ---- */
 
 /* The queue is at its bound. With the guard, which it releases. */
-static int submit_to_full(struct pool *pool, conc_future *job)
+static int thread_pool_submit_to_full(struct thread_pool *pool, conc_future *job)
 {
     if (context_self()->works_for ==
         pool) { /* if all workers waited here, nobody would make room */
@@ -220,27 +224,30 @@ static int submit_to_full(struct pool *pool, conc_future *job)
 }
 
 /* In a fork's child the workers are not there, and one of them may have held the guard. */
-static bool is_ours(const struct pool *pool) { return pool->generation == conc__forks(); }
-
-static int submit(conc_executor *executor, conc_future *job)
+static bool thread_pool_is_ours(const struct thread_pool *pool)
 {
-    struct pool *pool = pool_of(executor);
+    return pool->forks == conc__forks();
+}
+
+static int thread_pool_submit(conc_executor *executor, conc_future *job)
+{
+    struct thread_pool *pool = thread_pool_of(executor);
     struct conc__waiter *idle = NULL;
     int err = 0;
-    if (!is_ours(pool))
+    if (!thread_pool_is_ours(pool))
         return -ESHUTDOWN;
     guard_lock(&pool->word);
     if (pool->closed) {
         err = pool->broken ? -CONC_EBROKEN : -ESHUTDOWN;
     } else if ((idle = waitlist_pop(&pool->idle))) {
-        ((struct worker *)idle->slot)->job = job;
+        ((struct pool_thread *)idle->slot)->job = job;
     } else {
         bool may_start = pool->threads < pool->max_threads;
-        err = may_start ? start_worker(pool, job) : 0;
+        err = may_start ? thread_pool_start_worker(pool, job) : 0;
         bool to_queue = !may_start || (err && pool->reuse &&
                                        pool->threads > 0); /* too few threads, but it works */
         if (to_queue && pool->options.max_queued && pool->queue.length >= pool->options.max_queued)
-            return submit_to_full(pool, job);
+            return thread_pool_submit_to_full(pool, job);
         if (to_queue) {
             job_queue_push(&pool->queue, job);
             err = 0;
@@ -256,40 +263,43 @@ static int submit(conc_executor *executor, conc_future *job)
 
 /* The jobs that workers have: those that have not begun (a worker may be long in its initialiser),
  * and those that run. */
-static void cancel_given(struct pool *pool, bool also_running)
+static void thread_pool_cancel_given(struct thread_pool *pool, bool also_running)
 {
     guard_lock(&pool->word);
     for (struct list_node *i = pool->workers.head; i; i = list_next(&pool->workers, i)) {
-        struct worker *w = list_entry(i, struct worker, node);
+        struct pool_thread *w = list_entry(i, struct pool_thread, node);
         if (w->job)
             conc__future_cancel_job(w->job, also_running);
     }
     guard_unlock(&pool->word);
 }
 
-static bool has_no_threads(conc_executor *executor) { return pool_of(executor)->threads == 0; }
+static bool thread_pool_has_no_threads(conc_executor *executor)
+{
+    return thread_pool_of(executor)->threads == 0;
+}
 
-static int wait_ended(struct pool *pool, conc_deadline deadline)
+static int thread_pool_wait_ended(struct thread_pool *pool, conc_deadline deadline)
 {
     const struct closing closing = {.executor = &pool->base,
                                     .guard = &pool->word,
                                     .closers = &pool->closers,
-                                    .has_ended = has_no_threads};
+                                    .has_ended = thread_pool_has_no_threads};
     int err = conc__closing_wait(&closing, deadline);
     if (err)
         return err;
     guard_lock(&pool->word);
-    struct worker *last = pool->ended;
-    pool->ended = NULL;
+    struct pool_thread *last = pool->left;
+    pool->left = NULL;
     guard_unlock(&pool->word);
-    join(last);
+    thread_pool_join_worker(last);
     return 0;
 }
 
-static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
+static int thread_pool_shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
-    struct pool *pool = pool_of(executor);
-    if (!is_ours(pool))
+    struct thread_pool *pool = thread_pool_of(executor);
+    if (!thread_pool_is_ours(pool))
         return 0;
     guard_lock(&pool->word);
     pool->closed = true;
@@ -302,25 +312,26 @@ static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadl
     conc__waiter_deliver_all(submitters, -ESHUTDOWN);
     job_chain_cancel(pending);
     if (flags & (CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING))
-        cancel_given(pool, flags & CONC_SHUTDOWN_CANCEL_RUNNING);
-    return flags & CONC_SHUTDOWN_WAIT ? wait_ended(pool, deadline) : 0;
+        thread_pool_cancel_given(pool, flags & CONC_SHUTDOWN_CANCEL_RUNNING);
+    return flags & CONC_SHUTDOWN_WAIT ? thread_pool_wait_ended(pool, deadline) : 0;
 }
 
-static void free_pool(conc_executor *executor) { free_bytes(executor); }
+static void thread_pool_free(conc_executor *executor) { free_bytes(executor); }
 
 /* ---- Makers ---- */
 
-static const conc_executor_ops ops = {.submit = submit, .shutdown = shutdown, .free = free_pool};
+static const conc_executor_ops thread_pool_ops = {
+    .submit = thread_pool_submit, .shutdown = thread_pool_shutdown, .free = thread_pool_free};
 
-static int pool_new(conc_executor **ret, size_t max_threads, bool reuse,
-                    const conc_thread_pool_options *options, const char *name)
+static int thread_pool_make(conc_executor **ret, size_t max_threads, bool reuse,
+                            const conc_thread_pool_options *options, const char *name)
 {
-    struct pool *pool = alloc_one(struct pool);
+    struct thread_pool *pool = alloc_one(struct thread_pool);
     if (!pool)
         return -ENOMEM;
-    pool->base.ops = &ops;
+    pool->base.ops = &thread_pool_ops;
     pool->max_threads = max_threads;
-    pool->generation = conc__forks();
+    pool->forks = conc__forks();
     pool->reuse = reuse;
     if (options)
         pool->options = *options;
@@ -332,7 +343,7 @@ static int pool_new(conc_executor **ret, size_t max_threads, bool reuse,
 
 /* CPython 3.13's choice: jobs that wait for input and output want more threads than there are
  * processors. */
-static size_t default_threads(void)
+static size_t thread_pool_default_size(void)
 {
     const size_t cpus = conc__usable_cpus();
     return cpus > 28 ? 32 : cpus + 4;
@@ -341,10 +352,11 @@ static size_t default_threads(void)
 int conc_thread_pool_new(conc_executor **ret, size_t threads,
                          const conc_thread_pool_options *options)
 {
-    return pool_new(ret, threads ? threads : default_threads(), true, options, "worker");
+    return thread_pool_make(ret, threads ? threads : thread_pool_default_size(), true, options,
+                            "worker");
 }
 
 int conc_thread_per_job_new(conc_executor **ret)
 {
-    return pool_new(ret, SIZE_MAX, false, NULL, "job");
+    return thread_pool_make(ret, SIZE_MAX, false, NULL, "job");
 }

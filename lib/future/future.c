@@ -46,7 +46,8 @@ conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t
     if (value_is_bytes)
         result_size = sizeof(conc_bytes);
     if (result_size > SIZE_MAX / 4 ||
-        __builtin_add_overflow(align_up(result_size), arg_bytes, &room) || room > SIZE_MAX / 2)
+        __builtin_add_overflow(value_align_up(result_size), arg_bytes, &room) ||
+        room > SIZE_MAX / 2)
         return NULL;
     conc_future *f = alloc_bytes(sizeof *f + room);
     if (!f)
@@ -55,10 +56,10 @@ conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t
     memset(f, 0, sizeof *f + (fn && !value_is_bytes ? 0 : result_size));
     f->refs = 1;
     f->fn = fn;
-    f->generation = conc__forks();
+    f->forks = conc__forks();
     f->arg_is_bytes = arg_size == CONC_BYTES;
     f->arg_size = arg_bytes;
-    f->arg = (char *)f->data + align_up(result_size);
+    f->arg = (char *)f->data + value_align_up(result_size);
     f->value_is_bytes = value_is_bytes;
     f->result_size = result_size;
     f->value = f->data;
@@ -103,8 +104,8 @@ void conc_future_unref(conc_future *future)
         future->callbacks = c->next;
         free_bytes(c);
     }
-    if (future->home)
-        future->home->release(future->home);
+    if (future->keeper)
+        future->keeper->release(future->keeper);
     else if (future->value_is_bytes)
         conc_bytes_free(future->value);
     free_bytes(future->message);
@@ -118,13 +119,14 @@ void *conc__future_room(conc_future *future, size_t n)
     return conc_bytes_new(future->value, n) ? NULL : ((conc_bytes *)future->value)->data;
 }
 
-void conc__future_settle(conc_future *future, void *value, size_t n, struct value_home *home)
+void conc__future_place_value(conc_future *future, void *value, size_t n,
+                              struct value_keeper *keeper)
 {
     if (future->value_is_bytes)
         *(conc_bytes *)future->value = (conc_bytes){value, n};
     else
         future->value = value;
-    future->home = home;
+    future->keeper = keeper;
 }
 
 int conc__future_copy_value(const conc_future *future, void *ret)
@@ -182,7 +184,7 @@ const void *conc_future_value(conc_future *future)
 
 /* ---- Becoming done ---- */
 
-static void run_callbacks(conc_future *future, struct future_callback *first)
+static void future_run_callbacks(conc_future *future, struct future_callback *first)
 {
     while (first) {
         struct future_callback *c = first;
@@ -193,7 +195,7 @@ static void run_callbacks(conc_future *future, struct future_callback *first)
 }
 
 /* With the guard, which it releases. The result is in place; takes the message. */
-static void finish(conc_future *future, int err, char *message, uint32_t how)
+static void future_finish(conc_future *future, int err, char *message, uint32_t how)
 {
     future->error = err;
     future->message = message;
@@ -201,14 +203,14 @@ static void finish(conc_future *future, int err, char *message, uint32_t how)
     struct conc__waiter *waiters = waitlist_take_all(&future->waiters);
     struct future_callback *callbacks = future->callbacks;
     future->callbacks = NULL;
-    conc__watches_tell(future);
+    conc__watches_mark_ready(future);
     guard_unlock_with(&future->word, FUTURE_RUNNING, FUTURE_DONE | how);
     conc__waiter_deliver_all(waiters, 0);
-    run_callbacks(future, callbacks);
+    future_run_callbacks(future, callbacks);
 }
 
 /* Take the guard of a future that is not done yet; false: it is. */
-static bool lock_undone(conc_future *future)
+static bool future_lock_undone(conc_future *future)
 {
     guard_lock(&future->word);
     if (!conc_future_is_done(future))
@@ -217,7 +219,7 @@ static bool lock_undone(conc_future *future)
     return false;
 }
 
-static char *copy_of(const char *message)
+static char *future_copy_message(const char *message)
 {
     if (!message || !*message)
         return NULL;
@@ -231,26 +233,26 @@ static char *copy_of(const char *message)
 }
 
 /* With the guard, which it releases. */
-static void finish_with_error(conc_future *future, int err, char *message)
+static void future_finish_with_error(conc_future *future, int err, char *message)
 {
     bool cancelled = err == -ECANCELED && (load_relaxed(&future->word) & FUTURE_CANCELLING);
-    finish(future, err, message, cancelled ? FUTURE_CANCELLED : 0);
+    future_finish(future, err, message, cancelled ? FUTURE_CANCELLED : 0);
 }
 
-bool conc__future_complete(conc_future *future, int err, const char *message)
+bool conc__future_settle(conc_future *future, int err, const char *message)
 {
-    char *copy = copy_of(message); /* before the guard: it may take a while */
-    if (!lock_undone(future)) {
+    char *copy = future_copy_message(message); /* before the guard: it may take a while */
+    if (!future_lock_undone(future)) {
         free_bytes(copy);
         return false;
     }
-    finish_with_error(future, err, copy);
+    future_finish_with_error(future, err, copy);
     return true;
 }
 
 /* Is it the future of a job that has yet to run, or runs in a context of ours? Then its end is not
  * the program's to set. With the guard. */
-static bool is_ours(const conc_future *future)
+static bool future_is_ours(const conc_future *future)
 {
     return future->scope || (future->fn && future_is_pending(future));
 }
@@ -265,13 +267,13 @@ int conc_future_set_result(conc_future *future, const void *value)
         value = &bytes;
     }
     int refused = -EINVAL;
-    if (lock_undone(future)) {
-        if (!is_ours(future)) {
+    if (future_lock_undone(future)) {
+        if (!future_is_ours(future)) {
             if (future->result_size && value)
                 memcpy(future->value, value, future->result_size);
             else if (future->result_size && future->fn)
                 memset(future->value, 0, future->result_size);
-            finish(future, 0, NULL, 0);
+            future_finish(future, 0, NULL, 0);
             return 0;
         }
         guard_unlock(&future->word);
@@ -292,11 +294,11 @@ int conc_future_set_error(conc_future *future, int err, const char *fmt, ...)
         vsnprintf(text, sizeof text, fmt, ap);
         va_end(ap);
     }
-    char *copy = copy_of(text);
+    char *copy = future_copy_message(text);
     int refused = -EINVAL;
-    if (lock_undone(future)) {
-        if (!is_ours(future)) {
-            finish_with_error(future, err, copy);
+    if (future_lock_undone(future)) {
+        if (!future_is_ours(future)) {
+            future_finish_with_error(future, err, copy);
             return 0;
         }
         guard_unlock(&future->word);
@@ -325,7 +327,7 @@ bool conc__future_cancel_pending(conc_future *future)
         guard_unlock(&future->word);
         return false;
     }
-    finish(future, -ECANCELED, NULL, FUTURE_CANCELLED);
+    future_finish(future, -ECANCELED, NULL, FUTURE_CANCELLED);
     return true;
 }
 
@@ -336,7 +338,7 @@ bool conc_future_cancel(conc_future *future)
 
 bool conc__future_cancel_job(conc_future *future, bool also_running)
 {
-    if (!lock_undone(future))
+    if (!future_lock_undone(future))
         return false;
     bool hit = also_running || future_is_pending(future);
     if (hit && future->scope)
@@ -353,7 +355,7 @@ void conc__future_abandon(conc_future *future)
 
 /* ---- Waiting ---- */
 
-static int wait_done(conc_future *future, conc_deadline deadline)
+static int future_wait_done(conc_future *future, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err || conc_future_is_done(future))
@@ -364,7 +366,7 @@ static int wait_done(conc_future *future, conc_deadline deadline)
         return -EAGAIN;
     conc__future_help(future);
     struct conc__waiter w = waiter_here();
-    if (!lock_undone(future))
+    if (!future_lock_undone(future))
         return 0;
     conc__waitlist_push(&future->waiters, &w);
     guard_unlock(&future->word);
@@ -375,12 +377,12 @@ static int wait_done(conc_future *future, conc_deadline deadline)
 
 int conc_future_wait(conc_future *future, conc_deadline deadline)
 {
-    return wait_done(future, deadline);
+    return future_wait_done(future, deadline);
 }
 
 int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
 {
-    int err = wait_done(future, deadline);
+    int err = future_wait_done(future, deadline);
     if (err)
         return err;
     conc__future_observe(future);
@@ -393,7 +395,7 @@ int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
 
 int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
 {
-    int err = wait_done(future, deadline);
+    int err = future_wait_done(future, deadline);
     bool cancelled = err && conc_future_cancel(future);
     if (cancelled || err == -ECANCELED)
         return err;
@@ -410,8 +412,8 @@ int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *a
     if (!c)
         return -ENOMEM;
     *c = (struct future_callback){.fn = fn, .arg = arg};
-    if (!lock_undone(future)) {
-        run_callbacks(future, c);
+    if (!future_lock_undone(future)) {
+        future_run_callbacks(future, c);
         return 0;
     }
     struct future_callback **end = &future->callbacks;
@@ -424,7 +426,7 @@ int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *a
 
 bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg)
 {
-    if (!lock_undone(future))
+    if (!future_lock_undone(future))
         return false;
     struct future_callback **at = &future->callbacks;
     while (*at && ((*at)->fn != fn || (*at)->arg != arg))

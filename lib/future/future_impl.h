@@ -26,8 +26,8 @@ struct future_callback {
 };
 
 /* Somebody else's memory that a future's value lies in. */
-struct value_home {
-    void (*release)(struct value_home *home);
+struct value_keeper {
+    void (*release)(struct value_keeper *keeper);
 };
 
 struct conc_future {
@@ -42,13 +42,13 @@ struct conc_future {
     char *message;     /* NULL: none */
     conc_future *link; /* its executor's */
     conc_fn *fn;
-    uint32_t generation;               /* of the process that has made it: conc__forks() */
+    uint32_t forks;                    /* of the process that has made it: conc__forks() */
     bool arg_is_bytes, value_is_bytes; /* the size asked for was CONC_BYTES; then: */
     size_t arg_size;                   /* with the conc_bytes */
     size_t result_size;                /* of the conc_bytes alone */
     void *arg, *value;
-    struct value_home
-        *home;          /* NULL: `value`, or the bytes that it tells of, are the future's own */
+    struct value_keeper
+        *keeper;        /* NULL: `value`, or the bytes that it tells of, are the future's own */
     max_align_t data[]; /* the result, then, aligned for any type, the argument */
 };
 
@@ -70,8 +70,7 @@ static inline bool future_is_pending(const conc_future *future)
 /* Was its job given to somebody before a fork, of which this is the child? Then it never ends here. */
 static inline bool future_is_lost(const conc_future *future)
 {
-    return future->generation != conc__forks() && future->fn &&
-           !(future_state(future) & FUTURE_DONE);
+    return future->forks != conc__forks() && future->fn && !(future_state(future) & FUTURE_DONE);
 }
 
 /* A pending future for a job, with one reference; its argument is copied. NULL: out of memory. */
@@ -81,8 +80,9 @@ conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t
  * CONC_BYTES). NULL: out of memory. Before it is done. */
 void *conc__future_room(conc_future *future, size_t n);
 
-/* The same: the n bytes are there already, in memory that `home` is called for in the end. */
-void conc__future_settle(conc_future *future, void *value, size_t n, struct value_home *home);
+/* The same: the n bytes are there already, in memory that `keeper` is called for in the end. */
+void conc__future_place_value(conc_future *future, void *value, size_t n,
+                              struct value_keeper *keeper);
 
 /* Get the result of a future that is done and has not failed, as conc_future_result() does. */
 int conc__future_copy_value(const conc_future *future, void *ret);
@@ -97,7 +97,7 @@ bool conc__future_claim(conc_future *future, conc_scope *scope);
 
 /* Complete a future whose result, if any, is in place already; false: it was done. Copies the
  * message. The caller has a reference. */
-bool conc__future_complete(conc_future *future, int err, const char *message);
+bool conc__future_settle(conc_future *future, int err, const char *message);
 
 /* Cancel it if it has not begun. */
 bool conc__future_cancel_pending(conc_future *future);
@@ -125,7 +125,7 @@ bool conc__job_execute(conc_future *job);
 bool conc__future_help(conc_future *future);
 
 /* Is there still time to help: has the caller's wait not come to its end? */
-static inline bool may_help(conc_deadline deadline)
+static inline bool future_may_help(conc_deadline deadline)
 {
     return !checkpoint(deadline) && (deadline_is_forever(deadline) || deadline.ns > conc_now());
 }
@@ -163,6 +163,6 @@ static inline void message_put_back(struct conc_context *self, struct message m)
 /* ---- watch.c ---- */
 
 /* Called under the future's guard, as it becomes done: tell those who watch it. */
-void conc__watches_tell(conc_future *future);
+void conc__watches_mark_ready(conc_future *future);
 
 #endif

@@ -19,7 +19,7 @@
 
 #include "future/future_impl.h"
 
-static int call(conc_future *job)
+static int job_call(conc_future *job)
 {
     size_t size;
     void *arg = conc_job_arg(job, &size);
@@ -38,10 +38,10 @@ bool conc__job_execute(conc_future *job)
     bool claimed = conc__future_claim(job, &root);
     if (claimed) {
         struct message before = message_put_aside(self);
-        int err = call(job);
+        int err = job_call(job);
         self->scope =
             root.parent; /* also if the job has left scopes of its own open: their memory is gone */
-        conc__future_complete(job, err, conc__message_for(self, err));
+        conc__future_settle(job, err, conc__message_for(self, err));
         message_put_back(self, before);
     } else {
         self->scope = root.parent;
@@ -72,7 +72,7 @@ bool conc_job_run(conc_future *job)
 void conc_job_drop(conc_future *job, int err)
 {
     if (err != -ECANCELED && conc__future_claim(job, NULL))
-        conc__future_complete(job, err, conc__message_for(context_self(), err));
+        conc__future_settle(job, err, conc__message_for(context_self(), err));
     else
         conc__future_cancel_pending(job);
     conc_future_unref(job);

@@ -11,7 +11,7 @@
  */
 #include "future/watch.h"
 
-static void make_ready(struct watch *w)
+static void watch_make_ready(struct watch *w)
 {
     struct watch_set *set = w->set;
     w->ready = true;
@@ -23,11 +23,11 @@ static void make_ready(struct watch *w)
         conc__waiter_deliver(waiter, 0);
 }
 
-void conc__watches_tell(conc_future *future)
+void conc__watches_mark_ready(conc_future *future)
 {
     struct list_node *node;
     while ((node = list_pop(&future->watches)))
-        make_ready(list_entry(node, struct watch, node));
+        watch_make_ready(list_entry(node, struct watch, node));
 }
 
 void conc__watch_add(struct watch_set *set, struct watch *w, conc_future *f)
@@ -35,7 +35,7 @@ void conc__watch_add(struct watch_set *set, struct watch *w, conc_future *f)
     *w = (struct watch){.future = f, .set = set};
     guard_lock(&f->word);
     if (conc_future_is_done(f) || future_is_lost(f))
-        make_ready(w);
+        watch_make_ready(w);
     else
         list_push(&f->watches, &w->node);
     guard_unlock(&f->word);
