@@ -1,31 +1,34 @@
 /* SPDX-License-Identifier: MIT
  *
- * future.c: a value, or error, that is there later.
+ * future.c: a value, or an error, that is there later.
  *
  *     pending    0 (|CANCELLING)              made (and its executor is to cancel it instead of
  *                                             running it)
- *     running    RUNNING (|CANCELLING)        claimed by whoever runs its job
+ *     running    RUNNING (|CANCELLING)        claimed by the context that runs its job
  *     finished   DONE                         a result, or an error
  *     cancelled  DONE|CANCELLED               before it ran, or by a job that ended because of it
  *
  *     pending -> running             claim, unless it is CANCELLING
  *     pending -> finished            set_result, set_error
- *     pending -> cancelled           cancel; who was to run it and finds it CANCELLING
+ *     pending -> cancelled           cancel; the context that was to run it finds it CANCELLING
  *     pending -> pending|CANCELLING  shutdown, for a job that a worker has but has not begun:
  *                                    callbacks can't run there
  *     running -> running|CANCELLING  cancel: the job's scope is cancelled with it
- *     running -> finished, cancelled complete
+ *     running -> finished, cancelled settle
  *
- * All of these happen under the guard in the word. DONE is set by the guard's release, which is the
- * last that the completer needs the waiters' side for: it takes the waiters and callbacks off
- * before, and delivers and calls afterwards, holding a reference of its own.
+ * All of these happen under the guard in the word. DONE is set by the guard's release. The context
+ * that settles the future takes the waiters and callbacks off before that, and delivers and calls
+ * afterwards, holding a reference of its own.
  *
- * Invariants: once DONE, nothing but OBSERVED and the references changes. `scope` points to a
- * living scope while it is not NULL, because the completion takes it away under the guard before
- * its memory goes: so a canceller that holds the guard can use it. Order: result, error and message
- * are written before the release that sets DONE, and read after an acquire that sees it.
- * References: the last unref's decrement acquires what the earlier ones released (acq_rel). Locks:
- * a future's guard, then a watch set's (watch.c). No user code runs under either.
+ * Invariants: once DONE, only OBSERVED and the references change. `scope` points to a living scope
+ * while it is not NULL, because settling clears it under the guard before its memory goes: so a
+ * canceller that holds the guard can use it.
+ *
+ * Order: result, error and message are written before the release that sets DONE, and read after an
+ * acquire that sees it. The last unref's decrement acquires what the earlier ones released
+ * (acq_rel).
+ *
+ * Order of the guards: a future's, then a watch set's (watch.c). No user code runs under either.
  */
 #include "future/future_impl.h"
 
@@ -79,7 +82,7 @@ int conc_future_new(conc_future **ret, size_t result_size)
 
 conc_future *conc__future_no_memory(void)
 {
-    /* So many references that they never run out. */
+    /* It starts with so many references that they never run out. */
     static conc_future future = {
         .word = FUTURE_DONE | FUTURE_OBSERVED, .refs = 1u << 30, .error = -ENOMEM};
     return conc_future_ref(&future);
@@ -87,8 +90,7 @@ conc_future *conc__future_no_memory(void)
 
 conc_future *conc_future_ref(conc_future *future)
 {
-    fetch_add_relaxed(&future->refs,
-                      1); /* relaxed: the caller has a reference, so nothing can go */
+    fetch_add_relaxed(&future->refs, 1); /* relaxed: the caller has a reference already */
     return future;
 }
 
@@ -99,7 +101,7 @@ void conc_future_unref(conc_future *future)
     uint32_t state = future_state(future);
     if (future->error && !(state & (FUTURE_OBSERVED | FUTURE_CANCELLED)))
         conc__report_unobserved(future->error, future->message ? future->message : "");
-    while (future->callbacks) { /* never completed */
+    while (future->callbacks) { /* it was never done */
         struct future_callback *c = future->callbacks;
         future->callbacks = c->next;
         free_bytes(c);
@@ -140,7 +142,7 @@ int conc__future_copy_value(const conc_future *future, void *ret)
     return 0;
 }
 
-/* ---- What it is ---- */
+/* ---- Its state ---- */
 
 bool conc_future_is_done(const conc_future *future) { return future_state(future) & FUTURE_DONE; }
 
@@ -182,7 +184,7 @@ const void *conc_future_value(conc_future *future)
                                                                                 : NULL;
 }
 
-/* ---- Becoming done ---- */
+/* ---- Settling ---- */
 
 static void future_run_callbacks(conc_future *future, struct future_callback *first)
 {
@@ -241,7 +243,7 @@ static void future_finish_with_error(conc_future *future, int err, char *message
 
 bool conc__future_settle(conc_future *future, int err, const char *message)
 {
-    char *copy = future_copy_message(message); /* before the guard: it may take a while */
+    char *copy = future_copy_message(message); /* not under the guard: slow */
     if (!future_lock_undone(future)) {
         free_bytes(copy);
         return false;
@@ -250,8 +252,8 @@ bool conc__future_settle(conc_future *future, int err, const char *message)
     return true;
 }
 
-/* Is it the future of a job that has yet to run, or runs in a context of ours? Then its end is not
- * the program's to set. With the guard. */
+/* Is it the future of a job that has yet to run, or that runs in a context of this process? Then
+ * the program must not settle it. With the guard. */
 static bool future_is_ours(const conc_future *future)
 {
     return future->scope || (future->fn && future_is_pending(future));
@@ -260,7 +262,7 @@ static bool future_is_ours(const conc_future *future)
 int conc_future_set_result(conc_future *future, const void *value)
 {
     conc_bytes bytes = {0};
-    if (future->value_is_bytes && value) { /* before the guard: it may take a while */
+    if (future->value_is_bytes && value) { /* not under the guard: slow */
         const conc_bytes *from = value;
         if (conc_bytes_copy(&bytes, from->data, from->size))
             return -ENOMEM;
@@ -399,16 +401,15 @@ int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
     bool cancelled = err && conc_future_cancel(future);
     if (cancelled || err == -ECANCELED)
         return err;
-    return conc_future_result(future, ret,
-                              CONC_NOW); /* also if it was done just now: the result counts */
+    /* Also if it became done just now: the result counts. */
+    return conc_future_result(future, ret, CONC_NOW);
 }
 
 /* ---- Callbacks ---- */
 
 int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *arg)
 {
-    struct future_callback *c =
-        alloc_one(struct future_callback); /* before the guard: it may take a while */
+    struct future_callback *c = alloc_one(struct future_callback); /* not under the guard: slow */
     if (!c)
         return -ENOMEM;
     *c = (struct future_callback){.fn = fn, .arg = arg};

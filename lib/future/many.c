@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * many.c: waiting for many futures: conc_wait, conc_gather, conc_as_completed. All of them watch
- * the futures (watch.c) and take the ready ones one by one.
+ * many.c: waiting for many futures: conc_wait, conc_gather, conc_as_completed. Each of them watches
+ * the futures (watch.c) and takes the ready ones one by one.
  */
 #include "base/alloc.h"
 #include "future/watch.h"
 
-enum { WATCHES_ON_STACK = 16 }; /* watches for which no memory is asked */
+enum { WATCHES_ON_STACK = 16 }; /* up to so many watches need no allocation (1 KiB of stack) */
 
-/* Take the next that is done; a worker helps its own executor's pending ones first, while its wait
- * lasts. *helped: where to look on for those. */
+/* Take the next watch whose future is done. A worker helps first with the pending jobs of its own
+ * executor, while its wait lasts; *helped is the first that it has not looked at for that. */
 static struct watch *many_next_done(struct watch_set *set, struct watch *watches, size_t n,
                                     size_t *helped, conc_deadline deadline, int *err)
 {
@@ -30,7 +30,7 @@ static ptrdiff_t many_wait(struct watch_set *set, struct watch *watches, size_t 
     bool enough = false;
     int err = 0;
     for (;;) {
-        /* Once there is enough, count those that are done anyway, but don't wait for more. */
+        /* Once there are enough, count the others that are done, but do not wait for more. */
         struct watch *w =
             many_next_done(set, watches, n, &helped, enough ? CONC_NOW : deadline, &err);
         if (!w)
@@ -67,8 +67,8 @@ int conc_gather(conc_future *const *futures, size_t n, int *errors, conc_deadlin
         return (int)done;
     int first = 0;
     for (size_t i = 0; i < n; i++) {
-        conc__future_observe(
-            futures[i]); /* also the later ones: whoever gathers has asked for all of them */
+        /* Also those after the first error: the caller has asked for all of them. */
+        conc__future_observe(futures[i]);
         if (errors)
             errors[i] = conc_future_error(futures[i]);
         else if (!first && (conc_future_is_done(futures[i]) || future_is_lost(futures[i])))
@@ -77,7 +77,7 @@ int conc_gather(conc_future *const *futures, size_t n, int *errors, conc_deadlin
     return first;
 }
 
-/* ---- In the order of their ends ---- */
+/* ---- conc_as_completed ---- */
 
 struct conc_as_completed {
     struct watch_set set;
@@ -112,7 +112,7 @@ int conc_as_completed_next(conc_as_completed *iterator, conc_future **future, si
                        &err);
     if (!w)
         return err;
-    /* It was made ready under its guard, whose release makes it done. */
+    /* The watch was made ready under its future's guard, whose release makes the future done. */
     guard_lock(&w->future->word);
     guard_unlock(&w->future->word);
     iterator->given++;

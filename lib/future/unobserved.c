@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * unobserved.c: what happens to errors that nobody looked at: they are said aloud.
+ * unobserved.c: reports errors that no caller has asked for.
  */
 #include "future/unobserved.h"
 

@@ -21,7 +21,7 @@ static inline size_t value_align_up(size_t size)
 /* Bytes begin here, after their conc_bytes. */
 #define BYTES_OFFSET value_align_up(sizeof(conc_bytes))
 
-/* How much room an argument takes; SIZE_MAX: more than there can be. */
+/* How much room an argument takes; SIZE_MAX: more memory than there can be. */
 static inline size_t arg_room(const void *arg, size_t size)
 {
     if (size != CONC_BYTES)
@@ -30,7 +30,7 @@ static inline size_t arg_room(const void *arg, size_t size)
     return bytes->size > SIZE_MAX / 2 ? SIZE_MAX : BYTES_OFFSET + bytes->size;
 }
 
-/* The conc_bytes at `at` has its bytes behind it, wherever it pointed before. */
+/* Make the conc_bytes at `at` point to the bytes behind it, wherever it pointed before. */
 static inline void arg_repoint(void *at)
 {
     conc_bytes *bytes = at;

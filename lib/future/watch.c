@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * watch.c: being told of the ends of many futures at once.
+ * watch.c: waiting for the ends of many futures at once.
  *
- * How: a watch hangs on the list of its future, under the future's guard. The end of the future
- * moves it, still under that guard, to its set's list of those that are ready, and wakes whoever
- * waits for the set. So after a watch has been taken off under the future's guard, or was found
- * moved, nobody holds a pointer to it or to the set: both may lie on the watcher's stack. A future
- * is ready a moment before it is done: whoever has taken its guard since finds it done. Locks: a
- * future's guard, then a set's. A future that a fork has lost is ready at once: nobody would end it.
+ * How: a watch is on the list of its future, under the future's guard. The end of the future moves
+ * it, still under that guard, to its set's list of ready watches, and wakes the context that waits
+ * for the set. So after a watch has been taken off under the future's guard, or was found moved, no
+ * other context holds a pointer to it or to the set: both may lie on the watching context's stack.
+ * A watch is ready a moment before its future is done: a context that has taken the future's guard
+ * since then finds it done. Order of the guards: a future's, then a set's. The watch of a future
+ * that a fork has lost is ready at once, since nothing would end that future.
  */
 #include "future/watch.h"
 
