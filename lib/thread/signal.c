@@ -2,41 +2,43 @@
  *
  * signal.c: waiting for signals.
  *
- * How: the handler, which may interrupt anything, only notes that the signal has `arrived` and
- * rouses a thread, the *dispatcher*, which does what is to be done about it, under an ordinary
- * guard: it hands the signal to whoever has waited longest for it; if nobody does it calls the
- * callbacks; if there are none it lets it be, and the next one who wants to wait finds it. The
- * dispatcher starts with the first call that catches something, blocks all signals, and ends when
+ * How: the handler, which may interrupt any code, only notes that the signal has `arrived` and
+ * rouses a thread, the *dispatcher*, which does the rest under an ordinary guard: it hands the
+ * signal to the waiter that has waited longest for it; if there is none it calls the callbacks; if
+ * there are none the signal is kept, and the next call that wants to wait for it finds it. The
+ * dispatcher starts with the first call that catches a signal, blocks all signals, and ends when
  * the program exits.
  *
  *     arrived[signo]   0 -> 1   by the handler; 1 already: one pending signal of a number is all
  *                               that is kept, as POSIX has it
- *                      1 -> 0   by whoever takes the signal, under the guard: the dispatcher, or a
- *                               caller that need not wait. Before it is told, so that the next one
- *                               counts anew
- *     roused           0 -> 1   by whoever has something for the dispatcher, who wakes it
+ *                      1 -> 0   by the context that takes the signal, under the guard: the
+ *                               dispatcher, or a caller that need not wait. It does so before it
+ *                               passes the signal on, so that the next one counts anew
+ *     roused           0 -> 1   by a context that has work for the dispatcher, and wakes it
  *                      1 -> 0   by the dispatcher, before it looks
  *
  * No signal is lost: `arrived` is set before `roused`, and the dispatcher looks at the first after
- * it has cleared the second. Who waits has looked, under the guard, before it lay down on the list;
- * a signal that comes later finds it there.
+ * it has cleared the second. A caller that waits has looked, under the guard, before it pushed its
+ * waiter; the dispatcher finds the waiter when a signal comes later.
  *
- * The dispatcher sleeps on a futex, which the handler may wake (a system call, nothing else), and
- * not on a pipe: there is no descriptor that a child would share, or a daemon close.
+ * The dispatcher sleeps on a futex, which the handler may wake (it is one system call), and not on
+ * a pipe: there is no descriptor that a child would share, or a daemon close.
  *
- * Who catches: a signal has up to two holders, the program (conc_signal_catch(), _wait()) and the
- * callbacks. The first one's coming sets our action, the last one's going restores the former.
+ * Catching: a signal has up to two holders, the program (conc_signal_catch(), _wait()) and the
+ * callbacks. The first holder sets the library's action; when the last one lets go, the former
+ * action is restored.
  *
- * Callbacks: run one by one with the guard released; `running` is the one that does. Who removes it
- * then waits until it is over: only its own thread knows the callback's memory afterwards.
+ * Callbacks run one by one with the guard released; `running` is the one that runs now. A call that
+ * removes it meanwhile waits until it is over, since its memory may be freed after that.
  *
  * Fork: no handler runs in the forking thread from before the fork until the child has forgotten
- * what arrived for its parent (signals are blocked, none is lost). The child has no dispatcher, and
- * nobody who waits; callbacks belong to loops, which are dead there. The guard is held over the
- * fork; `starting`, under which memory is allocated, is not, but made anew.
+ * what arrived for its parent (signals are blocked, none is lost). The child has no dispatcher and
+ * no waiters; callbacks belong to loops, which are dead there. The guard is held over the fork;
+ * `starting`, under which memory is allocated, is not, but is reset in the child.
  *
  * Order: noting a signal releases, taking it acquires: what a thread did before it raised a signal
- * in itself is seen by whoever was waiting for that. Guards: `starting`, then `word`.
+ * in itself is seen by the context that was waiting for that. Order of the guards: `starting`, then
+ * `word`.
  */
 #include "thread/signal_impl.h"
 
@@ -46,9 +48,9 @@
 #include "thread/create.h"
 #include "wait/wait.h"
 
-#define DISPATCHER_STACK_SIZE ((size_t)256 * 1024) /* callbacks only post something */
+#define DISPATCHER_STACK_SIZE ((size_t)256 * 1024) /* bytes; callbacks only post an item */
 
-/* Who catches a signal. */
+/* The holders of a signal that is caught. */
 #define HOLDER_PROGRAM 1u
 #define HOLDER_CALLBACKS 2u
 
@@ -61,18 +63,18 @@ static struct {
         unsigned holders;
         struct sigaction former; /* while there are holders */
     } caught[NSIG];
-    struct conc__waitlist waiters;   /* slot: the set they wait for */
+    struct conc__waitlist waiters;   /* slot: the set that each waits for */
     struct conc__waitlist removers;  /* waiting for `running` to return */
-    struct list callbacks;           /* in order of their age */
+    struct list callbacks;           /* in the order in which they were added */
     struct signal_callback *running; /* NULL: none */
-    struct conc_context *dispatcher; /* the dispatcher's own */
-    bool stop;                       /* it is to end */
+    struct conc_context *dispatcher; /* the dispatcher's context */
+    bool stop;                       /* the dispatcher is to end */
     sigset_t before_fork;            /* the forking thread's mask */
 } signals;
 
 static struct {
     uint32_t starting; /* the guard of starting and stopping */
-    uint32_t is_there; /* atomic */
+    uint32_t is_there; /* atomic: it has been started, and not stopped */
     pthread_t thread;
 } dispatcher;
 
@@ -119,8 +121,9 @@ static void signal_hold(int signo, unsigned holder)
 {
     if (!signals.caught[signo].holders) {
         struct sigaction action = {.sa_handler = signal_note, .sa_flags = SA_RESTART | SA_ONSTACK};
-        sigfillset(&action.sa_mask);       /* stacks may be small: one handler at a time on each */
-        store_relaxed(&arrived[signo], 0); /* of before it was released. relaxed: under the guard */
+        sigfillset(&action.sa_mask); /* stacks may be small: one handler at a time on each */
+        /* Forget a signal from before it was last released. relaxed: under the guard. */
+        store_relaxed(&arrived[signo], 0);
         sigaction(signo, &action, &signals.caught[signo].former); /* a good number: cannot fail */
     }
     signals.caught[signo].holders |= holder;
@@ -135,8 +138,7 @@ static void signal_let_go(int signo, unsigned holder)
         return;
     struct sigaction now;
     sigaction(signo, NULL, &now);
-    if (now.sa_handler ==
-        signal_note) /* or the program has set another, which is not ours to undo */
+    if (now.sa_handler == signal_note) /* else the program has set another, which stays */
         sigaction(signo, &signals.caught[signo].former, NULL);
 }
 
@@ -147,7 +149,7 @@ static void signal_for_each(const sigset_t *set, void (*fn)(int signo, unsigned 
             fn(signo, HOLDER_PROGRAM);
 }
 
-/* ---- Giving, under the guard ---- */
+/* ---- Taking, under the guard ---- */
 
 static bool signal_has_arrived(int signo)
 {
@@ -156,7 +158,7 @@ static bool signal_has_arrived(int signo)
 
 static void signal_take(int signo) { exchange_acquire(&arrived[signo], 0); }
 
-/* Who has waited longest for it; NULL: nobody does. */
+/* The waiter that has waited longest for it; NULL: there is none. */
 static struct conc__waiter *signal_waiter(int signo)
 {
     struct conc__waiter *w = signals.waiters.head;
@@ -165,7 +167,7 @@ static struct conc__waiter *signal_waiter(int signo)
     return w;
 }
 
-/* Take one of the set that nobody waits for; 0: there is none. */
+/* Take a signal of the set that has arrived and that no waiter is for; 0: there is none. */
 static int signal_take_one(const sigset_t *set)
 {
     for (int signo = 1; signo < NSIG; signo++) {
@@ -177,7 +179,7 @@ static int signal_take_one(const sigset_t *set)
     return 0;
 }
 
-/* Is there a callback for it? All that there are have to run. */
+/* Mark all its callbacks as due. False: it has none. */
 static bool signal_mark_due(int signo)
 {
     bool found = false;
@@ -201,8 +203,8 @@ static struct signal_callback *signal_next_due(void)
 
 /* ---- The dispatcher ---- */
 
-/* Give away what has arrived: mark callbacks, and take off the list who gets one; `number`: which.
- */
+/* Give away the signals that have arrived: mark their callbacks, and take the waiters that get one
+ * off the list, chained by `next`; waiter->number is the signal. Under the guard. */
 static struct conc__waiter *dispatcher_give_away(void)
 {
     struct conc__waiter *first = NULL, **end = &first;
@@ -240,7 +242,7 @@ static void dispatcher_run_callback(struct signal_callback *callback)
     }
 }
 
-/* Do what there is to do; false: the end. */
+/* Do what there is to do; false: the dispatcher is to end. */
 static bool dispatcher_serve(void)
 {
     guard_lock(&signals.word);
@@ -248,7 +250,7 @@ static bool dispatcher_serve(void)
     guard_unlock(&signals.word);
     while (chain) {
         struct conc__waiter *w = chain;
-        chain = w->next; /* before it is delivered: then it is gone */
+        chain = w->next; /* before it is delivered to: then its memory may be gone */
         conc__waiter_deliver(w, (int)w->number);
     }
     struct signal_callback *callback;
@@ -276,14 +278,15 @@ static void *dispatcher_main(void *arg)
     return arg;
 }
 
-/* At exit: or a leak of its memory would be reported. */
+/* Run at exit, or a leak of the dispatcher's memory would be reported. */
 static void dispatcher_stop(void)
 {
     guard_lock(&dispatcher.starting);
     if (load_relaxed(&dispatcher.is_there)) { /* relaxed: under the guard */
         guard_lock(&signals.word);
         signals.stop = true;
-        bool busy = signals.running; /* who knows for how long; it may even be the caller */
+        /* A callback that runs may take long, or be the caller: then the thread is left alone. */
+        bool busy = signals.running;
         guard_unlock(&signals.word);
         dispatcher_rouse();
         if (busy) {
@@ -297,7 +300,7 @@ static void dispatcher_stop(void)
     guard_unlock(&dispatcher.starting);
 }
 
-/* All but those that a fault raises, which must end the program here as elsewhere. */
+/* Block all signals but those that a fault raises, which must end the program in any thread. */
 static void signal_block_all(sigset_t *before)
 {
     sigset_t set;
@@ -355,18 +358,18 @@ static void signal_after_fork_in_child(void)
     signals.running = NULL;
     signals.stop = false;
     for (int signo = 1; signo < NSIG; signo++)
-        store_relaxed(&arrived[signo], 0); /* relaxed: there is but one thread */
+        store_relaxed(&arrived[signo], 0); /* relaxed: the child has one thread */
     dispatcher.starting = dispatcher.is_there = 0;
     signal_after_fork_in_parent();
 }
 
 __attribute__((constructor)) static void signal_watch_forks(void)
 {
-    /* Out of memory this early: then a child's conc_signal_wait() may wait in vain. */
+    /* If there is no memory this early, a child's conc_signal_wait() may wait in vain. */
     pthread_atfork(signal_before_fork, signal_after_fork_in_parent, signal_after_fork_in_child);
 }
 
-/* ---- The public side ---- */
+/* ---- Waiting ---- */
 
 int conc_signal_wait(const sigset_t *set, conc_deadline deadline)
 {
@@ -430,7 +433,7 @@ int conc__signal_add(struct signal_callback *callback)
     list_push(&signals.callbacks, &callback->node);
     signal_hold(callback->signo, HOLDER_CALLBACKS);
     guard_unlock(&signals.word);
-    dispatcher_rouse(); /* it may have been kept */
+    dispatcher_rouse(); /* the signal may have come already, and been kept */
     return 0;
 }
 

@@ -2,8 +2,8 @@
  *
  * timer.c: a job after a while, on a thread of its own that sleeps until then.
  *
- * The job's future decides between firing and cancelling: whoever moves it on from pending first,
- * the thread by running it or conc_timer_cancel() by cancelling it, has won. `wake` only ends the
+ * The job's future decides between firing and cancelling: the thread claims the pending job to run
+ * it, conc_timer_cancel() cancels it, and only the first of the two succeeds. `wake` only ends the
  * sleep early.
  */
 #include <conc/event.h>
@@ -22,7 +22,7 @@ struct conc_timer {
 
 static void timer_unref(conc_timer *timer)
 {
-    if (fetch_sub_acq_rel(&timer->refs, 1) != 1) /* the last acquires what the other released */
+    if (fetch_sub_acq_rel(&timer->refs, 1) != 1) /* the second acquires what the first released */
         return;
     conc_future_unref(timer->job);
     free_bytes(timer);
