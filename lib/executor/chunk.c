@@ -2,11 +2,11 @@
  *
  * chunk.c: several elements of a map as one job.
  *
- * Everything is values, so that it works in another process too. The job's argument is a struct
- * chunk, and behind it the elements as value.h puts an argument, each at a multiple of the
- * strictest alignment. Its result has an error for each, then the values; of values that are
- * strings of bytes first the sizes, then the bytes: so that result's size is not known before, and
- * it is a string of bytes itself.
+ * Argument and result hold no pointers, so that the job works in another process too. The argument
+ * is a struct chunk, and behind it the elements as future/value.h stores an argument, each at a
+ * multiple of the strictest alignment. The result has an error for each element, then the values.
+ * If the values are conc_bytes it has first their sizes, then their bytes: its size is not known
+ * before, so the result is a conc_bytes itself.
  */
 #include "executor/chunk.h"
 
@@ -34,8 +34,8 @@ static size_t chunk_bytes_at(size_t n)
 
 /* ---- In the job ---- */
 
-/* As a job of its own would be: never begun after a cancellation, with no message of the one
- * before, nor scopes that it left open. */
+/* Run it as a job of its own would be: never begun after a cancellation, with no message of the
+ * element before, and without scopes that this one left open. */
 static int chunk_run_element(conc_fn *fn, void *arg, void *result)
 {
     struct conc_context *self = context_self();
@@ -48,7 +48,7 @@ static int chunk_run_element(conc_fn *fn, void *arg, void *result)
     return err;
 }
 
-/* The argument at *at, which is moved on to the next. */
+/* The argument at *at; *at becomes the place of the next. */
 static void *chunk_next_arg(const struct chunk *c, char **at)
 {
     void *arg = *at;
@@ -121,7 +121,7 @@ static int chunk_run_bytes(void *arg, void *result)
 
 /* ---- For the map ---- */
 
-/* How much room the arguments take; false: more than there can be. */
+/* How much room the job's argument takes; false: more memory than there can be. */
 static bool chunk_room_for_args(const struct map *m, size_t first, size_t n, size_t *ret)
 {
     const size_t stride = map_stride(m->in_size);
@@ -173,7 +173,7 @@ conc_future *conc__chunk_submit(conc_executor *executor, const struct map *m, si
     return f;
 }
 
-/* Of values that are strings of bytes. */
+/* Store values that are conc_bytes. */
 static int chunk_store_bytes(const struct map *m, size_t first, size_t n, const char *value)
 {
     const int *errors = (const int *)value;

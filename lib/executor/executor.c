@@ -9,9 +9,9 @@
 
 int conc__executor_submit(conc_executor *executor, conc_future *job)
 {
-    conc_future_ref(job); /* the executor's */
+    conc_future_ref(job); /* for the executor */
     struct conc_context *self = context_self();
-    struct message before = message_put_aside(self); /* or a refusal would carry its words */
+    struct message before = message_put_aside(self); /* or a refusal would carry that message */
     int err = executor ? executor->ops->submit(executor, job) : -EINVAL;
     if (err)
         conc_job_drop(job, err);
@@ -39,7 +39,7 @@ int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_
     conc_future *job = conc_submit(executor, fn, arg, arg_size, result_size);
     bool late = conc_scope_exit(&scope) == -ETIMEDOUT;
     int err = conc_wait_for(job, ret, deadline);
-    conc__future_observe(job); /* cancelled by us: how it ends is of no interest */
+    conc__future_observe(job); /* if it was cancelled here, its end is of no interest */
     conc_future_unref(job);
     if (err == -ECANCELED && late)
         err = deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;

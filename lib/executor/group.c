@@ -9,8 +9,8 @@
  * running).
  *
  * A job is a member before it is submitted: the submission may wait for room, or run the job
- * itself, and the member is to be cancelled meanwhile like any other. Once it has been submitted
- * the group may be gone, so its submitter does not touch that again.
+ * itself, and the member can be cancelled meanwhile like any other. Once it has been submitted the
+ * group may be gone, so its submitter does not touch the group again.
  *
  * Cancelling calls back into this file (a pending member ends at once, in the canceller), so it is
  * done with the lock released, member by member. `ended` is set before, under the lock, and then no
@@ -36,10 +36,10 @@ void conc_group_init(conc_group *group)
 
 /* ---- Members ---- */
 
-/* The i-th member's future with a reference; NULL: no such member. */
-/* A question takes the lock too, and changes nothing else. */
+/* To take the lock in a function that changes nothing else. */
 static conc_group *group_to_lock(const conc_group *group) { return (conc_group *)(uintptr_t)group; }
 
+/* The i-th member's future with a reference; NULL: no such member. */
 static conc_future *group_future(conc_group *group, size_t i)
 {
     conc_future *f = NULL;
@@ -76,7 +76,7 @@ static void group_member_ended(conc_future *future, void *arg)
 {
     struct conc__member *m = arg;
     conc_group *group = m->group;
-    if (conc_future_error(future)) /* the group keeps it, and reports it */
+    if (conc_future_error(future)) /* this observes the error: conc_group_wait() reports it */
         group_fail(group, future);
     conc_with_lock (&group->lock)
         if (--group->active == 0)
@@ -172,7 +172,7 @@ static void group_wait_idle_firmly(conc_group *group)
     conc_shield_exit(&shield);
 }
 
-/* A member's result, for who wanted it. -ENOMEM: a conc_bytes could not be copied. */
+/* Store a member's result where its submitter wanted it. -ENOMEM: for the copy of a conc_bytes. */
 static int group_store_result(struct conc__member *m)
 {
     int err = conc_future_result(m->future, m->ret, CONC_NOW);
@@ -180,8 +180,8 @@ static int group_store_result(struct conc__member *m)
     return conc_future_error(m->future) ? 0 : err;
 }
 
-/* The wait has ended, with `err`: store the results of those members that have ended, once, and say
- * what the group has come to. Under the lock, for others may be submitting still. */
+/* The wait has ended, with `err`: store the results of the members that have ended, once, and
+ * return the error of the whole group. It takes the lock, since others may still be submitting. */
 static int group_collect(conc_group *group, int err)
 {
     conc_with_lock (&group->lock) {
@@ -198,7 +198,7 @@ static int group_collect(conc_group *group, int err)
     return err;
 }
 
-/* Does it have jobs that a fork has lost? Not under the lock: who held that may be lost too. */
+/* Does it have jobs that a fork has lost? Not under the lock: its holder may be lost too. */
 static bool group_is_lost(const conc_group *group)
 {
     for (size_t i = 0; i < group->count; i++)

@@ -3,18 +3,17 @@
  * imap.c: one job over many elements, taken one by one.
  *
  * How: a window of places, each for an element that was submitted and not taken. A call first fills
- * the window, then takes what has ended: in order, the first of the window; else whatever the watch
- * set (future/watch.h), which keeps the order of the ends, gives first.
+ * the window, then takes a result that is done: in order, the first of the window; else the first
+ * of the watch set (future/watch.h), which keeps the order of the ends.
  *
  * Filling submits one element in any case, so that the window does not shrink while the consumer is
- * the slower side, and then goes on only while none can be taken: a submission may take long (for
- * room in a bounded queue; for an inline job; for the source). It stands in a scope with the call's
- * deadline. Who is told there that the call is over tries again in the next call: a source that was
- * waiting, and a submission that was refused for it, which is to be known by its future, cancelled
- * before it began.
+ * the slower side, and then goes on only while no result can be taken: a submission may take long
+ * (for room in a bounded queue; for an inline job; for the source). It happens in a scope with the
+ * call's deadline. What that scope ends is tried again in the next call: a source that was waiting,
+ * and a submission that was refused, which shows as a future that was cancelled before it began.
  *
- * Everything here belongs to the one consumer; only the watch set is shared, with who completes the
- * futures.
+ * Everything here belongs to the one consumer; only the watch set is shared, with the contexts that
+ * settle the futures.
  */
 #include <conc/imap.h>
 
@@ -22,9 +21,9 @@
 
 #include "future/watch.h"
 
-enum { IMAP_AHEAD = 64 }; /* by default: conc/imap.h says why */
+enum { IMAP_AHEAD = 64 }; /* the default length of the window; conc/imap.h says why */
 
-/* Of the window. */
+/* A place of the window. */
 struct imap_place {
     struct list_node node; /* in imap->free or imap->given */
     struct watch watch;    /* its future; watched only if unordered */
@@ -41,7 +40,7 @@ struct conc_imap {
     void *item;               /* room for the source's element; NULL: in_size is 0, or no source */
     bool has_item;            /* the source has given one that is not submitted yet */
     bool over;                /* the source gives no more */
-    int error;                /* with which it ended, until that is told */
+    int error;                /* with which it ended, until that is reported */
     struct message words;     /* of that error */
     struct list free, given;  /* places; given: in the order of submission */
     struct imap_place *found; /* of those given, the one to take next; NULL: not known yet */
@@ -51,17 +50,18 @@ struct conc_imap {
 
 /* ---- The source ---- */
 
-/* What one element takes in the array, or in the source's hand. */
+/* How much room one element takes in the array, or in imap->item. */
 static size_t imap_stride(const conc_imap *imap)
 {
     return imap->in_size == CONC_BYTES ? sizeof(conc_bytes) : imap->in_size;
 }
 
-/* What it gives, or that it is over. Neither: the call is, and it is to be asked again. */
+/* Ask the source: it gives an element (has_item), or no more (over). If neither is set the call's
+ * scope has ended, and the source is asked again in the next call. */
 static void imap_ask_source(conc_imap *imap, conc_scope *scope)
 {
     struct conc_context *self = context_self();
-    struct message before = message_put_aside(self); /* or its error would carry those words */
+    struct message before = message_put_aside(self); /* or its error would carry that message */
     if (imap->item)
         memset(imap->item, 0, imap_stride(imap));
     int got = imap->options.next(imap->item, imap->options.arg);
@@ -92,7 +92,7 @@ static bool imap_next_element(conc_imap *imap, conc_scope *scope, const void **a
     return imap->has_item;
 }
 
-/* There are no more elements. */
+/* There are no more elements: 0, or the error with which the source ended, once. */
 static int imap_report_end(conc_imap *imap)
 {
     int err = imap->error;
@@ -145,7 +145,7 @@ static int imap_find_done(conc_imap *imap, conc_deadline deadline)
     return 0;
 }
 
-/* 0, or why it has ended early: the deadline, or the caller's cancellation. */
+/* 0, or why filling has ended early: the deadline, or the caller's cancellation. */
 static int imap_fill(conc_imap *imap, conc_deadline deadline)
 {
     conc_scope scope;
@@ -156,7 +156,7 @@ static int imap_fill(conc_imap *imap, conc_deadline deadline)
     return err == -ETIMEDOUT && deadline_is_now(deadline) ? -EAGAIN : err;
 }
 
-/* A worker of the executor itself runs what has not begun, rather than wait for it. */
+/* Help: a worker of the executor itself runs a job that has not begun. False: there is none. */
 static bool imap_help(conc_imap *imap, conc_deadline deadline)
 {
     if (context_self()->works_for != imap->executor)
@@ -170,7 +170,7 @@ static bool imap_help(conc_imap *imap, conc_deadline deadline)
 
 static int imap_wait_done(conc_imap *imap, conc_deadline deadline)
 {
-    /* In order, the wait for the first one's future helps. */
+    /* In order, the wait for the first place's future helps. */
     while (imap->options.unordered && imap_find_done(imap, CONC_NOW) != 0 &&
            imap_help(imap, deadline))
         continue;
@@ -184,7 +184,7 @@ static void imap_empty_place(conc_imap *imap, struct imap_place *place)
     list_push(&imap->free, &place->node);
 }
 
-/* The one that was found. */
+/* Take the result of the place that was found. */
 static int imap_take(conc_imap *imap, void *out, conc_imap_item *item)
 {
     struct imap_place *place = imap->found;
@@ -198,7 +198,7 @@ static int imap_take(conc_imap *imap, void *out, conc_imap_item *item)
     return err && !item ? err : 1;
 }
 
-/* ---- The whole ---- */
+/* ---- The iterator ---- */
 
 int conc_imap_new(conc_imap **ret, conc_executor *executor, conc_fn *fn, const void *in, size_t n,
                   size_t in_size, size_t out_size, const conc_imap_options *options)
@@ -240,7 +240,7 @@ int conc_imap_next(conc_imap *imap, void *out, conc_imap_item *item, conc_deadli
     err = imap_fill(imap, deadline);
     if (list_is_empty(&imap->given))
         return err ? err : imap_report_end(imap);
-    /* If it ran out of time: what has ended can be taken all the same. */
+    /* Even if filling ran out of time, a result that is done can be taken. */
     err = imap_wait_done(imap, deadline);
     return err ? err : imap_take(imap, out, item);
 }
@@ -249,7 +249,7 @@ void conc_imap_free(conc_imap *imap)
 {
     if (!imap)
         return;
-    /* First those that have not begun: or a worker that a cancellation frees would begin one. */
+    /* First the jobs that have not begun, or a worker that a cancellation frees would begin one. */
     for (struct list_node *n = imap->given.head; n; n = list_next(&imap->given, n))
         conc__future_cancel_pending(list_entry(n, struct imap_place, node)->watch.future);
     while (!list_is_empty(&imap->given)) {

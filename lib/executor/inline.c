@@ -3,8 +3,8 @@
  * inline.c: an executor that runs a job in the caller of conc_submit(), before it returns.
  *
  * The only state is which callers are running a job now, for shutdown to wait for: a lock, a list,
- * a condition. A caller may be some executor's worker, and stays it (it must be able to help its
- * pool): so the list, not conc_context_set_executor(), tells who must not wait.
+ * a condition. A caller may be another executor's worker, and must stay that (it must be able to
+ * help its pool): so the list, not conc_context_set_executor(), tells which contexts must not wait.
  */
 #include <conc/cond.h>
 #include <conc/executor_impl.h>
@@ -13,7 +13,7 @@
 #include "base/list.h"
 #include "future/future_impl.h"
 
-/* An inline_submit() that runs its job: on its stack. */
+/* An inline_submit() that runs its job; lies on its stack. */
 struct inline_run {
     struct list_node node; /* in its executor's runs */
     conc_context *context;

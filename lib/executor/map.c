@@ -3,12 +3,12 @@
  * map.c: one job over an array.
  *
  * How: the array is cut into chunks, each chunk is one job, all are submitted, and their results
- * are taken in order. Only the caller writes to the caller's arrays, from the results, so nothing
- * dangles when it leaves early. A chunk of one is the job itself; a larger one is a job of ours
- * (chunk.c).
+ * are taken in order. Only the caller writes to the caller's arrays, from the results, so no job
+ * has a pointer to them when the caller leaves early. A chunk of one element is a job that runs fn
+ * itself; a larger one is a job of chunk.c.
  *
- * Submitting may wait (for room in a bounded queue) or run the jobs (inline): so it stands in a
- * scope with the map's deadline, and ends when a call in it was told that it is over.
+ * Submitting may wait (for room in a bounded queue) or run the jobs (inline): so it happens in a
+ * scope with the map's deadline, and ends when a call in it was told that the scope has ended.
  */
 #include "executor/chunk.h"
 
@@ -16,8 +16,6 @@
 
 #include "base/alloc.h"
 #include "future/future_impl.h"
-
-/* ---- The whole ---- */
 
 static size_t map_chunk_length(const struct map *m, size_t first)
 {
@@ -33,7 +31,7 @@ static conc_future *map_submit_chunk(conc_executor *executor, const struct map *
                        m->in_size, m->out_size);
 }
 
-/* Of a chunk that is done. 0; -ENOMEM, for a copy. */
+/* Store the results of a chunk that is done. 0; -ENOMEM, for a copy. */
 static int map_store_results(const struct map *m, size_t first, conc_future *f)
 {
     if (m->chunk > 1)
@@ -41,7 +39,7 @@ static int map_store_results(const struct map *m, size_t first, conc_future *f)
     return m->out_size ? conc__future_copy_value(f, m->out + first * map_stride(m->out_size)) : 0;
 }
 
-/* Wait for the chunk that begins at `first`, and store what it gave. An error ends the map. */
+/* Wait for the chunk that begins at `first`, and store its results. An error ends the map. */
 static int map_collect(const struct map *m, size_t first, conc_future *f, conc_deadline deadline)
 {
     int err = conc_future_wait(f, deadline);
@@ -88,7 +86,7 @@ static int map_run(conc_executor *executor, const struct map *m, conc_deadline d
     size_t submitted;
     int err = map_submit_all(executor, m, futures, chunks, &submitted, deadline);
     for (size_t i = 0; i < submitted && (!err || m->errors); i++) {
-        /* The wait is over: those that are done are stored all the same, if their errors are. */
+        /* After an error the rest is not waited for, but what is done is stored, if errors are. */
         int end = map_collect(m, i * m->chunk, futures[i], err ? CONC_NOW : deadline);
         err = err ? err : end;
     }

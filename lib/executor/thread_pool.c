@@ -5,23 +5,23 @@
  *
  * How: a submitted job goes to the worker that became idle last (its stack and caches are warm),
  * else to a new thread while there may be one more, else into the queue, from which a worker that
- * has finished a job takes the next. With the queue at its bound the submitter lies down on a list
- * with the job in its hand, and the worker that makes room moves the job into the queue.
+ * has finished a job takes the next. With the queue at its bound the submitter waits on a list, its
+ * job in its waiter, and the worker that makes room moves the job into the queue.
  *
  * All state is under one guard, held for a few pointer moves (and, rarely, while a thread is
- * started). No user code, no wake-up and no allocation but the start's happens under it. Locks:
- * this guard, then a future's.
+ * started). No user code, no wake-up and no allocation but the start's happens under it. Order of
+ * the guards: this one, then a future's.
  *
  * Invariants:
  * - a worker is idle only while the queue is empty; the queue holds jobs only while there are
- *   workers; submitters wait only while the queue is full: so no job waits while somebody could run
+ *   workers; submitters wait only while the queue is full: so no job waits while a worker could run
  *   it.
  * - each worker holds a reference to the job it runs (`job`), so that a shutdown can cancel it.
  *
- * The end: `closed` lets idle workers go at once and the others when the queue is empty. The last
- * to leave wakes who waits for that. A thread that has left is joined by the next one that leaves,
- * the last one by the shutdown: so at most one ended thread is kept. A worker's last touch of the
- * pool is the guard's release in thread_pool_leave().
+ * The end: after `closed` is set, idle workers leave at once, the others when the queue is empty.
+ * The last one to leave wakes the closers. A thread that has left is joined by the next one that
+ * leaves, the last one by the shutdown: so at most one of them is kept. A worker's last touch of
+ * the pool is the guard's release in thread_pool_leave().
  */
 #include <conc/executor_impl.h>
 
@@ -106,7 +106,7 @@ static void thread_pool_forget_job(struct thread_pool *pool, struct pool_thread 
     guard_unlock(&pool->word);
 }
 
-/* Done with w->job: the next one; NULL: the worker is to leave. */
+/* The worker has ended w->job: the next one; NULL: it is to leave. */
 static conc_future *thread_pool_next_job(struct thread_pool *pool, struct pool_thread *w)
 {
     conc_future *done = w->job;
@@ -114,8 +114,8 @@ static conc_future *thread_pool_next_job(struct thread_pool *pool, struct pool_t
         thread_pool_take_job(pool, w, NULL);
     else
         thread_pool_forget_job(pool, w);
-    /* Not while we are listed as idle: the hook for unobserved errors may block, and would be woken
-     * in our stead. */
+    /* Not while this worker is listed as idle: the hook for unobserved errors may block here, and
+     * its wait would be ended by the next job. */
     conc_future_unref(done);
     if (w->job || !pool->reuse)
         return w->job;
@@ -141,7 +141,7 @@ static void thread_pool_leave(struct thread_pool *pool, struct pool_thread *w)
     thread_pool_join_worker(before);
 }
 
-/* The initialiser has failed: nothing that is pending will run, and nothing more is taken. */
+/* The initialiser has failed: no pending job will run, and no further job is taken. */
 static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, int err)
 {
     guard_lock(&pool->word);
@@ -155,7 +155,7 @@ static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, i
     conc__waiter_deliver_all(idle, 0);
     conc__waiter_deliver_all(submitters, -CONC_EBROKEN);
     while (jobs) {
-        /* each time: callbacks may raise others in between */
+        /* For each job: the callbacks of the one before may have raised other errors. */
         conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %s (%d)", conc_strerror(err),
                    err);
         conc_job_drop(job_chain_pop(&jobs), -CONC_EBROKEN);
@@ -207,8 +207,8 @@ static int thread_pool_start_worker(struct thread_pool *pool, conc_future *job)
 /* The queue is at its bound. With the guard, which it releases. */
 static int thread_pool_submit_to_full(struct thread_pool *pool, conc_future *job)
 {
-    if (context_self()->works_for ==
-        pool) { /* if all workers waited here, nobody would make room */
+    /* If all workers waited here, none would make room. */
+    if (context_self()->works_for == pool) {
         guard_unlock(&pool->word);
         conc__future_help(job);
         conc_future_unref(job);
@@ -223,7 +223,7 @@ static int thread_pool_submit_to_full(struct thread_pool *pool, conc_future *job
     return conc__waiter_wait(&w, &on, CONC_FOREVER);
 }
 
-/* In a fork's child the workers are not there, and one of them may have held the guard. */
+/* False in a fork's child: the workers are not there, and one of them may have held the guard. */
 static bool thread_pool_is_ours(const struct thread_pool *pool)
 {
     return pool->forks == conc__forks();
@@ -336,7 +336,7 @@ static int thread_pool_make(conc_executor **ret, size_t max_threads, bool reuse,
     if (options)
         pool->options = *options;
     snprintf(pool->name, sizeof pool->name, "%s", pool->options.name ? pool->options.name : name);
-    pool->options.name = NULL; /* the caller's; we have a copy */
+    pool->options.name = NULL; /* the caller's memory; pool->name is a copy */
     *ret = &pool->base;
     return 0;
 }
