@@ -36,8 +36,8 @@ void conc__switch_begin(void *left, void (*main)(void *arg), void *arg)
 void conc__coroutine_leave(struct coroutine *to)
 {
     coroutine_announce_leaving(NULL, to);
-    /* Where we stood is of no use. But it must not go into a local variable: AddressSanitizer has
-     * just freed them. */
+    /* The caller's own place is of no use. It is saved in *to, and not in a local variable, since
+     * AddressSanitizer has just freed those. */
     conc__switch(&to->sp, to->sp, NULL);
     conc__invariant_broken(__FILE__, __LINE__, "a coroutine that has left is not resumed");
 }

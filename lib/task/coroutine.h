@@ -2,24 +2,23 @@
  *
  * coroutine.h: leaving one stack and going on at another. Knows nothing of tasks or loops.
  *
- * A coroutine here is only a place to go on at: where some code stood when it switched away.
- * Whoever switches needs one to save itself in, and may have it on its own stack:
+ * A coroutine here is only a place to go on at: where some code stood when it switched away. Code
+ * that switches needs one to save its own place in, and may have it on its own stack:
  *
  *     struct coroutine here;
- *     conc__coroutine_switch(&here, other); // returns when somebody switches to `here`
+ *     conc__coroutine_switch(&here, other); // returns when some code switches to `here`
  *
  * Around the bare switch (switch.h) two things are done:
  *
- * The sanitizers keep books about stacks, so each switch is announced. AddressSanitizer wants to
- * know before the switch where the stack is that we go to, and tells after it which one we came
- * from: hence the switch hands over the coroutine that was left, whose bottom and size are filled
- * in by the arriving side. So nobody need know the bounds of a thread's own stack. A stack that is
- * left for good hands over NULL, and the fake frames that the sanitizer kept for it are freed.
+ * The sanitizers keep records of stacks, so each switch is announced. AddressSanitizer must be told
+ * before the switch where the next stack is, and reports after it where the one before was: hence
+ * the switch hands over the coroutine that was left, and the arriving side fills in its bottom and
+ * size. So no code has to know the bounds of a thread's own stack. A stack that is left for good
+ * hands over NULL, and the fake frames that the sanitizer kept for it are freed.
  *
- * C++ keeps the exceptions that a thread is just handling in a chain, which catch blocks of two
- * stacks in turn would tangle. So if the C++ runtime was loaded with the program each stack has a
- * chain of its own. (A program in C that loads C++ by dlopen() must not switch inside a catch
- * block.)
+ * C++ keeps the exceptions that a thread is handling in a chain, which catch blocks of two stacks
+ * in turn would mix up. So if the C++ runtime was loaded with the program each stack has a chain of
+ * its own. (A program in C that loads C++ by dlopen() must not switch inside a catch block.)
  *
  * The switches are inline: a function around them would return to a place other than the one it was
  * called from, which the processor mispredicts (10 ns, where the switch takes 2).
@@ -33,7 +32,7 @@
 
 struct coroutine {
     void *sp; /* while it does not run */
-    /* What the sanitizers want to know; unused without them. */
+    /* For the sanitizers; unused without them. */
     const void *bottom;
     size_t size;
     void *fake_stack;
@@ -55,7 +54,7 @@ void conc__coroutine_leave(struct coroutine *to) __attribute__((noreturn));
 
 /* ---- C++ exceptions ---- */
 
-/* As the Itanium C++ ABI has it. */
+/* The layout is that of the Itanium C++ ABI. */
 struct conc__cxa_globals {
     void *caught;
     unsigned uncaught;
@@ -64,7 +63,7 @@ struct conc__cxa_globals {
 #endif
 };
 
-/* Not declared const, as C++ has it: after a switch another thread may call it. */
+/* Not declared const, as the C++ headers do: after a switch another thread may call it. */
 struct conc__cxa_globals *__cxa_get_globals(void) __attribute__((weak));
 
 static inline void coroutine_save_exceptions(struct conc__cxa_globals *saved)
@@ -81,8 +80,8 @@ static inline void coroutine_restore_exceptions(const struct conc__cxa_globals *
 
 /* ---- Announcements ---- */
 
-/* from NULL: we leave for good. Always inlined, or ThreadSanitizer would take its return for one on
- * the other stack. */
+/* from NULL: the stack is left for good. Always inlined, or ThreadSanitizer would record its return
+ * on the other stack. */
 __attribute__((always_inline)) static inline void coroutine_announce_leaving(
     struct coroutine *from, const struct coroutine *to)
 {
@@ -97,7 +96,7 @@ __attribute__((always_inline)) static inline void coroutine_announce_leaving(
 #endif
 }
 
-/* left NULL: it was left for good. */
+/* left NULL: the stack before was left for good. */
 static inline void coroutine_announce_arrival(void *fake_stack, struct coroutine *left)
 {
     (void)fake_stack, (void)left;
@@ -121,7 +120,7 @@ __attribute__((always_inline)) static inline void coroutine_switch_by(
     coroutine_restore_exceptions(&exceptions);
 }
 
-/* Save the caller in *from, and go on at *to. Returns when somebody switches to *from. */
+/* Save the caller's place in *from, and go on at *to. Returns when some code switches to *from. */
 static inline void conc__coroutine_switch(struct coroutine *from, struct coroutine *to)
 {
     coroutine_switch_by(conc__switch, from, to);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * generator.c: generators: a body on a stack of its own, in the context of whoever asks it for the
- * next item.
+ * generator.c: generators: a body on a stack of its own, in the context of the consumer, which asks
+ * it for the next item.
  *
  *     new        the body has not begun: no code is on its stack
  *     suspended  at a yield
@@ -14,25 +14,25 @@
  *
  * How: next() switches to the body's stack and yield back again, and the item is copied straight
  * from the one to the other. Nothing else changes: the same thread runs on with the same context,
- * so whatever blocks in the body parks the consumer, which saves where it stands (the body's stack)
- * as it does anywhere.
+ * so a call that blocks in the body parks the consumer, which saves its place (on the body's stack)
+ * as any context does.
  *
- * Two things of the context are the body's while it runs, and swapped by generator_run():
+ * Two things of the context are the body's while it runs, and generator_run() swaps them:
  *
  * - Its scopes. The body's scopes hang below `root`, whose deadline is that of this next() and
  *   whose parent, at each next(), becomes the consumer's innermost scope: so what ends the consumer
  *   ends the body's calls, also if the consumer has entered and left scopes since. At a yield the
  *   consumer's scopes are put back as they were. So a scope that is open across a yield never acts
- *   on the consumer (PEP 789 tells what happens otherwise). root is a new scope in each next():
- *   that an earlier one timed out is forgotten (generator_forget_told()).
+ *   on the consumer (PEP 789 tells what happens otherwise). root is a new scope in each next(): if
+ *   an earlier one timed out, that is forgotten (generator_forget_told()).
  * - The message of its last error: the body may be about to return an error while the consumer
  *   deals with others.
  *
- * Of thread-local variables nothing is remembered across a switch in the body, which may go on in
- * another thread. generator_run() returns in the thread that called it.
+ * The body may go on in another thread after a switch, so it must not use an address or a value of
+ * a thread-local variable from before. generator_run() returns in the thread that called it.
  *
  * Order: `running` is taken with acquire and released with release, so generators may be handed
- * from one context to another; whoever calls at the same time is told so.
+ * from one context to another; a call that comes while another runs gets -EBUSY.
  */
 #include <conc/generator.h>
 
@@ -75,14 +75,14 @@ static int generator_check_own_scopes(conc_generator *g)
 {
     if (conc__self->scope == &g->root)
         return 0;
-    /* What is further out is the consumer's concern, for whom there is an item here. */
+    /* The scopes further out are the consumer's, which still gets this item. */
     g->root.shield = true;
     int err = conc_check_cancel();
     g->root.shield = false;
     return err;
 }
 
-/* Not inlined, even across files: what the compiler knows of the thread must end here. */
+/* Not inlined, even across files: the compiler must not keep thread-local addresses across it. */
 __attribute__((noinline)) int conc_generator_yield(conc_generator *g, const void *item)
 {
     if (conc__stack_here != &g->stack)
@@ -100,8 +100,8 @@ __attribute__((noinline)) int conc_generator_yield(conc_generator *g, const void
 
 /* ---- The consumer's side ---- */
 
-/* The last next() told the body's scopes that they are over, because root was. Those that were not
- * over themselves, nor in one that was, must not report it when they are left. */
+/* The last next() told the body's scopes that they have ended, because root had. A scope that had
+ * not ended itself, nor lies in one that had, must not report that when it is left. */
 static void generator_forget_told(conc_generator *g)
 {
     int64_t now = conc_now();
@@ -135,21 +135,21 @@ static void generator_swap_message(conc_generator *g, struct conc_context *self)
     g->message_err = err;
 }
 
-/* The body has ended, root is the innermost scope: what next() is to return. */
+/* The body has ended, and root is the innermost scope. Returns the result of next(). */
 static int generator_end(conc_generator *g, struct conc_context *self, conc_deadline deadline)
 {
     int why = conc_scope_exit(&g->root);
     int result = g->result > 0 ? -EINVAL : g->result;
     if (result == -ECANCELED && why)
         result = why == -ETIMEDOUT && deadline_is_now(deadline) ? -EAGAIN : why;
-    if (!conc__message_for(self, result)) /* else the consumer takes it over */
+    if (!conc__message_for(self, result)) /* else the consumer gets the body's message */
         generator_swap_message(g, self);
     return result;
 }
 
 /* Run the body until it yields: 1; or until it has ended. `shielded`: the scopes around the
- * consumer don't hold for the body, and learn nothing of what it is told. Inlined: after a switch
- * each return more is one that the processor mispredicts. */
+ * consumer do not act on the body, and are not told what it is told. Inlined: after a switch the
+ * processor mispredicts each further return. */
 __attribute__((always_inline)) static inline int generator_run(conc_generator *g,
                                                                struct conc_context *self,
                                                                conc_deadline deadline,
@@ -158,7 +158,7 @@ __attribute__((always_inline)) static inline int generator_run(conc_generator *g
     struct coroutine here;
     conc_scope shield;
     const struct stack *stood_on = conc__stack_here;
-    conc__stack_watch_overflow(); /* out of memory: then an overflow has no message */
+    conc__stack_watch_overflow(); /* if there is no memory for it, an overflow has no message */
     if (shielded)
         conc_shield_enter(&shield);
     g->consumer_at = &here;
@@ -182,7 +182,7 @@ __attribute__((always_inline)) static inline int generator_run(conc_generator *g
     return result;
 }
 
-/* What keeps next() from running the body. */
+/* Why next() must not run the body; 0: it may. */
 static int generator_refuse(conc_deadline deadline)
 {
     int err = checkpoint(deadline);
@@ -215,7 +215,7 @@ int conc_generator_next(conc_generator *g, void *item, conc_deadline deadline)
     return result;
 }
 
-/* ---- Coming and going ---- */
+/* ---- Making and freeing ---- */
 
 int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
                        size_t arg_size, size_t item_size, const conc_generator_options *options)
@@ -249,7 +249,7 @@ int conc_generator_free(conc_generator *g)
         return -EBUSY;
     if (!g->ended) {
         g->closing = true;
-        if (g->begun) /* it will end, for its yields return at once */
+        if (g->begun) /* it will end, since its yields fail at once */
             generator_run(g, context_self(), CONC_FOREVER, true);
         generator_free_stack(g);
     }

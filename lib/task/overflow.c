@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * overflow.c: says which task has overflowed its stack, before the program dies of it.
+ * overflow.c: reports which task has overflowed its stack, before the program dies of it.
  *
  * How: an overflow touches the guard below the stack (stack.c) and raises SIGSEGV. The handler,
  * which must run on a stack of its own, compares the address with the guard of the stack that the
  * thread stands on (conc__stack_here), prints one line if it lies in there, and hands the signal on
- * to whoever would have had it otherwise: so the program dies as it would have died (core dump,
- * debugger, a sanitizer's report), and faults that are none of our business go their old way.
+ * to the action that was set before. So the program dies as it would without this handler (core
+ * dump, debugger, a sanitizer's report), and other faults are handled as before.
  *
- * A handler's stack belongs to a thread. One that the thread has already is left alone. Ours is
- * unmapped when the thread ends; the main thread's stays.
+ * A handler's stack belongs to a thread. If the thread has one already, that is used. One that was
+ * made here is unmapped when the thread ends; the main thread's stays.
  *
  * The handler calls only what is safe in a signal handler: write(2), and its own formatting.
  */
@@ -24,8 +24,8 @@
 #include "task/stack.h"
 #include "wait/context.h"
 
-/* What the kernel pushes (up to 11 KiB with all of the x86 registers there are) and what the old
- * handler may want, which may be a language runtime's. */
+/* Bytes, for what the kernel pushes (up to 11 KiB with all of the x86 registers there are) and for
+ * the old handler, which may be a language runtime's. */
 #define HANDLER_STACK_SIZE ((size_t)128 * 1024)
 
 enum { LINE_MAX_BYTES = 160 };
@@ -75,7 +75,7 @@ static void overflow_report(const struct stack *stack)
     line_add_number(&line, stack->size / 1024);
     line_add(&line, " KiB; give it a larger stack_size\n");
     ssize_t written = write(STDERR_FILENO, line.text, line.length);
-    (void)written; /* nobody is left to be told */
+    (void)written; /* there is no other way to report it */
 }
 
 /* ---- The handler ---- */
@@ -89,7 +89,7 @@ static void overflow_hand_on(int number, siginfo_t *info, void *machine)
     } else {
         /* The instruction faults again, and then the kernel ends the program. */
         signal(SIGSEGV, SIG_DFL);
-        if (info->si_code <= 0) /* unless somebody has sent it */
+        if (info->si_code <= 0) /* it was sent: there is no instruction that faults */
             raise(SIGSEGV);
     }
 }
@@ -117,7 +117,7 @@ static void overflow_install(void)
     if (pthread_key_create(&handler_stack_key, overflow_drop_stack) != 0)
         return;
     struct sigaction action = {.sa_sigaction = overflow_on_fault};
-    sigaction(SIGSEGV, NULL, &old_action); /* before ours can run */
+    sigaction(SIGSEGV, NULL, &old_action); /* before overflow_on_fault() can run */
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | (old_action.sa_flags & (SA_NODEFER | SA_RESTART));
     action.sa_mask = old_action.sa_mask;
     is_installed = sigaction(SIGSEGV, &action, NULL) == 0;

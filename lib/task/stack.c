@@ -4,31 +4,31 @@
  *
  * How: stacks come in classes, whose usable sizes are the powers of two from 16 KiB to 1 GiB. A
  * class takes memory from the kernel in slabs of some 64 MiB of address space, so that a million
- * stacks are a few thousand mappings (a process may have 65,530), and as long as nobody touches
- * them they are no memory. A slab is one mapping:
+ * stacks are a few thousand mappings (a process may have 65,530). Pages that are never touched take
+ * no memory. A slab is one mapping:
  *
  *     descriptor, cells | guard, stack 0 | guard, stack 1 | ...
  *
- * The guards are pages that any access to kills the program. MADV_GUARD_INSTALL (Linux 6.13) makes
- * them inside of the mapping; where it is refused mprotect() does, which splits the mapping in two
- * at each guard, so there the limit on mappings allows some 32,000 stacks. A guard is made when its
- * stack is handed out first.
+ * An access to a guard page kills the program. MADV_GUARD_INSTALL (Linux 6.13) makes guards inside
+ * the mapping; where it is refused mprotect() does, which splits the mapping in two at each guard,
+ * so there the limit on mappings allows some 32,000 stacks. A guard is made when its stack is first
+ * handed out.
  *
  * A stack that is free is one of these, and taken in this order:
  *
  *     warm       in class->warm, last in first out: its memory has been touched, and may still be
  *                in the caches
- *     cold       in slab->cold: it has been used, but its memory was given back
+ *     cold       in slab->cold: it was used, and its memory was given back to the kernel
  *     untouched  slab->cells[slab->touched] and those after it
  *
- * A free stack becomes warm, until there are so many that they may hold WARM_BYTES (first touching
+ * A freed stack becomes warm, until there are so many that they may hold WARM_BYTES (first touching
  * a page costs 2 us, many times what a task costs otherwise). A slab without stacks in use or warm
- * is unmapped, but for the last of its class, so that a program that goes from none to one and back
- * doesn't map each time.
+ * is unmapped, except the last of its class, so that a program that goes from no stacks to one and
+ * back does not map each time.
  *
- * Everything is under one guard, which is not held during system calls. Whoever takes a stack owns
- * its cell. The guard is taken around fork(), so a child finds the pool whole; the stacks of tasks
- * that it has not inherited stay used.
+ * Everything is under one guard, which is not held during system calls. The cell of a stack in use
+ * belongs to the user of the stack. The guard is taken around fork(), so a child finds the pool
+ * whole; the stacks of the parent's tasks, which do not run in the child, stay in use there.
  */
 #include "task/stack.h"
 
@@ -47,18 +47,18 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
-#define MADV_NONE_SUCH 0x7fff
+#define MADV_NONE_SUCH 0x7fff /* an advice that no kernel knows */
 
 #define SMALLEST_BITS 14 /* 16 KiB: fprintf(stderr) takes 10 */
 #define LARGEST_BITS 30
 #define CLASSES (LARGEST_BITS - SMALLEST_BITS + 1)
 
-/* A page of page tables serves 2 MiB: a slab that is hardly used wastes few of them. And a slab's
- * stacks should share them, and the one mapping. */
+/* Large enough for many stacks to share one mapping and its page tables. A slab that is hardly used
+ * wastes little, since a page of page tables serves 2 MiB. */
 #define SLAB_BYTES ((size_t)64 << 20)
 #define SLAB_STACKS_MAX 1024 /* stacks */
 
-/* If each of them had been touched wholly. Mostly it is a page or two. */
+/* The warm stacks of a class, if each had been touched wholly. Mostly it is a page or two. */
 #define WARM_BYTES ((size_t)256 << 20)
 #define WARM_STACKS_MAX 1024 /* stacks */
 
@@ -101,7 +101,7 @@ static void stack_after_fork(void) { guard_unlock(&stack_pool.word); }
 
 __attribute__((constructor)) static void stack_watch_forks(void)
 {
-    /* Out of memory this early: then a child that was forked while another thread held the guard
+    /* If there is no memory this early, a child that was forked while another thread held the guard
      * waits for it in vain. */
     pthread_atfork(stack_before_fork, stack_after_fork, stack_after_fork);
 }
@@ -142,8 +142,8 @@ static struct slab *slab_map(struct stack_class *class, uint32_t n)
     char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
-    /* Or the kernel would make a huge page of it and fill in 2 MiB at the first touch of a stack.
-     * EINVAL: it has no huge pages. */
+    /* Otherwise the kernel would use huge pages and fill in 2 MiB at the first touch of a stack.
+     * EINVAL: it has none. */
     madvise(memory, bytes, MADV_NOHUGEPAGE);
     struct slab *slab = (struct slab *)(void *)memory;
     slab->class = class;
@@ -160,7 +160,7 @@ static struct slab *slab_new(struct stack_class *class)
     size_t n = SLAB_BYTES / class_stack_size(class);
     n = n < 1 ? 1 : n > SLAB_STACKS_MAX ? SLAB_STACKS_MAX : n;
     struct slab *slab = slab_map(class, (uint32_t)n);
-    /* Where address space is limited or counted as memory there may still be room for one. */
+    /* Where address space is limited, or counted as memory, there may still be room for one. */
     return slab || n == 1 ? slab : slab_map(class, 1);
 }
 
@@ -241,17 +241,17 @@ static struct stack_cell *class_take(struct stack_class *class)
     guard_lock(&stack_pool.word);
     class->slabs++;
     list_push(&class->open, &slab->node);
-    cell = class_take_free(class); /* there is one: ours, if nothing better turned up */
+    cell = class_take_free(class); /* there is one, at least in the new slab */
     guard_unlock(&stack_pool.word);
     return cell;
 }
 
-/* MADV_GUARD_INSTALL; false: refused. An emulator may say yes to any advice and do nothing (qemu
- * does): not to be trusted, then. */
+/* MADV_GUARD_INSTALL; false: refused. An emulator may accept any advice and do nothing (qemu does):
+ * then the guard is not made so. */
 static bool stack_install_guard(char *guard, size_t page)
 {
     static uint32_t checked;             /* is advice checked? 0: not known, 1: yes, 2: no */
-    uint32_t v = load_relaxed(&checked); /* relaxed: whoever finds out finds the same */
+    uint32_t v = load_relaxed(&checked); /* relaxed: every thread finds the same */
     if (!v) {
         v = madvise(guard, page, MADV_NONE_SUCH) != 0 ? 1 : 2;
         store_relaxed(&checked, v);
@@ -296,13 +296,13 @@ int conc__stack_alloc(struct stack *ret, size_t size)
         conc__stack_free(&stack);
         return -ENOMEM;
     }
-    /* Who was here before has left it inaccessible, as below a stack pointer. */
+    /* The last user has left it inaccessible, as memory below a stack pointer is. */
     VALGRIND_MAKE_MEM_UNDEFINED(stack.base, stack.size);
     *ret = stack;
     return 0;
 }
 
-/* ---- Giving back ---- */
+/* ---- Freeing ---- */
 
 static bool cell_put_warm(struct stack_class *class, struct stack_cell *cell, size_t size)
 {
@@ -321,7 +321,7 @@ static bool cell_put_warm(struct stack_class *class, struct stack_cell *cell, si
 void conc__stack_free(const struct stack *stack)
 {
     struct stack_cell *cell = &stack->slab->cells[stack->index];
-    /* Frames that were left for good have not tidied up. */
+    /* Frames that were left for good have not unpoisoned their memory. */
     ASAN_UNPOISON_MEMORY_REGION(stack->base, stack->size);
     if (cell_put_warm(stack->slab->class, cell, stack->size))
         return;

@@ -3,7 +3,7 @@
  * switch_ucontext.c: switch.h for any architecture that has <ucontext.h>. Each switch is a system
  * call (for the signal mask), about a hundred times as slow as one in assembly.
  *
- * How: a place to go on at is a struct switch_place on the stack of whoever stands there.
+ * How: a place to go on at is a struct switch_place on the stack of the code that goes on there.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -13,8 +13,8 @@
 
 struct switch_place {
     ucontext_t context;
-    void *passed; /* by whoever switches to it */
-    /* Of a place where nobody has stood yet: */
+    void *passed; /* by the code that switches to it */
+    /* Of a place that conc__switch_prepare() has made: */
     void (*main)(void *arg);
     void *arg;
 };
@@ -44,7 +44,7 @@ void *conc__switch_prepare(void *top, void *bottom, void (*main)(void *arg), voi
 void *conc__switch(void **here, void *there, void *pass)
 {
     struct switch_place own, *p = there;
-    own.context.uc_stack = (stack_t){0}; /* AddressSanitizer looks there */
+    own.context.uc_stack = (stack_t){0}; /* AddressSanitizer reads it */
     *here = &own;
     p->passed = pass;
     swapcontext(&own.context, &p->context);
