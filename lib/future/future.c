@@ -37,6 +37,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
 #include "future/unobserved.h"
 
 /* ---- Memory ---- */
@@ -199,6 +200,7 @@ static void future_run_callbacks(conc_future *future, struct future_callback *fi
 /* With the guard, which it releases. The result is in place; takes the message. */
 static void future_finish(conc_future *future, int err, char *message, uint32_t how)
 {
+    invariant(!(load_relaxed(&future->word) & FUTURE_DONE), "a future is settled once");
     future->error = err;
     future->message = message;
     future->scope = NULL;
@@ -254,35 +256,43 @@ bool conc__future_settle(conc_future *future, int err, const char *message)
 
 /* Is it the future of a job that has yet to run, or that runs in a context of this process? Then
  * the program must not settle it. With the guard. */
-static bool future_is_ours(const conc_future *future)
+static bool future_awaits_job(const conc_future *future)
 {
     return future->scope || (future->fn && future_is_pending(future));
 }
 
+/* Take the guard of a future that the program may settle. 0; -EINVAL: it is done; -EPERM: its job
+ * is to settle it. */
+static int future_lock_for_program(conc_future *future)
+{
+    if (!future_lock_undone(future))
+        return -EINVAL;
+    if (!future_awaits_job(future))
+        return 0;
+    guard_unlock(&future->word);
+    return -EPERM;
+}
+
 int conc_future_set_result(conc_future *future, const void *value)
 {
-    conc_bytes bytes = {0};
+    conc_bytes copy = {0};
     if (future->value_is_bytes && value) { /* not under the guard: slow */
         const conc_bytes *from = value;
-        if (conc_bytes_copy(&bytes, from->data, from->size))
+        if (conc_bytes_copy(&copy, from->data, from->size))
             return -ENOMEM;
-        value = &bytes;
+        value = &copy;
     }
-    int refused = -EINVAL;
-    if (future_lock_undone(future)) {
-        if (!future_is_ours(future)) {
-            if (future->result_size && value)
-                memcpy(future->value, value, future->result_size);
-            else if (future->result_size && future->fn)
-                memset(future->value, 0, future->result_size);
-            future_finish(future, 0, NULL, 0);
-            return 0;
-        }
-        guard_unlock(&future->word);
-        refused = -EPERM;
+    int err = future_lock_for_program(future);
+    if (err) {
+        conc_bytes_free(&copy);
+        return err;
     }
-    conc_bytes_free(&bytes);
-    return refused;
+    if (future->result_size && value)
+        memcpy(future->value, value, future->result_size);
+    else if (future->result_size && future->fn)
+        memset(future->value, 0, future->result_size);
+    future_finish(future, 0, NULL, 0);
+    return 0;
 }
 
 int conc_future_set_error(conc_future *future, int err, const char *fmt, ...)
@@ -297,17 +307,13 @@ int conc_future_set_error(conc_future *future, int err, const char *fmt, ...)
         va_end(ap);
     }
     char *copy = future_copy_message(text);
-    int refused = -EINVAL;
-    if (future_lock_undone(future)) {
-        if (!future_is_ours(future)) {
-            future_finish_with_error(future, err, copy);
-            return 0;
-        }
-        guard_unlock(&future->word);
-        refused = -EPERM;
+    int refused = future_lock_for_program(future);
+    if (refused) {
+        free_bytes(copy);
+        return refused;
     }
-    free_bytes(copy);
-    return refused;
+    future_finish_with_error(future, err, copy);
+    return 0;
 }
 
 bool conc__future_claim(conc_future *future, conc_scope *scope)

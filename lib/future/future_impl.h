@@ -30,14 +30,16 @@ struct value_keeper {
     void (*release)(struct value_keeper *keeper);
 };
 
+struct conc_executor;
+
 struct conc_future {
     uint32_t word;
     uint32_t refs;
     struct conc__waitlist waiters;
     struct list watches; /* of contexts that wait for many: watch.h */
     struct future_callback *callbacks;
-    conc_scope *scope; /* in which its job runs; NULL: it does not run here */
-    void *executor;    /* to which it was submitted; NULL: none. Only ever compared */
+    conc_scope *scope;              /* in which its job runs; NULL: it does not run here */
+    struct conc_executor *executor; /* to which it was submitted; NULL: none. Only compared */
     int error;         /* as `message`: written before DONE, by the context that settles it */
     char *message;     /* NULL: none */
     conc_future *link; /* its executor's */

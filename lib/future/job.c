@@ -35,19 +35,18 @@ bool conc__job_execute(conc_future *job)
     struct conc_context *self = context_self();
     conc_scope root;
     conc_scope_enter(&root, CONC_FOREVER);
-    bool claimed = conc__future_claim(job, &root);
-    if (claimed) {
-        struct message before = message_put_aside(self);
-        int err = job_call(job);
-        /* Also if the job has left scopes of its own open: their memory is gone. */
-        self->scope = root.parent;
-        conc__future_settle(job, err, conc__message_for(self, err));
-        message_put_back(self, before);
-    } else {
+    if (!conc__future_claim(job, &root)) {
         self->scope = root.parent;
         conc__future_cancel_pending(job); /* if it must not begin; else it is not pending */
+        return false;
     }
-    return claimed;
+    struct message before = message_put_aside(self);
+    int err = job_call(job);
+    /* Also if the job has left scopes of its own open: their memory is gone. */
+    self->scope = root.parent;
+    conc__future_settle(job, err, conc__message_for(self, err));
+    message_put_back(self, before);
+    return true;
 }
 
 bool conc__future_help(conc_future *future)
