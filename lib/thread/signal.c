@@ -278,25 +278,30 @@ static void *dispatcher_main(void *arg)
     return arg;
 }
 
+/* Under the guard `starting`. */
+static void dispatcher_end(void)
+{
+    guard_lock(&signals.word);
+    signals.stop = true;
+    /* A callback that runs may take long, or be the caller: then the thread is left alone. */
+    bool busy = signals.running;
+    guard_unlock(&signals.word);
+    dispatcher_rouse();
+    if (busy) {
+        pthread_detach(dispatcher.thread);
+        return;
+    }
+    pthread_join(dispatcher.thread, NULL);
+    signals.stop = false;
+    store_release(&dispatcher.is_there, 0);
+}
+
 /* Run at exit, or a leak of the dispatcher's memory would be reported. */
 static void dispatcher_stop(void)
 {
     guard_lock(&dispatcher.starting);
-    if (load_relaxed(&dispatcher.is_there)) { /* relaxed: under the guard */
-        guard_lock(&signals.word);
-        signals.stop = true;
-        /* A callback that runs may take long, or be the caller: then the thread is left alone. */
-        bool busy = signals.running;
-        guard_unlock(&signals.word);
-        dispatcher_rouse();
-        if (busy) {
-            pthread_detach(dispatcher.thread);
-        } else {
-            pthread_join(dispatcher.thread, NULL);
-            signals.stop = false;
-            store_release(&dispatcher.is_there, 0);
-        }
-    }
+    if (load_relaxed(&dispatcher.is_there)) /* relaxed: under the guard */
+        dispatcher_end();
     guard_unlock(&dispatcher.starting);
 }
 
@@ -312,22 +317,28 @@ static void signal_block_all(sigset_t *before)
     pthread_sigmask(SIG_SETMASK, &set, before);
 }
 
+/* Under the guard `starting`. */
+static int dispatcher_begin(void)
+{
+    sigset_t before;
+    signal_block_all(&before);
+    int err = conc__thread_create(&dispatcher.thread, DISPATCHER_STACK_SIZE, dispatcher_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err)
+        return err;
+    atexit(dispatcher_stop);
+    store_release(&dispatcher.is_there, 1);
+    return 0;
+}
+
 static int dispatcher_start(void)
 {
+    int err = 0;
     if (load_acquire(&dispatcher.is_there))
         return 0;
-    int err = 0;
     guard_lock(&dispatcher.starting);
-    if (!load_relaxed(&dispatcher.is_there)) { /* relaxed: under the guard */
-        sigset_t before;
-        signal_block_all(&before);
-        err = conc__thread_create(&dispatcher.thread, DISPATCHER_STACK_SIZE, dispatcher_main, NULL);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (!err) {
-            atexit(dispatcher_stop);
-            store_release(&dispatcher.is_there, 1);
-        }
-    }
+    if (!load_relaxed(&dispatcher.is_there)) /* relaxed: under the guard */
+        err = dispatcher_begin();
     guard_unlock(&dispatcher.starting);
     return err;
 }
@@ -374,10 +385,12 @@ __attribute__((constructor)) static void signal_watch_forks(void)
 int conc_signal_wait(const sigset_t *set, conc_deadline deadline)
 {
     int err = signal_check_set(set);
-    if (!err)
-        err = checkpoint(deadline);
-    if (!err)
-        err = dispatcher_start();
+    if (err)
+        return err;
+    err = checkpoint(deadline);
+    if (err)
+        return err;
+    err = dispatcher_start();
     if (err)
         return err;
     struct conc__waiter w = waiter_here();
@@ -398,8 +411,9 @@ int conc_signal_wait(const sigset_t *set, conc_deadline deadline)
 int conc_signal_catch(const sigset_t *set)
 {
     int err = signal_check_set(set);
-    if (!err)
-        err = dispatcher_start();
+    if (err)
+        return err;
+    err = dispatcher_start();
     if (err)
         return err;
     guard_lock(&signals.word);

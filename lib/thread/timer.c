@@ -50,15 +50,17 @@ int conc_timer_start(conc_timer **ret, int64_t after, conc_fn *fn, const void *a
     timer->refs = 2;
     timer->at = conc_in(after);
     timer->job = conc__job_new(fn, arg, arg_size, 0);
-    if (timer->job)
-        err = conc_thread_start(&timer->thread, timer_main, &timer, sizeof timer, &options);
-    if (err) {
-        conc_future_unref(timer->job);
-        free_bytes(timer);
-        return err;
-    }
+    if (!timer->job)
+        goto fail;
+    err = conc_thread_start(&timer->thread, timer_main, &timer, sizeof timer, &options);
+    if (err)
+        goto fail;
     *ret = timer;
     return 0;
+fail:
+    conc_future_unref(timer->job);
+    free_bytes(timer);
+    return err;
 }
 
 bool conc_timer_cancel(conc_timer *timer)
