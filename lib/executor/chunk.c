@@ -23,6 +23,9 @@ struct chunk {
 
 #define CHUNK_HEAD value_align_up(sizeof(struct chunk))
 
+/* Elements: with fewer no sum of the sizes of their errors and lengths overflows. */
+#define CHUNK_LENGTH_MAX (SIZE_MAX / 64)
+
 /* Where the values begin, in the result. */
 static size_t chunk_values_at(size_t n) { return value_align_up(n * sizeof(int)); }
 
@@ -96,22 +99,33 @@ static int chunk_join_bytes(conc_bytes *ret, const int *errors, const conc_bytes
     return 0;
 }
 
+/* 0, or the error of an element that ends the chunk. */
+static int chunk_fill_values(const struct chunk *c, char *at, int *errors, conc_bytes *values)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        errors[i] = chunk_run_element(c->fn, chunk_next_arg(c, &at), &values[i]);
+        if (!errors[i])
+            continue;
+        conc_bytes_free(&values[i]);
+        if (!c->keep_going)
+            return errors[i];
+    }
+    return 0;
+}
+
 static int chunk_run_bytes(void *arg, void *result)
 {
     const struct chunk *c = arg;
-    char *at = (char *)arg + CHUNK_HEAD;
-    int err = 0, *errors = alloc_array(c->n, sizeof *errors);
+    int err = -ENOMEM;
+    int *errors = alloc_array(c->n, sizeof *errors);
     conc_bytes *values = alloc_array(c->n, sizeof *values);
     if (!errors || !values)
-        err = -ENOMEM;
-    for (size_t i = 0; i < c->n && !err; i++) {
-        errors[i] = chunk_run_element(c->fn, chunk_next_arg(c, &at), &values[i]);
-        if (errors[i])
-            conc_bytes_free(&values[i]);
-        err = c->keep_going ? 0 : errors[i];
-    }
-    if (!err)
-        err = chunk_join_bytes(result, errors, values, c->n);
+        goto out;
+    err = chunk_fill_values(c, (char *)arg + CHUNK_HEAD, errors, values);
+    if (err)
+        goto out;
+    err = chunk_join_bytes(result, errors, values, c->n);
+out:
     for (size_t i = 0; values && i < c->n; i++)
         conc_bytes_free(&values[i]);
     free_bytes(values);
@@ -154,7 +168,7 @@ conc_future *conc__chunk_submit(conc_executor *executor, const struct map *m, si
                                 size_t n)
 {
     size_t room, values;
-    if (n > SIZE_MAX / 64 || !chunk_room_for_args(m, first, n, &room) ||
+    if (n > CHUNK_LENGTH_MAX || !chunk_room_for_args(m, first, n, &room) ||
         !chunk_room_for_values(m, n, &values))
         return conc__future_no_memory();
     char *arg = alloc_bytes(room);
@@ -189,19 +203,20 @@ static int chunk_store_bytes(const struct map *m, size_t first, size_t n, const 
 
 int conc__chunk_store(const struct map *m, size_t first, size_t n, const void *value)
 {
-    int err = 0;
     if (m->out_size == CONC_BYTES) {
         value = ((const conc_bytes *)value)->data;
-        err = chunk_store_bytes(m, first, n, value);
+        int err = chunk_store_bytes(m, first, n, value);
+        if (err)
+            return err;
     }
     const int *errors = value;
     const char *values = (const char *)value + chunk_values_at(n);
-    for (size_t i = 0; i < n && !err; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (m->errors)
             m->errors[first + i] = errors[i];
         if (m->out_size && m->out_size != CONC_BYTES && !errors[i])
             memcpy(m->out + (first + i) * m->out_size, values + i * value_align_up(m->out_size),
                    m->out_size);
     }
-    return err;
+    return 0;
 }

@@ -70,7 +70,8 @@ int conc_executor_free(conc_executor *executor)
     conc_shield_enter(&shield);
     int err = conc_executor_shutdown(executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER);
     conc_shield_exit(&shield);
-    if (!err)
-        executor->ops->free(executor);
-    return err;
+    if (err)
+        return err;
+    executor->ops->free(executor);
+    return 0;
 }

@@ -22,6 +22,8 @@
 #include "executor/submit.h"
 #include "future/future_impl.h"
 
+enum { FIRST_MEMBERS = 8 }; /* a group has room for so many once it has a member */
+
 struct conc__member {
     struct conc_group *group;
     conc_future *future; /* a reference */
@@ -84,22 +86,30 @@ static void group_member_ended(conc_future *future, void *arg)
 }
 
 /* With the lock. */
-static int group_add_member(conc_group *group, struct conc__member *m)
+static int group_make_room(conc_group *group)
 {
-    if (group->count == group->room) {
-        size_t room = group->room ? 2 * group->room : 8;
-        struct conc__member **more = alloc_array(room, sizeof *more);
-        if (!more)
-            return -ENOMEM;
-        for (size_t i = 0; i < group->count; i++)
-            more[i] = group->members[i];
-        free_bytes(group->members);
-        group->members = more;
-        group->room = room;
-    }
-    group->members[group->count++] = m;
-    group->active++;
+    size_t room = group->room ? 2 * group->room : FIRST_MEMBERS;
+    struct conc__member **more = alloc_array(room, sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    for (size_t i = 0; i < group->count; i++)
+        more[i] = group->members[i];
+    free_bytes(group->members);
+    group->members = more;
+    group->room = room;
     return 0;
+}
+
+/* With the lock. Returns the member's index; -ECANCELED: the group has ended; -ENOMEM. */
+static ptrdiff_t group_add_member(conc_group *group, struct conc__member *m)
+{
+    if (group->ended)
+        return -ECANCELED;
+    if (group->count == group->room && group_make_room(group))
+        return -ENOMEM;
+    group->members[group->count] = m;
+    group->active++;
+    return (ptrdiff_t)group->count++;
 }
 
 ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
@@ -116,11 +126,8 @@ ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn 
         goto fail;
     f->executor = executor;
     *m = (struct conc__member){.group = group, .future = f, .ret = ret};
-    conc_with_lock (&group->lock) {
-        index = group->ended ? -ECANCELED : group_add_member(group, m);
-        if (index == 0)
-            index = (ptrdiff_t)group->count - 1;
-    }
+    conc_with_lock (&group->lock)
+        index = group_add_member(group, m);
     if (index < 0)
         goto fail;
     conc_future_ref(f);
@@ -180,22 +187,40 @@ static int group_store_result(struct conc__member *m)
     return conc_future_error(m->future) ? 0 : err;
 }
 
-/* The wait has ended, with `err`: store the results of the members that have ended, once, and
- * return the error of the whole group. It takes the lock, since others may still be submitting. */
+/* Store the results of the members that have ended, once. 0, or the first error in doing so. With
+ * the lock. */
+static int group_store_results(conc_group *group)
+{
+    int first = 0;
+    for (size_t i = 0; i < group->count; i++) {
+        struct conc__member *m = group->members[i];
+        int err = conc_future_is_done(m->future) ? group_store_result(m) : 0;
+        if (!first)
+            first = err;
+    }
+    return first;
+}
+
+/* The error of the whole group, whose wait has ended with `err`. With the lock. */
+static int group_outcome(conc_group *group, int err)
+{
+    int lost = group_store_results(group);
+    if (group->failed)
+        return conc_future_result(group->failed, NULL, CONC_NOW);
+    if (err)
+        return err;
+    if (lost)
+        return lost;
+    return group->ended ? -ECANCELED : 0;
+}
+
+/* It takes the lock, since others may still be submitting. */
 static int group_collect(conc_group *group, int err)
 {
-    conc_with_lock (&group->lock) {
-        for (size_t i = 0; i < group->count; i++) {
-            struct conc__member *m = group->members[i];
-            int lost = conc_future_is_done(m->future) ? group_store_result(m) : 0;
-            err = err ? err : lost;
-        }
-        if (group->failed)
-            err = conc_future_result(group->failed, NULL, CONC_NOW);
-        else if (!err && group->ended)
-            err = -ECANCELED;
-    }
-    return err;
+    int outcome = err;
+    conc_with_lock (&group->lock)
+        outcome = group_outcome(group, err);
+    return outcome;
 }
 
 /* Does it have jobs that a fork has lost? Not under the lock: its holder may be lost too. */
@@ -207,17 +232,26 @@ static bool group_is_lost(const conc_group *group)
     return false;
 }
 
-int conc_group_wait(conc_group *group, conc_deadline deadline)
+/* Wait until no member is active; -ESHUTDOWN: that never comes, since a fork has lost some. */
+static int group_wait_members(conc_group *group, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
-    if (!err && conc__forks() && group_is_lost(group))
+    if (err)
+        return err;
+    if (conc__forks() && group_is_lost(group))
         return -ESHUTDOWN;
-    if (!err && (err = group_wait_idle(group, CONC_NOW))) {
-        if (deadline_is_now(deadline))
-            return err;
-        group_help_members(group, deadline);
-        err = group_wait_idle(group, deadline);
-    }
+    err = group_wait_idle(group, CONC_NOW);
+    if (!err || deadline_is_now(deadline))
+        return err;
+    group_help_members(group, deadline);
+    return group_wait_idle(group, deadline);
+}
+
+int conc_group_wait(conc_group *group, conc_deadline deadline)
+{
+    int err = group_wait_members(group, deadline);
+    if (err == -ESHUTDOWN || (err && deadline_is_now(deadline)))
+        return err;
     if (err) {
         conc_group_cancel(group);
         group_wait_idle_firmly(group);

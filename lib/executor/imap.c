@@ -204,7 +204,8 @@ int conc_imap_new(conc_imap **ret, conc_executor *executor, conc_fn *fn, const v
                   size_t in_size, size_t out_size, const conc_imap_options *options)
 {
     const conc_imap_options o = options ? *options : (conc_imap_options){0};
-    if (!ret || !executor || !fn || (o.next ? in || n : n && in_size && !in))
+    const bool has_array = in || n, lacks_array = n && in_size && !in;
+    if (!ret || !executor || !fn || (o.next ? has_array : lacks_array))
         return -EINVAL;
     size_t ahead = o.ahead ? o.ahead : IMAP_AHEAD, room;
     if (!o.next && ahead > n)
@@ -221,9 +222,12 @@ int conc_imap_new(conc_imap **ret, conc_executor *executor, conc_fn *fn, const v
     imap->in_size = in_size;
     imap->out_size = out_size;
     imap->options = o;
-    if (o.next && in_size && !(imap->item = alloc_array(1, imap_stride(imap)))) {
-        free_bytes(imap);
-        return -ENOMEM;
+    if (o.next && in_size) {
+        imap->item = alloc_array(1, imap_stride(imap));
+        if (!imap->item) {
+            free_bytes(imap);
+            return -ENOMEM;
+        }
     }
     for (size_t i = 0; i < ahead; i++)
         list_push(&imap->free, &imap->places[i].node);

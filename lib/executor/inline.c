@@ -28,6 +28,8 @@ struct inline_executor {
     bool closed;
 };
 
+_Static_assert(offsetof(struct inline_executor, base) == 0, "a conc_executor is cast to it");
+
 static struct inline_executor *inline_of(conc_executor *executor)
 {
     return (struct inline_executor *)executor;

@@ -45,15 +45,16 @@ static int map_collect(const struct map *m, size_t first, conc_future *f, conc_d
     int err = conc_future_wait(f, deadline);
     if (err)
         return err;
-    err = conc_future_result(f, NULL, CONC_NOW);
-    if (!err && (err = map_store_results(m, first, f)))
+    const int end = conc_future_result(f, NULL, CONC_NOW);
+    err = end ? 0 : map_store_results(m, first, f);
+    if (err)
         return err;
     if (!m->errors)
-        return err;
+        return end;
     /* A chunk of one that succeeded, or a whole chunk that failed or was refused: */
-    if (err || m->chunk == 1)
+    if (end || m->chunk == 1)
         for (size_t i = 0; i < map_chunk_length(m, first); i++)
-            m->errors[first + i] = err;
+            m->errors[first + i] = end;
     return 0;
 }
 
@@ -73,6 +74,21 @@ static int map_submit_all(conc_executor *executor, const struct map *m, conc_fut
     return err == -ETIMEDOUT && deadline_is_now(deadline) ? -EAGAIN : err;
 }
 
+/* Take the results of the chunks that were submitted, with `err`. Returns that, or the first error.
+ * After an error the rest is not waited for, but what is done is stored, if errors are. */
+static int map_collect_all(const struct map *m, conc_future *const *futures, size_t submitted,
+                           int err, conc_deadline deadline)
+{
+    for (size_t i = 0; i < submitted; i++) {
+        if (err && !m->errors)
+            return err;
+        int end = map_collect(m, i * m->chunk, futures[i], err ? CONC_NOW : deadline);
+        if (!err)
+            err = end;
+    }
+    return err;
+}
+
 static int map_run(conc_executor *executor, const struct map *m, conc_deadline deadline)
 {
     if (m->out_size == CONC_BYTES)
@@ -85,11 +101,7 @@ static int map_run(conc_executor *executor, const struct map *m, conc_deadline d
         m->errors[i] = -ECANCELED;
     size_t submitted;
     int err = map_submit_all(executor, m, futures, chunks, &submitted, deadline);
-    for (size_t i = 0; i < submitted && (!err || m->errors); i++) {
-        /* After an error the rest is not waited for, but what is done is stored, if errors are. */
-        int end = map_collect(m, i * m->chunk, futures[i], err ? CONC_NOW : deadline);
-        err = err ? err : end;
-    }
+    err = map_collect_all(m, futures, submitted, err, deadline);
     for (size_t i = 0; i < submitted; i++) {
         if (err)
             conc__future_abandon(futures[i]);
@@ -104,10 +116,13 @@ int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, siz
 {
     if (!executor || !fn || (n && in_size && !in) || (n && out_size && !out))
         return -EINVAL;
-    struct map m = {fn, in, n, in_size, out, out_size, 1, NULL};
-    if (options && options->chunk)
-        m.chunk = options->chunk;
-    if (options)
-        m.errors = options->errors;
+    const struct map m = {.fn = fn,
+                          .in = in,
+                          .n = n,
+                          .in_size = in_size,
+                          .out = out,
+                          .out_size = out_size,
+                          .chunk = options && options->chunk ? options->chunk : 1,
+                          .errors = options ? options->errors : NULL};
     return n ? map_run(executor, &m, deadline) : 0;
 }

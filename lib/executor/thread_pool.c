@@ -28,6 +28,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
 #include "executor/closing.h"
 #include "executor/job_queue.h"
 #include "future/future_impl.h"
@@ -62,6 +63,8 @@ struct thread_pool {
     size_t started;
     bool closed, broken;
 };
+
+_Static_assert(offsetof(struct thread_pool, base) == 0, "a conc_executor is cast to it");
 
 static struct thread_pool *thread_pool_of(conc_executor *executor)
 {
@@ -134,6 +137,7 @@ static void thread_pool_leave(struct thread_pool *pool, struct pool_thread *w)
     list_remove(&pool->workers, &w->node);
     struct pool_thread *before = pool->left;
     pool->left = w;
+    invariant(pool->threads > 0, "a worker that leaves was counted");
     if (--pool->threads == 0)
         closers = waitlist_take_all(&pool->closers);
     guard_unlock(&pool->word);
@@ -146,6 +150,7 @@ static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, i
 {
     guard_lock(&pool->word);
     pool->broken = pool->closed = true;
+    invariant(w->job, "a worker begins with a job");
     conc_future *jobs = w->job;
     w->job = NULL;
     jobs->link = job_queue_take_all(&pool->queue);
@@ -208,7 +213,7 @@ static int thread_pool_start_worker(struct thread_pool *pool, conc_future *job)
 static int thread_pool_submit_to_full(struct thread_pool *pool, conc_future *job)
 {
     /* If all workers waited here, none would make room. */
-    if (context_self()->works_for == pool) {
+    if (context_self()->works_for == &pool->base) {
         guard_unlock(&pool->word);
         conc__future_help(job);
         conc_future_unref(job);
@@ -223,6 +228,25 @@ static int thread_pool_submit_to_full(struct thread_pool *pool, conc_future *job
     return conc__waiter_wait(&w, &on, CONC_FOREVER);
 }
 
+/* No worker is idle: give the job to a new one, or queue it. With the guard, which it releases. */
+static int thread_pool_submit_to_busy(struct thread_pool *pool, conc_future *job)
+{
+    if (pool->threads < pool->max_threads) {
+        int err = thread_pool_start_worker(pool, job);
+        /* If there is no memory for a thread but there are others, the job is theirs. */
+        if (!err || !pool->reuse || pool->threads == 0) {
+            guard_unlock(&pool->word);
+            return err;
+        }
+    }
+    const size_t max_queued = pool->options.max_queued;
+    if (max_queued && pool->queue.length >= max_queued)
+        return thread_pool_submit_to_full(pool, job);
+    job_queue_push(&pool->queue, job);
+    guard_unlock(&pool->word);
+    return 0;
+}
+
 /* False in a fork's child: the workers are not there, and one of them may have held the guard. */
 static bool thread_pool_is_ours(const struct thread_pool *pool)
 {
@@ -232,31 +256,22 @@ static bool thread_pool_is_ours(const struct thread_pool *pool)
 static int thread_pool_submit(conc_executor *executor, conc_future *job)
 {
     struct thread_pool *pool = thread_pool_of(executor);
-    struct conc__waiter *idle = NULL;
-    int err = 0;
     if (!thread_pool_is_ours(pool))
         return -ESHUTDOWN;
     guard_lock(&pool->word);
     if (pool->closed) {
-        err = pool->broken ? -CONC_EBROKEN : -ESHUTDOWN;
-    } else if ((idle = waitlist_pop(&pool->idle))) {
-        ((struct pool_thread *)idle->slot)->job = job;
-    } else {
-        bool may_start = pool->threads < pool->max_threads;
-        err = may_start ? thread_pool_start_worker(pool, job) : 0;
-        bool to_queue = !may_start || (err && pool->reuse &&
-                                       pool->threads > 0); /* too few threads, but it works */
-        if (to_queue && pool->options.max_queued && pool->queue.length >= pool->options.max_queued)
-            return thread_pool_submit_to_full(pool, job);
-        if (to_queue) {
-            job_queue_push(&pool->queue, job);
-            err = 0;
-        }
+        const int err = pool->broken ? -CONC_EBROKEN : -ESHUTDOWN;
+        guard_unlock(&pool->word);
+        return err;
     }
+    struct conc__waiter *idle = waitlist_pop(&pool->idle);
+    if (!idle)
+        return thread_pool_submit_to_busy(pool, job);
+    invariant(job_queue_is_empty(&pool->queue), "a worker is idle only while the queue is empty");
+    ((struct pool_thread *)idle->slot)->job = job;
     guard_unlock(&pool->word);
-    if (idle)
-        conc__waiter_deliver(idle, 0);
-    return err;
+    conc__waiter_deliver(idle, 0);
+    return 0;
 }
 
 /* ---- The end ---- */
@@ -345,8 +360,9 @@ static int thread_pool_make(conc_executor **ret, size_t max_threads, bool reuse,
  * processors. */
 static size_t thread_pool_default_size(void)
 {
-    const size_t cpus = conc__usable_cpus();
-    return cpus > 28 ? 32 : cpus + 4;
+    enum { THREADS_MORE = 4, THREADS_MAX = 32 };
+    const size_t threads = conc__usable_cpus() + THREADS_MORE;
+    return threads < THREADS_MAX ? threads : THREADS_MAX;
 }
 
 int conc_thread_pool_new(conc_executor **ret, size_t threads,
