@@ -200,17 +200,27 @@ static void generator_free_stack(conc_generator *g)
     conc__stack_free(&g->stack);
 }
 
+/* Inlined, as generator_run() is. */
+__attribute__((always_inline)) static inline int generator_step(conc_generator *g, void *item,
+                                                                conc_deadline deadline)
+{
+    if (g->ended)
+        return 0;
+    int err = generator_refuse(deadline);
+    if (err)
+        return err;
+    g->item = item;
+    int result = generator_run(g, context_self(), deadline, deadline_is_now(deadline));
+    if (g->ended)
+        generator_free_stack(g);
+    return result;
+}
+
 int conc_generator_next(conc_generator *g, void *item, conc_deadline deadline)
 {
     if (!generator_start_running(g))
         return -EBUSY;
-    int result = g->ended ? 0 : generator_refuse(deadline);
-    if (!g->ended && !result) {
-        g->item = item;
-        result = generator_run(g, context_self(), deadline, deadline_is_now(deadline));
-        if (g->ended)
-            generator_free_stack(g);
-    }
+    int result = generator_step(g, item, deadline);
     store_release(&g->running, 0);
     return result;
 }

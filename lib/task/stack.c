@@ -42,6 +42,7 @@
 #include "base/checkers.h"
 #include "base/guard.h"
 #include "base/hooks.h"
+#include "base/invariant.h"
 #include "base/list.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -158,7 +159,10 @@ static struct slab *slab_map(struct stack_class *class, uint32_t n)
 static struct slab *slab_new(struct stack_class *class)
 {
     size_t n = SLAB_BYTES / class_stack_size(class);
-    n = n < 1 ? 1 : n > SLAB_STACKS_MAX ? SLAB_STACKS_MAX : n;
+    if (n < 1)
+        n = 1;
+    if (n > SLAB_STACKS_MAX)
+        n = SLAB_STACKS_MAX;
     struct slab *slab = slab_map(class, (uint32_t)n);
     /* Where address space is limited, or counted as memory, there may still be room for one. */
     return slab || n == 1 ? slab : slab_map(class, 1);
@@ -198,6 +202,7 @@ static struct stack_cell *class_take_free(struct stack_class *class)
     if (list_is_empty(&class->open))
         return NULL;
     struct slab *slab = list_entry(class->open.head, struct slab, node);
+    invariant(slab_has_room(slab), "an open slab has a stack to give");
     cell = slab->cold;
     if (cell) {
         slab->cold = cell->next;
@@ -217,6 +222,7 @@ static struct slab *cell_put_cold(struct stack_cell *cell)
 {
     struct slab *slab = slab_of_cell(cell);
     struct stack_class *class = slab->class;
+    invariant(slab->busy > 0, "a stack that is freed was in use");
     if (!slab_has_room(slab))
         list_push(&class->open, &slab->node);
     cell->next = slab->cold;
@@ -250,13 +256,14 @@ static struct stack_cell *class_take(struct stack_class *class)
  * then the guard is not made so. */
 static bool stack_install_guard(char *guard, size_t page)
 {
-    static uint32_t checked;             /* is advice checked? 0: not known, 1: yes, 2: no */
-    uint32_t v = load_relaxed(&checked); /* relaxed: every thread finds the same */
-    if (!v) {
-        v = madvise(guard, page, MADV_NONE_SUCH) != 0 ? 1 : 2;
-        store_relaxed(&checked, v);
+    enum { NOT_KNOWN, IS_CHECKED, IS_IGNORED };
+    static uint32_t advice;
+    uint32_t is = load_relaxed(&advice); /* relaxed: every thread finds the same */
+    if (is == NOT_KNOWN) {
+        is = madvise(guard, page, MADV_NONE_SUCH) != 0 ? IS_CHECKED : IS_IGNORED;
+        store_relaxed(&advice, is);
     }
-    return v == 1 && madvise(guard, page, MADV_GUARD_INSTALL) == 0;
+    return is == IS_CHECKED && madvise(guard, page, MADV_GUARD_INSTALL) == 0;
 }
 
 /* Make the guard below a stack, when it is used first; false: no more mappings. */

@@ -11,6 +11,8 @@
 
 #include "task/switch.h"
 
+enum { PLACE_ALIGN = 64 }; /* bytes, a power of two: a line of the cache */
+
 struct switch_place {
     ucontext_t context;
     void *passed; /* by the code that switches to it */
@@ -28,7 +30,8 @@ static void switch_start(unsigned high, unsigned low)
 
 void *conc__switch_prepare(void *top, void *bottom, void (*main)(void *arg), void *arg)
 {
-    struct switch_place *p = (struct switch_place *)(((uintptr_t)top - sizeof *p) & ~(uintptr_t)63);
+    struct switch_place *p =
+        (struct switch_place *)(((uintptr_t)top - sizeof *p) & ~(uintptr_t)(PLACE_ALIGN - 1));
     p->main = main;
     p->arg = arg;
     getcontext(&p->context);
