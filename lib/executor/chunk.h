@@ -14,11 +14,11 @@ struct map {
     char *out;
     size_t out_size;
     size_t chunk; /* how many elements one job takes */
-    int *errors;  /* NULL: the first error ends it */
+    int *errors;  /* NULL: the first error ends the map */
 };
 
-/* How far apart the values of that size lie in an array of the caller's. */
-static inline size_t stride_of(size_t size)
+/* How far apart values of that size lie in the caller's array. */
+static inline size_t map_stride(size_t size)
 {
     return size == CONC_BYTES ? sizeof(conc_bytes) : size;
 }
@@ -27,7 +27,7 @@ static inline size_t stride_of(size_t size)
 conc_future *conc__chunk_submit(conc_executor *executor, const struct map *m, size_t first,
                                 size_t n);
 
-/* Store what it has given, which is conc_future_value(). 0; -ENOMEM, for a copy. */
+/* Store the results of that job, whose conc_future_value() is `value`. 0; -ENOMEM, for a copy. */
 int conc__chunk_store(const struct map *m, size_t first, size_t n, const void *value);
 
 #endif

@@ -9,9 +9,9 @@
 
 int conc__executor_submit(conc_executor *executor, conc_future *job)
 {
-    conc_future_ref(job); /* the executor's */
+    conc_future_ref(job); /* for the executor */
     struct conc_context *self = context_self();
-    struct message before = message_put_aside(self); /* or a refusal would carry its words */
+    struct message before = message_put_aside(self); /* or a refusal would carry that message */
     int err = executor ? executor->ops->submit(executor, job) : -EINVAL;
     if (err)
         conc_job_drop(job, err);
@@ -39,14 +39,14 @@ int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_
     conc_future *job = conc_submit(executor, fn, arg, arg_size, result_size);
     bool late = conc_scope_exit(&scope) == -ETIMEDOUT;
     int err = conc_wait_for(job, ret, deadline);
-    conc__future_observe(job); /* cancelled by us: how it ends is of no interest */
+    conc__future_observe(job); /* if it was cancelled here, its end is of no interest */
     conc_future_unref(job);
     if (err == -ECANCELED && late)
         err = deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
     return err;
 }
 
-static bool is_own_worker(const conc_executor *executor)
+static bool executor_employs_caller(const conc_executor *executor)
 {
     return context_self()->works_for == executor;
 }
@@ -57,7 +57,7 @@ int conc_executor_shutdown(conc_executor *executor, unsigned flags, conc_deadlin
         CONC_SHUTDOWN_WAIT | CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING;
     if (!executor || (flags & ~known))
         return -EINVAL;
-    if ((flags & CONC_SHUTDOWN_WAIT) && is_own_worker(executor))
+    if ((flags & CONC_SHUTDOWN_WAIT) && executor_employs_caller(executor))
         return -EDEADLK;
     return executor->ops->shutdown(executor, flags, deadline);
 }
@@ -70,7 +70,8 @@ int conc_executor_free(conc_executor *executor)
     conc_shield_enter(&shield);
     int err = conc_executor_shutdown(executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER);
     conc_shield_exit(&shield);
-    if (!err)
-        executor->ops->free(executor);
-    return err;
+    if (err)
+        return err;
+    executor->ops->free(executor);
+    return 0;
 }

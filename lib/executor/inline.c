@@ -3,8 +3,8 @@
  * inline.c: an executor that runs a job in the caller of conc_submit(), before it returns.
  *
  * The only state is which callers are running a job now, for shutdown to wait for: a lock, a list,
- * a condition. A caller may be some executor's worker, and stays it (it must be able to help its
- * pool): so the list, not conc_context_set_executor(), tells who must not wait.
+ * a condition. A caller may be another executor's worker, and must stay that (it must be able to
+ * help its pool): so the list, not conc_context_set_executor(), tells which contexts must not wait.
  */
 #include <conc/cond.h>
 #include <conc/executor_impl.h>
@@ -13,8 +13,8 @@
 #include "base/list.h"
 #include "future/future_impl.h"
 
-/* A submit() that runs its job: on its stack. */
-struct run {
+/* An inline_submit() that runs its job; lies on its stack. */
+struct inline_run {
     struct list_node node; /* in its executor's runs */
     conc_context *context;
     conc_future *job; /* the caller of conc_submit() has a reference */
@@ -28,15 +28,17 @@ struct inline_executor {
     bool closed;
 };
 
-static struct inline_executor *self_of(conc_executor *executor)
+_Static_assert(offsetof(struct inline_executor, base) == 0, "a conc_executor is cast to it");
+
+static struct inline_executor *inline_of(conc_executor *executor)
 {
     return (struct inline_executor *)executor;
 }
 
-static int submit(conc_executor *executor, conc_future *job)
+static int inline_submit(conc_executor *executor, conc_future *job)
 {
-    struct inline_executor *ex = self_of(executor);
-    struct run run = {.context = conc_context_current(), .job = job};
+    struct inline_executor *ex = inline_of(executor);
+    struct inline_run run = {.context = conc_context_current(), .job = job};
     bool closed = false;
     conc_with_lock (&ex->lock) {
         closed = ex->closed;
@@ -54,53 +56,56 @@ static int submit(conc_executor *executor, conc_future *job)
     return 0;
 }
 
-static bool is_idle(void *arg) { return list_is_empty(&((struct inline_executor *)arg)->runs); }
+static bool inline_is_idle(void *arg)
+{
+    return list_is_empty(&((struct inline_executor *)arg)->runs);
+}
 
 /* With the lock. */
-static bool is_in_own_job(const struct inline_executor *ex)
+static bool inline_runs_caller(const struct inline_executor *ex)
 {
     const conc_context *self = conc_context_current();
     for (struct list_node *n = ex->runs.head; n; n = list_next(&ex->runs, n))
-        if (list_entry(n, struct run, node)->context == self)
+        if (list_entry(n, struct inline_run, node)->context == self)
             return true;
     return false;
 }
 
 /* With the lock. */
-static void cancel_running(struct inline_executor *ex)
+static void inline_cancel_running(struct inline_executor *ex)
 {
     for (struct list_node *n = ex->runs.head; n; n = list_next(&ex->runs, n))
-        conc__future_cancel_job(list_entry(n, struct run, node)->job, true);
+        conc__future_cancel_job(list_entry(n, struct inline_run, node)->job, true);
 }
 
 /* There is never a pending job. */
-static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
+static int inline_shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
-    struct inline_executor *ex = self_of(executor);
+    struct inline_executor *ex = inline_of(executor);
     int err = 0;
     conc_with_lock (&ex->lock) {
-        if ((flags & CONC_SHUTDOWN_WAIT) && is_in_own_job(ex))
+        if ((flags & CONC_SHUTDOWN_WAIT) && inline_runs_caller(ex))
             return -EDEADLK;
         ex->closed = true;
         if (flags & CONC_SHUTDOWN_CANCEL_RUNNING)
-            cancel_running(ex);
+            inline_cancel_running(ex);
         if (flags & CONC_SHUTDOWN_WAIT)
-            err = conc_cond_wait_for(&ex->idle, is_idle, ex, deadline);
+            err = conc_cond_wait_for(&ex->idle, inline_is_idle, ex, deadline);
     }
     return err;
 }
 
-static void free_executor(conc_executor *executor) { free_bytes(executor); }
+static void inline_free(conc_executor *executor) { free_bytes(executor); }
 
-static const conc_executor_ops ops = {
-    .submit = submit, .shutdown = shutdown, .free = free_executor};
+static const conc_executor_ops inline_ops = {
+    .submit = inline_submit, .shutdown = inline_shutdown, .free = inline_free};
 
 int conc_inline_new(conc_executor **ret)
 {
     struct inline_executor *ex = alloc_one(struct inline_executor);
     if (!ex)
         return -ENOMEM;
-    ex->base.ops = &ops;
+    ex->base.ops = &inline_ops;
     conc_cond_init(&ex->idle, &ex->lock);
     *ret = &ex->base;
     return 0;

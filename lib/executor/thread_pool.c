@@ -5,47 +5,50 @@
  *
  * How: a submitted job goes to the worker that became idle last (its stack and caches are warm),
  * else to a new thread while there may be one more, else into the queue, from which a worker that
- * has finished a job takes the next. With the queue at its bound the submitter lies down on a list
- * with the job in its hand, and the worker that makes room moves the job into the queue.
+ * has finished a job takes the next. With the queue at its bound the submitter waits on a list, its
+ * job in its waiter, and the worker that makes room moves the job into the queue.
  *
  * All state is under one guard, held for a few pointer moves (and, rarely, while a thread is
- * started). No user code, no wake-up and no allocation but the start's happens under it. Locks:
- * this guard, then a future's.
+ * started). No user code, no wake-up and no allocation but the start's happens under it. Order of
+ * the guards: this one, then a future's.
  *
  * Invariants:
  * - a worker is idle only while the queue is empty; the queue holds jobs only while there are
- *   workers; submitters wait only while the queue is full: so no job waits while somebody could run
+ *   workers; submitters wait only while the queue is full: so no job waits while a worker could run
  *   it.
  * - each worker holds a reference to the job it runs (`job`), so that a shutdown can cancel it.
  *
- * The end: `closed` lets idle workers go at once and the others when the queue is empty. The last
- * to leave wakes who waits for that. A thread that has left is joined by the next one that leaves,
- * the last one by the shutdown: so at most one ended thread is kept. A worker's last touch of the
- * pool is the guard's release in leave().
+ * The end: after `closed` is set, idle workers leave at once, the others when the queue is empty.
+ * The last one to leave wakes the closers. A thread that has left is joined by the next one that
+ * leaves, the last one by the shutdown: so at most one of them is kept. A worker's last touch of
+ * the pool is the guard's release in thread_pool_leave().
  */
 #include <conc/executor_impl.h>
 
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
+#include "executor/closing.h"
+#include "executor/job_queue.h"
 #include "future/future_impl.h"
 #include "thread/create.h"
 
-struct worker {
+struct pool_thread {
     struct list_node node; /* in pool->workers */
-    struct pool *pool;
+    struct thread_pool *pool;
     pthread_t system;
     size_t number;
     conc_future *job; /* that it runs, or was just given; NULL: it is idle */
 };
 
-struct pool {
+struct thread_pool {
     struct conc_executor base;
 
     /* constant */
     size_t max_threads;
-    uint32_t generation; /* of the process that has made it */
-    bool reuse;          /* false: a thread ends after its first job */
+    uint32_t forks; /* of the process that has made it */
+    bool reuse;     /* false: a thread ends after its first job */
     struct conc_thread_pool_options options;
     char name[CONC_NAME_MAX];
 
@@ -53,58 +56,24 @@ struct pool {
     struct conc__waitlist idle;       /* workers; slot: the worker */
     struct conc__waitlist submitters; /* waiting for room; slot: the job */
     struct conc__waitlist closers;    /* waiting for the last thread to leave */
-    conc_future *first, *last;        /* the queue, chained by `link` */
-    size_t queued;
+    struct job_queue queue;
     struct list workers;
-    struct worker *ended; /* has left, and is to be joined */
-    size_t threads;       /* workers that have not left */
+    struct pool_thread *left; /* has left, and is to be joined */
+    size_t threads;           /* workers that have not left */
     size_t started;
     bool closed, broken;
 };
 
-static struct pool *pool_of(conc_executor *executor) { return (struct pool *)executor; }
+_Static_assert(offsetof(struct thread_pool, base) == 0, "a conc_executor is cast to it");
 
-/* ---- The queue, under the guard ---- */
-
-static void enqueue(struct pool *pool, conc_future *job)
+static struct thread_pool *thread_pool_of(conc_executor *executor)
 {
-    job->link = NULL;
-    *(pool->first ? &pool->last->link : &pool->first) = job;
-    pool->last = job;
-    pool->queued++;
-}
-
-static conc_future *dequeue(struct pool *pool)
-{
-    conc_future *job = pool->first;
-    if (job) {
-        pool->first = job->link;
-        pool->queued--;
-    }
-    return job;
-}
-
-static conc_future *take_queue(struct pool *pool)
-{
-    conc_future *all = pool->first;
-    pool->first = NULL;
-    pool->queued = 0;
-    return all;
-}
-
-/* Not under the guard: callbacks run. */
-static void cancel_all(conc_future *chain)
-{
-    while (chain) {
-        conc_future *job = chain;
-        chain = job->link;
-        conc_job_drop(job, -ECANCELED);
-    }
+    return (struct thread_pool *)executor;
 }
 
 /* ---- Workers ---- */
 
-static void join(struct worker *w)
+static void thread_pool_join_worker(struct pool_thread *w)
 {
     if (w)
         pthread_join(w->system, NULL);
@@ -113,14 +82,15 @@ static void join(struct worker *w)
 
 /* Take the next job from the queue, if there is one; else list `here`, if it is not NULL, as idle.
  * True: it is. */
-static bool take_job(struct pool *pool, struct worker *w, struct conc__waiter *here)
+static bool thread_pool_take_job(struct thread_pool *pool, struct pool_thread *w,
+                                 struct conc__waiter *here)
 {
     struct conc__waiter *submitter = NULL;
     bool idle = false;
     guard_lock(&pool->word);
-    w->job = dequeue(pool);
+    w->job = job_queue_pop(&pool->queue);
     if (w->job && (submitter = waitlist_pop(&pool->submitters))) {
-        enqueue(pool, submitter->slot);
+        job_queue_push(&pool->queue, submitter->slot);
     } else if (!w->job && here && !pool->closed) {
         here->slot = w;
         conc__waitlist_push_front(&pool->idle, here);
@@ -132,101 +102,101 @@ static bool take_job(struct pool *pool, struct worker *w, struct conc__waiter *h
     return idle;
 }
 
-static void forget_job(struct pool *pool, struct worker *w)
+static void thread_pool_forget_job(struct thread_pool *pool, struct pool_thread *w)
 {
     guard_lock(&pool->word);
     w->job = NULL;
     guard_unlock(&pool->word);
 }
 
-/* Done with w->job: the next one; NULL: the worker is to leave. */
-static conc_future *next_job(struct pool *pool, struct worker *w)
+/* The worker has ended w->job: the next one; NULL: it is to leave. */
+static conc_future *thread_pool_next_job(struct thread_pool *pool, struct pool_thread *w)
 {
     conc_future *done = w->job;
     if (pool->reuse)
-        take_job(pool, w, NULL);
+        thread_pool_take_job(pool, w, NULL);
     else
-        forget_job(pool, w);
-    /* Not while we are listed as idle: the hook for unobserved errors may block, and would be woken
-     * in our stead. */
+        thread_pool_forget_job(pool, w);
+    /* Not while this worker is listed as idle: the hook for unobserved errors may block here, and
+     * its wait would be ended by the next job. */
     conc_future_unref(done);
     if (w->job || !pool->reuse)
         return w->job;
     struct conc__waiter here = waiter_here();
     const struct wait_on on = {
         .list = &pool->idle, .guard = &pool->word, .what = "work", .object = pool};
-    if (take_job(pool, w, &here))
+    if (thread_pool_take_job(pool, w, &here))
         conc__waiter_wait_firmly(&here, &on);
     return w->job;
 }
 
-static void leave(struct pool *pool, struct worker *w)
+static void thread_pool_leave(struct thread_pool *pool, struct pool_thread *w)
 {
     struct conc__waiter *closers = NULL;
     guard_lock(&pool->word);
     list_remove(&pool->workers, &w->node);
-    struct worker *before = pool->ended;
-    pool->ended = w;
+    struct pool_thread *before = pool->left;
+    pool->left = w;
+    invariant(pool->threads > 0, "a worker that leaves was counted");
     if (--pool->threads == 0)
         closers = waitlist_take_all(&pool->closers);
     guard_unlock(&pool->word);
     conc__waiter_deliver_all(closers, 0);
-    join(before);
+    thread_pool_join_worker(before);
 }
 
-/* The initialiser has failed: nothing that is pending will run, and nothing more is taken. */
-static void break_pool(struct pool *pool, struct worker *w, int err)
+/* The initialiser has failed: no pending job will run, and no further job is taken. */
+static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, int err)
 {
     guard_lock(&pool->word);
     pool->broken = pool->closed = true;
+    invariant(w->job, "a worker begins with a job");
     conc_future *jobs = w->job;
     w->job = NULL;
-    jobs->link = take_queue(pool);
+    jobs->link = job_queue_take_all(&pool->queue);
     struct conc__waiter *idle = waitlist_take_all(&pool->idle);
     struct conc__waiter *submitters = waitlist_take_all(&pool->submitters);
     guard_unlock(&pool->word);
     conc__waiter_deliver_all(idle, 0);
     conc__waiter_deliver_all(submitters, -CONC_EBROKEN);
     while (jobs) {
-        conc_future *job = jobs;
-        jobs = job->link;
-        /* each time: callbacks may raise others in between */
+        /* For each job: the callbacks of the one before may have raised other errors. */
         conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %s (%d)", conc_strerror(err),
                    err);
-        conc_job_drop(job, -CONC_EBROKEN);
+        conc_job_drop(job_chain_pop(&jobs), -CONC_EBROKEN);
     }
 }
 
-static void *worker_main(void *arg)
+static void *thread_pool_worker_main(void *arg)
 {
-    struct worker *w = arg;
-    struct pool *pool = w->pool;
+    struct pool_thread *w = arg;
+    struct thread_pool *pool = w->pool;
     char name[CONC_NAME_MAX + 24];
     snprintf(name, sizeof name, "%.20s-%zu", pool->name, w->number);
     conc_context_set_name(name);
     conc_context_set_executor(&pool->base);
     int err = pool->options.init ? pool->options.init(pool->options.arg) : 0;
     if (err) {
-        break_pool(pool, w, err);
+        thread_pool_break(pool, w, err);
     } else {
-        for (conc_future *job = w->job; job; job = next_job(pool, w))
+        for (conc_future *job = w->job; job; job = thread_pool_next_job(pool, w))
             conc__job_execute(job);
         if (pool->options.fini)
             pool->options.fini(pool->options.arg);
     }
     conc_context_set_executor(NULL);
-    leave(pool, w);
+    thread_pool_leave(pool, w);
     return NULL;
 }
 
 /* Under the guard: a new thread, whose first job it is. */
-static int start_worker(struct pool *pool, conc_future *job)
+static int thread_pool_start_worker(struct thread_pool *pool, conc_future *job)
 {
-    struct worker *w = alloc_one(struct worker);
+    struct pool_thread *w = alloc_one(struct pool_thread);
     if (!w)
         return -ENOMEM;
-    *w = (struct worker){.pool = pool, .number = pool->started, .job = job};
-    int err = conc__thread_create(&w->system, pool->options.stack_size, worker_main, w);
+    *w = (struct pool_thread){.pool = pool, .number = pool->started, .job = job};
+    int err = conc__thread_create(&w->system, pool->options.stack_size, thread_pool_worker_main, w);
     if (err) {
         free_bytes(w);
         return err;
@@ -240,9 +210,9 @@ static int start_worker(struct pool *pool, conc_future *job)
 /* ---- Submitting ---- */
 
 /* The queue is at its bound. With the guard, which it releases. */
-static int submit_to_full(struct pool *pool, conc_future *job)
+static int thread_pool_submit_to_full(struct thread_pool *pool, conc_future *job)
 {
-    /* If all workers waited here, nobody would make room. */
+    /* If all workers waited here, none would make room. */
     if (context_self()->works_for == &pool->base) {
         guard_unlock(&pool->word);
         conc__future_help(job);
@@ -258,139 +228,151 @@ static int submit_to_full(struct pool *pool, conc_future *job)
     return conc__waiter_wait(&w, &on, CONC_FOREVER);
 }
 
-/* In a fork's child the workers are not there, and one of them may have held the guard. */
-static bool is_ours(const struct pool *pool) { return pool->generation == conc__forks(); }
-
-static int submit(conc_executor *executor, conc_future *job)
+/* No worker is idle: give the job to a new one, or queue it. With the guard, which it releases. */
+static int thread_pool_submit_to_busy(struct thread_pool *pool, conc_future *job)
 {
-    struct pool *pool = pool_of(executor);
-    struct conc__waiter *idle = NULL;
-    int err = 0;
-    if (!is_ours(pool))
+    if (pool->threads < pool->max_threads) {
+        int err = thread_pool_start_worker(pool, job);
+        /* If there is no memory for a thread but there are others, the job is theirs. */
+        if (!err || !pool->reuse || pool->threads == 0) {
+            guard_unlock(&pool->word);
+            return err;
+        }
+    }
+    const size_t max_queued = pool->options.max_queued;
+    if (max_queued && pool->queue.length >= max_queued)
+        return thread_pool_submit_to_full(pool, job);
+    job_queue_push(&pool->queue, job);
+    guard_unlock(&pool->word);
+    return 0;
+}
+
+/* False in a fork's child: the workers are not there, and one of them may have held the guard. */
+static bool thread_pool_is_ours(const struct thread_pool *pool)
+{
+    return pool->forks == conc__forks();
+}
+
+static int thread_pool_submit(conc_executor *executor, conc_future *job)
+{
+    struct thread_pool *pool = thread_pool_of(executor);
+    if (!thread_pool_is_ours(pool))
         return -ESHUTDOWN;
     guard_lock(&pool->word);
     if (pool->closed) {
-        err = pool->broken ? -CONC_EBROKEN : -ESHUTDOWN;
-    } else if ((idle = waitlist_pop(&pool->idle))) {
-        ((struct worker *)idle->slot)->job = job;
-    } else {
-        bool may_start = pool->threads < pool->max_threads;
-        err = may_start ? start_worker(pool, job) : 0;
-        bool to_queue = !may_start || (err && pool->reuse &&
-                                       pool->threads > 0); /* too few threads, but it works */
-        if (to_queue && pool->options.max_queued && pool->queued >= pool->options.max_queued)
-            return submit_to_full(pool, job);
-        if (to_queue) {
-            enqueue(pool, job);
-            err = 0;
-        }
+        const int err = pool->broken ? -CONC_EBROKEN : -ESHUTDOWN;
+        guard_unlock(&pool->word);
+        return err;
     }
+    struct conc__waiter *idle = waitlist_pop(&pool->idle);
+    if (!idle)
+        return thread_pool_submit_to_busy(pool, job);
+    invariant(job_queue_is_empty(&pool->queue), "a worker is idle only while the queue is empty");
+    ((struct pool_thread *)idle->slot)->job = job;
     guard_unlock(&pool->word);
-    if (idle)
-        conc__waiter_deliver(idle, 0);
-    return err;
+    conc__waiter_deliver(idle, 0);
+    return 0;
 }
 
 /* ---- The end ---- */
 
 /* The jobs that workers have: those that have not begun (a worker may be long in its initialiser),
  * and those that run. */
-static void cancel_given(struct pool *pool, bool also_running)
+static void thread_pool_cancel_given(struct thread_pool *pool, bool also_running)
 {
     guard_lock(&pool->word);
     for (struct list_node *i = pool->workers.head; i; i = list_next(&pool->workers, i)) {
-        struct worker *w = list_entry(i, struct worker, node);
+        struct pool_thread *w = list_entry(i, struct pool_thread, node);
         if (w->job)
             conc__future_cancel_job(w->job, also_running);
     }
     guard_unlock(&pool->word);
 }
 
-static int wait_ended(struct pool *pool, conc_deadline deadline)
+static bool thread_pool_has_no_threads(conc_executor *executor)
 {
-    int err = checkpoint(deadline);
+    return thread_pool_of(executor)->threads == 0;
+}
+
+static int thread_pool_wait_ended(struct thread_pool *pool, conc_deadline deadline)
+{
+    const struct closing closing = {.executor = &pool->base,
+                                    .guard = &pool->word,
+                                    .closers = &pool->closers,
+                                    .has_ended = thread_pool_has_no_threads};
+    int err = conc__closing_wait(&closing, deadline);
     if (err)
         return err;
-    struct conc__waiter w = waiter_here();
     guard_lock(&pool->word);
-    bool waits = pool->threads > 0;
-    if (waits && deadline_is_now(deadline)) {
-        guard_unlock(&pool->word);
-        return -EAGAIN;
-    }
-    if (waits)
-        conc__waitlist_push(&pool->closers, &w);
+    struct pool_thread *last = pool->left;
+    pool->left = NULL;
     guard_unlock(&pool->word);
-    const struct wait_on on = {
-        .list = &pool->closers, .guard = &pool->word, .what = "shutdown", .object = pool};
-    if (waits && (err = conc__waiter_wait(&w, &on, deadline)))
-        return err;
-    guard_lock(&pool->word);
-    struct worker *last = pool->ended;
-    pool->ended = NULL;
-    guard_unlock(&pool->word);
-    join(last);
+    thread_pool_join_worker(last);
     return 0;
 }
 
-static int shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
+static int thread_pool_shutdown(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
-    struct pool *pool = pool_of(executor);
-    if (!is_ours(pool))
+    struct thread_pool *pool = thread_pool_of(executor);
+    if (!thread_pool_is_ours(pool))
         return 0;
     guard_lock(&pool->word);
     pool->closed = true;
     struct conc__waiter *idle = waitlist_take_all(&pool->idle);
     struct conc__waiter *submitters = waitlist_take_all(&pool->submitters);
-    conc_future *pending = flags & CONC_SHUTDOWN_CANCEL_PENDING ? take_queue(pool) : NULL;
+    conc_future *pending =
+        flags & CONC_SHUTDOWN_CANCEL_PENDING ? job_queue_take_all(&pool->queue) : NULL;
     guard_unlock(&pool->word);
     conc__waiter_deliver_all(idle, 0);
     conc__waiter_deliver_all(submitters, -ESHUTDOWN);
-    cancel_all(pending);
+    job_chain_cancel(pending);
     if (flags & (CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING))
-        cancel_given(pool, flags & CONC_SHUTDOWN_CANCEL_RUNNING);
-    return flags & CONC_SHUTDOWN_WAIT ? wait_ended(pool, deadline) : 0;
+        thread_pool_cancel_given(pool, flags & CONC_SHUTDOWN_CANCEL_RUNNING);
+    return flags & CONC_SHUTDOWN_WAIT ? thread_pool_wait_ended(pool, deadline) : 0;
 }
 
-static void free_pool(conc_executor *executor) { free_bytes(executor); }
+static void thread_pool_free(conc_executor *executor) { free_bytes(executor); }
 
 /* ---- Makers ---- */
 
-static const conc_executor_ops ops = {.submit = submit, .shutdown = shutdown, .free = free_pool};
+static const conc_executor_ops thread_pool_ops = {
+    .submit = thread_pool_submit, .shutdown = thread_pool_shutdown, .free = thread_pool_free};
 
-static int pool_new(conc_executor **ret, size_t max_threads, bool reuse,
-                    const conc_thread_pool_options *options, const char *name)
+static int thread_pool_make(conc_executor **ret, size_t max_threads, bool reuse,
+                            const conc_thread_pool_options *options, const char *name)
 {
-    struct pool *pool = alloc_one(struct pool);
+    struct thread_pool *pool = alloc_one(struct thread_pool);
     if (!pool)
         return -ENOMEM;
-    pool->base.ops = &ops;
+    pool->base.ops = &thread_pool_ops;
     pool->max_threads = max_threads;
-    pool->generation = conc__forks();
+    pool->forks = conc__forks();
     pool->reuse = reuse;
     if (options)
         pool->options = *options;
     snprintf(pool->name, sizeof pool->name, "%s", pool->options.name ? pool->options.name : name);
-    pool->options.name = NULL; /* the caller's; we have a copy */
+    pool->options.name = NULL; /* the caller's memory; pool->name is a copy */
     *ret = &pool->base;
     return 0;
 }
 
 /* CPython 3.13's choice: jobs that wait for input and output want more threads than there are
  * processors. */
-static size_t default_threads(void)
+static size_t thread_pool_default_size(void)
 {
-    const size_t cpus = conc__usable_cpus();
-    return cpus > 28 ? 32 : cpus + 4;
+    enum { THREADS_MORE = 4, THREADS_MAX = 32 };
+    const size_t threads = conc__usable_cpus() + THREADS_MORE;
+    return threads < THREADS_MAX ? threads : THREADS_MAX;
 }
 
 int conc_thread_pool_new(conc_executor **ret, size_t threads,
                          const conc_thread_pool_options *options)
 {
-    return pool_new(ret, threads ? threads : default_threads(), true, options, "worker");
+    return thread_pool_make(ret, threads ? threads : thread_pool_default_size(), true, options,
+                            "worker");
 }
 
 int conc_thread_per_job_new(conc_executor **ret)
 {
-    return pool_new(ret, SIZE_MAX, false, NULL, "job");
+    return thread_pool_make(ret, SIZE_MAX, false, NULL, "job");
 }

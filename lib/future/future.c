@@ -1,31 +1,34 @@
 /* SPDX-License-Identifier: MIT
  *
- * future.c: a value, or error, that is there later.
+ * future.c: a value, or an error, that is there later.
  *
  *     pending    0 (|CANCELLING)              made (and its executor is to cancel it instead of
  *                                             running it)
- *     running    RUNNING (|CANCELLING)        claimed by whoever runs its job
+ *     running    RUNNING (|CANCELLING)        claimed by the context that runs its job
  *     finished   DONE                         a result, or an error
  *     cancelled  DONE|CANCELLED               before it ran, or by a job that ended because of it
  *
  *     pending -> running             claim, unless it is CANCELLING
  *     pending -> finished            set_result, set_error
- *     pending -> cancelled           cancel; who was to run it and finds it CANCELLING
+ *     pending -> cancelled           cancel; the context that was to run it finds it CANCELLING
  *     pending -> pending|CANCELLING  shutdown, for a job that a worker has but has not begun:
  *                                    callbacks can't run there
  *     running -> running|CANCELLING  cancel: the job's scope is cancelled with it
- *     running -> finished, cancelled complete
+ *     running -> finished, cancelled settle
  *
- * All of these happen under the guard in the word. DONE is set by the guard's release, which is the
- * last that the completer needs the waiters' side for: it takes the waiters and callbacks off
- * before, and delivers and calls afterwards, holding a reference of its own.
+ * All of these happen under the guard in the word. DONE is set by the guard's release. The context
+ * that settles the future takes the waiters and callbacks off before that, and delivers and calls
+ * afterwards, holding a reference of its own.
  *
- * Invariants: once DONE, nothing but OBSERVED and the references changes. `scope` points to a
- * living scope while it is not NULL, because the completion takes it away under the guard before
- * its memory goes: so a canceller that holds the guard can use it. Order: result, error and message
- * are written before the release that sets DONE, and read after an acquire that sees it.
- * References: the last unref's decrement acquires what the earlier ones released (acq_rel). Locks:
- * a future's guard, then a watch set's (watch.c). No user code runs under either.
+ * Invariants: once DONE, only OBSERVED and the references change. `scope` points to a living scope
+ * while it is not NULL, because settling clears it under the guard before its memory goes: so a
+ * canceller that holds the guard can use it.
+ *
+ * Order: result, error and message are written before the release that sets DONE, and read after an
+ * acquire that sees it. The last unref's decrement acquires what the earlier ones released
+ * (acq_rel).
+ *
+ * Order of the guards: a future's, then a watch set's (watch.c). No user code runs under either.
  */
 #include "future/future_impl.h"
 
@@ -34,6 +37,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
 #include "future/unobserved.h"
 
 /* ---- Memory ---- */
@@ -46,7 +50,8 @@ conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t
     if (value_is_bytes)
         result_size = sizeof(conc_bytes);
     if (result_size > SIZE_MAX / 4 ||
-        __builtin_add_overflow(align_up(result_size), arg_bytes, &room) || room > SIZE_MAX / 2)
+        __builtin_add_overflow(value_align_up(result_size), arg_bytes, &room) ||
+        room > SIZE_MAX / 2)
         return NULL;
     conc_future *f = alloc_bytes(sizeof *f + room);
     if (!f)
@@ -55,10 +60,10 @@ conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t
     memset(f, 0, sizeof *f + (fn && !value_is_bytes ? 0 : result_size));
     f->refs = 1;
     f->fn = fn;
-    f->generation = conc__forks();
+    f->forks = conc__forks();
     f->arg_is_bytes = arg_size == CONC_BYTES;
     f->arg_size = arg_bytes;
-    f->arg = (char *)f->data + align_up(result_size);
+    f->arg = (char *)f->data + value_align_up(result_size);
     f->value_is_bytes = value_is_bytes;
     f->result_size = result_size;
     f->value = f->data;
@@ -78,7 +83,7 @@ int conc_future_new(conc_future **ret, size_t result_size)
 
 conc_future *conc__future_no_memory(void)
 {
-    /* So many references that they never run out. */
+    /* It starts with so many references that they never run out. */
     static conc_future future = {
         .word = FUTURE_DONE | FUTURE_OBSERVED, .refs = 1u << 30, .error = -ENOMEM};
     return conc_future_ref(&future);
@@ -86,8 +91,7 @@ conc_future *conc__future_no_memory(void)
 
 conc_future *conc_future_ref(conc_future *future)
 {
-    fetch_add_relaxed(&future->refs,
-                      1); /* relaxed: the caller has a reference, so nothing can go */
+    fetch_add_relaxed(&future->refs, 1); /* relaxed: the caller has a reference already */
     return future;
 }
 
@@ -98,13 +102,13 @@ void conc_future_unref(conc_future *future)
     uint32_t state = future_state(future);
     if (future->error && !(state & (FUTURE_OBSERVED | FUTURE_CANCELLED)))
         conc__report_unobserved(future->error, future->message ? future->message : "");
-    while (future->callbacks) { /* never completed */
+    while (future->callbacks) { /* it was never done */
         struct future_callback *c = future->callbacks;
         future->callbacks = c->next;
         free_bytes(c);
     }
-    if (future->home)
-        future->home->release(future->home);
+    if (future->keeper)
+        future->keeper->release(future->keeper);
     else if (future->value_is_bytes)
         conc_bytes_free(future->value);
     free_bytes(future->message);
@@ -118,13 +122,14 @@ void *conc__future_room(conc_future *future, size_t n)
     return conc_bytes_new(future->value, n) ? NULL : ((conc_bytes *)future->value)->data;
 }
 
-void conc__future_settle(conc_future *future, void *value, size_t n, struct value_home *home)
+void conc__future_place_value(conc_future *future, void *value, size_t n,
+                              struct value_keeper *keeper)
 {
     if (future->value_is_bytes)
         *(conc_bytes *)future->value = (conc_bytes){value, n};
     else
         future->value = value;
-    future->home = home;
+    future->keeper = keeper;
 }
 
 int conc__future_copy_value(const conc_future *future, void *ret)
@@ -138,7 +143,7 @@ int conc__future_copy_value(const conc_future *future, void *ret)
     return 0;
 }
 
-/* ---- What it is ---- */
+/* ---- Its state ---- */
 
 bool conc_future_is_done(const conc_future *future) { return future_state(future) & FUTURE_DONE; }
 
@@ -180,9 +185,9 @@ const void *conc_future_value(conc_future *future)
                                                                                 : NULL;
 }
 
-/* ---- Becoming done ---- */
+/* ---- Settling ---- */
 
-static void run_callbacks(conc_future *future, struct future_callback *first)
+static void future_run_callbacks(conc_future *future, struct future_callback *first)
 {
     while (first) {
         struct future_callback *c = first;
@@ -193,22 +198,23 @@ static void run_callbacks(conc_future *future, struct future_callback *first)
 }
 
 /* With the guard, which it releases. The result is in place; takes the message. */
-static void finish(conc_future *future, int err, char *message, uint32_t how)
+static void future_finish(conc_future *future, int err, char *message, uint32_t how)
 {
+    invariant(!(load_relaxed(&future->word) & FUTURE_DONE), "a future is settled once");
     future->error = err;
     future->message = message;
     future->scope = NULL;
     struct conc__waiter *waiters = waitlist_take_all(&future->waiters);
     struct future_callback *callbacks = future->callbacks;
     future->callbacks = NULL;
-    conc__watches_tell(future);
+    conc__watches_mark_ready(future);
     guard_unlock_with(&future->word, FUTURE_RUNNING, FUTURE_DONE | how);
     conc__waiter_deliver_all(waiters, 0);
-    run_callbacks(future, callbacks);
+    future_run_callbacks(future, callbacks);
 }
 
 /* Take the guard of a future that is not done yet; false: it is. */
-static bool lock_undone(conc_future *future)
+static bool future_lock_undone(conc_future *future)
 {
     guard_lock(&future->word);
     if (!conc_future_is_done(future))
@@ -217,7 +223,7 @@ static bool lock_undone(conc_future *future)
     return false;
 }
 
-static char *copy_of(const char *message)
+static char *future_copy_message(const char *message)
 {
     if (!message || !*message)
         return NULL;
@@ -231,54 +237,62 @@ static char *copy_of(const char *message)
 }
 
 /* With the guard, which it releases. */
-static void finish_with_error(conc_future *future, int err, char *message)
+static void future_finish_with_error(conc_future *future, int err, char *message)
 {
     bool cancelled = err == -ECANCELED && (load_relaxed(&future->word) & FUTURE_CANCELLING);
-    finish(future, err, message, cancelled ? FUTURE_CANCELLED : 0);
+    future_finish(future, err, message, cancelled ? FUTURE_CANCELLED : 0);
 }
 
-bool conc__future_complete(conc_future *future, int err, const char *message)
+bool conc__future_settle(conc_future *future, int err, const char *message)
 {
-    char *copy = copy_of(message); /* before the guard: it may take a while */
-    if (!lock_undone(future)) {
+    char *copy = future_copy_message(message); /* not under the guard: slow */
+    if (!future_lock_undone(future)) {
         free_bytes(copy);
         return false;
     }
-    finish_with_error(future, err, copy);
+    future_finish_with_error(future, err, copy);
     return true;
 }
 
-/* Is it the future of a job that has yet to run, or runs in a context of ours? Then its end is not
- * the program's to set. With the guard. */
-static bool is_ours(const conc_future *future)
+/* Is it the future of a job that has yet to run, or that runs in a context of this process? Then
+ * the program must not settle it. With the guard. */
+static bool future_awaits_job(const conc_future *future)
 {
     return future->scope || (future->fn && future_is_pending(future));
 }
 
+/* Take the guard of a future that the program may settle. 0; -EINVAL: it is done; -EPERM: its job
+ * is to settle it. */
+static int future_lock_for_program(conc_future *future)
+{
+    if (!future_lock_undone(future))
+        return -EINVAL;
+    if (!future_awaits_job(future))
+        return 0;
+    guard_unlock(&future->word);
+    return -EPERM;
+}
+
 int conc_future_set_result(conc_future *future, const void *value)
 {
-    conc_bytes bytes = {0};
-    if (future->value_is_bytes && value) { /* before the guard: it may take a while */
+    conc_bytes copy = {0};
+    if (future->value_is_bytes && value) { /* not under the guard: slow */
         const conc_bytes *from = value;
-        if (conc_bytes_copy(&bytes, from->data, from->size))
+        if (conc_bytes_copy(&copy, from->data, from->size))
             return -ENOMEM;
-        value = &bytes;
+        value = &copy;
     }
-    int refused = -EINVAL;
-    if (lock_undone(future)) {
-        if (!is_ours(future)) {
-            if (future->result_size && value)
-                memcpy(future->value, value, future->result_size);
-            else if (future->result_size && future->fn)
-                memset(future->value, 0, future->result_size);
-            finish(future, 0, NULL, 0);
-            return 0;
-        }
-        guard_unlock(&future->word);
-        refused = -EPERM;
+    int err = future_lock_for_program(future);
+    if (err) {
+        conc_bytes_free(&copy);
+        return err;
     }
-    conc_bytes_free(&bytes);
-    return refused;
+    if (future->result_size && value)
+        memcpy(future->value, value, future->result_size);
+    else if (future->result_size && future->fn)
+        memset(future->value, 0, future->result_size);
+    future_finish(future, 0, NULL, 0);
+    return 0;
 }
 
 int conc_future_set_error(conc_future *future, int err, const char *fmt, ...)
@@ -292,18 +306,14 @@ int conc_future_set_error(conc_future *future, int err, const char *fmt, ...)
         vsnprintf(text, sizeof text, fmt, ap);
         va_end(ap);
     }
-    char *copy = copy_of(text);
-    int refused = -EINVAL;
-    if (lock_undone(future)) {
-        if (!is_ours(future)) {
-            finish_with_error(future, err, copy);
-            return 0;
-        }
-        guard_unlock(&future->word);
-        refused = -EPERM;
+    char *copy = future_copy_message(text);
+    int refused = future_lock_for_program(future);
+    if (refused) {
+        free_bytes(copy);
+        return refused;
     }
-    free_bytes(copy);
-    return refused;
+    future_finish_with_error(future, err, copy);
+    return 0;
 }
 
 bool conc__future_claim(conc_future *future, conc_scope *scope)
@@ -325,7 +335,7 @@ bool conc__future_cancel_pending(conc_future *future)
         guard_unlock(&future->word);
         return false;
     }
-    finish(future, -ECANCELED, NULL, FUTURE_CANCELLED);
+    future_finish(future, -ECANCELED, NULL, FUTURE_CANCELLED);
     return true;
 }
 
@@ -336,7 +346,7 @@ bool conc_future_cancel(conc_future *future)
 
 bool conc__future_cancel_job(conc_future *future, bool also_running)
 {
-    if (!lock_undone(future))
+    if (!future_lock_undone(future))
         return false;
     bool hit = also_running || future_is_pending(future);
     if (hit && future->scope)
@@ -353,7 +363,7 @@ void conc__future_abandon(conc_future *future)
 
 /* ---- Waiting ---- */
 
-static int wait_done(conc_future *future, conc_deadline deadline)
+static int future_wait_done(conc_future *future, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err || conc_future_is_done(future))
@@ -364,7 +374,7 @@ static int wait_done(conc_future *future, conc_deadline deadline)
         return -EAGAIN;
     conc__future_help(future);
     struct conc__waiter w = waiter_here();
-    if (!lock_undone(future))
+    if (!future_lock_undone(future))
         return 0;
     conc__waitlist_push(&future->waiters, &w);
     guard_unlock(&future->word);
@@ -375,12 +385,12 @@ static int wait_done(conc_future *future, conc_deadline deadline)
 
 int conc_future_wait(conc_future *future, conc_deadline deadline)
 {
-    return wait_done(future, deadline);
+    return future_wait_done(future, deadline);
 }
 
 int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
 {
-    int err = wait_done(future, deadline);
+    int err = future_wait_done(future, deadline);
     if (err)
         return err;
     conc__future_observe(future);
@@ -393,25 +403,24 @@ int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
 
 int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
 {
-    int err = wait_done(future, deadline);
+    int err = future_wait_done(future, deadline);
     bool cancelled = err && conc_future_cancel(future);
     if (cancelled || err == -ECANCELED)
         return err;
-    return conc_future_result(future, ret,
-                              CONC_NOW); /* also if it was done just now: the result counts */
+    /* Also if it became done just now: the result counts. */
+    return conc_future_result(future, ret, CONC_NOW);
 }
 
 /* ---- Callbacks ---- */
 
 int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *arg)
 {
-    struct future_callback *c =
-        alloc_one(struct future_callback); /* before the guard: it may take a while */
+    struct future_callback *c = alloc_one(struct future_callback); /* not under the guard: slow */
     if (!c)
         return -ENOMEM;
     *c = (struct future_callback){.fn = fn, .arg = arg};
-    if (!lock_undone(future)) {
-        run_callbacks(future, c);
+    if (!future_lock_undone(future)) {
+        future_run_callbacks(future, c);
         return 0;
     }
     struct future_callback **end = &future->callbacks;
@@ -424,7 +433,7 @@ int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *a
 
 bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg)
 {
-    if (!lock_undone(future))
+    if (!future_lock_undone(future))
         return false;
     struct future_callback **at = &future->callbacks;
     while (*at && ((*at)->fn != fn || (*at)->arg != arg))

@@ -17,7 +17,7 @@
 #define FUTURE_DONE 2u
 #define FUTURE_CANCELLED 4u  /* how it was done */
 #define FUTURE_CANCELLING 8u /* cancelled while it runs, or not to begin */
-#define FUTURE_OBSERVED 16u  /* somebody has asked for its error; not under the guard */
+#define FUTURE_OBSERVED 16u  /* its error has been asked for; not under the guard */
 
 struct future_callback {
     struct future_callback *next;
@@ -25,31 +25,36 @@ struct future_callback {
     void *arg;
 };
 
-/* Somebody else's memory that a future's value lies in. */
-struct value_home {
-    void (*release)(struct value_home *home);
+/* Keeps memory that is not the future's own, and that the future's value lies in. */
+struct value_keeper {
+    void (*release)(struct value_keeper *keeper);
 };
+
+struct conc_executor;
 
 struct conc_future {
     uint32_t word;
     uint32_t refs;
     struct conc__waitlist waiters;
-    struct list watches; /* of those who wait for many: watch.h */
+    struct list watches; /* of contexts that wait for many: watch.h */
     struct future_callback *callbacks;
-    conc_scope *scope; /* in which its job runs; NULL: it does not run here */
-    void *executor;    /* to which it was submitted; NULL: none. Only ever compared */
-    int error;         /* as is `message`: written before DONE, by whoever completes it */
+    conc_scope *scope;              /* in which its job runs; NULL: it does not run here */
+    struct conc_executor *executor; /* to which it was submitted; NULL: none. Only compared */
+    int error;         /* as `message`: written before DONE, by the context that settles it */
     char *message;     /* NULL: none */
     conc_future *link; /* its executor's */
     conc_fn *fn;
-    uint32_t generation;               /* of the process that has made it: conc__forks() */
-    bool arg_is_bytes, value_is_bytes; /* the size asked for was CONC_BYTES; then: */
-    size_t arg_size;                   /* with the conc_bytes */
-    size_t result_size;                /* of the conc_bytes alone */
+    uint32_t forks; /* conc__forks() of the process that has made it */
+
+    /* The size asked for was CONC_BYTES; then the two sizes are: */
+    bool arg_is_bytes, value_is_bytes;
+    size_t arg_size;    /* of the conc_bytes and its bytes */
+    size_t result_size; /* of the conc_bytes alone */
     void *arg, *value;
-    struct value_home
-        *home;          /* NULL: `value`, or the bytes that it tells of, are the future's own */
-    max_align_t data[]; /* the result, then, aligned for any type, the argument */
+    /* NULL: `value`, or the bytes that it points to, are the future's own. */
+    struct value_keeper *keeper;
+    /* The result, then, aligned for any type, the argument. */
+    max_align_t data[];
 };
 
 static inline size_t future_asked_size(const conc_future *future)
@@ -59,7 +64,7 @@ static inline size_t future_asked_size(const conc_future *future)
 
 static inline uint32_t future_state(const conc_future *future)
 {
-    return load_acquire(&future->word); /* acquire: who sees DONE sees the result */
+    return load_acquire(&future->word); /* acquire: a reader that sees DONE sees the result */
 }
 
 static inline bool future_is_pending(const conc_future *future)
@@ -67,22 +72,22 @@ static inline bool future_is_pending(const conc_future *future)
     return !(future_state(future) & (FUTURE_RUNNING | FUTURE_DONE));
 }
 
-/* Was its job given to somebody before a fork, of which this is the child? Then it never ends here. */
+/* Was its job made before a fork, of which this process is the child? Then it never ends here. */
 static inline bool future_is_lost(const conc_future *future)
 {
-    return future->generation != conc__forks() && future->fn &&
-           !(future_state(future) & FUTURE_DONE);
+    return future->forks != conc__forks() && future->fn && !(future_state(future) & FUTURE_DONE);
 }
 
 /* A pending future for a job, with one reference; its argument is copied. NULL: out of memory. */
 conc_future *conc__job_new(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size);
 
 /* Where to put the value of a job that ran elsewhere: n bytes (its result size, if that is not
- * CONC_BYTES). NULL: out of memory. Before it is done. */
+ * CONC_BYTES). NULL: out of memory. Called before it is done. */
 void *conc__future_room(conc_future *future, size_t n);
 
-/* The same: the n bytes are there already, in memory that `home` is called for in the end. */
-void conc__future_settle(conc_future *future, void *value, size_t n, struct value_home *home);
+/* The same for n bytes that are there already, in memory that `keeper` releases in the end. */
+void conc__future_place_value(conc_future *future, void *value, size_t n,
+                              struct value_keeper *keeper);
 
 /* Get the result of a future that is done and has not failed, as conc_future_result() does. */
 int conc__future_copy_value(const conc_future *future, void *ret);
@@ -95,37 +100,38 @@ conc_future *conc__future_no_memory(void);
  * or must not begin. */
 bool conc__future_claim(conc_future *future, conc_scope *scope);
 
-/* Complete a future whose result, if any, is in place already; false: it was done. Copies the
- * message. The caller has a reference. */
-bool conc__future_complete(conc_future *future, int err, const char *message);
+/* Settle a future: give it its end, the result (which is in place already) or an error. Copies the
+ * message. The caller has a reference. False: it was done. */
+bool conc__future_settle(conc_future *future, int err, const char *message);
 
 /* Cancel it if it has not begun. */
 bool conc__future_cancel_pending(conc_future *future);
 
-/* Cancel its job, without callbacks: so under an executor's guard too. One that has not begun never
- * will: its future is done when whoever was to run it finds that. One that runs: only if asked for.
- * False: neither. */
+/* Cancel its job, without callbacks: so under an executor's guard too. A job that has not begun
+ * never will: its future is done when the context that was to run it finds that. A job that runs is
+ * cancelled only if also_running. False: neither. */
 bool conc__future_cancel_job(conc_future *future, bool also_running);
 
-/* Its error is known, or of no interest: don't report it. */
+/* Its error is known, or of no interest: it is not reported. */
 void conc__future_observe(conc_future *future);
 
-/* Cancel it, and don't report its error: nobody is going to ask. */
+/* Cancel it, and do not report its error: no caller is going to ask for that. */
 void conc__future_abandon(conc_future *future);
 
-/* Take a callback of conc_future_add_done_callback() back. False: it has been called, or is being called. */
+/* Take a callback of conc_future_add_done_callback() back. False: it has been called, or is being
+ * called. */
 bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg);
 
-/* Run a pending job in the calling context, and complete it. The caller keeps its reference. False:
+/* Run a pending job in the calling context, and settle it. The caller keeps its reference. False:
  * it was not pending, or must not begin: then it is cancelled. */
 bool conc__job_execute(conc_future *job);
 
-/* If the caller is a worker of the future's own executor, and its job has not begun: run it, apart
- * from the caller's own scopes. False: nothing was done. */
+/* Help: if the caller is a worker of the future's own executor, and its job has not begun, run it,
+ * apart from the caller's own scopes. False: nothing was done. */
 bool conc__future_help(conc_future *future);
 
 /* Is there still time to help: has the caller's wait not come to its end? */
-static inline bool may_help(conc_deadline deadline)
+static inline bool future_may_help(conc_deadline deadline)
 {
     return !checkpoint(deadline) && (deadline_is_forever(deadline) || deadline.ns > conc_now());
 }
@@ -162,7 +168,7 @@ static inline void message_put_back(struct conc_context *self, struct message m)
 
 /* ---- watch.c ---- */
 
-/* Called under the future's guard, as it becomes done: tell those who watch it. */
-void conc__watches_tell(conc_future *future);
+/* Called under the future's guard, as it becomes done: make all its watches ready. */
+void conc__watches_mark_ready(conc_future *future);
 
 #endif

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * job.c: running a job in the calling context, and completing its future.
+ * job.c: running a job in the calling context, and settling its future.
  *
  * A job runs in a scope of its own, which is what cancelling its future cancels. The future knows
- * the scope from the claim to the completion, both under its guard; the context leaves it just
- * before the completion, so that callbacks, which run after the job, are not cancelled with it. A
- * message that the context had before is kept aside, so that a job's error never carries somebody
- * else's words, nor the other way round.
+ * the scope from the claim until it is settled, both under its guard; the context leaves the scope
+ * just before, so that callbacks, which run after the job, are not cancelled with it. A message
+ * that the context had before is put aside, so that a job's error never carries the message of the
+ * code around it, nor the other way round.
  *
  * Help: a worker that is about to wait for a job of its own executor which has not begun runs it
- * itself; otherwise, with all workers waiting so, nobody would ever run it. The job it helps with
- * is somebody else's: it runs behind a shield, so that the helper's own deadline and cancellation
- * don't reach it.
+ * itself; otherwise, with all workers waiting so, no worker would ever run it. The job may be
+ * another context's: it runs behind a shield, so that the helper's own deadline and cancellation do
+ * not reach it.
  */
 #include <conc/executor_impl.h>
 
@@ -19,7 +19,7 @@
 
 #include "future/future_impl.h"
 
-static int call(conc_future *job)
+static int job_call(conc_future *job)
 {
     size_t size;
     void *arg = conc_job_arg(job, &size);
@@ -35,19 +35,18 @@ bool conc__job_execute(conc_future *job)
     struct conc_context *self = context_self();
     conc_scope root;
     conc_scope_enter(&root, CONC_FOREVER);
-    bool claimed = conc__future_claim(job, &root);
-    if (claimed) {
-        struct message before = message_put_aside(self);
-        int err = call(job);
-        self->scope =
-            root.parent; /* also if the job has left scopes of its own open: their memory is gone */
-        conc__future_complete(job, err, conc__message_for(self, err));
-        message_put_back(self, before);
-    } else {
+    if (!conc__future_claim(job, &root)) {
         self->scope = root.parent;
-        conc__future_cancel_pending(job); /* if it was not to begin; else it is not pending */
+        conc__future_cancel_pending(job); /* if it must not begin; else it is not pending */
+        return false;
     }
-    return claimed;
+    struct message before = message_put_aside(self);
+    int err = job_call(job);
+    /* Also if the job has left scopes of its own open: their memory is gone. */
+    self->scope = root.parent;
+    conc__future_settle(job, err, conc__message_for(self, err));
+    message_put_back(self, before);
+    return true;
 }
 
 bool conc__future_help(conc_future *future)
@@ -72,7 +71,7 @@ bool conc_job_run(conc_future *job)
 void conc_job_drop(conc_future *job, int err)
 {
     if (err != -ECANCELED && conc__future_claim(job, NULL))
-        conc__future_complete(job, err, conc__message_for(context_self(), err));
+        conc__future_settle(job, err, conc__message_for(context_self(), err));
     else
         conc__future_cancel_pending(job);
     conc_future_unref(job);

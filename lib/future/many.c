@@ -1,37 +1,38 @@
 /* SPDX-License-Identifier: MIT
  *
- * many.c: waiting for many futures: conc_wait, conc_gather, conc_as_completed. All of them watch
- * the futures (watch.c) and take the ready ones one by one.
+ * many.c: waiting for many futures: conc_wait, conc_gather, conc_as_completed. Each of them watches
+ * the futures (watch.c) and takes the ready ones one by one.
  */
 #include "base/alloc.h"
 #include "future/watch.h"
 
-enum { ON_STACK = 16 }; /* watches for which no memory is asked */
+enum { WATCHES_ON_STACK = 16 }; /* up to so many watches need no allocation (1 KiB of stack) */
 
-/* Take the next that is done; a worker helps its own executor's pending ones first, while its wait
- * lasts. *helped: where to look on for those. */
-static struct watch *next_done(struct watch_set *set, struct watch *watches, size_t n,
-                               size_t *helped, conc_deadline deadline, int *err)
+/* Take the next watch whose future is done. A worker helps first with the pending jobs of its own
+ * executor, while its wait lasts; *helped is the first that it has not looked at for that. */
+static struct watch *many_next_done(struct watch_set *set, struct watch *watches, size_t n,
+                                    size_t *helped, conc_deadline deadline, int *err)
 {
     struct watch *w = conc__watch_next(set, CONC_NOW, err);
     if (w || deadline_is_now(deadline))
         return w;
-    while (*helped < n && may_help(deadline)) {
+    while (*helped < n && future_may_help(deadline)) {
         if (conc__future_help(watches[(*helped)++].future))
             return conc__watch_next(set, CONC_NOW, err);
     }
     return conc__watch_next(set, deadline, err);
 }
 
-static ptrdiff_t wait_watching(struct watch_set *set, struct watch *watches, size_t n,
-                               conc_wait_mode mode, conc_deadline deadline)
+static ptrdiff_t many_wait(struct watch_set *set, struct watch *watches, size_t n,
+                           conc_wait_mode mode, conc_deadline deadline)
 {
     size_t done = 0, helped = 0;
     bool enough = false;
     int err = 0;
     for (;;) {
-        /* Once there is enough, count those that are done anyway, but don't wait for more. */
-        struct watch *w = next_done(set, watches, n, &helped, enough ? CONC_NOW : deadline, &err);
+        /* Once there are enough, count the others that are done, but do not wait for more. */
+        struct watch *w =
+            many_next_done(set, watches, n, &helped, enough ? CONC_NOW : deadline, &err);
         if (!w)
             return enough ? (ptrdiff_t)done : err;
         done++;
@@ -46,12 +47,12 @@ ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode,
     int err = checkpoint(deadline);
     if (err || n == 0)
         return err;
-    struct watch on_stack[ON_STACK], *watches = on_stack;
-    if (n > ON_STACK && !(watches = alloc_array(n, sizeof *watches)))
+    struct watch on_stack[WATCHES_ON_STACK], *watches = on_stack;
+    if (n > WATCHES_ON_STACK && !(watches = alloc_array(n, sizeof *watches)))
         return -ENOMEM;
     struct watch_set set;
     conc__watch_begin(&set, watches, futures, n);
-    ptrdiff_t result = wait_watching(&set, watches, n, mode, deadline);
+    ptrdiff_t result = many_wait(&set, watches, n, mode, deadline);
     conc__watch_end(watches, n);
     if (watches != on_stack)
         free_bytes(watches);
@@ -66,8 +67,8 @@ int conc_gather(conc_future *const *futures, size_t n, int *errors, conc_deadlin
         return (int)done;
     int first = 0;
     for (size_t i = 0; i < n; i++) {
-        conc__future_observe(
-            futures[i]); /* also the later ones: whoever gathers has asked for all of them */
+        /* Also those after the first error: the caller has asked for all of them. */
+        conc__future_observe(futures[i]);
         if (errors)
             errors[i] = conc_future_error(futures[i]);
         else if (!first && (conc_future_is_done(futures[i]) || future_is_lost(futures[i])))
@@ -76,7 +77,7 @@ int conc_gather(conc_future *const *futures, size_t n, int *errors, conc_deadlin
     return first;
 }
 
-/* ---- In the order of their ends ---- */
+/* ---- conc_as_completed ---- */
 
 struct conc_as_completed {
     struct watch_set set;
@@ -107,11 +108,11 @@ int conc_as_completed_next(conc_as_completed *iterator, conc_future **future, si
     if (err || iterator->given == iterator->n)
         return err;
     struct watch *w = NULL;
-    w = next_done(&iterator->set, iterator->watches, iterator->n, &iterator->helped, deadline,
-                  &err);
+    w = many_next_done(&iterator->set, iterator->watches, iterator->n, &iterator->helped, deadline,
+                       &err);
     if (!w)
         return err;
-    /* It was made ready under its guard, whose release makes it done. */
+    /* The watch was made ready under its future's guard, whose release makes the future done. */
     guard_lock(&w->future->word);
     guard_unlock(&w->future->word);
     iterator->given++;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * unobserved.c: what happens to errors that nobody looked at: they are said aloud.
+ * unobserved.c: reports errors that no caller has asked for.
  */
 #include "future/unobserved.h"
 
@@ -14,22 +14,22 @@ static struct {
     uint32_t word; /* the guard of the two below */
     conc_error_fn *fn;
     void *arg;
-} hook;
+} unobserved_hook;
 
 void conc_future_on_unobserved(conc_error_fn *fn, void *arg)
 {
-    guard_lock(&hook.word);
-    hook.fn = fn;
-    hook.arg = arg;
-    guard_unlock(&hook.word);
+    guard_lock(&unobserved_hook.word);
+    unobserved_hook.fn = fn;
+    unobserved_hook.arg = arg;
+    guard_unlock(&unobserved_hook.word);
 }
 
 void conc__report_unobserved(int err, const char *message)
 {
-    guard_lock(&hook.word);
-    conc_error_fn *fn = hook.fn;
-    void *arg = hook.arg;
-    guard_unlock(&hook.word);
+    guard_lock(&unobserved_hook.word);
+    conc_error_fn *fn = unobserved_hook.fn;
+    void *arg = unobserved_hook.arg;
+    guard_unlock(&unobserved_hook.word);
     if (fn)
         fn(err, message, arg);
     else

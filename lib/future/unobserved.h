@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * unobserved.h: errors that nobody looked at.
+ * unobserved.h: errors that no caller has asked for.
  */
 #ifndef CONC_LIB_UNOBSERVED_H
 #define CONC_LIB_UNOBSERVED_H
 
-/* Tell the hook, or stderr. */
+/* Pass the error to the hook, or print it on stderr. */
 void conc__report_unobserved(int err, const char *message);
 
 #endif

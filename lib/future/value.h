@@ -13,15 +13,15 @@
 
 #define VALUE_ALIGN _Alignof(max_align_t)
 
-static inline size_t align_up(size_t size)
+static inline size_t value_align_up(size_t size)
 {
     return (size + VALUE_ALIGN - 1) / VALUE_ALIGN * VALUE_ALIGN;
 }
 
 /* Bytes begin here, after their conc_bytes. */
-#define BYTES_OFFSET align_up(sizeof(conc_bytes))
+#define BYTES_OFFSET value_align_up(sizeof(conc_bytes))
 
-/* How much room an argument takes; SIZE_MAX: more than there can be. */
+/* How much room an argument takes; SIZE_MAX: more memory than there can be. */
 static inline size_t arg_room(const void *arg, size_t size)
 {
     if (size != CONC_BYTES)
@@ -30,8 +30,8 @@ static inline size_t arg_room(const void *arg, size_t size)
     return bytes->size > SIZE_MAX / 2 ? SIZE_MAX : BYTES_OFFSET + bytes->size;
 }
 
-/* The conc_bytes at `at` has its bytes behind it, wherever it pointed before. */
-static inline void arg_settle(void *at)
+/* Make the conc_bytes at `at` point to the bytes behind it, wherever it pointed before. */
+static inline void arg_repoint(void *at)
 {
     conc_bytes *bytes = at;
     bytes->data = bytes->size ? (char *)at + BYTES_OFFSET : NULL;
@@ -45,7 +45,7 @@ static inline void arg_store(void *to, const void *arg, size_t size)
     }
     const conc_bytes *bytes = arg;
     *(conc_bytes *)to = (conc_bytes){.size = bytes->size};
-    arg_settle(to);
+    arg_repoint(to);
     if (bytes->size)
         memcpy((char *)to + BYTES_OFFSET, bytes->data, bytes->size);
 }

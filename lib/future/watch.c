@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * watch.c: being told of the ends of many futures at once.
+ * watch.c: waiting for the ends of many futures at once.
  *
- * How: a watch hangs on the list of its future, under the future's guard. The end of the future
- * moves it, still under that guard, to its set's list of those that are ready, and wakes whoever
- * waits for the set. So after a watch has been taken off under the future's guard, or was found
- * moved, nobody holds a pointer to it or to the set: both may lie on the watcher's stack. A future
- * is ready a moment before it is done: whoever has taken its guard since finds it done. Locks: a
- * future's guard, then a set's. A future that a fork has lost is ready at once: nobody would end it.
+ * How: a watch is on the list of its future, under the future's guard. The end of the future moves
+ * it, still under that guard, to its set's list of ready watches, and wakes the context that waits
+ * for the set. So after a watch has been taken off under the future's guard, or was found moved, no
+ * other context holds a pointer to it or to the set: both may lie on the watching context's stack.
+ * A watch is ready a moment before its future is done: a context that has taken the future's guard
+ * since then finds it done. Order of the guards: a future's, then a set's. The watch of a future
+ * that a fork has lost is ready at once, since nothing would end that future.
  */
 #include "future/watch.h"
 
-static void make_ready(struct watch *w)
+static void watch_make_ready(struct watch *w)
 {
     struct watch_set *set = w->set;
     w->ready = true;
@@ -23,11 +24,11 @@ static void make_ready(struct watch *w)
         conc__waiter_deliver(waiter, 0);
 }
 
-void conc__watches_tell(conc_future *future)
+void conc__watches_mark_ready(conc_future *future)
 {
     struct list_node *node;
     while ((node = list_pop(&future->watches)))
-        make_ready(list_entry(node, struct watch, node));
+        watch_make_ready(list_entry(node, struct watch, node));
 }
 
 void conc__watch_add(struct watch_set *set, struct watch *w, conc_future *f)
@@ -35,7 +36,7 @@ void conc__watch_add(struct watch_set *set, struct watch *w, conc_future *f)
     *w = (struct watch){.future = f, .set = set};
     guard_lock(&f->word);
     if (conc_future_is_done(f) || future_is_lost(f))
-        make_ready(w);
+        watch_make_ready(w);
     else
         list_push(&f->watches, &w->node);
     guard_unlock(&f->word);

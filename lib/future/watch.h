@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * watch.h: being told of the ends of many futures at once.
+ * watch.h: waiting for the ends of many futures at once.
  */
 #ifndef CONC_LIB_WATCH_H
 #define CONC_LIB_WATCH_H
@@ -9,9 +9,9 @@
 
 /* One future that is watched. */
 struct watch {
-    struct list_node node; /* in future->watches, under the future's guard; then in set->ready,
-                              under the set's */
-    bool ready;            /* under the future's guard */
+    /* In future->watches, under the future's guard; then in set->ready, under the set's. */
+    struct list_node node;
+    bool ready; /* under the future's guard */
     conc_future *future;
     struct watch_set *set;
 };
@@ -23,8 +23,8 @@ struct watch_set {
     struct list ready; /* done, and not yet given; in the order of their ends */
 };
 
-/* Watch n futures, with room for a watch each; stop it: then nobody touches the set or the watches
- * any more. */
+/* Watch n futures, with room for a watch each. After conc__watch_end() no other context touches the
+ * set or the watches any more. */
 void conc__watch_begin(struct watch_set *set, struct watch *watches, conc_future *const *futures,
                        size_t n);
 void conc__watch_end(struct watch *watches, size_t n);

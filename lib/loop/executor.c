@@ -162,7 +162,7 @@ static int run_carried(void *arg, void *result)
     struct locals *before = conc__locals_swap(context_self(), c->locals);
     c->locals = NULL;
     if (c->arg_size == CONC_BYTES)
-        arg_settle(c->arg);
+        arg_repoint(c->arg);
     int err = c->fn(c->arg_size ? c->arg : NULL, result);
     conc__locals_unref(conc__locals_swap(context_self(), before));
     return err;

@@ -15,7 +15,7 @@
 #include "process_pool/pool_impl.h"
 
 struct pool_block {
-    struct value_home home;
+    struct value_keeper keeper;
     uint32_t refs;
     uint32_t generation;
     uint64_t at;
@@ -31,9 +31,9 @@ void conc__pool_block_unref(struct pool_block *b)
     free_bytes(b);
 }
 
-static void release(struct value_home *home)
+static void release(struct value_keeper *keeper)
 {
-    struct pool_block *b = (struct pool_block *)home;
+    struct pool_block *b = (struct pool_block *)keeper;
     if (b->generation == conc__forks())
         conc__block_release(b->block, b->capacity);
     conc__pool_block_unref(b);
@@ -64,7 +64,7 @@ static struct pool_block *map(const struct pool_worker *w)
         free_bytes(b);
         return NULL;
     }
-    *b = (struct pool_block){.home.release = release,
+    *b = (struct pool_block){.keeper.release = release,
                              .refs = 1,
                              .generation = conc__forks(),
                              .at = r->at,
@@ -86,6 +86,6 @@ bool conc__pool_block_settle(struct pool_worker *w, conc_future *job)
         return pwrite(w->lane_fd, &none, sizeof none, (off_t)r->at) < 0 && false;
     }
     fetch_add_relaxed(&(*place)->refs, 1); /* relaxed: the table has one */
-    conc__future_settle(job, (*place)->block->data, r->size, &(*place)->home);
+    conc__future_place_value(job, (*place)->block->data, r->size, &(*place)->keeper);
     return true;
 }

@@ -221,7 +221,7 @@ static int collect(struct process_pool *pool, struct pool_worker *w)
             break;
         w->got = 0;
         job = take_given(pool, w);
-        conc__future_complete(job, there < 0 ? there : err, w->message);
+        conc__future_settle(job, there < 0 ? there : err, w->message);
         conc_future_unref(job);
     }
     if (w->in.at == before)
@@ -270,7 +270,7 @@ static void break_pool(struct process_pool *pool, const char *message)
         conc_future *job = jobs;
         jobs = job->link;
         if (conc__future_claim(job, NULL) || conc_future_is_running(job))
-            conc__future_complete(job, -CONC_EBROKEN, message);
+            conc__future_settle(job, -CONC_EBROKEN, message);
         else
             conc__future_cancel_pending(job); /* it was not to begin */
         conc_future_unref(job);

@@ -143,7 +143,7 @@ static conc_future *job_for(const struct record *r, conc_fn *fn)
     const bool is_bytes = r->result_size == CONC_BYTES;
     void *block = is_bytes ? NULL : conc__arena_alloc(r->result_size);
     const size_t result_size = is_bytes ? sizeof(conc_bytes) : r->result_size;
-    const size_t own = block ? 0 : align_up(result_size);
+    const size_t own = block ? 0 : value_align_up(result_size);
     conc_future *job = conc__job_new(fn, NULL, 0, own + r->arg_size);
     if (!job) {
         conc__arena_free(block);
@@ -185,7 +185,7 @@ static void run(const struct record *r)
     }
     read_all(job->arg, r->arg_size);
     if (job->arg_is_bytes)
-        arg_settle(job->arg);
+        arg_repoint(job->arg);
     conc__job_execute(job);
     if (conc__forks() != worker.generation) /* the job has forked, and returned in its child too */
         conc__child_exit(0);

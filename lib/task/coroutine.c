@@ -7,10 +7,10 @@
 #include "base/invariant.h"
 
 void conc__coroutine_init(struct coroutine *c, const struct stack *stack, void *top,
-                          void (*entry)(void *arg), void *arg)
+                          void (*main)(void *arg), void *arg)
 {
     *c = (struct coroutine){.bottom = stack->base, .size = stack->size};
-    c->sp = conc__switch_prepare(top, stack->base, entry, arg);
+    c->sp = conc__switch_prepare(top, stack->base, main, arg);
 #ifdef WITH_TSAN
     c->tsan = c->tsan_own = __tsan_create_fiber(0);
 #endif
@@ -25,19 +25,19 @@ void conc__coroutine_fini(struct coroutine *c)
 }
 
 /* Where every coroutine begins, on its own stack. */
-void conc__switch_begin(void *left, void (*entry)(void *arg), void *arg)
+void conc__switch_begin(void *left, void (*main)(void *arg), void *arg)
 {
-    announce_arrival(NULL, left);
-    restore_exceptions(&(struct conc__cxa_globals){0});
-    entry(arg);
+    coroutine_announce_arrival(NULL, left);
+    coroutine_restore_exceptions(&(struct conc__cxa_globals){0});
+    main(arg);
     conc__invariant_broken(__FILE__, __LINE__, "a coroutine leaves, and does not return");
 }
 
 void conc__coroutine_leave(struct coroutine *to)
 {
-    announce_leaving(NULL, to);
-    /* Where we stood is of no use. But it must not go into a local variable: AddressSanitizer has
-     * just freed them. */
+    coroutine_announce_leaving(NULL, to);
+    /* The caller's own place is of no use. It is saved in *to, and not in a local variable, since
+     * AddressSanitizer has just freed those. */
     conc__switch(&to->sp, to->sp, NULL);
     conc__invariant_broken(__FILE__, __LINE__, "a coroutine that has left is not resumed");
 }

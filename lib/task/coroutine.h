@@ -2,24 +2,23 @@
  *
  * coroutine.h: leaving one stack and going on at another. Knows nothing of tasks or loops.
  *
- * A coroutine here is only a place to go on at: where some code stood when it switched away.
- * Whoever switches needs one to save itself in, and may have it on its own stack:
+ * A coroutine here is only a place to go on at: where some code stood when it switched away. Code
+ * that switches needs one to save its own place in, and may have it on its own stack:
  *
  *     struct coroutine here;
- *     conc__coroutine_switch(&here, other); // returns when somebody switches to `here`
+ *     conc__coroutine_switch(&here, other); // returns when some code switches to `here`
  *
  * Around the bare switch (switch.h) two things are done:
  *
- * The sanitizers keep books about stacks, so each switch is announced. AddressSanitizer wants to
- * know before the switch where the stack is that we go to, and tells after it which one we came
- * from: hence the switch hands over the coroutine that was left, whose bottom and size are filled
- * in by the arriving side. So nobody need know the bounds of a thread's own stack. A stack that is
- * left for good hands over NULL, and the fake frames that the sanitizer kept for it are freed.
+ * The sanitizers keep records of stacks, so each switch is announced. AddressSanitizer must be told
+ * before the switch where the next stack is, and reports after it where the one before was: hence
+ * the switch hands over the coroutine that was left, and the arriving side fills in its bottom and
+ * size. So no code has to know the bounds of a thread's own stack. A stack that is left for good
+ * hands over NULL, and the fake frames that the sanitizer kept for it are freed.
  *
- * C++ keeps the exceptions that a thread is just handling in a chain, which catch blocks of two
- * stacks in turn would tangle. So if the C++ runtime was loaded with the program each stack has a
- * chain of its own. (A program in C that loads C++ by dlopen() must not switch inside a catch
- * block.)
+ * C++ keeps the exceptions that a thread is handling in a chain, which catch blocks of two stacks
+ * in turn would mix up. So if the C++ runtime was loaded with the program each stack has a chain of
+ * its own. (A program in C that loads C++ by dlopen() must not switch inside a catch block.)
  *
  * The switches are inline: a function around them would return to a place other than the one it was
  * called from, which the processor mispredicts (10 ns, where the switch takes 2).
@@ -33,7 +32,7 @@
 
 struct coroutine {
     void *sp; /* while it does not run */
-    /* What the sanitizers want to know; unused without them. */
+    /* For the sanitizers; unused without them. */
     const void *bottom;
     size_t size;
     void *fake_stack;
@@ -41,11 +40,11 @@ struct coroutine {
     void *tsan_own; /* what init made; a coroutine may switch away from another's stack */
 };
 
-/* Prepare a coroutine that begins with entry(arg), below `top` (aligned to 64) on that stack.
- * `entry` must not return: it ends with conc__coroutine_leave(). Until conc__coroutine_fini() it
+/* Prepare a coroutine that begins with main(arg), below `top` (aligned to 64) on that stack.
+ * `main` must not return: it ends with conc__coroutine_leave(). Until conc__coroutine_fini() it
  * holds a sanitizer's resources, if there is one. Called from any thread. */
 void conc__coroutine_init(struct coroutine *c, const struct stack *stack, void *top,
-                          void (*entry)(void *arg), void *arg);
+                          void (*main)(void *arg), void *arg);
 
 /* Free what init took. The coroutine has been left for good, or never begun. */
 void conc__coroutine_fini(struct coroutine *c);
@@ -55,7 +54,7 @@ void conc__coroutine_leave(struct coroutine *to) __attribute__((noreturn));
 
 /* ---- C++ exceptions ---- */
 
-/* As the Itanium C++ ABI has it. */
+/* The layout is that of the Itanium C++ ABI. */
 struct conc__cxa_globals {
     void *caught;
     unsigned uncaught;
@@ -64,16 +63,16 @@ struct conc__cxa_globals {
 #endif
 };
 
-/* Not declared const, as C++ has it: after a switch another thread may call it. */
+/* Not declared const, as the C++ headers do: after a switch another thread may call it. */
 struct conc__cxa_globals *__cxa_get_globals(void) __attribute__((weak));
 
-static inline void save_exceptions(struct conc__cxa_globals *saved)
+static inline void coroutine_save_exceptions(struct conc__cxa_globals *saved)
 {
     if (__cxa_get_globals)
         *saved = *__cxa_get_globals();
 }
 
-static inline void restore_exceptions(const struct conc__cxa_globals *saved)
+static inline void coroutine_restore_exceptions(const struct conc__cxa_globals *saved)
 {
     if (__cxa_get_globals)
         *__cxa_get_globals() = *saved;
@@ -81,10 +80,10 @@ static inline void restore_exceptions(const struct conc__cxa_globals *saved)
 
 /* ---- Announcements ---- */
 
-/* from NULL: we leave for good. Always inlined, or ThreadSanitizer would take its return for one on
- * the other stack. */
-__attribute__((always_inline)) static inline void announce_leaving(struct coroutine *from,
-                                                                   const struct coroutine *to)
+/* from NULL: the stack is left for good. Always inlined, or ThreadSanitizer would record its return
+ * on the other stack. */
+__attribute__((always_inline)) static inline void coroutine_announce_leaving(
+    struct coroutine *from, const struct coroutine *to)
 {
     (void)from, (void)to;
 #ifdef WITH_ASAN
@@ -97,8 +96,8 @@ __attribute__((always_inline)) static inline void announce_leaving(struct corout
 #endif
 }
 
-/* left NULL: it was left for good. */
-static inline void announce_arrival(void *fake_stack, struct coroutine *left)
+/* left NULL: the stack before was left for good. */
+static inline void coroutine_announce_arrival(void *fake_stack, struct coroutine *left)
 {
     (void)fake_stack, (void)left;
 #ifdef WITH_ASAN
@@ -109,28 +108,28 @@ static inline void announce_arrival(void *fake_stack, struct coroutine *left)
 
 /* ---- The switch ---- */
 
-__attribute__((always_inline)) static inline void switch_by(
+__attribute__((always_inline)) static inline void coroutine_switch_by(
     void *(*bare_switch)(void **here, void *there, void *pass), struct coroutine *from,
     struct coroutine *to)
 {
     struct conc__cxa_globals exceptions;
-    save_exceptions(&exceptions);
-    announce_leaving(from, to);
+    coroutine_save_exceptions(&exceptions);
+    coroutine_announce_leaving(from, to);
     struct coroutine *left = bare_switch(&from->sp, to->sp, from);
-    announce_arrival(from->fake_stack, left);
-    restore_exceptions(&exceptions);
+    coroutine_announce_arrival(from->fake_stack, left);
+    coroutine_restore_exceptions(&exceptions);
 }
 
-/* Save the caller in *from, and go on at *to. Returns when somebody switches to *from. */
+/* Save the caller's place in *from, and go on at *to. Returns when some code switches to *from. */
 static inline void conc__coroutine_switch(struct coroutine *from, struct coroutine *to)
 {
-    switch_by(conc__switch, from, to);
+    coroutine_switch_by(conc__switch, from, to);
 }
 
 /* The same, for two sides that stand in different functions. */
 static inline void conc__coroutine_switch_apart(struct coroutine *from, struct coroutine *to)
 {
-    switch_by(conc__switch_apart, from, to);
+    coroutine_switch_by(conc__switch_apart, from, to);
 }
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * generator.c: generators: a body on a stack of its own, in the context of whoever asks it for the
- * next item.
+ * generator.c: generators: a body on a stack of its own, in the context of the consumer, which asks
+ * it for the next item.
  *
  *     new        the body has not begun: no code is on its stack
  *     suspended  at a yield
- *     running    a context is in run(); `running` is set
+ *     running    a context is in generator_run(); `running` is set
  *     ended      the body has returned; its stack is given back already
  *
  *     new, suspended -> running    next(); free() too, for a suspended one
@@ -14,25 +14,25 @@
  *
  * How: next() switches to the body's stack and yield back again, and the item is copied straight
  * from the one to the other. Nothing else changes: the same thread runs on with the same context,
- * so whatever blocks in the body parks the consumer, which saves where it stands (the body's stack)
- * as it does anywhere.
+ * so a call that blocks in the body parks the consumer, which saves its place (on the body's stack)
+ * as any context does.
  *
- * Two things of the context are the body's while it runs, and swapped by run():
+ * Two things of the context are the body's while it runs, and generator_run() swaps them:
  *
  * - Its scopes. The body's scopes hang below `root`, whose deadline is that of this next() and
  *   whose parent, at each next(), becomes the consumer's innermost scope: so what ends the consumer
  *   ends the body's calls, also if the consumer has entered and left scopes since. At a yield the
  *   consumer's scopes are put back as they were. So a scope that is open across a yield never acts
- *   on the consumer (PEP 789 tells what happens otherwise). root is a new scope in each next():
- *   that an earlier one timed out is forgotten (forget_told()).
+ *   on the consumer (PEP 789 tells what happens otherwise). root is a new scope in each next(): if
+ *   an earlier one timed out, that is forgotten (generator_forget_told()).
  * - The message of its last error: the body may be about to return an error while the consumer
  *   deals with others.
  *
- * Of thread-local variables nothing is remembered across a switch in the body, which may go on in
- * another thread. run() returns in the thread that called it.
+ * The body may go on in another thread after a switch, so it must not use an address or a value of
+ * a thread-local variable from before. generator_run() returns in the thread that called it.
  *
  * Order: `running` is taken with acquire and released with release, so generators may be handed
- * from one context to another; whoever calls at the same time is told so.
+ * from one context to another; a call that comes while another runs gets -EBUSY.
  */
 #include <conc/generator.h>
 
@@ -62,7 +62,7 @@ struct conc_generator {
 
 /* ---- The body's side ---- */
 
-static void begin(void *generator)
+static void generator_main(void *generator)
 {
     conc_generator *g = generator;
     g->result = g->body(g, g->has_arg ? g->arg : NULL);
@@ -71,25 +71,25 @@ static void begin(void *generator)
 }
 
 /* Has one of the body's own scopes ended? */
-static int check_own_scopes(conc_generator *g)
+static int generator_check_own_scopes(conc_generator *g)
 {
     if (conc__self->scope == &g->root)
         return 0;
-    /* What is further out is the consumer's concern, for whom there is an item here. */
+    /* The scopes further out are the consumer's, which still gets this item. */
     g->root.shield = true;
     int err = conc_check_cancel();
     g->root.shield = false;
     return err;
 }
 
-/* Not inlined, even across files: what the compiler knows of the thread must end here. */
+/* Not inlined, even across files: the compiler must not keep thread-local addresses across it. */
 __attribute__((noinline)) int conc_generator_yield(conc_generator *g, const void *item)
 {
     if (conc__stack_here != &g->stack)
         return -EPERM;
     if (g->closing)
         return -ECANCELED;
-    int err = check_own_scopes(g);
+    int err = generator_check_own_scopes(g);
     if (err)
         return err;
     if (g->item && g->item_size)
@@ -100,9 +100,9 @@ __attribute__((noinline)) int conc_generator_yield(conc_generator *g, const void
 
 /* ---- The consumer's side ---- */
 
-/* The last next() told the body's scopes that they are over, because root was. Those that were not
- * over themselves, nor in one that was, must not report it when they are left. */
-static void forget_told(conc_generator *g)
+/* The last next() told the body's scopes that they have ended, because root had. A scope that had
+ * not ended itself, nor lies in one that had, must not report that when it is left. */
+static void generator_forget_told(conc_generator *g)
 {
     int64_t now = conc_now();
     conc_scope *first = g->scope;
@@ -113,10 +113,11 @@ static void forget_told(conc_generator *g)
         s->told = false;
 }
 
-static void put_on_scopes(conc_generator *g, struct conc_context *self, conc_deadline deadline)
+static void generator_put_on_scopes(conc_generator *g, struct conc_context *self,
+                                    conc_deadline deadline)
 {
     if (g->root.told)
-        forget_told(g);
+        generator_forget_told(g);
     for (conc_scope *s = g->scope; s != &g->root; s = s->parent)
         s->context = self;
     g->root = (conc_scope){
@@ -124,7 +125,7 @@ static void put_on_scopes(conc_generator *g, struct conc_context *self, conc_dea
     self->scope = g->scope;
 }
 
-static void swap_message(conc_generator *g, struct conc_context *self)
+static void generator_swap_message(conc_generator *g, struct conc_context *self)
 {
     char *message = self->message;
     int err = self->message_err;
@@ -134,43 +135,45 @@ static void swap_message(conc_generator *g, struct conc_context *self)
     g->message_err = err;
 }
 
-/* The body has ended, root is the innermost scope: what next() is to return. */
-static int end(conc_generator *g, struct conc_context *self, conc_deadline deadline)
+/* The body has ended, and root is the innermost scope. Returns the result of next(). */
+static int generator_end(conc_generator *g, struct conc_context *self, conc_deadline deadline)
 {
     int why = conc_scope_exit(&g->root);
     int result = g->result > 0 ? -EINVAL : g->result;
     if (result == -ECANCELED && why)
         result = why == -ETIMEDOUT && deadline_is_now(deadline) ? -EAGAIN : why;
-    if (!conc__message_for(self, result)) /* else the consumer takes it over */
-        swap_message(g, self);
+    if (!conc__message_for(self, result)) /* else the consumer gets the body's message */
+        generator_swap_message(g, self);
     return result;
 }
 
 /* Run the body until it yields: 1; or until it has ended. `shielded`: the scopes around the
- * consumer don't hold for the body, and learn nothing of what it is told. Inlined: after a switch
- * each return more is one that the processor mispredicts. */
-__attribute__((always_inline)) static inline int run(conc_generator *g, struct conc_context *self,
-                                                     conc_deadline deadline, bool shielded)
+ * consumer do not act on the body, and are not told what it is told. Inlined: after a switch the
+ * processor mispredicts each further return. */
+__attribute__((always_inline)) static inline int generator_run(conc_generator *g,
+                                                               struct conc_context *self,
+                                                               conc_deadline deadline,
+                                                               bool shielded)
 {
     struct coroutine here;
     conc_scope shield;
     const struct stack *stood_on = conc__stack_here;
-    conc__stack_watch_overflow(); /* out of memory: then an overflow has no message */
+    conc__stack_watch_overflow(); /* if there is no memory for it, an overflow has no message */
     if (shielded)
         conc_shield_enter(&shield);
     g->consumer_at = &here;
     g->begun = true;
-    put_on_scopes(g, self, deadline);
-    swap_message(g, self);
+    generator_put_on_scopes(g, self, deadline);
+    generator_swap_message(g, self);
     conc__stack_here = &g->stack;
     conc__coroutine_switch_apart(&here, &g->body_at);
     conc__stack_here = stood_on;
     int result = 1;
     if (g->ended) {
         self->scope = &g->root; /* scopes that the body has not left lay on its stack */
-        result = end(g, self, deadline);
+        result = generator_end(g, self, deadline);
     } else {
-        swap_message(g, self);
+        generator_swap_message(g, self);
         g->scope = self->scope;
         self->scope = g->root.parent;
     }
@@ -179,8 +182,8 @@ __attribute__((always_inline)) static inline int run(conc_generator *g, struct c
     return result;
 }
 
-/* What keeps next() from running the body. */
-static int refuse(conc_deadline deadline)
+/* Why next() must not run the body; 0: it may. */
+static int generator_refuse(conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err || deadline_is_now(deadline) || deadline_is_forever(deadline))
@@ -189,30 +192,40 @@ static int refuse(conc_deadline deadline)
 }
 
 /* False: it runs. */
-static bool start_running(conc_generator *g) { return !exchange_acquire(&g->running, 1); }
+static bool generator_start_running(conc_generator *g) { return !exchange_acquire(&g->running, 1); }
 
-static void free_stack(conc_generator *g)
+static void generator_free_stack(conc_generator *g)
 {
     conc__coroutine_fini(&g->body_at);
     conc__stack_free(&g->stack);
 }
 
+/* Inlined, as generator_run() is. */
+__attribute__((always_inline)) static inline int generator_step(conc_generator *g, void *item,
+                                                                conc_deadline deadline)
+{
+    if (g->ended)
+        return 0;
+    int err = generator_refuse(deadline);
+    if (err)
+        return err;
+    g->item = item;
+    int result = generator_run(g, context_self(), deadline, deadline_is_now(deadline));
+    if (g->ended)
+        generator_free_stack(g);
+    return result;
+}
+
 int conc_generator_next(conc_generator *g, void *item, conc_deadline deadline)
 {
-    if (!start_running(g))
+    if (!generator_start_running(g))
         return -EBUSY;
-    int result = g->ended ? 0 : refuse(deadline);
-    if (!g->ended && !result) {
-        g->item = item;
-        result = run(g, context_self(), deadline, deadline_is_now(deadline));
-        if (g->ended)
-            free_stack(g);
-    }
+    int result = generator_step(g, item, deadline);
     store_release(&g->running, 0);
     return result;
 }
 
-/* ---- Coming and going ---- */
+/* ---- Making and freeing ---- */
 
 int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void *arg,
                        size_t arg_size, size_t item_size, const conc_generator_options *options)
@@ -233,7 +246,7 @@ int conc_generator_new(conc_generator **ret, conc_generator_fn *body, const void
     if (arg_size)
         memcpy(g->arg, arg, arg_size);
     g->has_arg = arg_size > 0;
-    conc__coroutine_init(&g->body_at, &g->stack, stack_top(&g->stack), begin, g);
+    conc__coroutine_init(&g->body_at, &g->stack, stack_top(&g->stack), generator_main, g);
     *ret = g;
     return 0;
 }
@@ -242,13 +255,13 @@ int conc_generator_free(conc_generator *g)
 {
     if (!g)
         return 0;
-    if (!start_running(g))
+    if (!generator_start_running(g))
         return -EBUSY;
     if (!g->ended) {
         g->closing = true;
-        if (g->begun) /* it will end, for its yields return at once */
-            run(g, context_self(), CONC_FOREVER, true);
-        free_stack(g);
+        if (g->begun) /* it will end, since its yields fail at once */
+            generator_run(g, context_self(), CONC_FOREVER, true);
+        generator_free_stack(g);
     }
     free_bytes(g->message);
     free_bytes(g);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * overflow.c: says which task has overflowed its stack, before the program dies of it.
+ * overflow.c: reports which task has overflowed its stack, before the program dies of it.
  *
  * How: an overflow touches the guard below the stack (stack.c) and raises SIGSEGV. The handler,
  * which must run on a stack of its own, compares the address with the guard of the stack that the
  * thread stands on (conc__stack_here), prints one line if it lies in there, and hands the signal on
- * to whoever would have had it otherwise: so the program dies as it would have died (core dump,
- * debugger, a sanitizer's report), and faults that are none of our business go their old way.
+ * to the action that was set before. So the program dies as it would without this handler (core
+ * dump, debugger, a sanitizer's report), and other faults are handled as before.
  *
- * A handler's stack belongs to a thread. One that the thread has already is left alone. Ours is
- * unmapped when the thread ends; the main thread's stays.
+ * A handler's stack belongs to a thread. If the thread has one already, that is used. One that was
+ * made here is unmapped when the thread ends; the main thread's stays.
  *
  * The handler calls only what is safe in a signal handler: write(2), and its own formatting.
  */
@@ -24,32 +24,32 @@
 #include "task/stack.h"
 #include "wait/context.h"
 
-/* What the kernel pushes (up to 11 KiB with all of the x86 registers there are) and what the old
- * handler may want, which may be a language runtime's. */
+/* Bytes, for what the kernel pushes (up to 11 KiB with all of the x86 registers there are) and for
+ * the old handler, which may be a language runtime's. */
 #define HANDLER_STACK_SIZE ((size_t)128 * 1024)
 
 enum { LINE_MAX_BYTES = 160 };
 
 static struct sigaction old_action;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t at_exit; /* its destructor frees a thread's handler stack */
+static pthread_once_t install_once = PTHREAD_ONCE_INIT;
+static pthread_key_t handler_stack_key; /* its destructor frees a thread's handler stack */
 static bool is_installed;
 static __thread bool is_watched __attribute__((tls_model("initial-exec")));
 
 /* ---- The message ---- */
 
-struct line {
+struct overflow_line {
     char text[LINE_MAX_BYTES];
     size_t length;
 };
 
-static void add(struct line *line, const char *text)
+static void line_add(struct overflow_line *line, const char *text)
 {
     while (*text && line->length < sizeof line->text)
         line->text[line->length++] = *text++;
 }
 
-static void add_number(struct line *line, size_t n)
+static void line_add_number(struct overflow_line *line, size_t n)
 {
     char digits[24];
     char *p = digits + sizeof digits;
@@ -57,30 +57,30 @@ static void add_number(struct line *line, size_t n)
     do
         *--p = (char)('0' + n % 10);
     while (n /= 10);
-    add(line, p);
+    line_add(line, p);
 }
 
-static void report(const struct stack *stack)
+static void overflow_report(const struct stack *stack)
 {
-    struct line line = {.length = 0};
+    struct overflow_line line = {.length = 0};
     const struct conc_context *self = conc__self;
-    add(&line, "libconc: ");
-    add(&line, self ? self->ops->kind : "thread");
+    line_add(&line, "libconc: ");
+    line_add(&line, self ? self->ops->kind : "thread");
     if (self) {
-        add(&line, " '");
-        add(&line, self->name);
-        add(&line, "'");
+        line_add(&line, " '");
+        line_add(&line, self->name);
+        line_add(&line, "'");
     }
-    add(&line, " has overflowed its stack of ");
-    add_number(&line, stack->size / 1024);
-    add(&line, " KiB; give it a larger stack_size\n");
+    line_add(&line, " has overflowed its stack of ");
+    line_add_number(&line, stack->size / 1024);
+    line_add(&line, " KiB; give it a larger stack_size\n");
     ssize_t written = write(STDERR_FILENO, line.text, line.length);
-    (void)written; /* nobody is left to be told */
+    (void)written; /* there is no other way to report it */
 }
 
 /* ---- The handler ---- */
 
-static void hand_on(int number, siginfo_t *info, void *machine)
+static void overflow_hand_on(int number, siginfo_t *info, void *machine)
 {
     if (old_action.sa_flags & SA_SIGINFO) {
         old_action.sa_sigaction(number, info, machine);
@@ -89,41 +89,41 @@ static void hand_on(int number, siginfo_t *info, void *machine)
     } else {
         /* The instruction faults again, and then the kernel ends the program. */
         signal(SIGSEGV, SIG_DFL);
-        if (info->si_code <= 0) /* unless somebody has sent it */
+        if (info->si_code <= 0) /* it was sent: there is no instruction that faults */
             raise(SIGSEGV);
     }
 }
 
-static void on_fault(int number, siginfo_t *info, void *machine)
+static void overflow_on_fault(int number, siginfo_t *info, void *machine)
 {
     int saved_errno = errno;
     const struct stack *stack = conc__stack_here;
     if (stack && conc__stack_guards(stack, info->si_addr))
-        report(stack);
+        overflow_report(stack);
     errno = saved_errno;
-    hand_on(number, info, machine);
+    overflow_hand_on(number, info, machine);
 }
 
 /* ---- Setting it up ---- */
 
-static void drop_handler_stack(void *memory)
+static void overflow_drop_stack(void *memory)
 {
     sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
     munmap(memory, HANDLER_STACK_SIZE);
 }
 
-static void install(void)
+static void overflow_install(void)
 {
-    if (pthread_key_create(&at_exit, drop_handler_stack) != 0)
+    if (pthread_key_create(&handler_stack_key, overflow_drop_stack) != 0)
         return;
-    struct sigaction action = {.sa_sigaction = on_fault};
-    sigaction(SIGSEGV, NULL, &old_action); /* before ours can run */
+    struct sigaction action = {.sa_sigaction = overflow_on_fault};
+    sigaction(SIGSEGV, NULL, &old_action); /* before overflow_on_fault() can run */
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | (old_action.sa_flags & (SA_NODEFER | SA_RESTART));
     action.sa_mask = old_action.sa_mask;
     is_installed = sigaction(SIGSEGV, &action, NULL) == 0;
 }
 
-static int give_handler_stack(void)
+static int overflow_give_stack(void)
 {
     stack_t has;
     if (sigaltstack(NULL, &has) == 0 && !(has.ss_flags & SS_DISABLE))
@@ -133,8 +133,8 @@ static int give_handler_stack(void)
     if (memory == MAP_FAILED)
         return -ENOMEM;
     stack_t stack = {.ss_sp = memory, .ss_size = HANDLER_STACK_SIZE};
-    if (pthread_setspecific(at_exit, memory) != 0 || sigaltstack(&stack, NULL) != 0) {
-        pthread_setspecific(at_exit, NULL);
+    if (pthread_setspecific(handler_stack_key, memory) != 0 || sigaltstack(&stack, NULL) != 0) {
+        pthread_setspecific(handler_stack_key, NULL);
         munmap(memory, HANDLER_STACK_SIZE);
         return -ENOMEM;
     }
@@ -145,10 +145,10 @@ int conc__stack_watch_overflow(void)
 {
     if (is_watched)
         return 0;
-    pthread_once(&once, install);
+    pthread_once(&install_once, overflow_install);
     if (!is_installed)
         return -ENOMEM;
-    int err = give_handler_stack();
+    int err = overflow_give_stack();
     is_watched = !err;
     return err;
 }

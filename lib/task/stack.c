@@ -4,31 +4,31 @@
  *
  * How: stacks come in classes, whose usable sizes are the powers of two from 16 KiB to 1 GiB. A
  * class takes memory from the kernel in slabs of some 64 MiB of address space, so that a million
- * stacks are a few thousand mappings (a process may have 65,530), and as long as nobody touches
- * them they are no memory. A slab is one mapping:
+ * stacks are a few thousand mappings (a process may have 65,530). Pages that are never touched take
+ * no memory. A slab is one mapping:
  *
- *     descriptor, slots | guard, stack 0 | guard, stack 1 | ...
+ *     descriptor, cells | guard, stack 0 | guard, stack 1 | ...
  *
- * The guards are pages that any access to kills the program. MADV_GUARD_INSTALL (Linux 6.13) makes
- * them inside of the mapping; where it is refused mprotect() does, which splits the mapping in two
- * at each guard, so there the limit on mappings allows some 32,000 stacks. A guard is made when its
- * stack is handed out first.
+ * An access to a guard page kills the program. MADV_GUARD_INSTALL (Linux 6.13) makes guards inside
+ * the mapping; where it is refused mprotect() does, which splits the mapping in two at each guard,
+ * so there the limit on mappings allows some 32,000 stacks. A guard is made when its stack is first
+ * handed out.
  *
  * A stack that is free is one of these, and taken in this order:
  *
  *     warm       in class->warm, last in first out: its memory has been touched, and may still be
  *                in the caches
- *     cold       in slab->cold: it has been used, but its memory was given back
- *     untouched  slab->slots[slab->touched] and those after it
+ *     cold       in slab->cold: it was used, and its memory was given back to the kernel
+ *     untouched  slab->cells[slab->touched] and those after it
  *
- * A free stack becomes warm, until there are so many that they may hold WARM_BYTES (first touching
+ * A freed stack becomes warm, until there are so many that they may hold WARM_BYTES (first touching
  * a page costs 2 us, many times what a task costs otherwise). A slab without stacks in use or warm
- * is unmapped, but for the last of its class, so that a program that goes from none to one and back
- * doesn't map each time.
+ * is unmapped, except the last of its class, so that a program that goes from no stacks to one and
+ * back does not map each time.
  *
- * Everything is under one guard, which is not held during system calls. Whoever takes a stack owns
- * its slot. The guard is taken around fork(), so a child finds the pool whole; the stacks of tasks
- * that it has not inherited stay used.
+ * Everything is under one guard, which is not held during system calls. The cell of a stack in use
+ * belongs to the user of the stack. The guard is taken around fork(), so a child finds the pool
+ * whole; the stacks of the parent's tasks, which do not run in the child, stay in use there.
  */
 #include "task/stack.h"
 
@@ -42,28 +42,29 @@
 #include "base/checkers.h"
 #include "base/guard.h"
 #include "base/hooks.h"
+#include "base/invariant.h"
 #include "base/list.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
-#define MADV_NONE_SUCH 0x7fff
+#define MADV_NONE_SUCH 0x7fff /* an advice that no kernel knows */
 
 #define SMALLEST_BITS 14 /* 16 KiB: fprintf(stderr) takes 10 */
 #define LARGEST_BITS 30
 #define CLASSES (LARGEST_BITS - SMALLEST_BITS + 1)
 
-/* A page of page tables serves 2 MiB: a slab that is hardly used wastes few of them. And a slab's
- * stacks should share them, and the one mapping. */
+/* Large enough for many stacks to share one mapping and its page tables. A slab that is hardly used
+ * wastes little, since a page of page tables serves 2 MiB. */
 #define SLAB_BYTES ((size_t)64 << 20)
-#define SLAB_MAX 1024 /* stacks */
+#define SLAB_STACKS_MAX 1024 /* stacks */
 
-/* If each of them had been touched wholly. Mostly it is a page or two. */
+/* The warm stacks of a class, if each had been touched wholly. Mostly it is a page or two. */
 #define WARM_BYTES ((size_t)256 << 20)
-#define WARM_MAX 1024 /* stacks */
+#define WARM_STACKS_MAX 1024 /* stacks */
 
-struct slot {
-    struct slot *next; /* in class->warm or slab->cold; under the pool's guard */
+struct stack_cell {
+    struct stack_cell *next; /* in class->warm or slab->cold; under the pool's guard */
     uint32_t index;
     bool guarded;
     unsigned valgrind_id;
@@ -71,20 +72,19 @@ struct slot {
 
 struct slab {
     struct list_node node; /* in class->open */
-    struct class *class;
+    struct stack_class *class;
     size_t bytes;        /* of the mapping */
     char *first;         /* the first stack's guard */
     size_t page, usable; /* sizes: of a guard, of a stack */
-    struct slot *cold;
+    struct stack_cell *cold;
     uint32_t count;
     uint32_t touched; /* how many have ever been handed out */
     uint32_t busy;    /* in use or warm */
-    struct slot slots[];
+    struct stack_cell cells[];
 };
 
-struct class
-{
-    struct slot *warm;
+struct stack_class {
+    struct stack_cell *warm;
     uint32_t warm_count;
     uint32_t slabs;
     struct list open; /* slabs that have cold or untouched stacks */
@@ -92,53 +92,59 @@ struct class
 
 static struct {
     uint32_t word; /* the guard of all */
-    struct class classes[CLASSES];
-} pool;
+    struct stack_class classes[CLASSES];
+} stack_pool;
 
 __thread const struct stack *conc__stack_here __attribute__((tls_model("initial-exec")));
 
-static void before_fork(void) { guard_lock(&pool.word); }
-static void after_fork(void) { guard_unlock(&pool.word); }
+static void stack_before_fork(void) { guard_lock(&stack_pool.word); }
+static void stack_after_fork(void) { guard_unlock(&stack_pool.word); }
 
-__attribute__((constructor)) static void watch_forks(void)
+__attribute__((constructor)) static void stack_watch_forks(void)
 {
-    /* Out of memory this early: then a child that was forked while another thread held the guard
+    /* If there is no memory this early, a child that was forked while another thread held the guard
      * waits for it in vain. */
-    pthread_atfork(before_fork, after_fork, after_fork);
+    pthread_atfork(stack_before_fork, stack_after_fork, stack_after_fork);
 }
 
-static size_t page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+static size_t stack_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
-static size_t up_to(size_t n, size_t multiple) { return (n + multiple - 1) & ~(multiple - 1); }
+static size_t stack_round_up(size_t n, size_t multiple)
+{
+    return (n + multiple - 1) & ~(multiple - 1);
+}
 
 /* ---- Slabs ---- */
 
-static struct slab *slab_of(struct slot *slot)
+static struct slab *slab_of_cell(struct stack_cell *cell)
 {
-    return (struct slab *)(void *)((char *)(slot - slot->index) - offsetof(struct slab, slots));
+    return (struct slab *)(void *)((char *)(cell - cell->index) - offsetof(struct slab, cells));
 }
 
-static size_t usable_size(const struct class *class)
+static size_t class_stack_size(const struct stack_class *class)
 {
-    size_t size = (size_t)1 << (SMALLEST_BITS + (class - pool.classes));
-    return up_to(size, page_size());
+    size_t size = (size_t)1 << (SMALLEST_BITS + (class - stack_pool.classes));
+    return stack_round_up(size, stack_page_size());
 }
 
-static bool has_room(const struct slab *slab) { return slab->cold || slab->touched < slab->count; }
+static bool slab_has_room(const struct slab *slab)
+{
+    return slab->cold || slab->touched < slab->count;
+}
 
 /* A slab of n stacks, in no class yet; NULL: no memory. */
-static struct slab *map_slab(struct class *class, uint32_t n)
+static struct slab *slab_map(struct stack_class *class, uint32_t n)
 {
-    size_t page = page_size();
-    size_t head = up_to(sizeof(struct slab) + n * sizeof(struct slot), page);
-    size_t usable = usable_size(class);
+    size_t page = stack_page_size();
+    size_t head = stack_round_up(sizeof(struct slab) + n * sizeof(struct stack_cell), page);
+    size_t usable = class_stack_size(class);
     size_t bytes = head + n * (page + usable);
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
     char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
-    /* Or the kernel would make a huge page of it and fill in 2 MiB at the first touch of a stack.
-     * EINVAL: it has no huge pages. */
+    /* Otherwise the kernel would use huge pages and fill in 2 MiB at the first touch of a stack.
+     * EINVAL: it has none. */
     madvise(memory, bytes, MADV_NOHUGEPAGE);
     struct slab *slab = (struct slab *)(void *)memory;
     slab->class = class;
@@ -150,72 +156,77 @@ static struct slab *map_slab(struct class *class, uint32_t n)
     return slab;
 }
 
-static struct slab *new_slab(struct class *class)
+static struct slab *slab_new(struct stack_class *class)
 {
-    size_t n = SLAB_BYTES / usable_size(class);
-    n = n < 1 ? 1 : n > SLAB_MAX ? SLAB_MAX : n;
-    struct slab *slab = map_slab(class, (uint32_t)n);
-    /* Where address space is limited or counted as memory there may still be room for one. */
-    return slab || n == 1 ? slab : map_slab(class, 1);
+    size_t n = SLAB_BYTES / class_stack_size(class);
+    if (n < 1)
+        n = 1;
+    if (n > SLAB_STACKS_MAX)
+        n = SLAB_STACKS_MAX;
+    struct slab *slab = slab_map(class, (uint32_t)n);
+    /* Where address space is limited, or counted as memory, there may still be room for one. */
+    return slab || n == 1 ? slab : slab_map(class, 1);
 }
 
-static void unmap_slab(struct slab *slab)
+static void slab_unmap(struct slab *slab)
 {
     if (RUNNING_ON_VALGRIND)
         for (uint32_t i = 0; i < slab->touched; i++)
-            if (slab->slots[i].guarded)
-                VALGRIND_STACK_DEREGISTER(slab->slots[i].valgrind_id);
+            if (slab->cells[i].guarded)
+                VALGRIND_STACK_DEREGISTER(slab->cells[i].valgrind_id);
     munmap(slab, slab->bytes);
 }
 
 /* ---- Taking ---- */
 
 /* The class of the stacks of at least `size` bytes; NULL: it is too much. */
-static struct class *class_for(size_t size)
+static struct stack_class *class_for_size(size_t size)
 {
     if (size > (size_t)1 << LARGEST_BITS)
         return NULL;
     if (size <= (size_t)1 << SMALLEST_BITS)
-        return &pool.classes[0];
+        return &stack_pool.classes[0];
     int bits = CHAR_BIT * (int)sizeof(long) - __builtin_clzl(size - 1);
-    return &pool.classes[bits - SMALLEST_BITS];
+    return &stack_pool.classes[bits - SMALLEST_BITS];
 }
 
 /* Under the guard: a free stack; NULL: there is none. */
-static struct slot *take_free(struct class *class)
+static struct stack_cell *class_take_free(struct stack_class *class)
 {
-    struct slot *slot = class->warm;
-    if (slot) {
-        class->warm = slot->next;
+    struct stack_cell *cell = class->warm;
+    if (cell) {
+        class->warm = cell->next;
         class->warm_count--;
-        return slot;
+        return cell;
     }
     if (list_is_empty(&class->open))
         return NULL;
     struct slab *slab = list_entry(class->open.head, struct slab, node);
-    slot = slab->cold;
-    if (slot) {
-        slab->cold = slot->next;
+    invariant(slab_has_room(slab), "an open slab has a stack to give");
+    cell = slab->cold;
+    if (cell) {
+        slab->cold = cell->next;
     } else {
-        slot = &slab->slots[slab->touched];
-        slot->index = slab->touched++;
+        cell = &slab->cells[slab->touched];
+        cell->index = slab->touched++;
     }
     slab->busy++;
-    if (!has_room(slab))
+    if (!slab_has_room(slab))
         list_remove(&class->open, &slab->node);
-    return slot;
+    return cell;
 }
 
 /* Under the guard: back to its slab. Returns the slab if it is to be unmapped, which is then in no
  * class any more. */
-static struct slab *put_cold(struct slot *slot)
+static struct slab *cell_put_cold(struct stack_cell *cell)
 {
-    struct slab *slab = slab_of(slot);
-    struct class *class = slab->class;
-    if (!has_room(slab))
+    struct slab *slab = slab_of_cell(cell);
+    struct stack_class *class = slab->class;
+    invariant(slab->busy > 0, "a stack that is freed was in use");
+    if (!slab_has_room(slab))
         list_push(&class->open, &slab->node);
-    slot->next = slab->cold;
-    slab->cold = slot;
+    cell->next = slab->cold;
+    slab->cold = cell;
     if (--slab->busy > 0 || class->slabs == 1)
         return NULL;
     list_remove(&class->open, &slab->node);
@@ -223,48 +234,49 @@ static struct slab *put_cold(struct slot *slot)
     return slab;
 }
 
-static struct slot *take(struct class *class)
+static struct stack_cell *class_take(struct stack_class *class)
 {
-    guard_lock(&pool.word);
-    struct slot *slot = take_free(class);
-    guard_unlock(&pool.word);
-    if (slot)
-        return slot;
-    struct slab *slab = new_slab(class);
+    guard_lock(&stack_pool.word);
+    struct stack_cell *cell = class_take_free(class);
+    guard_unlock(&stack_pool.word);
+    if (cell)
+        return cell;
+    struct slab *slab = slab_new(class);
     if (!slab)
         return NULL;
-    guard_lock(&pool.word);
+    guard_lock(&stack_pool.word);
     class->slabs++;
     list_push(&class->open, &slab->node);
-    slot = take_free(class); /* there is one: ours, if nothing better turned up */
-    guard_unlock(&pool.word);
-    return slot;
+    cell = class_take_free(class); /* there is one, at least in the new slab */
+    guard_unlock(&stack_pool.word);
+    return cell;
 }
 
-/* MADV_GUARD_INSTALL; false: refused. An emulator may say yes to any advice and do nothing (qemu
- * does): not to be trusted, then. */
-static bool install_guard(char *guard, size_t page)
+/* MADV_GUARD_INSTALL; false: refused. An emulator may accept any advice and do nothing (qemu does):
+ * then the guard is not made so. */
+static bool stack_install_guard(char *guard, size_t page)
 {
-    static uint32_t checked;             /* is advice checked? 0: not known, 1: yes, 2: no */
-    uint32_t v = load_relaxed(&checked); /* relaxed: whoever finds out finds the same */
-    if (!v) {
-        v = madvise(guard, page, MADV_NONE_SUCH) != 0 ? 1 : 2;
-        store_relaxed(&checked, v);
+    enum { NOT_KNOWN, IS_CHECKED, IS_IGNORED };
+    static uint32_t advice;
+    uint32_t is = load_relaxed(&advice); /* relaxed: every thread finds the same */
+    if (is == NOT_KNOWN) {
+        is = madvise(guard, page, MADV_NONE_SUCH) != 0 ? IS_CHECKED : IS_IGNORED;
+        store_relaxed(&advice, is);
     }
-    return v == 1 && madvise(guard, page, MADV_GUARD_INSTALL) == 0;
+    return is == IS_CHECKED && madvise(guard, page, MADV_GUARD_INSTALL) == 0;
 }
 
 /* Make the guard below a stack, when it is used first; false: no more mappings. */
-static bool make_guard(struct slot *slot, const struct stack *stack)
+static bool stack_make_guard(struct stack_cell *cell, const struct stack *stack)
 {
-    if (slot->guarded)
+    if (cell->guarded)
         return true;
     size_t page = stack->slab->page;
     char *guard = stack->base - page;
-    if (!install_guard(guard, page) && mprotect(guard, page, PROT_NONE) != 0)
+    if (!stack_install_guard(guard, page) && mprotect(guard, page, PROT_NONE) != 0)
         return false;
-    slot->guarded = true;
-    slot->valgrind_id = VALGRIND_STACK_REGISTER(stack->base, stack->base + stack->size - 1);
+    cell->guarded = true;
+    cell->valgrind_id = VALGRIND_STACK_REGISTER(stack->base, stack->base + stack->size - 1);
     return true;
 }
 
@@ -274,58 +286,58 @@ int conc__stack_alloc(struct stack *ret, size_t size)
     if (conc__test_fails(&conc__hooks.fail_alloc_in))
         return -ENOMEM;
 #endif
-    struct class *class = class_for(size ? size : STACK_DEFAULT_SIZE);
+    struct stack_class *class = class_for_size(size ? size : STACK_DEFAULT_SIZE);
     if (!class)
         return -EINVAL;
-    struct slot *slot = take(class);
-    if (!slot)
+    struct stack_cell *cell = class_take(class);
+    if (!cell)
         return -ENOMEM;
-    struct slab *slab = slab_of(slot);
+    struct slab *slab = slab_of_cell(cell);
     struct stack stack = {
-        .base = slab->first + slab->page + slot->index * (slab->page + slab->usable),
+        .base = slab->first + slab->page + cell->index * (slab->page + slab->usable),
         .size = slab->usable,
         .slab = slab,
-        .index = slot->index,
+        .index = cell->index,
     };
-    if (!make_guard(slot, &stack)) {
+    if (!stack_make_guard(cell, &stack)) {
         conc__stack_free(&stack);
         return -ENOMEM;
     }
-    /* Who was here before has left it inaccessible, as below a stack pointer. */
+    /* The last user has left it inaccessible, as memory below a stack pointer is. */
     VALGRIND_MAKE_MEM_UNDEFINED(stack.base, stack.size);
     *ret = stack;
     return 0;
 }
 
-/* ---- Giving back ---- */
+/* ---- Freeing ---- */
 
-static bool put_warm(struct class *class, struct slot *slot, size_t size)
+static bool cell_put_warm(struct stack_class *class, struct stack_cell *cell, size_t size)
 {
-    size_t most = WARM_BYTES / size < WARM_MAX ? WARM_BYTES / size : WARM_MAX;
-    guard_lock(&pool.word);
+    size_t most = WARM_BYTES / size < WARM_STACKS_MAX ? WARM_BYTES / size : WARM_STACKS_MAX;
+    guard_lock(&stack_pool.word);
     bool warm = class->warm_count < most;
     if (warm) {
-        slot->next = class->warm;
-        class->warm = slot;
+        cell->next = class->warm;
+        class->warm = cell;
         class->warm_count++;
     }
-    guard_unlock(&pool.word);
+    guard_unlock(&stack_pool.word);
     return warm;
 }
 
 void conc__stack_free(const struct stack *stack)
 {
-    struct slot *slot = &stack->slab->slots[stack->index];
-    /* Frames that were left for good have not tidied up. */
+    struct stack_cell *cell = &stack->slab->cells[stack->index];
+    /* Frames that were left for good have not unpoisoned their memory. */
     ASAN_UNPOISON_MEMORY_REGION(stack->base, stack->size);
-    if (put_warm(stack->slab->class, slot, stack->size))
+    if (cell_put_warm(stack->slab->class, cell, stack->size))
         return;
     madvise(stack->base, stack->size, MADV_DONTNEED); /* the guard stays */
-    guard_lock(&pool.word);
-    struct slab *unused = put_cold(slot);
-    guard_unlock(&pool.word);
+    guard_lock(&stack_pool.word);
+    struct slab *unused = cell_put_cold(cell);
+    guard_unlock(&stack_pool.word);
     if (unused)
-        unmap_slab(unused);
+        slab_unmap(unused);
 }
 
 bool conc__stack_guards(const struct stack *stack, const void *address)

@@ -21,7 +21,7 @@ struct stack {
     uint32_t index;
 };
 
-/* What a size of 0 stands for. The sanitizers' frames are larger. */
+/* Bytes: what a size of 0 means. The sanitizers' frames are larger. */
 #if defined(WITH_ASAN) || defined(WITH_TSAN)
 #define STACK_DEFAULT_SIZE ((size_t)512 * 1024)
 #else
@@ -32,11 +32,11 @@ struct stack {
  * memory, or no more mappings; -EINVAL: more than 1 GiB. Called from any thread. */
 int conc__stack_alloc(struct stack *ret, size_t size);
 
-/* Give it back. Nobody stands on it. Called from any thread. */
+/* Give it back. No code runs on it any more. Called from any thread. */
 void conc__stack_free(const struct stack *stack);
 
 /* Where to begin on it, aligned to 64. Not always at its end, or the tops of a thousand stacks
- * would share a few lines of the cache (161 against 105 ns to go on at one of a million). */
+ * would share a few lines of the cache (161 against 105 ns to switch to one of a million). */
 static inline void *stack_top(const struct stack *stack)
 {
     enum { COLOUR = 192, COLOURS = 12 };
@@ -46,16 +46,16 @@ static inline void *stack_top(const struct stack *stack)
 /* Does the address lie in the guard below a stack? Called from a signal handler too. */
 bool conc__stack_guards(const struct stack *stack, const void *address);
 
-/* The pooled stack on which the calling thread stands; NULL: its own. Whoever switches assigns it;
- * it is what the message about an overflow looks at. */
+/* The pooled stack on which the calling thread stands; NULL: its own. Code that switches assigns
+ * it; the report of an overflow reads it. */
 extern __thread const struct stack *conc__stack_here __attribute__((tls_model("initial-exec")));
 
 /* Does the calling thread stand on one, a task's or a generator's? It has a few hundred KiB then. */
 static inline bool stack_is_small(void) { return conc__stack_here; }
 
-/* So that a stack overflow in the calling thread is reported ("task 'name' has overflowed its stack
- * of 256 KiB") before the program dies: give the thread a stack for signals (until it ends). Cheap
- * if it is there already. 0; -ENOMEM. */
+/* Give the calling thread a stack for signals, until it ends, so that a stack overflow in it is
+ * reported ("task 'name' has overflowed its stack of 256 KiB") before the program dies. Cheap if it
+ * has one already. 0; -ENOMEM. */
 int conc__stack_watch_overflow(void);
 
 #endif

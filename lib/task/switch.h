@@ -10,19 +10,19 @@
 #ifndef CONC_LIB_SWITCH_H
 #define CONC_LIB_SWITCH_H
 
-/* Make ready a stack that nobody stands on, so that a switch to the place returned calls
- * conc__switch_begin(pass, entry, arg) below `top` (aligned to 64). What is kept for a caller
- * begins as it is now. */
-void *conc__switch_prepare(void *top, void *bottom, void (*entry)(void *arg), void *arg);
+/* Prepare a stack that no code runs on, so that a switch to the place returned calls
+ * conc__switch_begin(pass, main, arg) below `top` (aligned to 64). What is kept for a caller begins
+ * as it is now. */
+void *conc__switch_prepare(void *top, void *bottom, void (*main)(void *arg), void *arg);
 
-/* Leave in *here where the caller stands, and go on at `there`, which was left so, with `pass` as
- * the value that the call returns there. *here is valid once the other side runs. */
+/* Store the caller's place in *here, and go on at `there`, a place that was stored so: the call
+ * that stored it returns `pass`. *here is valid once the other side runs. */
 void *conc__switch(void **here, void *there, void *pass);
 
 /* The same; faster if the other side stands in another function, slower if in this one. */
 void *conc__switch_apart(void **here, void *there, void *pass);
 
 /* In coroutine.c. */
-void conc__switch_begin(void *pass, void (*entry)(void *arg), void *arg) __attribute__((noreturn));
+void conc__switch_begin(void *pass, void (*main)(void *arg), void *arg) __attribute__((noreturn));
 
 #endif

@@ -7,7 +7,7 @@
  *      0  x29 (frame pointer), x30 (where conc__switch() returns to)
  *     16  x19 to x28
  *     96  d8 to d15 (of v8 to v15 only the lower halves belong to the caller)
- *    160  fpcr: how to compute; written to the register only if it differs, for that is dear
+ *    160  fpcr: how to compute; written to the register only if it differs, since that is slow
  *
  * The switch stores this, takes the other stack pointer, and loads the same. Since both stacks have
  * the same layout the CFI below holds on both.
@@ -15,8 +15,8 @@
  * Branch target identification: the functions begin with a landing pad (a hint, a no-op on older
  * cores) and the object says so. The switch returns by `ret`, which needs no pad on the other side;
  * any other jump would, so conc__switch_apart() is the same.
- * Guarded control stacks know nothing of this switch, so the object is not marked as fit for
- * them. */
+ * Guarded control stacks know nothing of this switch, so the object is not marked as fit for them.
+ */
 
 #define FRAME 176
 #define BTI_C hint #34
@@ -98,7 +98,7 @@ conc__switch: /* x0: void **here, x1: void *there, x2: void *pass */
     .hidden conc__switch_prepare
     .type conc__switch_prepare, %function
     .p2align 4
-conc__switch_prepare: /* x0: void *top, x1: void *bottom, x2: entry, x3: void *arg */
+conc__switch_prepare: /* x0: void *top, x1: void *bottom, x2: main, x3: void *arg */
     .cfi_startproc
     BTI_C
     sub x0, x0, #FRAME
@@ -119,9 +119,9 @@ conc__switch_prepare: /* x0: void *top, x1: void *bottom, x2: entry, x3: void *a
     .cfi_endproc
     .size conc__switch_prepare, . - conc__switch_prepare
 
-/* Where a stack begins. Whoever walks the frames of a stack (a debugger, backtrace(), a C++
- * exception) ends here: there is no caller. They look up the instruction before a return address,
- * hence the nop. */
+/* Where a stack begins. A walk over the frames of a stack (by a debugger, backtrace(), a C++
+ * exception) ends here: there is no caller. Such a walk looks up the instruction before a return
+ * address, hence the nop. */
     .type start, %function
     .p2align 4
     .cfi_startproc

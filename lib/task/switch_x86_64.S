@@ -13,14 +13,14 @@
  *
  * How to return there: the processor predicts a `ret` from a stack of return addresses of its own,
  * which knows nothing of the switch. Where both sides switch from the same place, as tasks do to
- * one another (task.c), that is right here, and for the callers' returns after it: hence
+ * one another (loop/task.c), that is right here, and for the callers' returns after it: hence
  * conc__switch() ends by `ret`. Where they don't, as in a generator, it is wrong, and an indirect
  * jump is faster, as conc__switch_apart() does; but it leaves that stack one too deep for all that
  * follows. Measured: 7.4 against 33 ns for a task that yields, 66 against 45 ns for a generator's
  * item.
  *
  * Of mxcsr and the x87 control word only the control bits belong to the caller. Loading them is
- * dear, so it is done only if they differ. Then the x87's exception flags are cleared first: one
+ * slow, so it is done only if they differ. Then the x87's exception flags are cleared first: one
  * that was raised here might trap there.
  *
  * Shadow stacks (CET) know nothing of this switch, so the object is not marked as fit for them (it
@@ -127,7 +127,7 @@ conc__switch_apart: /* as conc__switch */
     .hidden conc__switch_prepare
     .type conc__switch_prepare, @function
     .p2align 4
-conc__switch_prepare: /* rdi: void *top, rsi: void *bottom, rdx: entry, rcx: void *arg */
+conc__switch_prepare: /* rdi: void *top, rsi: void *bottom, rdx: main, rcx: void *arg */
     .cfi_startproc
     LANDING
     leaq -FRAME(%rdi), %rax
@@ -145,9 +145,9 @@ conc__switch_prepare: /* rdi: void *top, rsi: void *bottom, rdx: entry, rcx: voi
     .cfi_endproc
     .size conc__switch_prepare, . - conc__switch_prepare
 
-/* Where a stack begins. Whoever walks the frames of a stack (a debugger, backtrace(), a C++
- * exception) ends here: there is no caller. They look up the instruction before a return address,
- * hence the nop. */
+/* Where a stack begins. A walk over the frames of a stack (by a debugger, backtrace(), a C++
+ * exception) ends here: there is no caller. Such a walk looks up the instruction before a return
+ * address, hence the nop. */
     .type start, @function
     .p2align 4
     .cfi_startproc

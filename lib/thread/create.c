@@ -12,7 +12,7 @@
 #include "base/hooks.h"
 
 /* A whole number of pages, and at least what the system needs; 0: too large. */
-static size_t usable_size(size_t size)
+static size_t thread_stack_size(size_t size)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), least = (size_t)sysconf(_SC_THREAD_STACK_MIN);
     if (size < least)
@@ -27,13 +27,13 @@ int conc__thread_create(pthread_t *thread, size_t stack_size, void *(*main)(void
         return -ENOMEM;
 #endif
     pthread_attr_t attr;
-    int err = pthread_attr_init(&attr);
-    if (err)
+    if (pthread_attr_init(&attr) != 0)
         return -ENOMEM;
-    if (stack_size)
-        err = pthread_attr_setstacksize(&attr, usable_size(stack_size));
-    if (!err)
-        err = pthread_create(thread, &attr, main, arg);
+    int err = stack_size ? pthread_attr_setstacksize(&attr, thread_stack_size(stack_size)) : 0;
+    if (err)
+        goto out;
+    err = pthread_create(thread, &attr, main, arg);
+out:
     pthread_attr_destroy(&attr);
     return err == EAGAIN ? -ENOMEM : -err; /* EAGAIN: out of memory, or of threads */
 }

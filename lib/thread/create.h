@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * create.h: starting an operating-system thread. All of the library's are started here.
+ * create.h: starting an operating-system thread. All threads of the library are started here.
  */
 #ifndef CONC_LIB_THREAD_CREATE_H
 #define CONC_LIB_THREAD_CREATE_H

@@ -2,41 +2,43 @@
  *
  * signal.c: waiting for signals.
  *
- * How: the handler, which may interrupt anything, only notes that the signal has `arrived` and
- * rouses a thread, the *dispatcher*, which does what is to be done about it, under an ordinary
- * guard: it hands the signal to whoever has waited longest for it; if nobody does it calls the
- * callbacks; if there are none it lets it be, and the next one who wants to wait finds it. The
- * dispatcher starts with the first call that catches something, blocks all signals, and ends when
+ * How: the handler, which may interrupt any code, only notes that the signal has `arrived` and
+ * rouses a thread, the *dispatcher*, which does the rest under an ordinary guard: it hands the
+ * signal to the waiter that has waited longest for it; if there is none it calls the callbacks; if
+ * there are none the signal is kept, and the next call that wants to wait for it finds it. The
+ * dispatcher starts with the first call that catches a signal, blocks all signals, and ends when
  * the program exits.
  *
  *     arrived[signo]   0 -> 1   by the handler; 1 already: one pending signal of a number is all
  *                               that is kept, as POSIX has it
- *                      1 -> 0   by whoever takes the signal, under the guard: the dispatcher, or a
- *                               caller that need not wait. Before it is told, so that the next one
- *                               counts anew
- *     roused           0 -> 1   by whoever has something for the dispatcher, who wakes it
+ *                      1 -> 0   by the context that takes the signal, under the guard: the
+ *                               dispatcher, or a caller that need not wait. It does so before it
+ *                               passes the signal on, so that the next one counts anew
+ *     roused           0 -> 1   by a context that has work for the dispatcher, and wakes it
  *                      1 -> 0   by the dispatcher, before it looks
  *
  * No signal is lost: `arrived` is set before `roused`, and the dispatcher looks at the first after
- * it has cleared the second. Who waits has looked, under the guard, before it lay down on the list;
- * a signal that comes later finds it there.
+ * it has cleared the second. A caller that waits has looked, under the guard, before it pushed its
+ * waiter; the dispatcher finds the waiter when a signal comes later.
  *
- * The dispatcher sleeps on a futex, which the handler may wake (a system call, nothing else), and
- * not on a pipe: there is no descriptor that a child would share, or a daemon close.
+ * The dispatcher sleeps on a futex, which the handler may wake (it is one system call), and not on
+ * a pipe: there is no descriptor that a child would share, or a daemon close.
  *
- * Who catches: a signal has up to two holders, the program (conc_signal_catch(), _wait()) and the
- * callbacks. The first one's coming sets our action, the last one's going restores the former.
+ * Catching: a signal has up to two holders, the program (conc_signal_catch(), _wait()) and the
+ * callbacks. The first holder sets the library's action; when the last one lets go, the former
+ * action is restored.
  *
- * Callbacks: run one by one with the guard released; `running` is the one that does. Who removes it
- * then waits until it is over: only its own thread knows the callback's memory afterwards.
+ * Callbacks run one by one with the guard released; `running` is the one that runs now. A call that
+ * removes it meanwhile waits until it is over, since its memory may be freed after that.
  *
  * Fork: no handler runs in the forking thread from before the fork until the child has forgotten
- * what arrived for its parent (signals are blocked, none is lost). The child has no dispatcher, and
- * nobody who waits; callbacks belong to loops, which are dead there. The guard is held over the
- * fork; `starting`, under which memory is allocated, is not, but made anew.
+ * what arrived for its parent (signals are blocked, none is lost). The child has no dispatcher and
+ * no waiters; callbacks belong to loops, which are dead there. The guard is held over the fork;
+ * `starting`, under which memory is allocated, is not, but is reset in the child.
  *
  * Order: noting a signal releases, taking it acquires: what a thread did before it raised a signal
- * in itself is seen by whoever was waiting for that. Guards: `starting`, then `word`.
+ * in itself is seen by the context that was waiting for that. Order of the guards: `starting`, then
+ * `word`.
  */
 #include "thread/signal_impl.h"
 
@@ -46,11 +48,11 @@
 #include "thread/create.h"
 #include "wait/wait.h"
 
-#define STACK_SIZE ((size_t)256 * 1024) /* callbacks only post something */
+#define DISPATCHER_STACK_SIZE ((size_t)256 * 1024) /* bytes; callbacks only post an item */
 
-/* Who catches a signal. */
-#define PROGRAM 1u
-#define CALLBACKS 2u
+/* The holders of a signal that is caught. */
+#define HOLDER_PROGRAM 1u
+#define HOLDER_CALLBACKS 2u
 
 static uint32_t arrived[NSIG]; /* atomic, as the next */
 static uint32_t roused;
@@ -61,39 +63,39 @@ static struct {
         unsigned holders;
         struct sigaction former; /* while there are holders */
     } caught[NSIG];
-    struct conc__waitlist waiters;   /* slot: the set they wait for */
+    struct conc__waitlist waiters;   /* slot: the set that each waits for */
     struct conc__waitlist removers;  /* waiting for `running` to return */
-    struct list callbacks;           /* in order of their age */
+    struct list callbacks;           /* in the order in which they were added */
     struct signal_callback *running; /* NULL: none */
-    struct conc_context *dispatcher; /* the dispatcher's own */
-    bool stop;                       /* it is to end */
+    struct conc_context *dispatcher; /* the dispatcher's context */
+    bool stop;                       /* the dispatcher is to end */
     sigset_t before_fork;            /* the forking thread's mask */
-} room;
+} signals;
 
 static struct {
     uint32_t starting; /* the guard of starting and stopping */
-    uint32_t is_there; /* atomic */
+    uint32_t is_there; /* atomic: it has been started, and not stopped */
     pthread_t thread;
 } dispatcher;
 
-static void rouse(void)
+static void dispatcher_rouse(void)
 {
     if (exchange_acq_rel(&roused, 1) == 0)
         conc__futex_wake(&roused, 1);
 }
 
 /* The action of all caught signals. */
-static void note(int signo)
+static void signal_note(int signo)
 {
     int err = errno;
     store_release(&arrived[signo], 1);
-    rouse();
+    dispatcher_rouse();
     errno = err;
 }
 
 /* ---- Catching, under the guard ---- */
 
-static bool may_catch(int signo)
+static bool signal_may_catch(int signo)
 {
     static const int never[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
@@ -102,85 +104,86 @@ static bool may_catch(int signo)
     return signo > 0 && signo < NSIG;
 }
 
-static int check_set(const sigset_t *set)
+static int signal_check_set(const sigset_t *set)
 {
     int count = 0;
     for (int signo = 1; set && signo < NSIG; signo++) {
         if (sigismember(set, signo) != 1)
             continue;
-        if (!may_catch(signo))
+        if (!signal_may_catch(signo))
             return -EINVAL;
         count++;
     }
     return count ? 0 : -EINVAL;
 }
 
-static void hold(int signo, unsigned holder)
+static void signal_hold(int signo, unsigned holder)
 {
-    if (!room.caught[signo].holders) {
-        struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART | SA_ONSTACK};
-        sigfillset(&action.sa_mask);       /* stacks may be small: one handler at a time on each */
-        store_relaxed(&arrived[signo], 0); /* of before it was released. relaxed: under the guard */
-        sigaction(signo, &action, &room.caught[signo].former); /* a good number: cannot fail */
+    if (!signals.caught[signo].holders) {
+        struct sigaction action = {.sa_handler = signal_note, .sa_flags = SA_RESTART | SA_ONSTACK};
+        sigfillset(&action.sa_mask); /* stacks may be small: one handler at a time on each */
+        /* Forget a signal from before it was last released. relaxed: under the guard. */
+        store_relaxed(&arrived[signo], 0);
+        sigaction(signo, &action, &signals.caught[signo].former); /* a good number: cannot fail */
     }
-    room.caught[signo].holders |= holder;
+    signals.caught[signo].holders |= holder;
 }
 
-static void let_go(int signo, unsigned holder)
+static void signal_let_go(int signo, unsigned holder)
 {
-    if (!(room.caught[signo].holders & holder))
+    if (!(signals.caught[signo].holders & holder))
         return;
-    room.caught[signo].holders &= ~holder;
-    if (room.caught[signo].holders)
+    signals.caught[signo].holders &= ~holder;
+    if (signals.caught[signo].holders)
         return;
     struct sigaction now;
     sigaction(signo, NULL, &now);
-    if (now.sa_handler == note) /* or the program has set another, which is not ours to undo */
-        sigaction(signo, &room.caught[signo].former, NULL);
+    if (now.sa_handler == signal_note) /* else the program has set another, which stays */
+        sigaction(signo, &signals.caught[signo].former, NULL);
 }
 
-static void for_each(const sigset_t *set, void (*fn)(int signo, unsigned holder))
+static void signal_for_each(const sigset_t *set, void (*fn)(int signo, unsigned holder))
 {
     for (int signo = 1; signo < NSIG; signo++)
         if (sigismember(set, signo) == 1)
-            fn(signo, PROGRAM);
+            fn(signo, HOLDER_PROGRAM);
 }
 
-/* ---- Giving, under the guard ---- */
+/* ---- Taking, under the guard ---- */
 
-static bool has_arrived(int signo)
+static bool signal_has_arrived(int signo)
 {
-    return load_relaxed(&arrived[signo]); /* relaxed: take() acquires */
+    return load_relaxed(&arrived[signo]); /* relaxed: signal_take() acquires */
 }
 
-static void take(int signo) { exchange_acquire(&arrived[signo], 0); }
+static void signal_take(int signo) { exchange_acquire(&arrived[signo], 0); }
 
-/* Who has waited longest for it; NULL: nobody does. */
-static struct conc__waiter *waiter_for(int signo)
+/* The waiter that has waited longest for it; NULL: there is none. */
+static struct conc__waiter *signal_waiter(int signo)
 {
-    struct conc__waiter *w = room.waiters.head;
+    struct conc__waiter *w = signals.waiters.head;
     while (w && sigismember(w->slot, signo) != 1)
-        w = w->next == room.waiters.head ? NULL : w->next;
+        w = w->next == signals.waiters.head ? NULL : w->next;
     return w;
 }
 
-/* Take one of the set that nobody waits for; 0: there is none. */
-static int take_one(const sigset_t *set)
+/* Take a signal of the set that has arrived and that no waiter is for; 0: there is none. */
+static int signal_take_one(const sigset_t *set)
 {
     for (int signo = 1; signo < NSIG; signo++) {
-        if (sigismember(set, signo) == 1 && has_arrived(signo) && !waiter_for(signo)) {
-            take(signo);
+        if (sigismember(set, signo) == 1 && signal_has_arrived(signo) && !signal_waiter(signo)) {
+            signal_take(signo);
             return signo;
         }
     }
     return 0;
 }
 
-/* Is there a callback for it? All that there are have to run. */
-static bool mark_due(int signo)
+/* Mark all its callbacks as due. False: it has none. */
+static bool signal_mark_due(int signo)
 {
     bool found = false;
-    for (struct list_node *n = room.callbacks.head; n; n = list_next(&room.callbacks, n)) {
+    for (struct list_node *n = signals.callbacks.head; n; n = list_next(&signals.callbacks, n)) {
         struct signal_callback *callback = list_entry(n, struct signal_callback, node);
         if (callback->signo == signo)
             found = callback->due = true;
@@ -188,9 +191,9 @@ static bool mark_due(int signo)
     return found;
 }
 
-static struct signal_callback *next_due(void)
+static struct signal_callback *signal_next_due(void)
 {
-    for (struct list_node *n = room.callbacks.head; n; n = list_next(&room.callbacks, n)) {
+    for (struct list_node *n = signals.callbacks.head; n; n = list_next(&signals.callbacks, n)) {
         struct signal_callback *callback = list_entry(n, struct signal_callback, node);
         if (callback->due)
             return callback;
@@ -200,73 +203,73 @@ static struct signal_callback *next_due(void)
 
 /* ---- The dispatcher ---- */
 
-/* Give away what has arrived: mark callbacks, and take off the list who gets one; `number`: which.
- */
-static struct conc__waiter *give_away(void)
+/* Give away the signals that have arrived: mark their callbacks, and take the waiters that get one
+ * off the list, chained by `next`; waiter->number is the signal. Under the guard. */
+static struct conc__waiter *dispatcher_give_away(void)
 {
     struct conc__waiter *first = NULL, **end = &first;
     for (int signo = 1; signo < NSIG; signo++) {
-        if (!has_arrived(signo))
+        if (!signal_has_arrived(signo))
             continue;
-        struct conc__waiter *w = waiter_for(signo);
+        struct conc__waiter *w = signal_waiter(signo);
         if (w) {
-            conc__waitlist_remove(&room.waiters, w);
+            conc__waitlist_remove(&signals.waiters, w);
             w->number = (size_t)signo;
             *end = w;
             end = &w->next;
         }
-        if (w || mark_due(signo))
-            take(signo);
+        if (w || signal_mark_due(signo))
+            signal_take(signo);
     }
     *end = NULL;
     return first;
 }
 
 /* With the guard held, which it releases meanwhile. */
-static void run(struct signal_callback *callback)
+static void dispatcher_run_callback(struct signal_callback *callback)
 {
     callback->due = false;
-    room.running = callback;
-    guard_unlock(&room.word);
+    signals.running = callback;
+    guard_unlock(&signals.word);
     callback->fn(callback->signo, callback->arg);
-    guard_lock(&room.word);
-    room.running = NULL;
-    struct conc__waiter *removers = waitlist_take_all(&room.removers);
+    guard_lock(&signals.word);
+    signals.running = NULL;
+    struct conc__waiter *removers = waitlist_take_all(&signals.removers);
     if (removers) {
-        guard_unlock(&room.word);
+        guard_unlock(&signals.word);
         conc__waiter_deliver_all(removers, 0);
-        guard_lock(&room.word);
+        guard_lock(&signals.word);
     }
 }
 
-/* Do what there is to do; false: the end. */
-static bool serve(void)
+/* Do what there is to do; false: the dispatcher is to end. */
+static bool dispatcher_serve(void)
 {
-    guard_lock(&room.word);
-    struct conc__waiter *chain = give_away();
-    guard_unlock(&room.word);
+    guard_lock(&signals.word);
+    struct conc__waiter *chain = dispatcher_give_away();
+    guard_unlock(&signals.word);
     while (chain) {
         struct conc__waiter *w = chain;
-        chain = w->next; /* before it is delivered: then it is gone */
+        chain = w->next; /* before it is delivered to: then its memory may be gone */
         conc__waiter_deliver(w, (int)w->number);
     }
     struct signal_callback *callback;
-    guard_lock(&room.word);
-    while (!room.stop && (callback = next_due()))
-        run(callback);
-    bool goes_on = !room.stop;
-    guard_unlock(&room.word);
+    guard_lock(&signals.word);
+    while (!signals.stop && (callback = signal_next_due()))
+        dispatcher_run_callback(callback);
+    bool goes_on = !signals.stop;
+    guard_unlock(&signals.word);
     return goes_on;
 }
 
-static void *dispatch(void *arg)
+static void *dispatcher_main(void *arg)
 {
     struct conc_context *self = context_self();
     conc_context_set_name("signals");
-    guard_lock(&room.word);
-    room.dispatcher = self;
-    guard_unlock(&room.word);
-    while (serve()) {
+    guard_lock(&signals.word);
+    signals.dispatcher = self;
+    guard_unlock(&signals.word);
+    while (dispatcher_serve()) {
         conc__blocked_begin(self, "signals", NULL, NULL);
         while (!exchange_acquire(&roused, 0))
             conc__futex_wait(&roused, 0, CONC_FOREVER);
@@ -275,29 +278,35 @@ static void *dispatch(void *arg)
     return arg;
 }
 
-/* At exit: or a leak of its memory would be reported. */
-static void stop_dispatcher(void)
+/* Under the guard `starting`. */
+static void dispatcher_end(void)
+{
+    guard_lock(&signals.word);
+    signals.stop = true;
+    /* A callback that runs may take long, or be the caller: then the thread is left alone. */
+    bool busy = signals.running;
+    guard_unlock(&signals.word);
+    dispatcher_rouse();
+    if (busy) {
+        pthread_detach(dispatcher.thread);
+        return;
+    }
+    pthread_join(dispatcher.thread, NULL);
+    signals.stop = false;
+    store_release(&dispatcher.is_there, 0);
+}
+
+/* Run at exit, or a leak of the dispatcher's memory would be reported. */
+static void dispatcher_stop(void)
 {
     guard_lock(&dispatcher.starting);
-    if (load_relaxed(&dispatcher.is_there)) { /* relaxed: under the guard */
-        guard_lock(&room.word);
-        room.stop = true;
-        bool busy = room.running; /* who knows for how long; it may even be the caller */
-        guard_unlock(&room.word);
-        rouse();
-        if (busy) {
-            pthread_detach(dispatcher.thread);
-        } else {
-            pthread_join(dispatcher.thread, NULL);
-            room.stop = false;
-            store_release(&dispatcher.is_there, 0);
-        }
-    }
+    if (load_relaxed(&dispatcher.is_there)) /* relaxed: under the guard */
+        dispatcher_end();
     guard_unlock(&dispatcher.starting);
 }
 
-/* All but those that a fault raises, which must end the program here as elsewhere. */
-static void block_signals(sigset_t *before)
+/* Block all signals but those that a fault raises, which must end the program in any thread. */
+static void signal_block_all(sigset_t *before)
 {
     sigset_t set;
     sigfillset(&set);
@@ -308,110 +317,119 @@ static void block_signals(sigset_t *before)
     pthread_sigmask(SIG_SETMASK, &set, before);
 }
 
-static int start_dispatcher(void)
+/* Under the guard `starting`. */
+static int dispatcher_begin(void)
 {
+    sigset_t before;
+    signal_block_all(&before);
+    int err = conc__thread_create(&dispatcher.thread, DISPATCHER_STACK_SIZE, dispatcher_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err)
+        return err;
+    atexit(dispatcher_stop);
+    store_release(&dispatcher.is_there, 1);
+    return 0;
+}
+
+static int dispatcher_start(void)
+{
+    int err = 0;
     if (load_acquire(&dispatcher.is_there))
         return 0;
-    int err = 0;
     guard_lock(&dispatcher.starting);
-    if (!load_relaxed(&dispatcher.is_there)) { /* relaxed: under the guard */
-        sigset_t before;
-        block_signals(&before);
-        err = conc__thread_create(&dispatcher.thread, STACK_SIZE, dispatch, NULL);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (!err) {
-            atexit(stop_dispatcher);
-            store_release(&dispatcher.is_there, 1);
-        }
-    }
+    if (!load_relaxed(&dispatcher.is_there)) /* relaxed: under the guard */
+        err = dispatcher_begin();
     guard_unlock(&dispatcher.starting);
     return err;
 }
 
 /* ---- Forks ---- */
 
-static void before_fork(void)
+static void signal_before_fork(void)
 {
     sigset_t before;
-    block_signals(&before);
-    guard_lock(&room.word);
-    room.before_fork = before;
+    signal_block_all(&before);
+    guard_lock(&signals.word);
+    signals.before_fork = before;
 }
 
-static void after_fork_in_parent(void)
+static void signal_after_fork_in_parent(void)
 {
-    sigset_t before = room.before_fork;
-    guard_unlock(&room.word);
+    sigset_t before = signals.before_fork;
+    guard_unlock(&signals.word);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static void after_fork_in_child(void)
+static void signal_after_fork_in_child(void)
 {
     struct list_node *node;
-    while ((node = list_pop(&room.callbacks)))
-        let_go(list_entry(node, struct signal_callback, node)->signo, CALLBACKS);
-    room.waiters.head = room.removers.head = NULL;
-    room.running = NULL;
-    room.stop = false;
+    while ((node = list_pop(&signals.callbacks)))
+        signal_let_go(list_entry(node, struct signal_callback, node)->signo, HOLDER_CALLBACKS);
+    signals.waiters.head = signals.removers.head = NULL;
+    signals.running = NULL;
+    signals.stop = false;
     for (int signo = 1; signo < NSIG; signo++)
-        store_relaxed(&arrived[signo], 0); /* relaxed: there is but one thread */
+        store_relaxed(&arrived[signo], 0); /* relaxed: the child has one thread */
     dispatcher.starting = dispatcher.is_there = 0;
-    after_fork_in_parent();
+    signal_after_fork_in_parent();
 }
 
-__attribute__((constructor)) static void watch_forks(void)
+__attribute__((constructor)) static void signal_watch_forks(void)
 {
-    /* Out of memory this early: then a child's conc_signal_wait() may wait in vain. */
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    /* If there is no memory this early, a child's conc_signal_wait() may wait in vain. */
+    pthread_atfork(signal_before_fork, signal_after_fork_in_parent, signal_after_fork_in_child);
 }
 
-/* ---- The public side ---- */
+/* ---- Waiting ---- */
 
 int conc_signal_wait(const sigset_t *set, conc_deadline deadline)
 {
-    int err = check_set(set);
-    if (!err)
-        err = checkpoint(deadline);
-    if (!err)
-        err = start_dispatcher();
+    int err = signal_check_set(set);
+    if (err)
+        return err;
+    err = checkpoint(deadline);
+    if (err)
+        return err;
+    err = dispatcher_start();
     if (err)
         return err;
     struct conc__waiter w = waiter_here();
     w.slot = (void *)(uintptr_t)set;
-    guard_lock(&room.word);
-    for_each(set, hold);
-    int signo = take_one(set);
+    guard_lock(&signals.word);
+    signal_for_each(set, signal_hold);
+    int signo = signal_take_one(set);
     if (signo || deadline_is_now(deadline)) {
-        guard_unlock(&room.word);
+        guard_unlock(&signals.word);
         return signo ? signo : -EAGAIN;
     }
-    conc__waitlist_push(&room.waiters, &w);
-    guard_unlock(&room.word);
-    const struct wait_on on = {.list = &room.waiters, .guard = &room.word, .what = "signal"};
+    conc__waitlist_push(&signals.waiters, &w);
+    guard_unlock(&signals.word);
+    const struct wait_on on = {.list = &signals.waiters, .guard = &signals.word, .what = "signal"};
     return conc__waiter_wait(&w, &on, deadline);
 }
 
 int conc_signal_catch(const sigset_t *set)
 {
-    int err = check_set(set);
-    if (!err)
-        err = start_dispatcher();
+    int err = signal_check_set(set);
     if (err)
         return err;
-    guard_lock(&room.word);
-    for_each(set, hold);
-    guard_unlock(&room.word);
+    err = dispatcher_start();
+    if (err)
+        return err;
+    guard_lock(&signals.word);
+    signal_for_each(set, signal_hold);
+    guard_unlock(&signals.word);
     return 0;
 }
 
 int conc_signal_release(const sigset_t *set)
 {
-    int err = check_set(set);
+    int err = signal_check_set(set);
     if (err)
         return err;
-    guard_lock(&room.word);
-    for_each(set, let_go);
-    guard_unlock(&room.word);
+    guard_lock(&signals.word);
+    signal_for_each(set, signal_let_go);
+    guard_unlock(&signals.word);
     return 0;
 }
 
@@ -419,24 +437,24 @@ int conc_signal_release(const sigset_t *set)
 
 int conc__signal_add(struct signal_callback *callback)
 {
-    if (!may_catch(callback->signo))
+    if (!signal_may_catch(callback->signo))
         return -EINVAL;
-    int err = start_dispatcher();
+    int err = dispatcher_start();
     if (err)
         return err;
-    guard_lock(&room.word);
+    guard_lock(&signals.word);
     callback->due = false;
-    list_push(&room.callbacks, &callback->node);
-    hold(callback->signo, CALLBACKS);
-    guard_unlock(&room.word);
-    rouse(); /* it may have been kept */
+    list_push(&signals.callbacks, &callback->node);
+    signal_hold(callback->signo, HOLDER_CALLBACKS);
+    guard_unlock(&signals.word);
+    dispatcher_rouse(); /* the signal may have come already, and been kept */
     return 0;
 }
 
 /* Under the guard. */
-static bool has_callback(int signo)
+static bool signal_has_callback(int signo)
 {
-    for (struct list_node *n = room.callbacks.head; n; n = list_next(&room.callbacks, n))
+    for (struct list_node *n = signals.callbacks.head; n; n = list_next(&signals.callbacks, n))
         if (list_entry(n, struct signal_callback, node)->signo == signo)
             return true;
     return false;
@@ -445,18 +463,18 @@ static bool has_callback(int signo)
 void conc__signal_remove(struct signal_callback *callback)
 {
     struct conc__waiter w = waiter_here();
-    guard_lock(&room.word);
+    guard_lock(&signals.word);
     if (list_is_on(&callback->node)) {
-        list_remove(&room.callbacks, &callback->node);
-        if (!has_callback(callback->signo))
-            let_go(callback->signo, CALLBACKS);
+        list_remove(&signals.callbacks, &callback->node);
+        if (!signal_has_callback(callback->signo))
+            signal_let_go(callback->signo, HOLDER_CALLBACKS);
     }
-    bool wait = room.running == callback && w.context != room.dispatcher;
+    bool wait = signals.running == callback && w.context != signals.dispatcher;
     if (wait)
-        conc__waitlist_push(&room.removers, &w);
-    guard_unlock(&room.word);
+        conc__waitlist_push(&signals.removers, &w);
+    guard_unlock(&signals.word);
     const struct wait_on on = {
-        .list = &room.removers, .guard = &room.word, .what = "signal callback"};
+        .list = &signals.removers, .guard = &signals.word, .what = "signal callback"};
     if (wait)
         conc__waiter_wait_firmly(&w, &on);
 }

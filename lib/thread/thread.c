@@ -3,11 +3,12 @@
  * thread.c: a thread that runs one job, whose end is a future.
  *
  * Two references hold the struct: the user's and the thread's own. The operating system's thread is
- * joined once, by whoever comes first of those who joined successfully and free(); a free() before
- * the end detaches it instead (`joined` is exchanged, so that only one does either).
+ * joined once, by the first conc_thread_join() that finds its job done, or by conc_thread_free(),
+ * which detaches it instead if its job is not done (`joined` is exchanged, so that only one call
+ * does either).
  *
- * The thread's id and name are known once it has started: those who ask wait for `started`, some
- * microseconds after the start.
+ * The thread's id and name are known once it has started: a call that asks for one waits for
+ * `started`, which is set some microseconds after the start.
  */
 #include <conc/thread.h>
 
@@ -21,17 +22,18 @@
 
 struct conc_thread {
     uint32_t refs;
-    uint32_t joined; /* the system's thread has been joined or detached */
+    uint32_t joined; /* atomic: the system's thread has been joined or detached */
     pthread_t system;
     conc_future *job;
-    conc_event started;       /* then the two below are set */
-    uint32_t id;              /* of its context (whose address another thread may have after it) */
+    conc_event started; /* then the two below are set */
+    /* Of its context. Not a pointer to that: a later thread's may have the same address. */
+    uint32_t id;
     char name[CONC_NAME_MAX]; /* the thread's at its start; empty: none was given */
 };
 
-static void unref(conc_thread *thread)
+static void thread_unref(conc_thread *thread)
 {
-    if (fetch_sub_acq_rel(&thread->refs, 1) != 1) /* the last acquires what the other released */
+    if (fetch_sub_acq_rel(&thread->refs, 1) != 1) /* the second acquires what the first released */
         return;
     conc_future_unref(thread->job);
     free_bytes(thread);
@@ -48,7 +50,7 @@ static void *thread_main(void *arg)
     thread->id = self->id;
     conc_event_set(&thread->started);
     conc__job_execute(thread->job);
-    unref(thread);
+    thread_unref(thread);
     return NULL;
 }
 
@@ -81,16 +83,16 @@ fail:
     return err;
 }
 
-static bool is_self(const conc_thread *thread)
+static bool thread_is_self(const conc_thread *thread)
 {
     return conc_event_is_set(&thread->started) && thread->id == conc_context_id(NULL);
 }
 
-/* Wait until the thread has started: it cannot be long. */
-static void wait_started(const conc_thread *thread)
+/* Wait until the thread has started, which takes some microseconds. */
+static void thread_wait_started(const conc_thread *thread)
 {
     if (future_is_lost(thread->job))
-        return; /* in a fork's child: if it had not started it never will */
+        return; /* in a fork's child: a thread that had not started never will */
     conc_scope shield;
     conc_shield_enter(&shield);
     conc_event_wait((conc_event *)(uintptr_t)&thread->started, CONC_FOREVER);
@@ -99,7 +101,7 @@ static void wait_started(const conc_thread *thread)
 
 int conc_thread_join(conc_thread *thread, void *ret, conc_deadline deadline)
 {
-    if (is_self(thread))
+    if (thread_is_self(thread))
         return -EDEADLK;
     int err = conc_future_result(thread->job, ret, deadline);
     if (conc_future_is_done(thread->job) && !exchange_acq_rel(&thread->joined, 1))
@@ -112,12 +114,12 @@ void conc_thread_free(conc_thread *thread)
     if (!thread)
         return;
     if (!future_is_lost(thread->job) && !exchange_acq_rel(&thread->joined, 1)) {
-        if (conc_future_is_done(thread->job) && !is_self(thread))
+        if (conc_future_is_done(thread->job) && !thread_is_self(thread))
             pthread_join(thread->system, NULL);
         else
             pthread_detach(thread->system);
     }
-    unref(thread);
+    thread_unref(thread);
 }
 
 bool conc_thread_cancel(conc_thread *thread) { return conc_future_cancel(thread->job); }
@@ -128,12 +130,12 @@ bool conc_thread_is_alive(const conc_thread *thread) { return !conc_future_is_do
 
 const char *conc_thread_name(const conc_thread *thread)
 {
-    wait_started(thread);
+    thread_wait_started(thread);
     return thread->name;
 }
 
 uint32_t conc_thread_id(const conc_thread *thread)
 {
-    wait_started(thread);
+    thread_wait_started(thread);
     return thread->id;
 }

@@ -2,8 +2,8 @@
  *
  * timer.c: a job after a while, on a thread of its own that sleeps until then.
  *
- * The job's future decides between firing and cancelling: whoever moves it on from pending first,
- * the thread by running it or conc_timer_cancel() by cancelling it, has won. `wake` only ends the
+ * The job's future decides between firing and cancelling: the thread claims the pending job to run
+ * it, conc_timer_cancel() cancels it, and only the first of the two succeeds. `wake` only ends the
  * sleep early.
  */
 #include <conc/event.h>
@@ -20,9 +20,9 @@ struct conc_timer {
     conc_thread *thread;
 };
 
-static void unref(conc_timer *timer)
+static void timer_unref(conc_timer *timer)
 {
-    if (fetch_sub_acq_rel(&timer->refs, 1) != 1) /* the last acquires what the other released */
+    if (fetch_sub_acq_rel(&timer->refs, 1) != 1) /* the second acquires what the first released */
         return;
     conc_future_unref(timer->job);
     free_bytes(timer);
@@ -34,7 +34,7 @@ static int timer_main(void *arg, void *result)
     conc_timer *timer = *(conc_timer **)arg;
     conc_event_wait(&timer->wake, timer->at);
     conc__job_execute(timer->job);
-    unref(timer);
+    timer_unref(timer);
     return 0;
 }
 
@@ -50,15 +50,17 @@ int conc_timer_start(conc_timer **ret, int64_t after, conc_fn *fn, const void *a
     timer->refs = 2;
     timer->at = conc_in(after);
     timer->job = conc__job_new(fn, arg, arg_size, 0);
-    if (timer->job)
-        err = conc_thread_start(&timer->thread, timer_main, &timer, sizeof timer, &options);
-    if (err) {
-        conc_future_unref(timer->job);
-        free_bytes(timer);
-        return err;
-    }
+    if (!timer->job)
+        goto fail;
+    err = conc_thread_start(&timer->thread, timer_main, &timer, sizeof timer, &options);
+    if (err)
+        goto fail;
     *ret = timer;
     return 0;
+fail:
+    conc_future_unref(timer->job);
+    free_bytes(timer);
+    return err;
 }
 
 bool conc_timer_cancel(conc_timer *timer)
@@ -79,5 +81,5 @@ void conc_timer_free(conc_timer *timer)
     if (!timer)
         return;
     conc_thread_free(timer->thread);
-    unref(timer);
+    timer_unref(timer);
 }

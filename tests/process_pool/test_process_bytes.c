@@ -191,7 +191,7 @@ static void test_failed_jobs_give_their_blocks_back(void)
     }
     conc_future *f = submit_make(pool, BIG, 1);
     check_made(f, BIG, 1);
-    CHECK(f->home); /* so there was a block for it */
+    CHECK(f->keeper); /* so there was a block for it */
     conc_future_unref(f);
     CHECK_EQUAL(conc_executor_free(pool), 0);
 }
@@ -306,7 +306,7 @@ static void test_a_fork_in_a_job_leaves_its_blocks_alone(void)
     for (int i = 0; i < 2 * BLOCKS_MAX; i++) {
         conc_future *f = conc_submit(pool, job_with_fork, NULL, 0, CONC_BYTES);
         check_made(f, BIG, 4);
-        CHECK(f->home);
+        CHECK(f->keeper);
         conc_future_unref(f);
     }
     CHECK_EQUAL(conc_executor_free(pool), 0);
@@ -326,7 +326,7 @@ static void test_without_room_for_blocks_results_go_through_the_ring(void)
     for (uint32_t i = 0; i < 3; i++) {
         conc_future *f = submit_make(pool, BLOCK_KEPT, i);
         check_made(f, BLOCK_KEPT, i);
-        CHECK(!f->home);
+        CHECK(!f->keeper);
         conc_future_unref(f);
     }
     CHECK_EQUAL(conc_executor_free(pool), 0);
