@@ -14,9 +14,9 @@
 
 #include "base/alloc.h"
 
-#define FIRST_ROOM 4096
+#define BUFFER_FIRST_ROOM 4096
 
-static void move_to_front(struct buffer *b, char *to)
+static void buffer_move(struct buffer *b, char *to)
 {
     size_t size = buffer_size(b);
     if (size)
@@ -25,15 +25,16 @@ static void move_to_front(struct buffer *b, char *to)
     b->end = size;
 }
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+static size_t buffer_larger(size_t a, size_t b) { return a > b ? a : b; }
 
-static int grow(struct buffer *b, size_t size)
+static int buffer_grow(struct buffer *b, size_t size)
 {
-    size_t room = larger(larger(size, FIRST_ROOM), b->room < SIZE_MAX / 2 ? 2 * b->room : 0);
+    size_t room = buffer_larger(buffer_larger(size, BUFFER_FIRST_ROOM),
+                                b->room < SIZE_MAX / 2 ? 2 * b->room : 0);
     char *bytes = room < SIZE_MAX ? alloc_bytes(room + 1) : NULL;
     if (!bytes)
         return -ENOMEM;
-    move_to_front(b, bytes);
+    buffer_move(b, bytes);
     free_bytes(b->bytes);
     b->bytes = bytes;
     b->room = room;
@@ -48,8 +49,8 @@ int conc__buffer_reserve(struct buffer *b, size_t n)
     if (n > SIZE_MAX - size)
         return -ENOMEM;
     if (size + n > b->room || b->start < size)
-        return grow(b, size + n);
-    move_to_front(b, b->bytes);
+        return buffer_grow(b, size + n);
+    buffer_move(b, b->bytes);
     return 0;
 }
 

@@ -22,16 +22,16 @@
 #include "wait/wait.h"
 
 /* How much is read at a time: as much as a pipe holds by default. */
-#define CHUNK ((size_t)64 * 1024)
+#define COMMUNICATE_CHUNK ((size_t)64 * 1024)
 
-static void close_pipe(conc_subprocess *p, int which)
+static void communicate_close_pipe(conc_subprocess *p, int which)
 {
     conc_close(p->pipes[which]);
     p->pipes[which] = -1;
 }
 
 /* Write what the pipe has room for. */
-static int feed(conc_subprocess *p, const char *in, size_t size)
+static int communicate_feed(conc_subprocess *p, const char *in, size_t size)
 {
     ssize_t n = conc_write(p->pipes[0], in + p->fed, size - p->fed, CONC_NOW);
     if (n > 0)
@@ -39,30 +39,30 @@ static int feed(conc_subprocess *p, const char *in, size_t size)
     if (n == -EAGAIN)
         return 0;
     if (p->fed == size || n == -EPIPE) /* all, or all that it wants */
-        close_pipe(p, 0);
+        communicate_close_pipe(p, 0);
     else if (n < 0)
         return (int)n;
     return 0;
 }
 
 /* Read what is there. */
-static int drain(conc_subprocess *p, int which)
+static int communicate_drain(conc_subprocess *p, int which)
 {
     struct buffer *b = &p->output[which - 1];
-    int err = conc__buffer_reserve(b, CHUNK);
+    int err = conc__buffer_reserve(b, COMMUNICATE_CHUNK);
     if (err)
         return err;
     ssize_t n = conc_read(p->pipes[which], buffer_back(b), buffer_tail(b), CONC_NOW);
     if (n > 0)
         buffer_added(b, (size_t)n);
     else if (n == 0)
-        close_pipe(p, which);
+        communicate_close_pipe(p, which);
     else if (n != -EAGAIN)
         return (int)n;
     return 0;
 }
 
-static int watch_pipes(const conc_subprocess *p, int ep)
+static int communicate_watch_pipes(const conc_subprocess *p, int ep)
 {
     for (int i = 0; i < 3; i++) {
         struct epoll_event e = {.events = i == 0 ? EPOLLOUT : EPOLLIN, .data.fd = i};
@@ -72,38 +72,40 @@ static int watch_pipes(const conc_subprocess *p, int ep)
     return 0;
 }
 
-static bool has_pipe(const conc_subprocess *p)
+static bool communicate_has_pipe(const conc_subprocess *p)
 {
     return p->pipes[0] >= 0 || p->pipes[1] >= 0 || p->pipes[2] >= 0;
 }
 
 /* Until all pipes are closed. */
-static int pump(conc_subprocess *p, int ep, const char *in, size_t size, conc_deadline deadline)
+static int communicate_pump(conc_subprocess *p, int ep, const char *in, size_t size,
+                            conc_deadline deadline)
 {
-    int err = watch_pipes(p, ep);
-    while (!err && has_pipe(p)) {
+    int err = communicate_watch_pipes(p, ep);
+    while (!err && communicate_has_pipe(p)) {
         struct epoll_event events[3];
         int ready = conc_poll_fd(ep, POLLIN, deadline);
         if (ready < 0)
             return ready;
         ready = epoll_wait(ep, events, 3, 0);
         for (int i = 0; i < ready && !err; i++)
-            err = events[i].data.fd == 0 ? feed(p, in, size) : drain(p, events[i].data.fd);
+            err = events[i].data.fd == 0 ? communicate_feed(p, in, size)
+                                         : communicate_drain(p, events[i].data.fd);
     }
     return err;
 }
 
-static int communicate(conc_subprocess *p, const char *in, size_t size, conc_deadline deadline)
+static int communicate_run(conc_subprocess *p, const char *in, size_t size, conc_deadline deadline)
 {
     if (p->pipes[0] >= 0 && size < p->fed)
         return -EINVAL; /* another input than before */
     if (p->fed == size && p->pipes[0] >= 0)
-        close_pipe(p, 0);
-    if (has_pipe(p)) {
+        communicate_close_pipe(p, 0);
+    if (communicate_has_pipe(p)) {
         int ep = epoll_create1(EPOLL_CLOEXEC);
         if (ep < 0)
             return -errno;
-        int err = pump(p, ep, in, size, deadline);
+        int err = communicate_pump(p, ep, in, size, deadline);
         conc_close(ep);
         if (err)
             return err;
@@ -112,7 +114,7 @@ static int communicate(conc_subprocess *p, const char *in, size_t size, conc_dea
 }
 
 /* Both may be NULL. */
-static void give(struct buffer *b, const char **ret, size_t *size)
+static void communicate_give(struct buffer *b, const char **ret, size_t *size)
 {
     if (b->bytes)
         *buffer_back(b) = '\0'; /* there is room for it: see buffer.h */
@@ -133,10 +135,10 @@ int conc_subprocess_communicate(conc_subprocess *p, const void *in, size_t in_si
         return failed;
     if (exchange_acquire(&p->communicating, 1))
         return -EBUSY;
-    failed = communicate(p, in, in_size, deadline);
+    failed = communicate_run(p, in, in_size, deadline);
     if (!failed) {
-        give(&p->output[0], out, out_size);
-        give(&p->output[1], err, err_size);
+        communicate_give(&p->output[0], out, out_size);
+        communicate_give(&p->output[1], err, err_size);
     }
     store_release(&p->communicating, 0);
     return failed;

@@ -18,24 +18,25 @@
 
 #include "op/op.h"
 
-#define IO_MAX ((size_t)0x7ffff000)
+#define TRANSFER_MAX ((size_t)0x7ffff000)
 
-static size_t bounded(size_t n) { return n < IO_MAX ? n : IO_MAX; }
+static size_t transfer_bounded(size_t n) { return n < TRANSFER_MAX ? n : TRANSFER_MAX; }
 
 /* An op's buffer and path are not const; it only reads those that it writes from. */
-static void *unconst(const void *p) { return (void *)(uintptr_t)p; }
+static void *transfer_unconst(const void *p) { return (void *)(uintptr_t)p; }
 
 /* ---- Any descriptor ---- */
 
 ssize_t conc_read(int fd, void *buf, size_t n, conc_deadline deadline)
 {
-    struct op op = {.code = OP_READ, .fd = fd, .buf = buf, .size = bounded(n)};
+    struct op op = {.code = OP_READ, .fd = fd, .buf = buf, .size = transfer_bounded(n)};
     return conc__op_run(&op, "read", deadline);
 }
 
 ssize_t conc_write(int fd, const void *buf, size_t n, conc_deadline deadline)
 {
-    struct op op = {.code = OP_WRITE, .fd = fd, .buf = unconst(buf), .size = bounded(n)};
+    struct op op = {
+        .code = OP_WRITE, .fd = fd, .buf = transfer_unconst(buf), .size = transfer_bounded(n)};
     return conc__op_run(&op, "write", deadline);
 }
 
@@ -78,7 +79,7 @@ int conc_open(const char *path, int flags, mode_t mode, conc_deadline deadline)
 }
 
 /* Has it places to read from? io_uring, asked to read a pipe at one, would read it as it comes. */
-static int check_places(int fd, off_t at)
+static int file_check_offsets(int fd, off_t at)
 {
     if (at < 0)
         return -EINVAL;
@@ -87,16 +88,20 @@ static int check_places(int fd, off_t at)
 
 ssize_t conc_pread(int fd, void *buf, size_t n, off_t at, conc_deadline deadline)
 {
-    struct op op = {.code = OP_PREAD, .fd = fd, .buf = buf, .size = bounded(n), .offset = at};
-    int err = check_places(fd, at);
+    struct op op = {
+        .code = OP_PREAD, .fd = fd, .buf = buf, .size = transfer_bounded(n), .offset = at};
+    int err = file_check_offsets(fd, at);
     return err ? err : conc__op_run(&op, "pread", deadline);
 }
 
 ssize_t conc_pwrite(int fd, const void *buf, size_t n, off_t at, conc_deadline deadline)
 {
-    struct op op = {
-        .code = OP_PWRITE, .fd = fd, .buf = unconst(buf), .size = bounded(n), .offset = at};
-    int err = check_places(fd, at);
+    struct op op = {.code = OP_PWRITE,
+                    .fd = fd,
+                    .buf = transfer_unconst(buf),
+                    .size = transfer_bounded(n),
+                    .offset = at};
+    int err = file_check_offsets(fd, at);
     return err ? err : conc__op_run(&op, "pwrite", deadline);
 }
 
@@ -112,7 +117,8 @@ int conc_fdatasync(int fd, conc_deadline deadline)
     return (int)conc__op_run(&op, "fdatasync", deadline);
 }
 
-static int get_stat(int fd, const char *path, int flags, struct stat *ret, conc_deadline deadline)
+static int file_get_stat(int fd, const char *path, int flags, struct stat *ret,
+                         conc_deadline deadline)
 {
     if (!path || !ret)
         return -EINVAL;
@@ -122,18 +128,18 @@ static int get_stat(int fd, const char *path, int flags, struct stat *ret, conc_
 
 int conc_stat(const char *path, struct stat *ret, conc_deadline deadline)
 {
-    return get_stat(AT_FDCWD, path, 0, ret, deadline);
+    return file_get_stat(AT_FDCWD, path, 0, ret, deadline);
 }
 
 int conc_lstat(const char *path, struct stat *ret, conc_deadline deadline)
 {
-    return get_stat(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, ret, deadline);
+    return file_get_stat(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, ret, deadline);
 }
 
 int conc_fstat(int fd, struct stat *ret, conc_deadline deadline)
 {
     /* AT_FDCWD, below 0, would be the current directory. */
-    return fd < 0 ? -EBADF : get_stat(fd, "", AT_EMPTY_PATH, ret, deadline);
+    return fd < 0 ? -EBADF : file_get_stat(fd, "", AT_EMPTY_PATH, ret, deadline);
 }
 
 /* ---- Calls that are no ops ---- */
@@ -145,75 +151,75 @@ struct file_call {
     off_t size;
 };
 
-static int run_call(ssize_t (*call)(void *arg), struct file_call *arg, const char *what,
-                    conc_deadline deadline)
+static int file_call_run(ssize_t (*call)(void *arg), struct file_call *arg, const char *what,
+                         conc_deadline deadline)
 {
     struct op op = {.code = OP_CALL, .call = call, .arg = arg};
     return (int)conc__op_run(&op, what, deadline);
 }
 
-static ssize_t result_of(int returned) { return returned == 0 ? 0 : -errno; }
+static ssize_t file_call_result(int returned) { return returned == 0 ? 0 : -errno; }
 
-static ssize_t call_ftruncate(void *arg)
+static ssize_t file_call_ftruncate(void *arg)
 {
     const struct file_call *c = arg;
     int err;
     do
-        err = (int)result_of(ftruncate(c->fd, c->size));
+        err = (int)file_call_result(ftruncate(c->fd, c->size));
     while (err == -EINTR);
     return err;
 }
 
-static ssize_t call_unlink(void *arg)
+static ssize_t file_call_unlink(void *arg)
 {
     const struct file_call *c = arg;
-    return result_of(unlink(c->path));
+    return file_call_result(unlink(c->path));
 }
 
-static ssize_t call_rename(void *arg)
+static ssize_t file_call_rename(void *arg)
 {
     const struct file_call *c = arg;
-    return result_of(rename(c->path, c->to));
+    return file_call_result(rename(c->path, c->to));
 }
 
-static ssize_t call_mkdir(void *arg)
+static ssize_t file_call_mkdir(void *arg)
 {
     const struct file_call *c = arg;
-    return result_of(mkdir(c->path, c->mode));
+    return file_call_result(mkdir(c->path, c->mode));
 }
 
-static ssize_t call_rmdir(void *arg)
+static ssize_t file_call_rmdir(void *arg)
 {
     const struct file_call *c = arg;
-    return result_of(rmdir(c->path));
+    return file_call_result(rmdir(c->path));
 }
 
 int conc_ftruncate(int fd, off_t size, conc_deadline deadline)
 {
     struct file_call c = {.fd = fd, .size = size};
-    return run_call(call_ftruncate, &c, "ftruncate", deadline);
+    return file_call_run(file_call_ftruncate, &c, "ftruncate", deadline);
 }
 
 int conc_unlink(const char *path, conc_deadline deadline)
 {
     struct file_call c = {.path = path};
-    return path ? run_call(call_unlink, &c, "unlink", deadline) : -EINVAL;
+    return path ? file_call_run(file_call_unlink, &c, "unlink", deadline) : -EINVAL;
 }
 
 int conc_rename(const char *from, const char *to, conc_deadline deadline)
 {
     struct file_call c = {.path = from, .to = to};
-    return from && to ? run_call(call_rename, &c, "rename", deadline) : -EINVAL;
+    return from && to ? file_call_run(file_call_rename, &c, "rename", deadline) : -EINVAL;
 }
 
 int conc_mkdir(const char *path, mode_t mode, conc_deadline deadline)
 {
     struct file_call c = {.path = path, .mode = mode};
-    return path ? run_call(call_mkdir, &c, "mkdir", deadline) : -EINVAL;
+    return path ? file_call_run(file_call_mkdir, &c, "mkdir", deadline) : -EINVAL;
 }
 
 int conc_rmdir(const char *path, conc_deadline deadline)
 {
     struct file_call c = {.path = path};
-    return path ? run_call(call_rmdir, &c, "rmdir", deadline) : -EINVAL;
+    return path ? file_call_run(file_call_rmdir, &c, "rmdir", deadline) : -EINVAL;
 }

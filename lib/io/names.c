@@ -7,15 +7,13 @@
  * an event, as any context does, with its deadline. A caller that gives up leaves the lookup to its
  * thread. A thread costs little beside a lookup; and, unlike a worker of a pool, it keeps nobody's
  * end waiting: a loop with a stuck lookup can be freed, and stuck lookups don't hold up others,
- * until there are MOST of them.
+ * until there are LOOKUPS_MAX of them.
  *
  *     struct lookup   question and answer; two references: the caller's and the thread's
- *     `done`          set by the thread once the answer is there. The caller takes `found` out
- *     then,
+ *     `done`          set by the thread once the answer is there. The caller then takes `found`,
  *                     if it still waits; what is left there goes with the last reference
- *     `places`        a unit for each lookup that may run; the thread gives it back, so that
- *     lookups
- *                     that nobody waits for any more count too
+ *     lookup_places   a unit for each lookup that may run; the thread gives it back, so that
+ *                     lookups that nobody waits for any more count too
  *
  * Numbers (most addresses that a program connects to) are converted at once, by the same function
  * with AI_NUMERICHOST, which asks nobody.
@@ -36,7 +34,7 @@
 #include "thread/create.h"
 #include "wait/wait.h"
 
-#define MOST 64
+#define LOOKUPS_MAX 64
 
 struct lookup {
     uint32_t refs;
@@ -54,23 +52,23 @@ struct lookup {
     char text[];
 };
 
-static conc_sem places = CONC_SEM_INIT(MOST);
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static conc_sem lookup_places = CONC_SEM_INIT(LOOKUPS_MAX);
+static pthread_once_t lookup_once = PTHREAD_ONCE_INIT;
 
-static void free_places(void) { places = (conc_sem)CONC_SEM_INIT(MOST); }
+static void lookup_free_places(void) { lookup_places = (conc_sem)CONC_SEM_INIT(LOOKUPS_MAX); }
 
-static void watch_forks(void)
+static void lookup_watch_forks(void)
 {
     /* If this fails, for want of memory, a child may look up fewer names at once. */
-    pthread_atfork(NULL, NULL, free_places);
+    pthread_atfork(NULL, NULL, lookup_free_places);
 }
 
 /* ---- A lookup ---- */
 
-static size_t size_of(const char *s) { return s ? strlen(s) + 1 : 0; }
+static size_t name_size(const char *s) { return s ? strlen(s) + 1 : 0; }
 
 /* A copy of s at `at`; NULL if s is. */
-static const char *copy_to(char *at, const char *s)
+static const char *name_copy(char *at, const char *s)
 {
     return s ? memcpy(at, s, strlen(s) + 1) : NULL;
 }
@@ -78,12 +76,12 @@ static const char *copy_to(char *at, const char *s)
 static struct lookup *lookup_new(const char *host, const char *service,
                                  const struct addrinfo *hints)
 {
-    struct lookup *l = alloc_bytes(sizeof *l + size_of(host) + size_of(service));
+    struct lookup *l = alloc_bytes(sizeof *l + name_size(host) + name_size(service));
     if (!l)
         return NULL;
     *l = (struct lookup){.refs = 2};
-    l->host = copy_to(l->text, host);
-    l->service = copy_to(l->text + size_of(host), service);
+    l->host = name_copy(l->text, host);
+    l->service = name_copy(l->text + name_size(host), service);
     if (hints) {
         l->own_hints = *hints;
         l->hints = &l->own_hints;
@@ -91,7 +89,7 @@ static struct lookup *lookup_new(const char *host, const char *service,
     return l;
 }
 
-static void unref(struct lookup *l)
+static void lookup_unref(struct lookup *l)
 {
     if (fetch_sub_acq_rel(&l->refs, 1) != 1) /* the last acquires what the other released */
         return;
@@ -109,18 +107,18 @@ static void *lookup_main(void *arg)
     l->eai = getaddrinfo(l->host, l->service, l->hints, &l->found);
     l->error = errno;
     conc_event_set(&l->done);
-    conc_sem_release(&places, 1);
-    unref(l);
+    conc_sem_release(&lookup_places, 1);
+    lookup_unref(l);
     return NULL;
 }
 
 /* With a place, which it gives back if there is no thread. */
-static int start(struct lookup *l)
+static int lookup_start(struct lookup *l)
 {
     pthread_t thread;
     int err = conc__thread_create(&thread, 0, lookup_main, l);
     if (err)
-        conc_sem_release(&places, 1);
+        conc_sem_release(&lookup_places, 1);
     else
         pthread_detach(thread);
     return err;
@@ -128,7 +126,7 @@ static int start(struct lookup *l)
 
 /* ---- Errors ---- */
 
-static int error_of(int eai, int error)
+static int eai_to_error(int eai, int error)
 {
     switch (eai) {
     case 0:
@@ -154,9 +152,9 @@ static int error_of(int eai, int error)
     }
 }
 
-static int raise_eai(int eai, int error, const char *host, const char *service)
+static int eai_raise(int eai, int error, const char *host, const char *service)
 {
-    int err = error_of(eai, error);
+    int err = eai_to_error(eai, error);
     const char *subject = host && eai != EAI_SERVICE ? host : service;
     if (err)
         conc_raise(err, "%s: %s", subject ? subject : "",
@@ -166,15 +164,18 @@ static int raise_eai(int eai, int error, const char *host, const char *service)
 
 /* ---- Numbers ---- */
 
-static bool is_number(const char *s) { return !s || (*s && strspn(s, "0123456789") == strlen(s)); }
+static bool name_is_number(const char *s)
+{
+    return !s || (*s && strspn(s, "0123456789") == strlen(s));
+}
 
 /* Do it without asking anybody; false: that would not do. */
-static bool convert(const char *host, const char *service, const struct addrinfo *hints, int *eai,
-                    struct addrinfo **found)
+static bool name_convert(const char *host, const char *service, const struct addrinfo *hints,
+                         int *eai, struct addrinfo **found)
 {
     struct addrinfo numeric = hints ? *hints : (struct addrinfo){.ai_family = AF_UNSPEC};
     bool must_not_ask = !host || (numeric.ai_flags & AI_NUMERICHOST);
-    if (!is_number(service))
+    if (!name_is_number(service))
         return false;
     numeric.ai_flags |= AI_NUMERICHOST;
     *eai = getaddrinfo(host, service, &numeric, found);
@@ -184,31 +185,31 @@ static bool convert(const char *host, const char *service, const struct addrinfo
 /* ---- Together ---- */
 
 /* Wait for a lookup that has its thread. Takes the caller's reference. */
-static int take_answer(struct lookup *l, struct addrinfo **ret, conc_deadline deadline)
+static int lookup_take_answer(struct lookup *l, struct addrinfo **ret, conc_deadline deadline)
 {
     int err = conc_event_wait(&l->done, deadline);
-    if (!err && !(err = raise_eai(l->eai, l->error, l->host, l->service))) {
+    if (!err && !(err = eai_raise(l->eai, l->error, l->host, l->service))) {
         *ret = l->found;
         l->found = NULL;
     }
-    unref(l);
+    lookup_unref(l);
     return err;
 }
 
-static int ask(const char *host, const char *service, const struct addrinfo *hints,
-               struct addrinfo **ret, conc_deadline deadline)
+static int lookup_ask(const char *host, const char *service, const struct addrinfo *hints,
+                      struct addrinfo **ret, conc_deadline deadline)
 {
     if (conc_remaining(deadline) == 0)
         return deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
-    pthread_once(&once, watch_forks);
+    pthread_once(&lookup_once, lookup_watch_forks);
     struct lookup *l = lookup_new(host, service, hints);
     if (!l)
         return -ENOMEM;
-    int err = conc_sem_acquire(&places, deadline);
+    int err = conc_sem_acquire(&lookup_places, deadline);
     if (!err)
-        err = start(l);
+        err = lookup_start(l);
     if (!err)
-        return take_answer(l, ret, deadline);
+        return lookup_take_answer(l, ret, deadline);
     free_bytes(l);
     return err;
 }
@@ -223,13 +224,13 @@ int conc_getaddrinfo(const char *host, const char *service, const struct addrinf
         return err;
     int eai;
     struct addrinfo *found = NULL;
-    if (!convert(host, service, hints, &eai, &found)) {
-        err = ask(host, service, hints, ret, deadline);
+    if (!name_convert(host, service, hints, &eai, &found)) {
+        err = lookup_ask(host, service, hints, ret, deadline);
         if (err == -ETIMEDOUT)
             conc_raise(err, "%s: looking it up timed out", host ? host : service);
         return err;
     }
-    err = raise_eai(eai, errno, host, service);
+    err = eai_raise(eai, errno, host, service);
     if (!err)
         *ret = found;
     return err;

@@ -16,8 +16,8 @@
 #include "io/server_impl.h"
 
 /* Takes fd, which may be an error. */
-static int serve_on(int fd, conc_stream_fn *handler, void *arg, const conc_server_options *options,
-                    conc_deadline deadline)
+static int server_serve_on(int fd, conc_stream_fn *handler, void *arg,
+                           const conc_server_options *options, conc_deadline deadline)
 {
     conc_server *srv;
     int err = fd < 0 ? fd : conc_server_start(&srv, fd, handler, arg, options);
@@ -38,14 +38,14 @@ static int serve_on(int fd, conc_stream_fn *handler, void *arg, const conc_serve
 int conc_tcp_serve(const char *host, uint16_t port, conc_stream_fn *handler, void *arg,
                    const conc_server_options *options, conc_deadline deadline)
 {
-    return serve_on(conc_tcp_listen(host, port, 0), handler, arg, options, deadline);
+    return server_serve_on(conc_tcp_listen(host, port, 0), handler, arg, options, deadline);
 }
 
 int conc_unix_serve(const char *path, conc_stream_fn *handler, void *arg,
                     const conc_server_options *options, conc_deadline deadline)
 {
     int fd = conc_unix_listen(path, 0);
-    int err = serve_on(fd, handler, arg, options, deadline);
+    int err = server_serve_on(fd, handler, arg, options, deadline);
     if (fd >= 0 && path[0] != '@')
         unlink(path);
     return err;

@@ -21,12 +21,12 @@
 #include "base/clock.h"
 #include "op/op.h"
 
-#define IO_MAX ((size_t)0x7ffff000) /* as in file.c */
+#define TRANSFER_MAX ((size_t)0x7ffff000) /* as in file.c */
 
-static size_t bounded(size_t n) { return n < IO_MAX ? n : IO_MAX; }
+static size_t transfer_bounded(size_t n) { return n < TRANSFER_MAX ? n : TRANSFER_MAX; }
 
 /* An op's members are not const; it only reads those that it sends. */
-static void *unconst(const void *p) { return (void *)(uintptr_t)p; }
+static void *transfer_unconst(const void *p) { return (void *)(uintptr_t)p; }
 
 /* ---- Making them ---- */
 
@@ -60,7 +60,7 @@ int conc_shutdown(int fd, int how) { return shutdown(fd, how) == 0 ? 0 : -errno;
 
 /* Was it this one connection that failed, and not the accepting? So accept(2) tells of errors that
  * came upon a connection before it was taken. */
-static bool is_lost_connection(ssize_t err)
+static bool socket_connection_is_lost(ssize_t err)
 {
     switch (err) {
     case -ECONNABORTED:
@@ -89,7 +89,7 @@ int conc_accept(int fd, struct sockaddr *addr, socklen_t *size, conc_deadline de
                         .addr = addr,
                         .addr_size = size}; /* which the system leaves alone if it fails */
         accepted = conc__op_run(&op, "accept", deadline);
-    } while (is_lost_connection(accepted));
+    } while (socket_connection_is_lost(accepted));
     return (int)accepted;
 }
 
@@ -97,34 +97,37 @@ int conc_connect(int fd, const struct sockaddr *addr, socklen_t size, conc_deadl
 {
     if (!addr)
         return -EINVAL;
-    struct op op = {.code = OP_CONNECT, .fd = fd, .addr = unconst(addr), .size = size};
+    struct op op = {.code = OP_CONNECT, .fd = fd, .addr = transfer_unconst(addr), .size = size};
     return (int)conc__op_run(&op, "connect", deadline);
 }
 
 /* ---- Data ---- */
 
-static conc_deadline deadline_of(int flags, conc_deadline deadline)
+static conc_deadline socket_deadline(int flags, conc_deadline deadline)
 {
     return flags & (MSG_DONTWAIT | MSG_ERRQUEUE) ? CONC_NOW : deadline;
 }
 
-static int flags_of(int flags) { return flags & ~(MSG_DONTWAIT | MSG_WAITALL); }
+static int socket_flags(int flags) { return flags & ~(MSG_DONTWAIT | MSG_WAITALL); }
 
 ssize_t conc_recv(int fd, void *buf, size_t n, int flags, conc_deadline deadline)
 {
-    struct op op = {
-        .code = OP_RECV, .fd = fd, .buf = buf, .size = bounded(n), .flags = flags_of(flags)};
-    return conc__op_run(&op, "recv", deadline_of(flags, deadline));
+    struct op op = {.code = OP_RECV,
+                    .fd = fd,
+                    .buf = buf,
+                    .size = transfer_bounded(n),
+                    .flags = socket_flags(flags)};
+    return conc__op_run(&op, "recv", socket_deadline(flags, deadline));
 }
 
 ssize_t conc_send(int fd, const void *buf, size_t n, int flags, conc_deadline deadline)
 {
     struct op op = {.code = OP_SEND,
                     .fd = fd,
-                    .buf = unconst(buf),
-                    .size = bounded(n),
-                    .flags = flags_of(flags)};
-    return conc__op_run(&op, "send", deadline_of(flags, deadline));
+                    .buf = transfer_unconst(buf),
+                    .size = transfer_bounded(n),
+                    .flags = socket_flags(flags)};
+    return conc__op_run(&op, "send", socket_deadline(flags, deadline));
 }
 
 int conc_sendall(int fd, const void *buf, size_t n, int flags, conc_deadline deadline)
@@ -148,16 +151,17 @@ ssize_t conc_recvmsg(int fd, struct msghdr *msg, int flags, conc_deadline deadli
     if (!msg)
         return -EINVAL;
     struct op op = {
-        .code = OP_RECVMSG, .fd = fd, .msg = msg, .flags = flags_of(flags) | MSG_CMSG_CLOEXEC};
-    return conc__op_run(&op, "recvmsg", deadline_of(flags, deadline));
+        .code = OP_RECVMSG, .fd = fd, .msg = msg, .flags = socket_flags(flags) | MSG_CMSG_CLOEXEC};
+    return conc__op_run(&op, "recvmsg", socket_deadline(flags, deadline));
 }
 
 ssize_t conc_sendmsg(int fd, const struct msghdr *msg, int flags, conc_deadline deadline)
 {
     if (!msg)
         return -EINVAL;
-    struct op op = {.code = OP_SENDMSG, .fd = fd, .msg = unconst(msg), .flags = flags_of(flags)};
-    return conc__op_run(&op, "sendmsg", deadline_of(flags, deadline));
+    struct op op = {
+        .code = OP_SENDMSG, .fd = fd, .msg = transfer_unconst(msg), .flags = socket_flags(flags)};
+    return conc__op_run(&op, "sendmsg", socket_deadline(flags, deadline));
 }
 
 ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
@@ -165,7 +169,7 @@ ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *a
 {
     if (!addr != !size)
         return -EINVAL;
-    struct iovec room = {.iov_base = buf, .iov_len = bounded(n)};
+    struct iovec room = {.iov_base = buf, .iov_len = transfer_bounded(n)};
     struct msghdr msg = {
         .msg_iov = &room, .msg_iovlen = 1, .msg_name = addr, .msg_namelen = size ? *size : 0};
     ssize_t received = conc_recvmsg(fd, &msg, flags, deadline);
@@ -177,10 +181,10 @@ ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *a
 ssize_t conc_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
                     socklen_t size, conc_deadline deadline)
 {
-    struct iovec from = {.iov_base = unconst(buf), .iov_len = bounded(n)};
+    struct iovec from = {.iov_base = transfer_unconst(buf), .iov_len = transfer_bounded(n)};
     struct msghdr msg = {.msg_iov = &from,
                          .msg_iovlen = 1,
-                         .msg_name = unconst(addr),
+                         .msg_name = transfer_unconst(addr),
                          .msg_namelen = addr ? size : 0};
     return conc_sendmsg(fd, &msg, flags, deadline);
 }

@@ -14,10 +14,10 @@
 #include "base/alloc.h"
 #include "io/stream_impl.h"
 
-#define DEFAULT_LIMIT ((size_t)64 * 1024)
-#define FIRST_CHUNK ((size_t)4096)
+#define STREAM_DEFAULT_LIMIT ((size_t)64 * 1024)
+#define STREAM_FIRST_CHUNK ((size_t)4096)
 
-static size_t limit_of(size_t given) { return given ? given : DEFAULT_LIMIT; }
+static size_t stream_limit(size_t given) { return given ? given : STREAM_DEFAULT_LIMIT; }
 
 int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *options)
 {
@@ -34,9 +34,9 @@ int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *option
         options = &defaults;
     s->fd = fd;
     s->is_socket = S_ISSOCK(st.st_mode);
-    s->read_limit = limit_of(options->read_limit);
-    s->write_limit = limit_of(options->write_limit);
-    s->chunk = s->read_limit < FIRST_CHUNK ? s->read_limit : FIRST_CHUNK;
+    s->read_limit = stream_limit(options->read_limit);
+    s->write_limit = stream_limit(options->write_limit);
+    s->chunk = s->read_limit < STREAM_FIRST_CHUNK ? s->read_limit : STREAM_FIRST_CHUNK;
     *ret = s;
     return 0;
 }

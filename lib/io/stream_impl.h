@@ -22,7 +22,7 @@ struct conc_stream {
     size_t chunk;  /* how much to ask for at a time */
     char *zero_at; /* where a line's final zero has been put, in place of `zeroed`; NULL: none */
     char zeroed;
-    bool ended;     /* the peer sends no more */
+    bool at_eof;    /* the peer sends no more */
     int read_error; /* final; 0: none */
 
     /* Writing. */
@@ -36,7 +36,7 @@ struct conc_stream {
 /* Is this error of an operation on the descriptor the connection's own, for good? Not one that only
  * this call had: its deadline, its cancellation, a want of memory. (A connection can time out too.)
  */
-static inline bool is_final(ssize_t err, conc_deadline deadline)
+static inline bool stream_error_is_final(ssize_t err, conc_deadline deadline)
 {
     switch (err) {
     case -EAGAIN:

@@ -27,15 +27,15 @@
 #include "io/stream_impl.h"
 
 /* The text of a printf that needs no allocation. */
-#define SHORT_TEXT 256
+#define STREAM_SHORT_TEXT 256
 
-static int enter(conc_stream *s, conc_deadline deadline)
+static int stream_begin_write(conc_stream *s, conc_deadline deadline)
 {
     return conc_lock_acquire(&s->writing, deadline);
 }
 
 /* Returns its argument. */
-static int leave(conc_stream *s, int result)
+static int stream_end_write(conc_stream *s, int result)
 {
     conc_lock_release(&s->writing);
     return result;
@@ -44,7 +44,7 @@ static int leave(conc_stream *s, int result)
 /* ---- Under the lock ---- */
 
 /* Send some of it: how many bytes, or an error. */
-static ssize_t transmit(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
+static ssize_t stream_transmit(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
 {
     if (s->write_error)
         return s->write_error;
@@ -52,16 +52,16 @@ static ssize_t transmit(conc_stream *s, const void *buf, size_t n, conc_deadline
         s->is_socket ? conc_send(s->fd, buf, n, 0, deadline) : conc_write(s->fd, buf, n, deadline);
     if (sent == 0)
         sent = -EIO; /* or it would never end */
-    if (is_final(sent, deadline))
+    if (stream_error_is_final(sent, deadline))
         s->write_error = (int)sent;
     return sent;
 }
 
 /* Send until at most `most` bytes are left in the buffer. */
-static int drain(conc_stream *s, size_t most, conc_deadline deadline)
+static int stream_drain(conc_stream *s, size_t most, conc_deadline deadline)
 {
     while (buffer_size(&s->out) > most) {
-        ssize_t sent = transmit(s, buffer_front(&s->out), buffer_size(&s->out), deadline);
+        ssize_t sent = stream_transmit(s, buffer_front(&s->out), buffer_size(&s->out), deadline);
         if (sent < 0)
             return (int)sent;
         buffer_taken(&s->out, (size_t)sent);
@@ -70,13 +70,13 @@ static int drain(conc_stream *s, size_t most, conc_deadline deadline)
 }
 
 /* More than the limit. */
-static int write_large(conc_stream *s, const char *buf, size_t n, conc_deadline deadline)
+static int stream_put_large(conc_stream *s, const char *buf, size_t n, conc_deadline deadline)
 {
-    int err = drain(s, 0, deadline);
+    int err = stream_drain(s, 0, deadline);
     if (err)
         return err;
     for (size_t done = 0; done < n;) {
-        ssize_t sent = transmit(s, buf + done, n - done, deadline);
+        ssize_t sent = stream_transmit(s, buf + done, n - done, deadline);
         if (sent > 0)
             done += (size_t)sent;
         else if (done == 0 || s->write_error)
@@ -87,31 +87,31 @@ static int write_large(conc_stream *s, const char *buf, size_t n, conc_deadline 
     return 0;
 }
 
-static int write_bytes(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
+static int stream_put(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
 {
     if (s->write_error)
         return s->write_error;
     if (n == 0)
         return 0;
     if (n > s->write_limit)
-        return write_large(s, buf, n, deadline);
-    int err = drain(s, s->write_limit - n, deadline);
+        return stream_put_large(s, buf, n, deadline);
+    int err = stream_drain(s, s->write_limit - n, deadline);
     return err ? err : conc__buffer_add(&s->out, buf, n);
 }
 
-static int flush(conc_stream *s, conc_deadline deadline)
+static int stream_empty(conc_stream *s, conc_deadline deadline)
 {
-    int err = s->write_error ? s->write_error : drain(s, 0, deadline);
+    int err = s->write_error ? s->write_error : stream_drain(s, 0, deadline);
     if (!err && s->out.room / 4 > s->write_limit)
         conc__buffer_free(&s->out); /* it was for the rest of a large write */
     return err;
 }
 
-static int shut_down(conc_stream *s, conc_deadline deadline)
+static int stream_shut(conc_stream *s, conc_deadline deadline)
 {
     if (s->shut)
         return 0;
-    int err = flush(s, deadline);
+    int err = stream_empty(s, deadline);
     if (!err)
         err = conc_shutdown(s->fd, SHUT_WR);
     if (!err) {
@@ -125,13 +125,13 @@ static int shut_down(conc_stream *s, conc_deadline deadline)
 
 int conc_stream_write(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
 {
-    int err = enter(s, deadline);
-    return err ? err : leave(s, write_bytes(s, buf, n, deadline));
+    int err = stream_begin_write(s, deadline);
+    return err ? err : stream_end_write(s, stream_put(s, buf, n, deadline));
 }
 
 int conc_stream_printf(conc_stream *s, conc_deadline deadline, const char *fmt, ...)
 {
-    char text[SHORT_TEXT];
+    char text[STREAM_SHORT_TEXT];
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(text, sizeof text, fmt, ap);
@@ -153,12 +153,12 @@ int conc_stream_printf(conc_stream *s, conc_deadline deadline, const char *fmt, 
 
 int conc_stream_flush(conc_stream *s, conc_deadline deadline)
 {
-    int err = enter(s, deadline);
-    return err ? err : leave(s, flush(s, deadline));
+    int err = stream_begin_write(s, deadline);
+    return err ? err : stream_end_write(s, stream_empty(s, deadline));
 }
 
 int conc_stream_write_eof(conc_stream *s, conc_deadline deadline)
 {
-    int err = enter(s, deadline);
-    return err ? err : leave(s, shut_down(s, deadline));
+    int err = stream_begin_write(s, deadline);
+    return err ? err : stream_end_write(s, stream_shut(s, deadline));
 }

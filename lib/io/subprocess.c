@@ -31,7 +31,7 @@
 
 /* ---- Its descriptors ---- */
 
-static void close_all(int fds[3])
+static void subprocess_close_fds(int fds[3])
 {
     for (int i = 0; i < 3; i++)
         if (fds[i] >= 0)
@@ -39,20 +39,20 @@ static void close_all(int fds[3])
 }
 
 /* A duplicate above 2, closed on exec. */
-static int duplicate(int fd)
+static int subprocess_duplicate_fd(int fd)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     return copy >= 0 ? copy : -errno;
 }
 
 /* Make a pipe; *ours is the end of `which` that we keep. Gives the child's end. */
-static int make_pipe(int which, int *ours)
+static int subprocess_make_pipe(int which, int *ours)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return -errno;
     int theirs = which == 0 ? 0 : 1;
-    int copy = duplicate(ends[theirs]);
+    int copy = subprocess_duplicate_fd(ends[theirs]);
     close(ends[theirs]);
     if (copy < 0)
         close(ends[!theirs]);
@@ -61,32 +61,32 @@ static int make_pipe(int which, int *ours)
     return copy;
 }
 
-static int open_null(void)
+static int subprocess_open_null(void)
 {
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    int copy = duplicate(fd);
+    int copy = subprocess_duplicate_fd(fd);
     close(fd);
     return copy;
 }
 
 /* The child's descriptor, above 2, for what the options say; *theirs stays if it is its caller's
  * own. 0, or an error. */
-static int make_descriptor(int which, int how, int *theirs, int *ours)
+static int subprocess_make_fd(int which, int how, int *theirs, int *ours)
 {
     int fd;
     switch (how) {
     case CONC_SUBPROCESS_INHERIT:
         return 0;
     case CONC_SUBPROCESS_PIPE:
-        fd = make_pipe(which, ours);
+        fd = subprocess_make_pipe(which, ours);
         break;
     case CONC_SUBPROCESS_NULL:
-        fd = open_null();
+        fd = subprocess_open_null();
         break;
     default:
-        fd = how > 0 ? duplicate(how) : -EINVAL;
+        fd = how > 0 ? subprocess_duplicate_fd(how) : -EINVAL;
     }
     if (fd >= 0)
         *theirs = fd;
@@ -95,7 +95,7 @@ static int make_descriptor(int which, int how, int *theirs, int *ours)
 
 /* ---- Starting ---- */
 
-static void wait_for(pid_t pid, int flags)
+static void subprocess_wait_pid(pid_t pid, int flags)
 {
     siginfo_t info;
     while (waitid(P_PID, (id_t)pid, &info, WEXITED | flags) != 0 && errno == EINTR)
@@ -103,62 +103,62 @@ static void wait_for(pid_t pid, int flags)
 }
 
 /* Leaves a zombie, for whoever asks for its status. */
-static int job_wait(void *arg, void *result)
+static int subprocess_watch_main(void *arg, void *result)
 {
-    wait_for(*(pid_t *)arg, WNOWAIT);
+    subprocess_wait_pid(*(pid_t *)arg, WNOWAIT);
     return 0;
 }
 
-static int job_reap(void *arg, void *result)
+static int subprocess_reap_main(void *arg, void *result)
 {
-    wait_for(*(pid_t *)arg, 0);
+    subprocess_wait_pid(*(pid_t *)arg, 0);
     return 0;
 }
 
-static int start_thread(conc_thread **ret, conc_fn *fn, pid_t pid)
+static int subprocess_start_thread(conc_thread **ret, conc_fn *fn, pid_t pid)
 {
     const conc_thread_options options = {.name = "child"};
     return conc_thread_start(ret, fn, &pid, sizeof pid, &options);
 }
 
 /* Have something that tells of its end. */
-static int watch(conc_subprocess *p)
+static int subprocess_watch(conc_subprocess *p)
 {
     p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0); /* closed on exec */
-    return p->pidfd >= 0 ? 0 : start_thread(&p->waiter, job_wait, p->pid);
+    return p->pidfd >= 0 ? 0 : subprocess_start_thread(&p->watcher, subprocess_watch_main, p->pid);
 }
 
-static void free_child(conc_subprocess *p)
+static void subprocess_free_memory(conc_subprocess *p)
 {
-    close_all(p->pipes);
+    subprocess_close_fds(p->pipes);
     if (p->pidfd >= 0)
         conc_close(p->pidfd);
-    conc_thread_free(p->waiter);
+    conc_thread_free(p->watcher);
     conc__buffer_free(&p->output[0]);
     conc__buffer_free(&p->output[1]);
     free_bytes(p);
 }
 
-static int start(conc_subprocess *p, const char *const *argv,
-                 const conc_subprocess_options *options)
+static int subprocess_run(conc_subprocess *p, const char *const *argv,
+                          const conc_subprocess_options *options)
 {
     const int how[3] = {options->in, options->out, options->err};
     const bool merge = options->err == CONC_SUBPROCESS_STDOUT;
     int theirs[3] = {-1, -1, -1};
     int err = 0;
     for (int i = 0; i < (merge ? 2 : 3) && !err; i++)
-        err = make_descriptor(i, how[i], &theirs[i], &p->pipes[i]);
+        err = subprocess_make_fd(i, how[i], &theirs[i], &p->pipes[i]);
     if (!err) {
         p->pid = conc__spawn_program(argv, options, theirs, merge);
         err = p->pid < 0 ? p->pid : 0;
     }
-    close_all(theirs);
+    subprocess_close_fds(theirs);
     if (err)
         return err;
-    err = watch(p);
+    err = subprocess_watch(p);
     if (err) {
         kill(p->pid, SIGKILL);
-        wait_for(p->pid, 0);
+        subprocess_wait_pid(p->pid, 0);
     }
     return err;
 }
@@ -178,9 +178,9 @@ int conc_subprocess_start(conc_subprocess **ret, const char *const *argv,
     for (int i = 0; i < 3; i++)
         p->pipes[i] = -1;
     p->input_is_pipe = options->in == CONC_SUBPROCESS_PIPE;
-    int err = start(p, argv, options);
+    int err = subprocess_run(p, argv, options);
     if (err)
-        free_child(p);
+        subprocess_free_memory(p);
     else
         *ret = p;
     return err;
@@ -208,14 +208,14 @@ int conc_subprocess_take_fd(conc_subprocess *p, int which)
 /* ---- Its end ---- */
 
 /* Has the child ended? Then its status is kept. */
-static bool reap(conc_subprocess *p)
+static bool subprocess_reap(conc_subprocess *p)
 {
     bool reaped = false;
     conc_with_lock (&p->lock) {
         siginfo_t info = {.si_pid = 0};
         if (!p->reaped && waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG) != 0) {
             p->reaped = true; /* by somebody else */
-            p->wait_error = -errno;
+            p->reap_error = -errno;
         } else if (!p->reaped && info.si_pid == p->pid) {
             p->reaped = true;
             p->status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
@@ -226,10 +226,10 @@ static bool reap(conc_subprocess *p)
 }
 
 /* Wait for a sign of its end. */
-static int wait_for_sign(conc_subprocess *p, conc_deadline deadline)
+static int subprocess_wait_for_sign(conc_subprocess *p, conc_deadline deadline)
 {
-    if (p->waiter)
-        return conc_future_wait(conc_thread_future(p->waiter), deadline);
+    if (p->watcher)
+        return conc_future_wait(conc_thread_future(p->watcher), deadline);
     int events = conc_poll_fd(p->pidfd, POLLIN, deadline);
     return events < 0 ? events : 0;
 }
@@ -237,9 +237,9 @@ static int wait_for_sign(conc_subprocess *p, conc_deadline deadline)
 int conc_subprocess_join(conc_subprocess *p, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
-    while (!err && !reap(p))
-        err = wait_for_sign(p, deadline);
-    return err ? err : p->wait_error;
+    while (!err && !subprocess_reap(p))
+        err = subprocess_wait_for_sign(p, deadline);
+    return err ? err : p->reap_error;
 }
 
 int conc_subprocess_exitcode(const conc_subprocess *question, int *ret)
@@ -247,11 +247,11 @@ int conc_subprocess_exitcode(const conc_subprocess *question, int *ret)
     conc_subprocess *p = (conc_subprocess *)(uintptr_t)question; /* it may find that it has ended */
     if (!ret)
         return -EINVAL;
-    if (!reap(p))
+    if (!subprocess_reap(p))
         return -EAGAIN;
-    if (!p->wait_error)
+    if (!p->reap_error)
         *ret = p->status;
-    return p->wait_error;
+    return p->reap_error;
 }
 
 int conc_subprocess_send_signal(conc_subprocess *p, int signo)
@@ -279,16 +279,17 @@ void conc_subprocess_free(conc_subprocess *p)
     conc_subprocess_kill(p);
     conc_subprocess_join(p, CONC_FOREVER);
     conc_shield_exit(&shield);
-    free_child(p);
+    subprocess_free_memory(p);
 }
 
 int conc_subprocess_detach(conc_subprocess *p)
 {
     conc_thread *reaper = NULL;
-    int err = reap(p) ? 0 : start_thread(&reaper, job_reap, p->pid);
+    int err =
+        subprocess_reap(p) ? 0 : subprocess_start_thread(&reaper, subprocess_reap_main, p->pid);
     if (err)
         return err;
     conc_thread_free(reaper);
-    free_child(p);
+    subprocess_free_memory(p);
     return 0;
 }

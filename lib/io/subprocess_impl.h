@@ -14,13 +14,13 @@
 
 struct conc_subprocess {
     pid_t pid;
-    int pidfd;           /* -1: there is none, but `waiter` */
-    conc_thread *waiter; /* ends when the child has ended; NULL: there is a pidfd */
+    int pidfd;            /* -1: there is none, but `watcher` */
+    conc_thread *watcher; /* ends when the child has ended; NULL: there is a pidfd */
 
     conc_lock lock; /* of the next three */
     bool reaped;    /* the pid is no longer ours */
     int status;     /* as conc_subprocess_join() gives it */
-    int wait_error; /* or why it is not known */
+    int reap_error; /* or why it is not known */
 
     int pipes[3];       /* our ends; -1: none */
     bool input_is_pipe; /* it was one, and was not taken */

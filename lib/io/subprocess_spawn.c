@@ -24,8 +24,8 @@
 
 /* What the child does before the program: 0, or a positive error, as posix_spawn's functions
    give. */
-static int plan_files(posix_spawn_file_actions_t *plan, const conc_subprocess_options *options,
-                      const int fds[3], bool merge)
+static int spawn_plan_files(posix_spawn_file_actions_t *plan,
+                            const conc_subprocess_options *options, const int fds[3], bool merge)
 {
     int err = 0;
     for (int i = 0; i < 3 && !err; i++)
@@ -42,7 +42,7 @@ static int plan_files(posix_spawn_file_actions_t *plan, const conc_subprocess_op
     return err;
 }
 
-static int plan_signals(posix_spawnattr_t *attr, bool new_group)
+static int spawn_plan_signals(posix_spawnattr_t *attr, bool new_group)
 {
     sigset_t none, all;
     sigemptyset(&none);
@@ -59,14 +59,14 @@ static int plan_signals(posix_spawnattr_t *attr, bool new_group)
 }
 
 /* The message names what was not to be had. */
-static int raise_about(int err, const char *program, const char *cwd)
+static int spawn_raise(int err, const char *program, const char *cwd)
 {
     if (cwd && access(cwd, X_OK) != 0)
         return conc_raise(-err, "cannot run %s in %s: %s", program, cwd, conc_strerror(err));
     return conc_raise(-err, "cannot run %s: %s", program, conc_strerror(err));
 }
 
-static char *const *unconst(const char *const *strings)
+static char *const *spawn_strings(const char *const *strings)
 {
     return (char *const *)(uintptr_t)strings;
 }
@@ -85,13 +85,13 @@ pid_t conc__spawn_program(const char *const *argv, const conc_subprocess_options
         posix_spawn_file_actions_destroy(&plan);
         return -err;
     }
-    err = plan_files(&plan, options, fds, merge);
+    err = spawn_plan_files(&plan, options, fds, merge);
     if (!err)
-        err = plan_signals(&attr, options->new_group);
+        err = spawn_plan_signals(&attr, options->new_group);
     if (!err)
-        err = posix_spawnp(&pid, argv[0], &plan, &attr, unconst(argv),
-                           options->env ? unconst(options->env) : environ);
+        err = posix_spawnp(&pid, argv[0], &plan, &attr, spawn_strings(argv),
+                           options->env ? spawn_strings(options->env) : environ);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&plan);
-    return err ? raise_about(err, argv[0], options->cwd) : pid;
+    return err ? spawn_raise(err, argv[0], options->cwd) : pid;
 }

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 
 /* Fill in *addr; its size, or -EINVAL, -ENAMETOOLONG. */
-static int address_of(const char *path, struct sockaddr_un *addr)
+static int unix_address(const char *path, struct sockaddr_un *addr)
 {
     if (!path || !*path || !strcmp(path, "@"))
         return -EINVAL;
@@ -26,7 +26,7 @@ static int address_of(const char *path, struct sockaddr_un *addr)
     return (int)(offsetof(struct sockaddr_un, sun_path) + n + !is_abstract);
 }
 
-static int raise_about(int err, const char *what, const char *path)
+static int unix_raise(int err, const char *what, const char *path)
 {
     if (err == -ECANCELED)
         return err;
@@ -36,24 +36,24 @@ static int raise_about(int err, const char *what, const char *path)
 int conc_unix_connect(const char *path, conc_deadline deadline)
 {
     struct sockaddr_un addr;
-    int size = address_of(path, &addr);
+    int size = unix_address(path, &addr);
     int fd = size < 0 ? size : conc_socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
-        return raise_about(fd, "connect to", path);
+        return unix_raise(fd, "connect to", path);
     int err = conc_connect(fd, (struct sockaddr *)&addr, (socklen_t)size, deadline);
     if (!err)
         return fd;
     conc_close(fd);
-    return raise_about(err, "connect to", path);
+    return unix_raise(err, "connect to", path);
 }
 
 int conc_unix_listen(const char *path, int backlog)
 {
     struct sockaddr_un addr;
-    int size = address_of(path, &addr);
+    int size = unix_address(path, &addr);
     int fd = size < 0 ? size : conc_socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
-        return raise_about(fd, "listen on", path);
+        return unix_raise(fd, "listen on", path);
     int err = backlog < 0 ? -EINVAL /* before there is a file */
                           : conc_bind(fd, (struct sockaddr *)&addr, (socklen_t)size);
     if (!err)
@@ -61,5 +61,5 @@ int conc_unix_listen(const char *path, int backlog)
     if (!err)
         return fd;
     conc_close(fd);
-    return raise_about(err, "listen on", path);
+    return unix_raise(err, "listen on", path);
 }
