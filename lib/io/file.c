@@ -6,24 +6,14 @@
  * out, whoever calls and whatever backend there is. What no backend knows (unlink, rename ...) is
  * an OP_CALL with its arguments in a struct on the stack. Both may lie there because an op is
  * always awaited: when conc__op_run() returns, nobody has them any more.
- *
- * One read or write moves at most IO_MAX bytes, as the kernel's own do: the length in an entry of
- * io_uring has 32 bits.
  */
 #include <conc/io.h>
 
-#include <stdint.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "io/transfer.h"
 #include "op/op.h"
-
-#define TRANSFER_MAX ((size_t)0x7ffff000)
-
-static size_t transfer_bounded(size_t n) { return n < TRANSFER_MAX ? n : TRANSFER_MAX; }
-
-/* An op's buffer and path are not const; it only reads those that it writes from. */
-static void *transfer_unconst(const void *p) { return (void *)(uintptr_t)p; }
 
 /* ---- Any descriptor ---- */
 

@@ -19,14 +19,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "io/transfer.h"
 #include "op/op.h"
-
-#define TRANSFER_MAX ((size_t)0x7ffff000) /* as in file.c */
-
-static size_t transfer_bounded(size_t n) { return n < TRANSFER_MAX ? n : TRANSFER_MAX; }
-
-/* An op's members are not const; it only reads those that it sends. */
-static void *transfer_unconst(const void *p) { return (void *)(uintptr_t)p; }
 
 /* ---- Making them ---- */
 
