@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * server_impl.h: what serve.c needs of server.c.
+ * server_impl.h: what server_serve.c needs of server.c.
  */
 #ifndef CONC_LIB_SERVER_IMPL_H
 #define CONC_LIB_SERVER_IMPL_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * subprocess_impl.h: what a child program is inside. See subprocess.c, subprocess_spawn.c and
- * communicate.c.
+ * subprocess_communicate.c.
  */
 #ifndef CONC_LIB_SUBPROCESS_IMPL_H
 #define CONC_LIB_SUBPROCESS_IMPL_H
@@ -25,7 +25,7 @@ struct conc_subprocess {
     int pipes[3];       /* our ends; -1: none */
     bool input_is_pipe; /* it was one, and was not taken */
 
-    /* communicate.c's; of the context that has set `communicating`. */
+    /* subprocess_communicate.c's; of the context that has set `communicating`. */
     uint32_t communicating;
     size_t fed;              /* bytes of the input that have been written */
     struct buffer output[2]; /* what has come from the output and the error output */

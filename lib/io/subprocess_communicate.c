@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * communicate.c: talking to a child program to its end: its input is written while its output and
- * error output are read, because a child that cannot write does not read either.
+ * subprocess_communicate.c: talking to a child program to its end: its input is written while its
+ * output and error output are read, because a child that cannot write does not read either.
  *
  * How: an epoll descriptor holds the three pipes. It is itself a descriptor that becomes readable,
  * so one wait for it, by a task or a thread, is a wait for all three. What is ready is then read or

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * serve.c: a server from its beginning to its end in one call.
+ * server_serve.c: a server from its beginning to its end in one call.
  *
  * Whether the caller was cancelled, the deadline came or the accepting failed: what follows is the
  * same stop, behind a shield, because its grace is the handlers' and not the caller's.
