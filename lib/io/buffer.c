@@ -2,9 +2,10 @@
  *
  * buffer.c: see buffer.h.
  *
- * Room at the end is made by moving the content to the front of the block if that is at least as
- * much as has to be moved, else by a new block of at least twice the size: so a byte is moved
- * a bounded number of times, however small the pieces are in which it comes and goes.
+ * Room at the end is made in one of two ways. If the free space at the front is at least as large
+ * as the content, the content moves to the front of the block. Otherwise it moves to a new block of
+ * at least twice the size. So a byte is moved a bounded number of times, however small the pieces
+ * are in which the content comes and goes.
  */
 #include "io/buffer.h"
 
@@ -14,8 +15,10 @@
 
 #include "base/alloc.h"
 
+/* Bytes: the room of the first block. A page, as much as the first read of a stream asks for. */
 #define BUFFER_FIRST_ROOM 4096
 
+/* Move the content to the front of `to`: of a new block, or of its own. */
 static void buffer_move(struct buffer *b, char *to)
 {
     size_t size = buffer_size(b);
@@ -27,6 +30,7 @@ static void buffer_move(struct buffer *b, char *to)
 
 static size_t buffer_larger(size_t a, size_t b) { return a > b ? a : b; }
 
+/* Move the content to a new block that has room for `size` bytes. 0; -ENOMEM. */
 static int buffer_grow(struct buffer *b, size_t size)
 {
     size_t room = buffer_larger(buffer_larger(size, BUFFER_FIRST_ROOM),

@@ -3,9 +3,9 @@
  * file.c: files, pipes and other descriptors.
  *
  * How: each call describes what it wants in a struct op on its stack, and conc__op_run() carries it
- * out, whoever calls and whatever backend there is. What no backend knows (unlink, rename ...) is
- * an OP_CALL with its arguments in a struct on the stack. Both may lie there because an op is
- * always awaited: when conc__op_run() returns, nobody has them any more.
+ * out, for every kind of context and with every backend. What no backend knows (unlink, rename ...)
+ * is an OP_CALL with its arguments in a struct on the stack. Both may lie there because an op is
+ * always awaited: when conc__op_run() returns, nothing uses them any more.
  */
 #include <conc/io.h>
 
@@ -36,7 +36,7 @@ int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline)
     while (n > 0) {
         ssize_t written = conc_write(fd, from, n, deadline);
         if (written <= 0)
-            return written < 0 ? (int)written : -EIO; /* 0: it would never end */
+            return written < 0 ? (int)written : -EIO; /* after 0 the loop would never end */
         from += written;
         n -= (size_t)written;
     }
@@ -48,7 +48,7 @@ int conc_close(int fd)
     if (fd < 0)
         return -EBADF;
     conc__op_closing(fd);
-    /* After EINTR it is closed too: Linux gives the number up first. */
+    /* After EINTR the descriptor is closed too: Linux frees its number first. */
     return close(fd) == 0 || errno == EINTR ? 0 : -errno;
 }
 
@@ -68,7 +68,8 @@ int conc_open(const char *path, int flags, mode_t mode, conc_deadline deadline)
     return (int)conc__op_run(&op, "open", deadline);
 }
 
-/* Has it places to read from? io_uring, asked to read a pipe at one, would read it as it comes. */
+/* Does the descriptor have offsets? 0, or an error. io_uring would not refuse to read a pipe at an
+ * offset: it would ignore the offset. */
 static int file_check_offsets(int fd, off_t at)
 {
     if (at < 0)
@@ -128,12 +129,13 @@ int conc_lstat(const char *path, struct stat *ret, conc_deadline deadline)
 
 int conc_fstat(int fd, struct stat *ret, conc_deadline deadline)
 {
-    /* AT_FDCWD, below 0, would be the current directory. */
+    /* AT_FDCWD, which is below 0, would mean the current directory. */
     return fd < 0 ? -EBADF : file_get_stat(fd, "", AT_EMPTY_PATH, ret, deadline);
 }
 
-/* ---- Calls that are no ops ---- */
+/* ---- Calls that no backend knows ---- */
 
+/* The arguments: each call has some of them. */
 struct file_call {
     const char *path, *to;
     int fd;

@@ -2,12 +2,12 @@
  *
  * names.c: looking up names.
  *
- * getaddrinfo(3) blocks as long as name servers and its own configuration like, and cannot be
- * stopped. So it runs in a thread of its own, made for it and detached, while the caller waits for
- * an event, as any context does, with its deadline. A caller that gives up leaves the lookup to its
- * thread. A thread costs little beside a lookup; and, unlike a worker of a pool, it keeps nobody's
- * end waiting: a loop with a stuck lookup can be freed, and stuck lookups don't hold up others,
- * until there are LOOKUPS_MAX of them.
+ * getaddrinfo(3) blocks for as long as the name servers and its configuration make it, and cannot
+ * be stopped. So each call runs in a detached thread of its own, while the caller waits for an
+ * event, as any context does, with its deadline. A caller that gives up leaves the lookup to its
+ * thread. A thread costs little beside a lookup; and nothing has to wait for its end, as it would
+ * have to for a pool's worker: a loop with a stuck lookup can be freed, and stuck lookups do not
+ * delay others until there are LOOKUPS_MAX of them.
  *
  *     struct lookup   question and answer; two references: the caller's and the thread's
  *     `done`          set by the thread once the answer is there. The caller then takes `found`,
@@ -15,10 +15,10 @@
  *     lookup_places   a unit for each lookup that may run; the thread gives it back, so that
  *                     lookups that nobody waits for any more count too
  *
- * Numbers (most addresses that a program connects to) are converted at once, by the same function
- * with AI_NUMERICHOST, which asks nobody.
+ * Numeric addresses (most of those that a program connects to) are converted at once, by the same
+ * function with AI_NUMERICHOST, which asks no name server.
  *
- * fork: in the child there are no such threads: all places are free.
+ * fork: the child has none of these threads, so all its places are free.
  */
 #include <conc/net.h>
 
@@ -34,15 +34,18 @@
 #include "thread/create.h"
 #include "wait/wait.h"
 
+/* Lookups that run at the same time, with those that nobody waits for any more. Each has a thread:
+ * without a limit, name servers that do not answer could take all threads that the process may
+ * have. */
 #define LOOKUPS_MAX 64
 
 struct lookup {
     uint32_t refs;
     conc_event done;
 
-    /* The answer: the thread's until `done`. */
-    int eai;   /* what getaddrinfo() returned */
-    int error; /* errno then */
+    /* The answer: it belongs to the thread until `done` is set. */
+    int eai;   /* what getaddrinfo() returned: EAI_x, or 0 */
+    int error; /* errno after it */
     struct addrinfo *found;
 
     /* The question. */
@@ -59,7 +62,7 @@ static void lookup_free_places(void) { lookup_places = (conc_sem)CONC_SEM_INIT(L
 
 static void lookup_watch_forks(void)
 {
-    /* If this fails, for want of memory, a child may look up fewer names at once. */
+    /* If there is no memory for this, a child can look up fewer names at once. */
     pthread_atfork(NULL, NULL, lookup_free_places);
 }
 
@@ -67,7 +70,7 @@ static void lookup_watch_forks(void)
 
 static size_t name_size(const char *s) { return s ? strlen(s) + 1 : 0; }
 
-/* A copy of s at `at`; NULL if s is. */
+/* Copy s to `at`. Returns the copy; NULL if s is NULL. */
 static const char *name_copy(char *at, const char *s)
 {
     return s ? memcpy(at, s, strlen(s) + 1) : NULL;
@@ -91,7 +94,8 @@ static struct lookup *lookup_new(const char *host, const char *service,
 
 static void lookup_unref(struct lookup *l)
 {
-    if (fetch_sub_acq_rel(&l->refs, 1) != 1) /* the last acquires what the other released */
+    /* The last reference's acquire sees what the other's release has written. */
+    if (fetch_sub_acq_rel(&l->refs, 1) != 1)
         return;
     if (l->found)
         freeaddrinfo(l->found);
@@ -112,7 +116,7 @@ static void *lookup_main(void *arg)
     return NULL;
 }
 
-/* With a place, which it gives back if there is no thread. */
+/* The lookup has a place, which is given back if there is no thread. */
 static int lookup_start(struct lookup *l)
 {
     pthread_t thread;
@@ -162,14 +166,14 @@ static int eai_raise(int eai, int error, const char *host, const char *service)
     return err;
 }
 
-/* ---- Numbers ---- */
+/* ---- Numeric addresses ---- */
 
 static bool name_is_number(const char *s)
 {
     return !s || (*s && strspn(s, "0123456789") == strlen(s));
 }
 
-/* Do it without asking anybody; false: that would not do. */
+/* Convert a numeric address and port. False: a name server has to be asked. */
 static bool name_convert(const char *host, const char *service, const struct addrinfo *hints,
                          int *eai, struct addrinfo **found)
 {
@@ -182,7 +186,7 @@ static bool name_convert(const char *host, const char *service, const struct add
     return must_not_ask || *eai != EAI_NONAME;
 }
 
-/* ---- Together ---- */
+/* ---- Asking, and the call ---- */
 
 /* Wait for a lookup that has its thread. Takes the caller's reference. */
 static int lookup_take_answer(struct lookup *l, struct addrinfo **ret, conc_deadline deadline)

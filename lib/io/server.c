@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * server.c: servers: accepting, a job for each connection, and their end.
+ * server.c: servers: accepting, a job for each connection, and how they end.
  *
- * How: the accepting is a job: a task of the loop that runs where the server was started, or a
- * thread (an executor of the server's own). It gives each connection to the executor as a job of
- * its own. Both kinds of job have a callback at the end of their future, so that they are accounted
- * for however they end: also if they were refused, or cancelled before they began. In it, and
- * nowhere else, a job leaves the server; after that it does not touch it.
+ * How: the accepting is a job: a task of the loop in which the server was started, or a thread (an
+ * executor of the server's own). It gives each connection to the executor as a job. Both kinds of
+ * job have a callback at the end of their future (connection_finish(), server_finish_accepting()),
+ * so that they are accounted for in every case: also if they were refused, or cancelled before they
+ * began. In this callback, and nowhere else, a job leaves the server; after it, the job does not
+ * touch the server.
  *
- * A connection is on `connections` from before it is submitted until its callback; `active` counts
- * these. When it is 0, and the accepting has ended, nothing of the server's runs any more and the
- * listening socket is closed: the server is idle, and may be freed.
+ * A connection is in `connections` from before it is submitted until its callback; `active` counts
+ * these. When `active` is 0, and the accepting has ended, nothing of the server's runs any more and
+ * the listening socket is closed: the server is idle, and may be freed.
  *
- * The accepting waits for three things: a connection, which conc_server_stop() ends through a scope
- * (cancelling the job instead would also cancel a handler that an inline executor runs in it); room
- * under the cap, and better times when descriptors or memory have run out, both on `changed`. The
- * scope is open only while `scope_is_open`, under the lock, so it is there while it is cancelled.
+ * The accepting waits for three things. It waits for a connection in a scope, through which
+ * conc_server_stop() ends that wait (cancelling the job instead would also cancel a handler that an
+ * inline executor runs in it). It waits on `changed` for room under the limit of connections, and
+ * there also, for a while, when descriptors or memory have run out. `scope_is_open` is set and
+ * cleared under the lock, together with the scope: so the scope exists while it is cancelled.
  *
- * Cancelling calls back into this file (a job that has not begun ends at once, in the canceller),
- * so it is done with the lock released. Whoever cancels moves each connection to the end of the
- * list and marks it first: so none is missed and each is cancelled once, however the list changes
- * meanwhile. None is added: `stopping` is set before.
+ * Cancelling calls back into this file (a job that has not begun ends at once, in the context that
+ * cancels it), so it is done with the lock released. Before each cancellation the connection is
+ * marked and moved to the end of the list: so none is missed and each is cancelled once, however
+ * the list changes meanwhile. None is added then, because `stopping` is set.
  */
 #include <conc/server.h>
 
@@ -35,22 +37,26 @@
 #include "future/unobserved.h"
 #include "io/server_impl.h"
 
+/* For sending what a handler has left unsent, if the options leave it open: as promised in
+ * conc/server.h. */
 #define SERVER_CLOSE_TIMEOUT CONC_S(30)
 
-/* How long the accepting waits when the system lacks something, if no connection ends before. */
+/* How long the accepting waits when the system lacks something, if no connection ends before: the
+ * lack may be over without a sign, and ten attempts a second cost little. */
 #define SERVER_PAUSE CONC_MS(100)
 
-/* Connections that are taken in a row, without waiting. Each wait is for a turn of the loop, which
- * is long when the loop has much to do: one a turn would keep the next ones waiting for seconds. */
+/* Connections that are accepted in a row, without waiting. Each wait takes a turn of the loop,
+ * which is long when the loop has much to do: with one connection a turn the others could wait for
+ * seconds. */
 enum { SERVER_ACCEPTS_IN_A_ROW = 64 };
 
 struct connection {
     struct list_node node; /* in server->connections; under its lock */
     conc_server *server;
     conc_future *job; /* a reference */
-    uint32_t runner;  /* the id of the context that serves it; 0: none yet. Under the lock */
+    uint32_t runner;  /* the id of the context that serves it, 0: none yet; under the lock */
     bool cancelled;   /* under the lock */
-    int fd;           /* -1: its stream has it */
+    int fd;           /* -1: its stream owns it */
 };
 
 struct conc_server {
@@ -62,19 +68,23 @@ struct conc_server {
     conc_future *accept_job; /* a reference */
     int fd;
     int port;
-    bool accept_begun;      /* the accepting's own, as are the next two */
+
+    /* These belong to the accepting. */
+    bool accept_begun;
     bool shortage_reported; /* the last attempt lacked something, which has been reported */
-    int accepts_in_a_row;   /* connections taken since the last wait */
-    conc_lock lock;         /* of the rest */
+    int accepts_in_a_row;   /* connections since the last wait */
+
+    /* The lock guards the rest. */
+    conc_lock lock;
     conc_cond changed;
     struct list connections;
-    size_t active;    /* connections; read also without */
-    size_t ended;     /* the same; a count that only grows */
+    size_t active;    /* how many are in `connections`; also read without the lock */
+    size_t n_ended;   /* how many have left it; only grows */
     bool accept_runs; /* the accepting has not ended */
-    int accept_error; /* why it has */
+    int accept_error; /* why it has ended */
     bool stopping;
-    bool scope_is_open; /* `scope` is open */
-    conc_scope scope;
+    bool scope_is_open;
+    conc_scope scope; /* in which the accepting waits for a connection */
 };
 
 /* ---- Errors ---- */
@@ -87,7 +97,7 @@ static void server_report(const conc_server *srv, int err, const char *message)
         conc__report_unobserved(err, message);
 }
 
-/* A job has ended: report its error, unless it was cancelled. */
+/* Report the error of a job that has ended, unless it was cancelled. */
 static void server_report_job(const conc_server *srv, conc_future *job)
 {
     int err = conc_future_error(job);
@@ -97,6 +107,7 @@ static void server_report_job(const conc_server *srv, conc_future *job)
 
 /* ---- A connection ---- */
 
+/* The callback of a connection's job. */
 static void connection_finish(conc_future *job, void *arg)
 {
     struct connection *c = arg;
@@ -107,14 +118,15 @@ static void connection_finish(conc_future *job, void *arg)
     conc_with_lock (&srv->lock) {
         list_remove(&srv->connections, &c->node);
         store_relaxed(&srv->active, srv->active - 1);
-        srv->ended++;
+        srv->n_ended++;
         conc_cond_notify_all(&srv->changed);
     }
-    /* The server may be gone now. */
+    /* From here on the server may have been freed. */
     conc_future_unref(c->job);
     free_bytes(c);
 }
 
+/* The job of a connection. */
 static int connection_serve(void *arg, void *result)
 {
     struct connection *c = *(struct connection **)arg;
@@ -131,7 +143,7 @@ static int connection_serve(void *arg, void *result)
     return err ? err : closed;
 }
 
-/* Add a connection, unless the server is stopping. */
+/* Add a connection; false: the server is stopping. */
 static bool connection_add(conc_server *srv, struct connection *c)
 {
     bool joins = false;
@@ -145,7 +157,7 @@ static bool connection_add(conc_server *srv, struct connection *c)
     return joins;
 }
 
-/* A job with a callback for its end. NULL: out of memory. */
+/* Make a job with a callback for its end. NULL: out of memory. */
 static conc_future *server_new_job(conc_executor *executor, conc_fn *fn, const void *arg,
                                    size_t size, conc_done_fn *ended, void *ended_arg)
 {
@@ -159,7 +171,7 @@ static conc_future *server_new_job(conc_executor *executor, conc_fn *fn, const v
     return NULL;
 }
 
-/* Takes fd. 0; -ENOMEM. */
+/* Takes fd. 0, also if the server is stopping; -ENOMEM. */
 static int connection_start(conc_server *srv, int fd)
 {
     struct connection *c = alloc_one(struct connection);
@@ -187,7 +199,7 @@ static int connection_start(conc_server *srv, int fd)
 
 /* ---- Accepting ---- */
 
-/* Open the scope in which stop can end a call; false: it has been asked to already. */
+/* Open the scope in which conc_server_stop() can end a call; false: the server is stopping. */
 static bool server_open_scope(conc_server *srv)
 {
     bool goes_on = false;
@@ -224,15 +236,15 @@ static int server_wait_for_room(conc_server *srv)
     return err;
 }
 
-/* The listening socket is no good. Everything else may pass. */
+/* Is the listening socket unusable? Every other error may pass. */
 static bool server_error_is_fatal(int err)
 {
     return err == -EBADF || err == -EINVAL || err == -ENOTSOCK || err == -EOPNOTSUPP ||
            err == -ESHUTDOWN;
 }
 
-/* Descriptors or memory have run out, or there is some other trouble: wait until a connection has
- * given back what it had, or a little. */
+/* Descriptors or memory have run out, or something else is wrong: wait until a connection has given
+ * back what it had, or SERVER_PAUSE. 0; -ECANCELED. */
 static int server_pause(conc_server *srv, int err)
 {
     if (!srv->shortage_reported)
@@ -241,14 +253,14 @@ static int server_pause(conc_server *srv, int err)
     const conc_deadline end = conc_in(SERVER_PAUSE);
     int waited = 0;
     conc_with_lock (&srv->lock) {
-        const size_t ended = srv->ended;
-        while (!waited && !srv->stopping && srv->ended == ended)
+        const size_t n_ended = srv->n_ended;
+        while (!waited && !srv->stopping && srv->n_ended == n_ended)
             waited = conc_cond_wait(&srv->changed, end);
     }
     return waited == -ECANCELED ? waited : 0;
 }
 
-/* The next connection, or an error. */
+/* Returns the next connection's descriptor, or an error. */
 static int server_accept_next(conc_server *srv)
 {
     int fd = -EAGAIN;
@@ -258,7 +270,7 @@ static int server_accept_next(conc_server *srv)
     return fd == -EAGAIN ? conc_accept(srv->fd, NULL, NULL, CONC_FOREVER) : fd;
 }
 
-/* One connection, or a pause. 0: go on. */
+/* Accept one connection, or pause. 0: go on. */
 static int server_accept_one(conc_server *srv)
 {
     int err = server_wait_for_room(srv);
@@ -279,6 +291,7 @@ static int server_accept_one(conc_server *srv)
     return 0;
 }
 
+/* The job of the accepting. */
 static int server_accept_all(void *arg, void *result)
 {
     conc_server *srv = *(conc_server **)arg;
@@ -290,6 +303,7 @@ static int server_accept_all(void *arg, void *result)
     return err;
 }
 
+/* Its callback. */
 static void server_finish_accepting(conc_future *job, void *arg)
 {
     conc_server *srv = arg;
@@ -304,7 +318,7 @@ static void server_finish_accepting(conc_future *job, void *arg)
         srv->accept_error = err;
         conc_cond_notify_all(&srv->changed);
     }
-    /* The server may be gone now. */
+    /* From here on the server may have been freed. */
 }
 
 /* ---- Starting ---- */
@@ -316,7 +330,7 @@ static void server_free_memory(conc_server *srv)
     free_bytes(srv);
 }
 
-/* What accepts: the loop here, or a thread. */
+/* Gives what runs the accepting: the caller's loop, or a thread. */
 static int server_choose_acceptor(conc_server *srv, conc_executor **ret)
 {
     *ret = context_self()->home;
@@ -375,7 +389,7 @@ int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *
 
 /* ---- Stopping ---- */
 
-/* Is the caller one of the server's own jobs, who would wait for itself? */
+/* Is the caller one of the server's handlers, which would wait for itself? */
 static bool server_is_called_by_handler(conc_server *srv)
 {
     const uint32_t self = conc_context_id(NULL);
@@ -397,8 +411,8 @@ static void server_stop_accepting(conc_server *srv)
     }
 }
 
-/* The next connection that has not been cancelled, marked as if it had been: a reference to its
- * job. NULL: none. */
+/* Mark the next connection that has not been cancelled. Returns a reference to its job; NULL: there
+ * is none. */
 static conc_future *server_next_to_cancel(conc_server *srv)
 {
     conc_future *job = NULL;

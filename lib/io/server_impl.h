@@ -7,7 +7,7 @@
 
 #include <conc/server.h>
 
-/* Wait until the accepting has ended. Why it has: an error; or -ETIMEDOUT, -ECANCELED. */
+/* Wait until the accepting has ended. Returns why it has: an error; or -ETIMEDOUT, -ECANCELED. */
 int conc__server_wait(conc_server *server, conc_deadline deadline);
 
 #endif

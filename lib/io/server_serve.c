@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * server_serve.c: a server from its beginning to its end in one call.
+ * server_serve.c: a server from its start to its end in one call.
  *
- * Whether the caller was cancelled, the deadline came or the accepting failed: what follows is the
- * same stop, behind a shield, because its grace is the handlers' and not the caller's.
+ * The same stop follows whether the caller was cancelled, the deadline came or the accepting
+ * failed. It runs in a shield, because the grace is the handlers' and not the caller's.
  */
 #include <conc/server.h>
 

@@ -2,14 +2,15 @@
  *
  * socket.c: sockets: the system's calls as ops, one by one (see file.c).
  *
- * Modes: a socket is in blocking mode, because io_uring completes what would block on an O_NONBLOCK
- * one with -EAGAIN instead of waiting. A listener is O_NONBLOCK: between the news of a connection
- * and its accept another process may take it. Neither mode lets a call here block a thread:
- * conc__perform() asks the system not to, call by call.
+ * Modes: a socket is in blocking mode, because on an O_NONBLOCK one io_uring completes what would
+ * block with -EAGAIN instead of waiting. A listener is O_NONBLOCK: between the report of a
+ * connection and its accept another process may take the connection. In neither mode does a call
+ * here block a thread: conc__perform() asks the system not to wait, call by call.
  *
  * Flags: the backends wait in different ways, and some flags mean something else in each of them.
- * So MSG_DONTWAIT becomes the deadline CONC_NOW, MSG_WAITALL goes (only io_uring would honour it),
- * and MSG_ERRQUEUE, whose data no wait for reading announces, is read without waiting.
+ * So MSG_DONTWAIT becomes the deadline CONC_NOW; MSG_WAITALL is dropped, because only io_uring
+ * would honour it; and MSG_ERRQUEUE is read without waiting, because no wait for reading reports
+ * its data.
  *
  * recvfrom and sendto are recvmsg and sendmsg, as in the kernel.
  */
@@ -22,7 +23,7 @@
 #include "io/transfer.h"
 #include "op/op.h"
 
-/* ---- Making them ---- */
+/* ---- Making sockets ---- */
 
 int conc_socket(int domain, int type, int protocol)
 {
@@ -44,7 +45,7 @@ int conc_listen(int fd, int backlog)
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
-    /* The system takes no more than net.core.somaxconn. */
+    /* The system cuts it down to net.core.somaxconn. */
     return listen(fd, backlog ? backlog : INT32_MAX) == 0 ? 0 : -errno;
 }
 
@@ -52,8 +53,8 @@ int conc_shutdown(int fd, int how) { return shutdown(fd, how) == 0 ? 0 : -errno;
 
 /* ---- Connections ---- */
 
-/* Was it this one connection that failed, and not the accepting? So accept(2) tells of errors that
- * came upon a connection before it was taken. */
+/* Does this error belong to one connection, and not to the listener? accept(2) returns an error
+ * that a connection had before it was accepted. */
 static bool socket_connection_is_lost(ssize_t err)
 {
     switch (err) {
@@ -81,7 +82,7 @@ int conc_accept(int fd, struct sockaddr *addr, socklen_t *size, conc_deadline de
                         .fd = fd,
                         .flags = SOCK_CLOEXEC,
                         .addr = addr,
-                        .addr_size = size}; /* which the system leaves alone if it fails */
+                        .addr_size = size}; /* the system leaves it unchanged if it fails */
         accepted = conc__op_run(&op, "accept", deadline);
     } while (socket_connection_is_lost(accepted));
     return (int)accepted;
@@ -127,7 +128,7 @@ ssize_t conc_send(int fd, const void *buf, size_t n, int flags, conc_deadline de
 int conc_sendall(int fd, const void *buf, size_t n, int flags, conc_deadline deadline)
 {
     const char *from = buf;
-    for (;;) { /* once also if n is 0: that may be a datagram */
+    for (;;) { /* once even if n is 0: that may be a datagram */
         ssize_t sent = conc_send(fd, from, n, flags, deadline);
         if (sent < 0)
             return (int)sent;
@@ -135,7 +136,7 @@ int conc_sendall(int fd, const void *buf, size_t n, int flags, conc_deadline dea
         if (n == 0)
             return 0;
         if (sent == 0)
-            return -EIO; /* or it would never end */
+            return -EIO; /* otherwise the loop would never end */
         from += sent;
     }
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * stream.c: streams: making one and its end. Reading is in stream_read.c, writing in
- * stream_write.c; the two share nothing but the descriptor, so that a reader and a writer never
- wait for each other. *
- * A final error (is_final()) is kept for its direction only: a peer that has closed its reading end
- * may have sent something before, which is still to be read.
+ * stream.c: streams: how one is made and how it ends. Reading is in stream_read.c, writing in
+ * stream_write.c. The two share nothing but the descriptor, so a reader and a writer never wait for
+ * each other.
+ *
+ * A final error (stream_error_is_final()) is kept for its direction only: a peer that has closed
+ * its reading end may have sent something before, which is still to be read.
  */
 #include <conc/stream.h>
 
@@ -14,7 +15,10 @@
 #include "base/alloc.h"
 #include "io/stream_impl.h"
 
+/* Bytes: the read and the write limit that the options leave open, as promised in conc/stream.h. */
 #define STREAM_DEFAULT_LIMIT ((size_t)64 * 1024)
+
+/* Bytes that the first read asks for: little, because most connections are idle. */
 #define STREAM_FIRST_CHUNK ((size_t)4096)
 
 static size_t stream_limit(size_t given) { return given ? given : STREAM_DEFAULT_LIMIT; }
@@ -25,7 +29,7 @@ int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *option
     struct stat st;
     if (!ret)
         return -EINVAL;
-    if (fstat(fd, &st) != 0) /* of an open descriptor: does not wait */
+    if (fstat(fd, &st) != 0) /* does not wait: the descriptor is open */
         return -errno;
     conc_stream *s = alloc_one(conc_stream);
     if (!s)
@@ -63,7 +67,7 @@ void conc_stream_abort(conc_stream *s)
 
 int conc_stream_close(conc_stream *s, conc_deadline deadline)
 {
-    /* An error that lost nothing has been told already. */
+    /* With an empty buffer nothing can be lost here: a call that failed has returned its error. */
     int err = s && buffer_size(&s->out) ? conc_stream_flush(s, deadline) : 0;
     conc_stream_abort(s);
     return err;

@@ -4,18 +4,19 @@
  *
  * How: what is received goes into the buffer, and is taken from there once there is as much as the
  * call is for. So a call that fails has taken nothing, whatever had come by then. Only a plain read
- * of more than the buffer would hold receives into the caller's memory, and then it ends at once.
+ * that finds the buffer empty and is for at least a chunk receives into the caller's memory; then
+ * it ends at once.
  *
  * The buffer holds at most the read limit, or as much as one conc_stream_read_exactly() is for; it
  * grows with what really comes, not with what was asked for. How much is asked for at a time
  * (`chunk`) starts small, because most connections are idle, and doubles when all of it came.
  *
- * A borrowed piece lies in the buffer, in front of what is left: it stays until the next fill.
- * After a line a zero stands, in place of a byte of what is left (or in the byte that a buffer has
- * beyond its room); the next read puts that byte back.
+ * A borrowed piece lies in the buffer, in front of what is left, and stays there until the buffer
+ * is filled again. A line is followed by a zero, which takes the place of the first byte of what is
+ * left (or of the byte that a buffer has beyond its room); the next read puts that byte back.
  *
- * One reader at a time: `reading` is set (acquire) when a call enters and cleared (release) when it
- * returns, so that contexts which read by turns see each other's work.
+ * One reader at a time: `reading` is set (acquire) when a call begins and cleared (release) when it
+ * ends, so that contexts which read in turn see each other's work.
  */
 #include <conc/stream.h>
 
@@ -28,9 +29,10 @@
 #include "io/stream_impl.h"
 #include "wait/wait.h"
 
+/* Bytes that one read asks for at most: then the call itself costs little beside the copy. */
 #define STREAM_LARGEST_CHUNK ((size_t)256 * 1024)
 
-/* ---- Entering and leaving ---- */
+/* ---- Beginning and ending ---- */
 
 static int stream_begin_read(conc_stream *s, conc_deadline deadline)
 {
@@ -55,7 +57,7 @@ static ssize_t stream_end_read(conc_stream *s, ssize_t result)
 
 /* ---- Receiving ---- */
 
-/* Some bytes into the caller's memory: how many; 0: the end; or an error. */
+/* Receive some bytes into buf. Returns how many; 0: the end; or an error. */
 static ssize_t stream_receive(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
     if (s->read_error)
@@ -73,13 +75,13 @@ static ssize_t stream_receive(conc_stream *s, void *buf, size_t n, conc_deadline
 
 static size_t stream_smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Some more into the buffer, which is to hold at most `most`, and holds less. 1; 0: the end; or an
- * error. */
+/* Receive some more into the buffer, which is to hold at most `most` bytes, and holds less. Returns
+ * 1; 0: the end; or an error. */
 static int stream_fill(conc_stream *s, size_t most, conc_deadline deadline)
 {
     struct buffer *in = &s->in;
     if (!buffer_size(in) && in->room / 4 > s->read_limit)
-        conc__buffer_free(in); /* it was for one large piece */
+        conc__buffer_free(in); /* this memory was for one large piece */
     size_t wanted = stream_smaller(s->chunk, most - buffer_size(in));
     int err = conc__buffer_reserve(in, wanted);
     if (err)
@@ -94,8 +96,9 @@ static int stream_fill(conc_stream *s, size_t most, conc_deadline deadline)
     return 1;
 }
 
-/* ---- Some, and just so many ---- */
+/* ---- Some bytes, and exactly so many ---- */
 
+/* Take at most n bytes out of the buffer. Returns how many. */
 static size_t stream_copy_out(conc_stream *s, void *buf, size_t n)
 {
     n = stream_smaller(n, buffer_size(&s->in));
@@ -149,7 +152,7 @@ int conc_stream_read_exactly(conc_stream *s, void *buf, size_t n, conc_deadline 
 /* ---- Up to a delimiter ---- */
 
 /* How long is the piece at the front of the buffer, the delimiter included? 0: the end came before
- * the delimiter. */
+ * the delimiter; or an error. */
 static ssize_t stream_find(conc_stream *s, const void *delimiter, size_t size,
                            conc_deadline deadline)
 {
@@ -171,7 +174,7 @@ static ssize_t stream_find(conc_stream *s, const void *delimiter, size_t size,
     }
 }
 
-/* Give the first n bytes to the caller. */
+/* Lend the first n bytes to the caller. Returns n. */
 static ssize_t stream_lend(conc_stream *s, size_t n, char **ret)
 {
     *ret = buffer_front(&s->in);

@@ -2,18 +2,19 @@
  *
  * stream_write.c: writing to a stream.
  *
- * How: a write adds to the buffer while that keeps within the limit; else it first sends until it
- * does. One of more than the limit sends what is in the buffer, and then straight from the caller's
- * memory. All under `writing`, which is held while waiting for the peer: so the calls of several
- * contexts follow each other in one piece.
+ * How: a write adds its bytes to the buffer if they fit within the limit; if not, it first sends
+ * until they do. A write of more than the limit sends what is in the buffer, and then straight from
+ * the caller's memory. All this happens under `writing`, which is held while waiting for the peer,
+ * so the bytes of one call stay together when several contexts write.
  *
- * All or nothing: up to the first byte sent from the caller's memory a write that fails has taken
- * none of its bytes. After that it cannot fail but with the connection: what a deadline or a
- * cancellation leaves unsent is put into the buffer, and the write has succeeded. That may be more
- * than the limit, but not twice: the next write has to send it first.
+ * All or nothing: a write that fails before the first byte is sent from the caller's memory has
+ * taken none of its bytes. After that byte it can fail only with the connection: what a deadline or
+ * a cancellation leaves unsent is put into the buffer, and the write succeeds. The buffer may then
+ * hold more than the limit, but not twice in a row: the next write has to send it first.
  *
  * A final error leaves the buffer as it is, so that conc_stream_close() knows whether bytes were
- * lost. No memory for the rest of a large write is such an error too: its beginning is on its way.
+ * lost. A lack of memory for the rest of a large write is a final error too: the beginning of that
+ * write has been sent.
  */
 #include <conc/stream.h>
 
@@ -26,7 +27,8 @@
 #include "base/alloc.h"
 #include "io/stream_impl.h"
 
-/* The text of a printf that needs no allocation. */
+/* Bytes of a text, its final zero included, for which conc_stream_printf() allocates nothing: as a
+ * rule a line of a text protocol is shorter. */
 #define STREAM_SHORT_TEXT 256
 
 static int stream_begin_write(conc_stream *s, conc_deadline deadline)
@@ -43,7 +45,7 @@ static int stream_end_write(conc_stream *s, int result)
 
 /* ---- Under the lock ---- */
 
-/* Send some of it: how many bytes, or an error. */
+/* Send some of n bytes. Returns how many, or an error. */
 static ssize_t stream_transmit(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
 {
     if (s->write_error)
@@ -51,13 +53,13 @@ static ssize_t stream_transmit(conc_stream *s, const void *buf, size_t n, conc_d
     ssize_t sent =
         s->is_socket ? conc_send(s->fd, buf, n, 0, deadline) : conc_write(s->fd, buf, n, deadline);
     if (sent == 0)
-        sent = -EIO; /* or it would never end */
+        sent = -EIO; /* otherwise the callers' loops would never end */
     if (stream_error_is_final(sent, deadline))
         s->write_error = (int)sent;
     return sent;
 }
 
-/* Send until at most `most` bytes are left in the buffer. */
+/* Send until at most `most` bytes are left in the buffer. 0, or an error. */
 static int stream_drain(conc_stream *s, size_t most, conc_deadline deadline)
 {
     while (buffer_size(&s->out) > most) {
@@ -69,7 +71,7 @@ static int stream_drain(conc_stream *s, size_t most, conc_deadline deadline)
     return 0;
 }
 
-/* More than the limit. */
+/* Write more than the limit. */
 static int stream_put_large(conc_stream *s, const char *buf, size_t n, conc_deadline deadline)
 {
     int err = stream_drain(s, 0, deadline);
@@ -103,7 +105,7 @@ static int stream_empty(conc_stream *s, conc_deadline deadline)
 {
     int err = s->write_error ? s->write_error : stream_drain(s, 0, deadline);
     if (!err && s->out.room / 4 > s->write_limit)
-        conc__buffer_free(&s->out); /* it was for the rest of a large write */
+        conc__buffer_free(&s->out); /* this memory was for the rest of a large write */
     return err;
 }
 

@@ -2,14 +2,15 @@
  *
  * subprocess.c: child programs: their pipes, their signals and their end.
  *
- * The end is waited for by polling a pidfd, as any descriptor, so by a task as by a thread. Where
- * there are none (old kernels, seccomp filters) a thread of the child's own waits for it, and its
- * own end stands for the child's. Either only says that the child has ended: whoever learns of it
- * reaps the child, under `lock`, and keeps its status; the others find it there.
+ * The end is waited for by polling a pidfd, as any descriptor, by a task as well as by a thread.
+ * Where there are no pidfds (old kernels, seccomp filters) a thread for each child waits for it,
+ * and the end of that thread stands for the child's. Either is only a sign that the child has
+ * ended. A call that has seen the sign reaps the child, under `lock`, and keeps its status for all
+ * others; conc_subprocess_exitcode() tries to reap it without a sign.
  *
- * Until it is reaped the process id can be no other process's. Signals are sent under the lock and
- * only before that, so they never reach a stranger (unless something else in the program waits for
- * all children, which is documented to be a mistake).
+ * Until the child is reaped no other process can have its id. Signals are sent under the lock and
+ * only before that, so they never reach another process (unless something else in the program waits
+ * for all children: see -ECHILD in conc/subprocess.h).
  *
  * The descriptors for the child are first made as duplicates above 2, so that putting them in their
  * places cannot overwrite one that is still needed, whichever the caller has named.
@@ -29,7 +30,7 @@
 #include "io/subprocess_impl.h"
 #include "wait/wait.h"
 
-/* ---- Its descriptors ---- */
+/* ---- Descriptors ---- */
 
 static void subprocess_close_fds(int fds[3])
 {
@@ -38,14 +39,15 @@ static void subprocess_close_fds(int fds[3])
             conc_close(fds[i]);
 }
 
-/* A duplicate above 2, closed on exec. */
+/* Returns a duplicate above 2, closed on exec; or an error. */
 static int subprocess_duplicate_fd(int fd)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     return copy >= 0 ? copy : -errno;
 }
 
-/* Make a pipe; *ours is the end of `which` that we keep. Gives the child's end. */
+/* Make a pipe for descriptor `which`. Gives *ours, the end that stays here; returns the child's
+ * end, or an error. */
 static int subprocess_make_pipe(int which, int *ours)
 {
     int ends[2];
@@ -71,8 +73,8 @@ static int subprocess_open_null(void)
     return copy;
 }
 
-/* The child's descriptor, above 2, for what the options say; *theirs stays if it is its caller's
- * own. 0, or an error. */
+/* Give *theirs, the child's descriptor `which`, above 2, as the options say; it is left unchanged
+ * if the child inherits the caller's. 0, or an error. */
 static int subprocess_make_fd(int which, int how, int *theirs, int *ours)
 {
     int fd;
@@ -102,13 +104,14 @@ static void subprocess_wait_pid(pid_t pid, int flags)
         continue;
 }
 
-/* Leaves a zombie, for whoever asks for its status. */
+/* Wait for the child's end, but leave the zombie, for the call that asks for its status. */
 static int subprocess_watch_main(void *arg, void *result)
 {
     subprocess_wait_pid(*(pid_t *)arg, WNOWAIT);
     return 0;
 }
 
+/* Wait for the child's end, and reap it. */
 static int subprocess_reap_main(void *arg, void *result)
 {
     subprocess_wait_pid(*(pid_t *)arg, 0);
@@ -121,10 +124,10 @@ static int subprocess_start_thread(conc_thread **ret, conc_fn *fn, pid_t pid)
     return conc_thread_start(ret, fn, &pid, sizeof pid, &options);
 }
 
-/* Have something that tells of its end. */
+/* Get a pidfd, or a thread, that tells of the child's end. */
 static int subprocess_watch(conc_subprocess *p)
 {
-    p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0); /* closed on exec */
+    p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0); /* it is closed on exec */
     return p->pidfd >= 0 ? 0 : subprocess_start_thread(&p->watcher, subprocess_watch_main, p->pid);
 }
 
@@ -205,16 +208,16 @@ int conc_subprocess_take_fd(conc_subprocess *p, int which)
     return fd;
 }
 
-/* ---- Its end ---- */
+/* ---- The child's end ---- */
 
-/* Has the child ended? Then its status is kept. */
+/* Has the child ended? If so, keep its status. */
 static bool subprocess_reap(conc_subprocess *p)
 {
     bool reaped = false;
     conc_with_lock (&p->lock) {
         siginfo_t info = {.si_pid = 0};
         if (!p->reaped && waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG) != 0) {
-            p->reaped = true; /* by somebody else */
+            p->reaped = true; /* by something else in the program */
             p->reap_error = -errno;
         } else if (!p->reaped && info.si_pid == p->pid) {
             p->reaped = true;
@@ -225,7 +228,7 @@ static bool subprocess_reap(conc_subprocess *p)
     return reaped;
 }
 
-/* Wait for a sign of its end. */
+/* Wait for a sign of the child's end. */
 static int subprocess_wait_for_sign(conc_subprocess *p, conc_deadline deadline)
 {
     if (p->watcher)
@@ -244,7 +247,8 @@ int conc_subprocess_join(conc_subprocess *p, conc_deadline deadline)
 
 int conc_subprocess_exitcode(const conc_subprocess *question, int *ret)
 {
-    conc_subprocess *p = (conc_subprocess *)(uintptr_t)question; /* it may find that it has ended */
+    /* Not const in here: this call may be the one that reaps the child. */
+    conc_subprocess *p = (conc_subprocess *)(uintptr_t)question;
     if (!ret)
         return -EINVAL;
     if (!subprocess_reap(p))

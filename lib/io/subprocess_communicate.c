@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * subprocess_communicate.c: talking to a child program to its end: its input is written while its
- * output and error output are read, because a child that cannot write does not read either.
+ * subprocess_communicate.c: talking to a child program until its end: its input is written while
+ * its output and error output are read, because a child that cannot write does not read either.
  *
  * How: an epoll descriptor holds the three pipes. It is itself a descriptor that becomes readable,
  * so one wait for it, by a task or a thread, is a wait for all three. What is ready is then read or
- * written without waiting. A pipe that is done with is closed, and so leaves it.
+ * written without waiting. A pipe that is no longer needed is closed, and so leaves the epoll set.
  *
- * How far it got stands in the child (`fed`, `output`), not in the call: a call that is ended by
- * its deadline loses nothing.
+ * The progress is kept in the child (`fed`, `output`), not in the call: a call that is ended by its
+ * deadline loses nothing.
  */
 #include <conc/subprocess.h>
 
@@ -21,7 +21,7 @@
 #include "io/subprocess_impl.h"
 #include "wait/wait.h"
 
-/* How much is read at a time: as much as a pipe holds by default. */
+/* Bytes that are read at a time: as many as a pipe holds by default. */
 #define COMMUNICATE_CHUNK ((size_t)64 * 1024)
 
 static void communicate_close_pipe(conc_subprocess *p, int which)
@@ -38,7 +38,7 @@ static int communicate_feed(conc_subprocess *p, const char *in, size_t size)
         p->fed += (size_t)n;
     if (n == -EAGAIN)
         return 0;
-    if (p->fed == size || n == -EPIPE) /* all, or all that it wants */
+    if (p->fed == size || n == -EPIPE) /* that was all, or all that the child wants */
         communicate_close_pipe(p, 0);
     else if (n < 0)
         return (int)n;
@@ -77,7 +77,7 @@ static bool communicate_has_pipe(const conc_subprocess *p)
     return p->pipes[0] >= 0 || p->pipes[1] >= 0 || p->pipes[2] >= 0;
 }
 
-/* Until all pipes are closed. */
+/* Move bytes until all pipes are closed. */
 static int communicate_pump(conc_subprocess *p, int ep, const char *in, size_t size,
                             conc_deadline deadline)
 {
@@ -98,7 +98,7 @@ static int communicate_pump(conc_subprocess *p, int ep, const char *in, size_t s
 static int communicate_run(conc_subprocess *p, const char *in, size_t size, conc_deadline deadline)
 {
     if (p->pipes[0] >= 0 && size < p->fed)
-        return -EINVAL; /* another input than before */
+        return -EINVAL; /* this is not the input of the call before */
     if (p->fed == size && p->pipes[0] >= 0)
         communicate_close_pipe(p, 0);
     if (communicate_has_pipe(p)) {
@@ -113,7 +113,7 @@ static int communicate_run(conc_subprocess *p, const char *in, size_t size, conc
     return conc_subprocess_join(p, deadline);
 }
 
-/* Both may be NULL. */
+/* Give what has come. ret and size may be NULL. */
 static void communicate_give(struct buffer *b, const char **ret, size_t *size)
 {
     if (b->bytes)

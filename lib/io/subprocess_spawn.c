@@ -2,10 +2,10 @@
  *
  * subprocess_spawn.c: making a process run a program.
  *
- * By posix_spawn(3), which makes the child share the parent's memory until it runs the program: so
- * it costs the same however large the parent is, no other thread's lock can be held in the child
- * for ever, and an error on the way to the program comes back as this call's. Everything that has
- * to be done in the child is said beforehand.
+ * posix_spawn(3) does it: the child shares the parent's memory until it runs the program. So it
+ * costs the same however large the parent is, no other thread's lock can be held in the child for
+ * ever, and an error on the way to the program is returned by this call. What has to be done in the
+ * child is planned before.
  */
 #include <spawn.h>
 
@@ -22,8 +22,8 @@
 #endif
 #endif
 
-/* What the child does before the program: 0, or a positive error, as posix_spawn's functions
-   give. */
+/* Plan what the child does with its descriptors and its directory before the program. 0, or a
+ * positive error, as posix_spawn's functions return it; so do the other functions here. */
 static int spawn_plan_files(posix_spawn_file_actions_t *plan,
                             const conc_subprocess_options *options, const int fds[3], bool merge)
 {
@@ -49,7 +49,7 @@ static int spawn_plan_signals(posix_spawnattr_t *attr, bool new_group)
     sigfillset(&all);
     short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
     if (new_group)
-        flags |= POSIX_SPAWN_SETPGROUP; /* 0, the default: a group that is named after itself */
+        flags |= POSIX_SPAWN_SETPGROUP; /* into group 0, the default: one with the child's id */
     int err = posix_spawnattr_setsigmask(attr, &none);
     if (!err)
         err = posix_spawnattr_setsigdefault(attr, &all);
@@ -58,7 +58,7 @@ static int spawn_plan_signals(posix_spawnattr_t *attr, bool new_group)
     return err;
 }
 
-/* The message names what was not to be had. */
+/* Raise a positive error. The message names the program, or the directory if that is the reason. */
 static int spawn_raise(int err, const char *program, const char *cwd)
 {
     if (cwd && access(cwd, X_OK) != 0)

@@ -2,14 +2,15 @@
  *
  * tcp.c: connecting to a TCP server by name, and listening.
  *
- * The order in which addresses are tried is RFC 8305's: as getaddrinfo() sorted them, but the two
+ * The addresses are tried in the order of RFC 8305: as getaddrinfo() sorted them, but the two
  * families in turn, so that a network whose IPv6 is broken costs one time-out and not many. Unlike
- * there, attempts don't overlap: each has an equal share of the time that is left, so the last
- * address still gets its chance, and one that answers at once leaves its share to the others.
+ * in the RFC, attempts do not overlap: each has an equal share of the time that is left. So the
+ * last address still gets its chance, and an attempt that fails early leaves its share to the
+ * others.
  *
- * A connection to a port of this machine on which nobody listens can, by chance, connect to itself,
- * when the system gives the socket just that port as its own (TCP's simultaneous open). It counts
- * as refused.
+ * A socket that connects to a port of this machine on which nothing listens can, by chance, connect
+ * to itself: when the system gives it that very port as its own (TCP's simultaneous open). Such a
+ * connection counts as refused.
  */
 #include <conc/net.h>
 
@@ -22,14 +23,14 @@
 
 /* ---- Addresses in turn ---- */
 
-/* What has not been tried: of the first address' family, and of the others. */
+/* The addresses that have not been tried: those of the first one's family, and the others. */
 struct address_turns {
     int family;
     const struct addrinfo *own, *other;
     bool others_turn;
 };
 
-/* From `a` on, the first that is, or is not, of that family. */
+/* The first address from `a` on that is (or is not) of that family; NULL: none. */
 static const struct addrinfo *turns_seek(const struct addrinfo *a, int family, bool is)
 {
     while (a && (a->ai_family == family) != is)
@@ -72,7 +73,8 @@ static int tcp_set_option(int fd, int level, int option, int value)
 static bool tcp_is_connected_to_itself(int fd)
 {
     struct sockaddr_storage here, there;
-    memset(&here, 0, sizeof here); /* the padding too: they are compared as a whole */
+    /* With the padding, because they are compared as a whole. */
+    memset(&here, 0, sizeof here);
     memset(&there, 0, sizeof there);
     socklen_t n = sizeof here, m = sizeof there;
     return getsockname(fd, (struct sockaddr *)&here, &n) == 0 &&
@@ -80,7 +82,7 @@ static bool tcp_is_connected_to_itself(int fd)
            memcmp(&here, &there, n) == 0;
 }
 
-/* A connected socket, or an error. */
+/* Returns a connected socket, or an error. */
 static int tcp_try_address(const struct addrinfo *a, conc_deadline deadline)
 {
     int fd = conc_socket(a->ai_family, a->ai_socktype, a->ai_protocol);
@@ -97,7 +99,7 @@ static int tcp_try_address(const struct addrinfo *a, conc_deadline deadline)
     return err;
 }
 
-/* The time for one of n. */
+/* The deadline of the next of n attempts. */
 static conc_deadline tcp_share(conc_deadline deadline, size_t n)
 {
     if (n == 1 || deadline_is_forever(deadline) || deadline_is_now(deadline))
@@ -117,7 +119,7 @@ static int tcp_connect_any(const struct addrinfo *first, conc_deadline deadline)
     return fd;
 }
 
-/* The addresses of host and port. */
+/* Gives the addresses of host and port. */
 static int tcp_find(const char *host, uint16_t port, int flags, struct addrinfo **ret,
                     conc_deadline deadline)
 {
@@ -180,7 +182,7 @@ static int tcp_listen_on_all(uint16_t port, int backlog)
     int fd = tcp_listen_on((const struct sockaddr *)&all6, sizeof all6, true, backlog);
     if (fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL)
         return fd;
-    /* There is no IPv6 here, or it is switched off. */
+    /* There is no IPv6 on this machine, or it is switched off. */
     const struct sockaddr_in all4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     return tcp_listen_on((const struct sockaddr *)&all4, sizeof all4, false, backlog);
 }

@@ -14,7 +14,7 @@
 
 static inline size_t transfer_bounded(size_t n) { return n < TRANSFER_MAX ? n : TRANSFER_MAX; }
 
-/* The members of a struct op are not const. The op only reads those that it writes or sends from. */
+/* The members of a struct op are not const. The op only reads what it writes or sends. */
 static inline void *transfer_unconst(const void *p) { return (void *)(uintptr_t)p; }
 
 #endif

@@ -2,15 +2,15 @@
  *
  * unix.c: connecting to a Unix socket, and listening on one.
  *
- * An abstract name is written "@name", as ss(8) and systemd do: in the address a zero byte takes
- * the place of the '@', and the address' size tells where the name ends.
+ * An abstract name is written "@name", as in ss(8) and systemd: in the address a zero byte takes
+ * the place of the '@', and the size of the address tells where the name ends.
  */
 #include <conc/net.h>
 
 #include <string.h>
 #include <sys/un.h>
 
-/* Fill in *addr; its size, or -EINVAL, -ENAMETOOLONG. */
+/* Fill in *addr. Returns its size; -EINVAL, -ENAMETOOLONG. */
 static int unix_address(const char *path, struct sockaddr_un *addr)
 {
     if (!path || !*path || !strcmp(path, "@"))
