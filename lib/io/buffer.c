@@ -60,12 +60,14 @@ int conc__buffer_reserve(struct buffer *b, size_t n)
 
 int conc__buffer_add(struct buffer *b, const void *bytes, size_t n)
 {
+    if (n == 0)
+        return 0;
     int err = conc__buffer_reserve(b, n);
-    if (!err && n) {
-        memcpy(buffer_back(b), bytes, n);
-        buffer_added(b, n);
-    }
-    return err;
+    if (err)
+        return err;
+    memcpy(buffer_back(b), bytes, n);
+    buffer_added(b, n);
+    return 0;
 }
 
 void conc__buffer_free(struct buffer *b)

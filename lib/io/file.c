@@ -15,6 +15,9 @@
 #include "io/transfer.h"
 #include "op/op.h"
 
+/* OP_FSYNC's flags, in which any value but 0 means fdatasync. */
+enum { FILE_DATA_ONLY = 1 };
+
 /* ---- Any descriptor ---- */
 
 ssize_t conc_read(int fd, void *buf, size_t n, conc_deadline deadline)
@@ -35,8 +38,10 @@ int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline)
     const char *from = buf;
     while (n > 0) {
         ssize_t written = conc_write(fd, from, n, deadline);
-        if (written <= 0)
-            return written < 0 ? (int)written : -EIO; /* after 0 the loop would never end */
+        if (written < 0)
+            return (int)written;
+        if (written == 0)
+            return -EIO; /* otherwise the loop would never end */
         from += written;
         n -= (size_t)written;
     }
@@ -104,7 +109,7 @@ int conc_fsync(int fd, conc_deadline deadline)
 
 int conc_fdatasync(int fd, conc_deadline deadline)
 {
-    struct op op = {.code = OP_FSYNC, .fd = fd, .flags = 1};
+    struct op op = {.code = OP_FSYNC, .fd = fd, .flags = FILE_DATA_ONLY};
     return (int)conc__op_run(&op, "fdatasync", deadline);
 }
 
@@ -155,11 +160,11 @@ static ssize_t file_call_result(int returned) { return returned == 0 ? 0 : -errn
 static ssize_t file_call_ftruncate(void *arg)
 {
     const struct file_call *c = arg;
-    int err;
-    do
-        err = (int)file_call_result(ftruncate(c->fd, c->size));
-    while (err == -EINTR);
-    return err;
+    ssize_t result;
+    do {
+        result = file_call_result(ftruncate(c->fd, c->size));
+    } while (result == -EINTR);
+    return result;
 }
 
 static ssize_t file_call_unlink(void *arg)

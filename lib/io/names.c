@@ -116,16 +116,15 @@ static void *lookup_main(void *arg)
     return NULL;
 }
 
-/* The lookup has a place, which is given back if there is no thread. */
+/* Start the thread, which takes over a reference and a place. */
 static int lookup_start(struct lookup *l)
 {
     pthread_t thread;
     int err = conc__thread_create(&thread, 0, lookup_main, l);
     if (err)
-        conc_sem_release(&lookup_places, 1);
-    else
-        pthread_detach(thread);
-    return err;
+        return err;
+    pthread_detach(thread);
+    return 0;
 }
 
 /* ---- Errors ---- */
@@ -159,11 +158,11 @@ static int eai_to_error(int eai, int error)
 static int eai_raise(int eai, int error, const char *host, const char *service)
 {
     int err = eai_to_error(eai, error);
+    if (!err)
+        return 0;
     const char *subject = host && eai != EAI_SERVICE ? host : service;
-    if (err)
-        conc_raise(err, "%s: %s", subject ? subject : "",
-                   eai == EAI_SYSTEM ? conc_strerror(err) : gai_strerror(eai));
-    return err;
+    const char *reason = eai == EAI_SYSTEM ? conc_strerror(err) : gai_strerror(eai);
+    return conc_raise(err, "%s: %s", subject ? subject : "", reason);
 }
 
 /* ---- Numeric addresses ---- */
@@ -192,10 +191,14 @@ static bool name_convert(const char *host, const char *service, const struct add
 static int lookup_take_answer(struct lookup *l, struct addrinfo **ret, conc_deadline deadline)
 {
     int err = conc_event_wait(&l->done, deadline);
-    if (!err && !(err = eai_raise(l->eai, l->error, l->host, l->service))) {
-        *ret = l->found;
-        l->found = NULL;
-    }
+    if (err)
+        goto unref;
+    err = eai_raise(l->eai, l->error, l->host, l->service);
+    if (err)
+        goto unref;
+    *ret = l->found;
+    l->found = NULL;
+unref:
     lookup_unref(l);
     return err;
 }
@@ -210,10 +213,16 @@ static int lookup_ask(const char *host, const char *service, const struct addrin
     if (!l)
         return -ENOMEM;
     int err = conc_sem_acquire(&lookup_places, deadline);
-    if (!err)
-        err = lookup_start(l);
-    if (!err)
-        return lookup_take_answer(l, ret, deadline);
+    if (err)
+        goto free_lookup;
+    err = lookup_start(l);
+    if (err)
+        goto release_place;
+    return lookup_take_answer(l, ret, deadline);
+
+release_place:
+    conc_sem_release(&lookup_places, 1);
+free_lookup:
     free_bytes(l);
     return err;
 }
@@ -228,14 +237,14 @@ int conc_getaddrinfo(const char *host, const char *service, const struct addrinf
         return err;
     int eai;
     struct addrinfo *found = NULL;
-    if (!name_convert(host, service, hints, &eai, &found)) {
-        err = lookup_ask(host, service, hints, ret, deadline);
-        if (err == -ETIMEDOUT)
-            conc_raise(err, "%s: looking it up timed out", host ? host : service);
+    if (name_convert(host, service, hints, &eai, &found)) {
+        err = eai_raise(eai, errno, host, service);
+        if (!err)
+            *ret = found;
         return err;
     }
-    err = eai_raise(eai, errno, host, service);
-    if (!err)
-        *ret = found;
+    err = lookup_ask(host, service, hints, ret, deadline);
+    if (err == -ETIMEDOUT)
+        conc_raise(err, "%s: looking it up timed out", host ? host : service);
     return err;
 }

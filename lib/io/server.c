@@ -174,27 +174,31 @@ static conc_future *server_new_job(conc_executor *executor, conc_fn *fn, const v
 /* Takes fd. 0, also if the server is stopping; -ENOMEM. */
 static int connection_start(conc_server *srv, int fd)
 {
+    int err = -ENOMEM;
     struct connection *c = alloc_one(struct connection);
+    if (!c)
+        goto close_fd;
     conc_future *job =
-        c ? server_new_job(srv->executor, connection_serve, &c, sizeof c, connection_finish, c)
-          : NULL;
-    bool joins = false;
-    if (job) {
-        *c = (struct connection){.server = srv, .job = conc_future_ref(job), .fd = fd};
-        joins = connection_add(srv, c);
+        server_new_job(srv->executor, connection_serve, &c, sizeof c, connection_finish, c);
+    if (!job)
+        goto free_connection;
+    *c = (struct connection){.server = srv, .job = conc_future_ref(job), .fd = fd};
+    if (!connection_add(srv, c)) {
+        err = 0;
+        goto unref_job;
     }
-    if (joins) {
-        conc__executor_submit(srv->executor, job); /* refused: connection_finish() reports it */
-        conc_future_unref(job);
-        return 0;
-    }
-    conc_close(fd);
-    if (job) { /* stopping; the callback is not to be called */
-        conc_future_unref(c->job);
-        conc_future_unref(job);
-    }
+    conc__executor_submit(srv->executor, job); /* refused: connection_finish() reports it */
+    conc_future_unref(job);
+    return 0;
+
+unref_job: /* it has never been submitted, so its callback is not called */
+    conc_future_unref(c->job);
+    conc_future_unref(job);
+free_connection:
     free_bytes(c);
-    return job ? 0 : -ENOMEM;
+close_fd:
+    conc_close(fd);
+    return err;
 }
 
 /* ---- Accepting ---- */
@@ -295,12 +299,13 @@ static int server_accept_one(conc_server *srv)
 static int server_accept_all(void *arg, void *result)
 {
     conc_server *srv = *(conc_server **)arg;
-    int err;
     srv->accept_begun = true;
     conc_context_set_name("accept");
-    while (!(err = server_accept_one(srv)))
-        continue;
-    return err;
+    for (;;) {
+        int err = server_accept_one(srv);
+        if (err)
+            return err;
+    }
 }
 
 /* Its callback. */
@@ -308,8 +313,8 @@ static void server_finish_accepting(conc_future *job, void *arg)
 {
     conc_server *srv = arg;
     const int err = conc_future_error(job);
+    /* Refused: server_start_accepting() returns the error, and the socket stays its owner's. */
     if (!srv->accept_begun && !conc_future_is_cancelled(job))
-        /* Refused: server_start_accepting() returns the error, and the socket stays its owner's. */
         return;
     server_report_job(srv, job);
     conc_close(srv->fd);
@@ -337,8 +342,10 @@ static int server_choose_acceptor(conc_server *srv, conc_executor **ret)
     if (*ret)
         return 0;
     int err = conc_thread_per_job_new(&srv->thread);
+    if (err)
+        return err;
     *ret = srv->thread;
-    return err;
+    return 0;
 }
 
 static int server_start_accepting(conc_server *srv)
@@ -380,11 +387,12 @@ int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *
     srv->port = port;
     conc_cond_init(&srv->changed, &srv->lock);
     int err = server_start_accepting(srv);
-    if (err)
+    if (err) {
         server_free_memory(srv);
-    else
-        *ret = srv;
-    return err;
+        return err;
+    }
+    *ret = srv;
+    return 0;
 }
 
 /* ---- Stopping ---- */
@@ -393,12 +401,13 @@ int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *
 static bool server_is_called_by_handler(conc_server *srv)
 {
     const uint32_t self = conc_context_id(NULL);
-    bool is = false;
-    conc_with_lock (&srv->lock)
-        for (struct list_node *n = srv->connections.head; n && !is;
-             n = list_next(&srv->connections, n))
-            is = list_entry(n, struct connection, node)->runner == self;
-    return is;
+    struct list_node *n = NULL;
+    conc_with_lock (&srv->lock) {
+        n = srv->connections.head;
+        while (n && list_entry(n, struct connection, node)->runner != self)
+            n = list_next(&srv->connections, n);
+    }
+    return n != NULL;
 }
 
 static void server_stop_accepting(conc_server *srv)

@@ -48,9 +48,13 @@ int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *option
 int conc_stream_connect(conc_stream **ret, const char *host, uint16_t port,
                         const conc_stream_options *options, conc_deadline deadline)
 {
-    int fd = ret ? conc_tcp_connect(host, port, deadline) : -EINVAL;
-    int err = fd < 0 ? fd : conc_stream_new(ret, fd, options);
-    if (err && fd >= 0)
+    if (!ret)
+        return -EINVAL;
+    int fd = conc_tcp_connect(host, port, deadline);
+    if (fd < 0)
+        return fd;
+    int err = conc_stream_new(ret, fd, options);
+    if (err)
         conc_close(fd);
     return err;
 }

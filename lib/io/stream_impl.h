@@ -11,6 +11,10 @@
 #include "base/clock.h"
 #include "io/buffer.h"
 
+/* An empty buffer keeps its memory up to so many times the limit; what is more was for one large
+ * piece, and goes back. Growing by twice may leave a buffer with more than the limit. */
+enum { STREAM_ROOM_TO_KEEP = 4 };
+
 struct conc_stream {
     int fd;
     bool is_socket; /* recv and send, else read and write */

@@ -80,7 +80,7 @@ static size_t stream_smaller(size_t a, size_t b) { return a < b ? a : b; }
 static int stream_fill(conc_stream *s, size_t most, conc_deadline deadline)
 {
     struct buffer *in = &s->in;
-    if (!buffer_size(in) && in->room / 4 > s->read_limit)
+    if (!buffer_size(in) && in->room / STREAM_ROOM_TO_KEEP > s->read_limit)
         conc__buffer_free(in); /* this memory was for one large piece */
     size_t wanted = stream_smaller(s->chunk, most - buffer_size(in));
     int err = conc__buffer_reserve(in, wanted);

@@ -71,6 +71,16 @@ static int stream_drain(conc_stream *s, size_t most, conc_deadline deadline)
     return 0;
 }
 
+/* The beginning of a large write has been sent, then sending has failed: keep the rest of it,
+ * unless the connection has failed. */
+static int stream_keep_rest(conc_stream *s, const char *rest, size_t n, int err)
+{
+    if (s->write_error)
+        return err;
+    s->write_error = conc__buffer_add(&s->out, rest, n);
+    return s->write_error;
+}
+
 /* Write more than the limit. */
 static int stream_put_large(conc_stream *s, const char *buf, size_t n, conc_deadline deadline)
 {
@@ -79,12 +89,9 @@ static int stream_put_large(conc_stream *s, const char *buf, size_t n, conc_dead
         return err;
     for (size_t done = 0; done < n;) {
         ssize_t sent = stream_transmit(s, buf + done, n - done, deadline);
-        if (sent > 0)
-            done += (size_t)sent;
-        else if (done == 0 || s->write_error)
-            return (int)sent;
-        else
-            return s->write_error = conc__buffer_add(&s->out, buf + done, n - done);
+        if (sent < 0)
+            return done ? stream_keep_rest(s, buf + done, n - done, (int)sent) : (int)sent;
+        done += (size_t)sent;
     }
     return 0;
 }
@@ -103,10 +110,14 @@ static int stream_put(conc_stream *s, const void *buf, size_t n, conc_deadline d
 
 static int stream_empty(conc_stream *s, conc_deadline deadline)
 {
-    int err = s->write_error ? s->write_error : stream_drain(s, 0, deadline);
-    if (!err && s->out.room / 4 > s->write_limit)
+    if (s->write_error)
+        return s->write_error;
+    int err = stream_drain(s, 0, deadline);
+    if (err)
+        return err;
+    if (s->out.room / STREAM_ROOM_TO_KEEP > s->write_limit)
         conc__buffer_free(&s->out); /* this memory was for the rest of a large write */
-    return err;
+    return 0;
 }
 
 static int stream_shut(conc_stream *s, conc_deadline deadline)
@@ -114,13 +125,14 @@ static int stream_shut(conc_stream *s, conc_deadline deadline)
     if (s->shut)
         return 0;
     int err = stream_empty(s, deadline);
-    if (!err)
-        err = conc_shutdown(s->fd, SHUT_WR);
-    if (!err) {
-        s->shut = true;
-        s->write_error = -EPIPE;
-    }
-    return err;
+    if (err)
+        return err;
+    err = conc_shutdown(s->fd, SHUT_WR);
+    if (err)
+        return err;
+    s->shut = true;
+    s->write_error = -EPIPE;
+    return 0;
 }
 
 /* ---- The calls ---- */

@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,9 +33,9 @@
 
 /* ---- Descriptors ---- */
 
-static void subprocess_close_fds(int fds[3])
+static void subprocess_close_fds(int fds[SUBPROCESS_FDS])
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < SUBPROCESS_FDS; i++)
         if (fds[i] >= 0)
             conc_close(fds[i]);
 }
@@ -42,7 +43,7 @@ static void subprocess_close_fds(int fds[3])
 /* Returns a duplicate above 2, closed on exec; or an error. */
 static int subprocess_duplicate_fd(int fd)
 {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, SUBPROCESS_FDS);
     return copy >= 0 ? copy : -errno;
 }
 
@@ -53,13 +54,14 @@ static int subprocess_make_pipe(int which, int *ours)
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return -errno;
-    int theirs = which == 0 ? 0 : 1;
+    int theirs = which == STDIN_FILENO ? 0 : 1;
     int copy = subprocess_duplicate_fd(ends[theirs]);
     close(ends[theirs]);
-    if (copy < 0)
+    if (copy < 0) {
         close(ends[!theirs]);
-    else
-        *ours = ends[!theirs];
+        return copy;
+    }
+    *ours = ends[!theirs];
     return copy;
 }
 
@@ -90,9 +92,10 @@ static int subprocess_make_fd(int which, int how, int *theirs, int *ours)
     default:
         fd = how > 0 ? subprocess_duplicate_fd(how) : -EINVAL;
     }
-    if (fd >= 0)
-        *theirs = fd;
-    return fd < 0 ? fd : 0;
+    if (fd < 0)
+        return fd;
+    *theirs = fd;
+    return 0;
 }
 
 /* ---- Starting ---- */
@@ -142,27 +145,43 @@ static void subprocess_free_memory(conc_subprocess *p)
     free_bytes(p);
 }
 
+/* Make the child's first n descriptors. 0, or an error; then some may have been made. */
+static int subprocess_make_fds(conc_subprocess *p, const conc_subprocess_options *options, int n,
+                               int theirs[SUBPROCESS_FDS])
+{
+    const int how[SUBPROCESS_FDS] = {options->in, options->out, options->err};
+    for (int i = 0; i < n; i++) {
+        int err = subprocess_make_fd(i, how[i], &theirs[i], &p->pipes[i]);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+/* Run the program. Returns its process id, or an error. */
+static pid_t subprocess_spawn(conc_subprocess *p, const char *const *argv,
+                              const conc_subprocess_options *options)
+{
+    const bool merge = options->err == CONC_SUBPROCESS_STDOUT;
+    int theirs[SUBPROCESS_FDS] = {-1, -1, -1};
+    int err = subprocess_make_fds(p, options, merge ? STDERR_FILENO : SUBPROCESS_FDS, theirs);
+    pid_t pid = err ? err : conc__spawn_program(argv, options, theirs, merge);
+    subprocess_close_fds(theirs);
+    return pid;
+}
+
 static int subprocess_run(conc_subprocess *p, const char *const *argv,
                           const conc_subprocess_options *options)
 {
-    const int how[3] = {options->in, options->out, options->err};
-    const bool merge = options->err == CONC_SUBPROCESS_STDOUT;
-    int theirs[3] = {-1, -1, -1};
-    int err = 0;
-    for (int i = 0; i < (merge ? 2 : 3) && !err; i++)
-        err = subprocess_make_fd(i, how[i], &theirs[i], &p->pipes[i]);
-    if (!err) {
-        p->pid = conc__spawn_program(argv, options, theirs, merge);
-        err = p->pid < 0 ? p->pid : 0;
-    }
-    subprocess_close_fds(theirs);
-    if (err)
-        return err;
-    err = subprocess_watch(p);
-    if (err) {
-        kill(p->pid, SIGKILL);
-        subprocess_wait_pid(p->pid, 0);
-    }
+    pid_t pid = subprocess_spawn(p, argv, options);
+    if (pid < 0)
+        return pid;
+    p->pid = pid;
+    int err = subprocess_watch(p);
+    if (!err)
+        return 0;
+    kill(pid, SIGKILL);
+    subprocess_wait_pid(pid, 0);
     return err;
 }
 
@@ -178,32 +197,33 @@ int conc_subprocess_start(conc_subprocess **ret, const char *const *argv,
     if (!options)
         options = &defaults;
     p->pidfd = -1;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < SUBPROCESS_FDS; i++)
         p->pipes[i] = -1;
     p->input_is_pipe = options->in == CONC_SUBPROCESS_PIPE;
     int err = subprocess_run(p, argv, options);
-    if (err)
+    if (err) {
         subprocess_free_memory(p);
-    else
-        *ret = p;
-    return err;
+        return err;
+    }
+    *ret = p;
+    return 0;
 }
 
 pid_t conc_subprocess_pid(const conc_subprocess *p) { return p->pid; }
 
-int conc_subprocess_stdin(const conc_subprocess *p) { return p->pipes[0]; }
+int conc_subprocess_stdin(const conc_subprocess *p) { return p->pipes[STDIN_FILENO]; }
 
-int conc_subprocess_stdout(const conc_subprocess *p) { return p->pipes[1]; }
+int conc_subprocess_stdout(const conc_subprocess *p) { return p->pipes[STDOUT_FILENO]; }
 
-int conc_subprocess_stderr(const conc_subprocess *p) { return p->pipes[2]; }
+int conc_subprocess_stderr(const conc_subprocess *p) { return p->pipes[STDERR_FILENO]; }
 
 int conc_subprocess_take_fd(conc_subprocess *p, int which)
 {
-    if (which < 0 || which > 2)
+    if (which < 0 || which >= SUBPROCESS_FDS)
         return -1;
     int fd = p->pipes[which];
     p->pipes[which] = -1;
-    if (which == 0)
+    if (which == STDIN_FILENO)
         p->input_is_pipe = false;
     return fd;
 }
@@ -240,9 +260,14 @@ static int subprocess_wait_for_sign(conc_subprocess *p, conc_deadline deadline)
 int conc_subprocess_join(conc_subprocess *p, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
-    while (!err && !subprocess_reap(p))
+    if (err)
+        return err;
+    while (!subprocess_reap(p)) {
         err = subprocess_wait_for_sign(p, deadline);
-    return err ? err : p->reap_error;
+        if (err)
+            return err;
+    }
+    return p->reap_error;
 }
 
 int conc_subprocess_exitcode(const conc_subprocess *question, int *ret)
@@ -253,9 +278,10 @@ int conc_subprocess_exitcode(const conc_subprocess *question, int *ret)
         return -EINVAL;
     if (!subprocess_reap(p))
         return -EAGAIN;
-    if (!p->reap_error)
-        *ret = p->status;
-    return p->reap_error;
+    if (p->reap_error)
+        return p->reap_error;
+    *ret = p->status;
+    return 0;
 }
 
 int conc_subprocess_send_signal(conc_subprocess *p, int signo)
@@ -288,12 +314,13 @@ void conc_subprocess_free(conc_subprocess *p)
 
 int conc_subprocess_detach(conc_subprocess *p)
 {
-    conc_thread *reaper = NULL;
-    int err =
-        subprocess_reap(p) ? 0 : subprocess_start_thread(&reaper, subprocess_reap_main, p->pid);
-    if (err)
-        return err;
-    conc_thread_free(reaper);
+    if (!subprocess_reap(p)) {
+        conc_thread *reaper;
+        int err = subprocess_start_thread(&reaper, subprocess_reap_main, p->pid);
+        if (err)
+            return err;
+        conc_thread_free(reaper);
+    }
     subprocess_free_memory(p);
     return 0;
 }

@@ -14,6 +14,7 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <conc/io.h>
 
@@ -33,22 +34,22 @@ static void communicate_close_pipe(conc_subprocess *p, int which)
 /* Write what the pipe has room for. */
 static int communicate_feed(conc_subprocess *p, const char *in, size_t size)
 {
-    ssize_t n = conc_write(p->pipes[0], in + p->fed, size - p->fed, CONC_NOW);
-    if (n > 0)
-        p->fed += (size_t)n;
+    ssize_t n = conc_write(p->pipes[STDIN_FILENO], in + p->fed, size - p->fed, CONC_NOW);
     if (n == -EAGAIN)
         return 0;
-    if (p->fed == size || n == -EPIPE) /* that was all, or all that the child wants */
-        communicate_close_pipe(p, 0);
-    else if (n < 0)
+    if (n < 0 && n != -EPIPE)
         return (int)n;
+    if (n > 0)
+        p->fed += (size_t)n;
+    if (p->fed == size || n == -EPIPE) /* that was all, or all that the child wants */
+        communicate_close_pipe(p, STDIN_FILENO);
     return 0;
 }
 
 /* Read what is there. */
 static int communicate_drain(conc_subprocess *p, int which)
 {
-    struct buffer *b = &p->output[which - 1];
+    struct buffer *b = &p->output[which - STDOUT_FILENO];
     int err = conc__buffer_reserve(b, COMMUNICATE_CHUNK);
     if (err)
         return err;
@@ -64,8 +65,8 @@ static int communicate_drain(conc_subprocess *p, int which)
 
 static int communicate_watch_pipes(const conc_subprocess *p, int ep)
 {
-    for (int i = 0; i < 3; i++) {
-        struct epoll_event e = {.events = i == 0 ? EPOLLOUT : EPOLLIN, .data.fd = i};
+    for (int i = 0; i < SUBPROCESS_FDS; i++) {
+        struct epoll_event e = {.events = i == STDIN_FILENO ? EPOLLOUT : EPOLLIN, .data.fd = i};
         if (p->pipes[i] >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, p->pipes[i], &e) != 0)
             return -errno;
     }
@@ -74,43 +75,52 @@ static int communicate_watch_pipes(const conc_subprocess *p, int ep)
 
 static bool communicate_has_pipe(const conc_subprocess *p)
 {
-    return p->pipes[0] >= 0 || p->pipes[1] >= 0 || p->pipes[2] >= 0;
+    for (int i = 0; i < SUBPROCESS_FDS; i++)
+        if (p->pipes[i] >= 0)
+            return true;
+    return false;
+}
+
+/* Wait until some pipes are ready, and move what can be moved. */
+static int communicate_step(conc_subprocess *p, int ep, const char *in, size_t size,
+                            conc_deadline deadline)
+{
+    struct epoll_event events[SUBPROCESS_FDS];
+    int ready = conc_poll_fd(ep, POLLIN, deadline);
+    if (ready < 0)
+        return ready;
+    ready = epoll_wait(ep, events, SUBPROCESS_FDS, 0);
+    for (int i = 0; i < ready; i++) {
+        const int which = events[i].data.fd;
+        int err =
+            which == STDIN_FILENO ? communicate_feed(p, in, size) : communicate_drain(p, which);
+        if (err)
+            return err;
+    }
+    return 0;
 }
 
 /* Move bytes until all pipes are closed. */
-static int communicate_pump(conc_subprocess *p, int ep, const char *in, size_t size,
-                            conc_deadline deadline)
+static int communicate_pump(conc_subprocess *p, const char *in, size_t size, conc_deadline deadline)
 {
+    int ep = epoll_create1(EPOLL_CLOEXEC);
+    if (ep < 0)
+        return -errno;
     int err = communicate_watch_pipes(p, ep);
-    while (!err && communicate_has_pipe(p)) {
-        struct epoll_event events[3];
-        int ready = conc_poll_fd(ep, POLLIN, deadline);
-        if (ready < 0)
-            return ready;
-        ready = epoll_wait(ep, events, 3, 0);
-        for (int i = 0; i < ready && !err; i++)
-            err = events[i].data.fd == 0 ? communicate_feed(p, in, size)
-                                         : communicate_drain(p, events[i].data.fd);
-    }
+    while (!err && communicate_has_pipe(p))
+        err = communicate_step(p, ep, in, size, deadline);
+    conc_close(ep);
     return err;
 }
 
 static int communicate_run(conc_subprocess *p, const char *in, size_t size, conc_deadline deadline)
 {
-    if (p->pipes[0] >= 0 && size < p->fed)
+    if (p->pipes[STDIN_FILENO] >= 0 && size < p->fed)
         return -EINVAL; /* this is not the input of the call before */
-    if (p->fed == size && p->pipes[0] >= 0)
-        communicate_close_pipe(p, 0);
-    if (communicate_has_pipe(p)) {
-        int ep = epoll_create1(EPOLL_CLOEXEC);
-        if (ep < 0)
-            return -errno;
-        int err = communicate_pump(p, ep, in, size, deadline);
-        conc_close(ep);
-        if (err)
-            return err;
-    }
-    return conc_subprocess_join(p, deadline);
+    if (p->pipes[STDIN_FILENO] >= 0 && size == p->fed)
+        communicate_close_pipe(p, STDIN_FILENO);
+    int err = communicate_has_pipe(p) ? communicate_pump(p, in, size, deadline) : 0;
+    return err ? err : conc_subprocess_join(p, deadline);
 }
 
 /* Give what has come. ret and size may be NULL. */

@@ -12,6 +12,9 @@
 
 #include "io/buffer.h"
 
+/* Standard input, output and error: STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO. */
+enum { SUBPROCESS_FDS = 3 };
+
 struct conc_subprocess {
     pid_t pid;
     int pidfd;            /* -1: there is `watcher` instead */
@@ -23,8 +26,8 @@ struct conc_subprocess {
     int status;     /* as conc_subprocess_exitcode() gives it */
     int reap_error; /* why the status is not known; 0: it is */
 
-    int pipes[3];       /* our ends; -1: none */
-    bool input_is_pipe; /* the options asked for one, and it was not taken */
+    int pipes[SUBPROCESS_FDS]; /* our ends; -1: none */
+    bool input_is_pipe;        /* the options asked for one, and it was not taken */
 
     /* For subprocess_communicate.c; these belong to the context that has set `communicating`. */
     uint32_t communicating;
@@ -35,6 +38,6 @@ struct conc_subprocess {
 /* Run the program, with fds[i] (above 2; -1: the caller's) as its descriptor i. `merge`: its error
  * output goes where its output goes. Returns its process id; or an error, with a message. */
 pid_t conc__spawn_program(const char *const *argv, const conc_subprocess_options *options,
-                          const int fds[3], bool merge);
+                          const int fds[SUBPROCESS_FDS], bool merge);
 
 #endif

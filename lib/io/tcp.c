@@ -89,12 +89,16 @@ static int tcp_try_address(const struct addrinfo *a, conc_deadline deadline)
     if (fd < 0)
         return fd;
     int err = tcp_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (!err)
-        err = conc_connect(fd, a->ai_addr, a->ai_addrlen, deadline);
-    if (!err && tcp_is_connected_to_itself(fd))
-        err = -ECONNREFUSED;
-    if (!err)
+    if (err)
+        goto close_fd;
+    err = conc_connect(fd, a->ai_addr, a->ai_addrlen, deadline);
+    if (err)
+        goto close_fd;
+    if (!tcp_is_connected_to_itself(fd))
         return fd;
+    err = -ECONNREFUSED;
+
+close_fd:
     conc_close(fd);
     return err;
 }
@@ -127,7 +131,7 @@ static int tcp_find(const char *host, uint16_t port, int flags, struct addrinfo 
                                    .ai_socktype = SOCK_STREAM,
                                    .ai_protocol = IPPROTO_TCP,
                                    .ai_flags = AI_NUMERICSERV | flags};
-    char service[8];
+    char service[sizeof "65535"];
     snprintf(service, sizeof service, "%u", (unsigned)port);
     return conc_getaddrinfo(host, service, &hints, ret, deadline);
 }
@@ -155,20 +159,30 @@ int conc_tcp_connect(const char *host, uint16_t port, conc_deadline deadline)
 
 /* ---- Listening ---- */
 
+static int tcp_prepare_listener(int fd, const struct sockaddr *addr, socklen_t size, bool also_ipv4,
+                                int backlog)
+{
+    int err = tcp_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (err)
+        return err;
+    if (addr->sa_family == AF_INET6) {
+        err = tcp_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !also_ipv4);
+        if (err)
+            return err;
+    }
+    err = tcp_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* connections inherit it */
+    if (err)
+        return err;
+    err = conc_bind(fd, addr, size);
+    return err ? err : conc_listen(fd, backlog);
+}
+
 static int tcp_listen_on(const struct sockaddr *addr, socklen_t size, bool also_ipv4, int backlog)
 {
     int fd = conc_socket(addr->sa_family, SOCK_STREAM, IPPROTO_TCP);
     if (fd < 0)
         return fd;
-    int err = tcp_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (!err && addr->sa_family == AF_INET6)
-        err = tcp_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !also_ipv4);
-    if (!err)
-        err = tcp_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* connections inherit it */
-    if (!err)
-        err = conc_bind(fd, addr, size);
-    if (!err)
-        err = conc_listen(fd, backlog);
+    int err = tcp_prepare_listener(fd, addr, size, also_ipv4, backlog);
     if (!err)
         return fd;
     conc_close(fd);
@@ -197,17 +211,16 @@ static int tcp_listen_on_first(const struct addrinfo *a, int backlog)
 
 int conc_tcp_listen(const char *host, uint16_t port, int backlog)
 {
-    int fd;
-    if (host) {
-        struct addrinfo *found;
-        int err = tcp_find(host, port, AI_PASSIVE, &found, CONC_FOREVER);
-        if (err)
-            return err;
-        fd = tcp_listen_on_first(found, backlog);
-        freeaddrinfo(found);
-    } else {
-        fd = tcp_listen_on_all(port, backlog);
+    if (!host) {
+        int fd = tcp_listen_on_all(port, backlog);
+        return fd >= 0 ? fd : tcp_raise(fd, "listen on", NULL, port);
     }
+    struct addrinfo *found;
+    int err = tcp_find(host, port, AI_PASSIVE, &found, CONC_FOREVER);
+    if (err)
+        return err;
+    int fd = tcp_listen_on_first(found, backlog);
+    freeaddrinfo(found);
     return fd >= 0 ? fd : tcp_raise(fd, "listen on", host, port);
 }
 

@@ -37,7 +37,9 @@ int conc_unix_connect(const char *path, conc_deadline deadline)
 {
     struct sockaddr_un addr;
     int size = unix_address(path, &addr);
-    int fd = size < 0 ? size : conc_socket(AF_UNIX, SOCK_STREAM, 0);
+    if (size < 0)
+        return unix_raise(size, "connect to", path);
+    int fd = conc_socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
         return unix_raise(fd, "connect to", path);
     int err = conc_connect(fd, (struct sockaddr *)&addr, (socklen_t)size, deadline);
@@ -51,15 +53,22 @@ int conc_unix_listen(const char *path, int backlog)
 {
     struct sockaddr_un addr;
     int size = unix_address(path, &addr);
-    int fd = size < 0 ? size : conc_socket(AF_UNIX, SOCK_STREAM, 0);
+    if (size >= 0 && backlog < 0)
+        size = -EINVAL; /* conc_listen() would say so too, but after there is a file */
+    if (size < 0)
+        return unix_raise(size, "listen on", path);
+    int fd = conc_socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
         return unix_raise(fd, "listen on", path);
-    int err = backlog < 0 ? -EINVAL /* before there is a file */
-                          : conc_bind(fd, (struct sockaddr *)&addr, (socklen_t)size);
-    if (!err)
-        err = conc_listen(fd, backlog);
-    if (!err)
-        return fd;
+    int err = conc_bind(fd, (struct sockaddr *)&addr, (socklen_t)size);
+    if (err)
+        goto close_fd;
+    err = conc_listen(fd, backlog);
+    if (err)
+        goto close_fd;
+    return fd;
+
+close_fd:
     conc_close(fd);
     return unix_raise(err, "listen on", path);
 }
