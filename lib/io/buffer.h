@@ -12,6 +12,8 @@
 
 #include <stddef.h>
 
+#include "base/invariant.h"
+
 /* All-zero: empty, without memory. */
 struct buffer {
     char *bytes;
@@ -29,10 +31,18 @@ static inline char *buffer_front(const struct buffer *b)
 /* Where more is to be written, and how much fits there. buffer_added() follows. */
 static inline char *buffer_back(const struct buffer *b) { return b->bytes + b->end; }
 static inline size_t buffer_tail(const struct buffer *b) { return b->room - b->end; }
-static inline void buffer_added(struct buffer *b, size_t n) { b->end += n; }
+static inline void buffer_added(struct buffer *b, size_t n)
+{
+    invariant(n <= buffer_tail(b), "what is added to a buffer has room there");
+    b->end += n;
+}
 
 /* The first n bytes are no longer needed. They stay where they are until the content moves. */
-static inline void buffer_taken(struct buffer *b, size_t n) { b->start += n; }
+static inline void buffer_taken(struct buffer *b, size_t n)
+{
+    invariant(n <= buffer_size(b), "what is taken from a buffer is in it");
+    b->start += n;
+}
 
 /* Make room for n bytes at the end, at least. 0; -ENOMEM: nothing has changed. */
 int conc__buffer_reserve(struct buffer *b, size_t n);

@@ -32,6 +32,7 @@
 #include <conc/net.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
 #include "executor/submit.h"
 #include "future/future_impl.h"
 #include "future/unobserved.h"
@@ -116,6 +117,7 @@ static void connection_finish(conc_future *job, void *arg)
     if (c->fd >= 0)
         conc_close(c->fd);
     conc_with_lock (&srv->lock) {
+        invariant(srv->active > 0, "a connection that ends is counted");
         list_remove(&srv->connections, &c->node);
         store_relaxed(&srv->active, srv->active - 1);
         srv->n_ended++;
@@ -490,6 +492,7 @@ int conc_server_free(conc_server *srv)
     conc_shield_exit(&shield);
     if (err == -EDEADLK)
         return err;
+    invariant(server_is_idle(srv), "a server is freed when nothing of it runs");
     server_free_memory(srv);
     return 0;
 }

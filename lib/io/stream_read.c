@@ -26,6 +26,7 @@
 #include <conc/net.h>
 
 #include "base/atomic.h"
+#include "base/invariant.h"
 #include "io/stream_impl.h"
 #include "wait/wait.h"
 
@@ -80,6 +81,7 @@ static size_t stream_smaller(size_t a, size_t b) { return a < b ? a : b; }
 static int stream_fill(conc_stream *s, size_t most, conc_deadline deadline)
 {
     struct buffer *in = &s->in;
+    invariant(buffer_size(in) < most, "a stream's buffer is filled only up to its limit");
     if (!buffer_size(in) && in->room / STREAM_ROOM_TO_KEEP > s->read_limit)
         conc__buffer_free(in); /* this memory was for one large piece */
     size_t wanted = stream_smaller(s->chunk, most - buffer_size(in));
