@@ -2,10 +2,10 @@
  *
  * buffer.c: see buffer.h.
  *
- * Room at the end is made in one of two ways. If the free space at the front is at least as large
- * as the content, the content moves to the front of the block. Otherwise it moves to a new block of
- * at least twice the size. So a byte is moved a bounded number of times, however small the pieces
- * are in which the content comes and goes.
+ * Room at the end is made in one of two ways. If the block is large enough, and its free space at
+ * the front is at least as large as the content, the content moves to the front of the block.
+ * Otherwise it moves to a new block of at least twice the size. So a byte is moved a bounded number
+ * of times, however small the pieces are in which the content comes and goes.
  */
 #include "io/buffer.h"
 

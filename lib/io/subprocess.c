@@ -4,9 +4,10 @@
  *
  * The end is waited for by polling a pidfd, as any descriptor, by a task as well as by a thread.
  * Where there are no pidfds (old kernels, seccomp filters) a thread for each child waits for it,
- * and the end of that thread stands for the child's. Either is only a sign that the child has
- * ended. A call that has seen the sign reaps the child, under `lock`, and keeps its status for all
- * others; conc_subprocess_exitcode() tries to reap it without a sign.
+ * and the end of that thread stands for the child's. Either is only a sign: a call that needs the
+ * status tries to reap the child, and only conc_subprocess_join() waits for the sign if that was
+ * too early, and tries again. The child is reaped under `lock`; its status is kept for all other
+ * calls.
  *
  * Until the child is reaped no other process can have its id. Signals are sent under the lock and
  * only before that, so they never reach another process (unless something else in the program waits
