@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * buffer.h: bytes in a block that grows: added at the end, taken from the front.
+ * buffer.h: bytes in a block that grows. They are added at the end and taken from the front.
  *
  *     bytes          start            end            room
  *     |    free      |    content     |    free      |  (and one byte more, for a final zero)
  *
- * Growing may move the content; nothing else does but reserve().
+ * Only conc__buffer_reserve() and conc__buffer_add() move the content.
  */
 #ifndef CONC_LIB_BUFFER_H
 #define CONC_LIB_BUFFER_H
 
 #include <stddef.h>
 
-struct buffer { /* all-zero: empty, without memory */
+#include "base/invariant.h"
+
+/* All-zero: empty, without memory. */
+struct buffer {
     char *bytes;
     size_t start, end, room;
 };
@@ -25,13 +28,21 @@ static inline char *buffer_front(const struct buffer *b)
     return b->bytes ? b->bytes + b->start : NULL;
 }
 
-/* Where more is to be written, and how much fits there; then buffer_added(). */
+/* Where more is to be written, and how much fits there. buffer_added() follows. */
 static inline char *buffer_back(const struct buffer *b) { return b->bytes + b->end; }
 static inline size_t buffer_tail(const struct buffer *b) { return b->room - b->end; }
-static inline void buffer_added(struct buffer *b, size_t n) { b->end += n; }
+static inline void buffer_added(struct buffer *b, size_t n)
+{
+    invariant(n <= buffer_tail(b), "what is added to a buffer has room there");
+    b->end += n;
+}
 
-/* The first n bytes are done with. They stay where they are until the next reserve(). */
-static inline void buffer_taken(struct buffer *b, size_t n) { b->start += n; }
+/* The first n bytes are no longer needed. They stay where they are until the content moves. */
+static inline void buffer_taken(struct buffer *b, size_t n)
+{
+    invariant(n <= buffer_size(b), "what is taken from a buffer is in it");
+    b->start += n;
+}
 
 /* Make room for n bytes at the end, at least. 0; -ENOMEM: nothing has changed. */
 int conc__buffer_reserve(struct buffer *b, size_t n);

@@ -3,39 +3,33 @@
  * file.c: files, pipes and other descriptors.
  *
  * How: each call describes what it wants in a struct op on its stack, and conc__op_run() carries it
- * out, whoever calls and whatever backend there is. What no backend knows (unlink, rename ...) is
- * an OP_CALL with its arguments in a struct on the stack. Both may lie there because an op is
- * always awaited: when conc__op_run() returns, nobody has them any more.
- *
- * One read or write moves at most IO_MAX bytes, as the kernel's own do: the length in an entry of
- * io_uring has 32 bits.
+ * out, for every kind of context and with every backend. What no backend knows (unlink, rename ...)
+ * is an OP_CALL with its arguments in a struct on the stack. Both may lie there because an op is
+ * always awaited: when conc__op_run() returns, nothing uses them any more.
  */
 #include <conc/io.h>
 
-#include <stdint.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "io/transfer.h"
 #include "op/op.h"
 
-#define IO_MAX ((size_t)0x7ffff000)
-
-static size_t bounded(size_t n) { return n < IO_MAX ? n : IO_MAX; }
-
-/* An op's buffer and path are not const; it only reads those that it writes from. */
-static void *unconst(const void *p) { return (void *)(uintptr_t)p; }
+/* OP_FSYNC's flags, in which any value but 0 means fdatasync. */
+enum { FILE_DATA_ONLY = 1 };
 
 /* ---- Any descriptor ---- */
 
 ssize_t conc_read(int fd, void *buf, size_t n, conc_deadline deadline)
 {
-    struct op op = {.code = OP_READ, .fd = fd, .buf = buf, .size = bounded(n)};
+    struct op op = {.code = OP_READ, .fd = fd, .buf = buf, .size = transfer_bounded(n)};
     return conc__op_run(&op, "read", deadline);
 }
 
 ssize_t conc_write(int fd, const void *buf, size_t n, conc_deadline deadline)
 {
-    struct op op = {.code = OP_WRITE, .fd = fd, .buf = unconst(buf), .size = bounded(n)};
+    struct op op = {
+        .code = OP_WRITE, .fd = fd, .buf = transfer_unconst(buf), .size = transfer_bounded(n)};
     return conc__op_run(&op, "write", deadline);
 }
 
@@ -44,8 +38,10 @@ int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline)
     const char *from = buf;
     while (n > 0) {
         ssize_t written = conc_write(fd, from, n, deadline);
-        if (written <= 0)
-            return written < 0 ? (int)written : -EIO; /* 0: it would never end */
+        if (written < 0)
+            return (int)written;
+        if (written == 0)
+            return -EIO; /* otherwise the loop would never end */
         from += written;
         n -= (size_t)written;
     }
@@ -57,7 +53,7 @@ int conc_close(int fd)
     if (fd < 0)
         return -EBADF;
     conc__op_closing(fd);
-    /* After EINTR it is closed too: Linux gives the number up first. */
+    /* After EINTR the descriptor is closed too: Linux frees its number first. */
     return close(fd) == 0 || errno == EINTR ? 0 : -errno;
 }
 
@@ -77,8 +73,9 @@ int conc_open(const char *path, int flags, mode_t mode, conc_deadline deadline)
     return (int)conc__op_run(&op, "open", deadline);
 }
 
-/* Has it places to read from? io_uring, asked to read a pipe at one, would read it as it comes. */
-static int check_places(int fd, off_t at)
+/* Does the descriptor have offsets? 0, or an error. io_uring would not refuse to read a pipe at an
+ * offset: it would ignore the offset. */
+static int file_check_offsets(int fd, off_t at)
 {
     if (at < 0)
         return -EINVAL;
@@ -87,16 +84,20 @@ static int check_places(int fd, off_t at)
 
 ssize_t conc_pread(int fd, void *buf, size_t n, off_t at, conc_deadline deadline)
 {
-    struct op op = {.code = OP_PREAD, .fd = fd, .buf = buf, .size = bounded(n), .offset = at};
-    int err = check_places(fd, at);
+    struct op op = {
+        .code = OP_PREAD, .fd = fd, .buf = buf, .size = transfer_bounded(n), .offset = at};
+    int err = file_check_offsets(fd, at);
     return err ? err : conc__op_run(&op, "pread", deadline);
 }
 
 ssize_t conc_pwrite(int fd, const void *buf, size_t n, off_t at, conc_deadline deadline)
 {
-    struct op op = {
-        .code = OP_PWRITE, .fd = fd, .buf = unconst(buf), .size = bounded(n), .offset = at};
-    int err = check_places(fd, at);
+    struct op op = {.code = OP_PWRITE,
+                    .fd = fd,
+                    .buf = transfer_unconst(buf),
+                    .size = transfer_bounded(n),
+                    .offset = at};
+    int err = file_check_offsets(fd, at);
     return err ? err : conc__op_run(&op, "pwrite", deadline);
 }
 
@@ -108,11 +109,12 @@ int conc_fsync(int fd, conc_deadline deadline)
 
 int conc_fdatasync(int fd, conc_deadline deadline)
 {
-    struct op op = {.code = OP_FSYNC, .fd = fd, .flags = 1};
+    struct op op = {.code = OP_FSYNC, .fd = fd, .flags = FILE_DATA_ONLY};
     return (int)conc__op_run(&op, "fdatasync", deadline);
 }
 
-static int get_stat(int fd, const char *path, int flags, struct stat *ret, conc_deadline deadline)
+static int file_get_stat(int fd, const char *path, int flags, struct stat *ret,
+                         conc_deadline deadline)
 {
     if (!path || !ret)
         return -EINVAL;
@@ -122,22 +124,23 @@ static int get_stat(int fd, const char *path, int flags, struct stat *ret, conc_
 
 int conc_stat(const char *path, struct stat *ret, conc_deadline deadline)
 {
-    return get_stat(AT_FDCWD, path, 0, ret, deadline);
+    return file_get_stat(AT_FDCWD, path, 0, ret, deadline);
 }
 
 int conc_lstat(const char *path, struct stat *ret, conc_deadline deadline)
 {
-    return get_stat(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, ret, deadline);
+    return file_get_stat(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, ret, deadline);
 }
 
 int conc_fstat(int fd, struct stat *ret, conc_deadline deadline)
 {
-    /* AT_FDCWD, below 0, would be the current directory. */
-    return fd < 0 ? -EBADF : get_stat(fd, "", AT_EMPTY_PATH, ret, deadline);
+    /* AT_FDCWD, which is below 0, would mean the current directory. */
+    return fd < 0 ? -EBADF : file_get_stat(fd, "", AT_EMPTY_PATH, ret, deadline);
 }
 
-/* ---- Calls that are no ops ---- */
+/* ---- Calls that no backend knows ---- */
 
+/* The arguments: each call has some of them. */
 struct file_call {
     const char *path, *to;
     int fd;
@@ -145,75 +148,75 @@ struct file_call {
     off_t size;
 };
 
-static int run_call(ssize_t (*call)(void *arg), struct file_call *arg, const char *what,
-                    conc_deadline deadline)
+static int file_call_run(ssize_t (*call)(void *arg), struct file_call *arg, const char *what,
+                         conc_deadline deadline)
 {
     struct op op = {.code = OP_CALL, .call = call, .arg = arg};
     return (int)conc__op_run(&op, what, deadline);
 }
 
-static ssize_t result_of(int returned) { return returned == 0 ? 0 : -errno; }
+static ssize_t file_call_result(int returned) { return returned == 0 ? 0 : -errno; }
 
-static ssize_t call_ftruncate(void *arg)
+static ssize_t file_call_ftruncate(void *arg)
 {
     const struct file_call *c = arg;
-    int err;
-    do
-        err = (int)result_of(ftruncate(c->fd, c->size));
-    while (err == -EINTR);
-    return err;
+    ssize_t result;
+    do {
+        result = file_call_result(ftruncate(c->fd, c->size));
+    } while (result == -EINTR);
+    return result;
 }
 
-static ssize_t call_unlink(void *arg)
+static ssize_t file_call_unlink(void *arg)
 {
     const struct file_call *c = arg;
-    return result_of(unlink(c->path));
+    return file_call_result(unlink(c->path));
 }
 
-static ssize_t call_rename(void *arg)
+static ssize_t file_call_rename(void *arg)
 {
     const struct file_call *c = arg;
-    return result_of(rename(c->path, c->to));
+    return file_call_result(rename(c->path, c->to));
 }
 
-static ssize_t call_mkdir(void *arg)
+static ssize_t file_call_mkdir(void *arg)
 {
     const struct file_call *c = arg;
-    return result_of(mkdir(c->path, c->mode));
+    return file_call_result(mkdir(c->path, c->mode));
 }
 
-static ssize_t call_rmdir(void *arg)
+static ssize_t file_call_rmdir(void *arg)
 {
     const struct file_call *c = arg;
-    return result_of(rmdir(c->path));
+    return file_call_result(rmdir(c->path));
 }
 
 int conc_ftruncate(int fd, off_t size, conc_deadline deadline)
 {
     struct file_call c = {.fd = fd, .size = size};
-    return run_call(call_ftruncate, &c, "ftruncate", deadline);
+    return file_call_run(file_call_ftruncate, &c, "ftruncate", deadline);
 }
 
 int conc_unlink(const char *path, conc_deadline deadline)
 {
     struct file_call c = {.path = path};
-    return path ? run_call(call_unlink, &c, "unlink", deadline) : -EINVAL;
+    return path ? file_call_run(file_call_unlink, &c, "unlink", deadline) : -EINVAL;
 }
 
 int conc_rename(const char *from, const char *to, conc_deadline deadline)
 {
     struct file_call c = {.path = from, .to = to};
-    return from && to ? run_call(call_rename, &c, "rename", deadline) : -EINVAL;
+    return from && to ? file_call_run(file_call_rename, &c, "rename", deadline) : -EINVAL;
 }
 
 int conc_mkdir(const char *path, mode_t mode, conc_deadline deadline)
 {
     struct file_call c = {.path = path, .mode = mode};
-    return path ? run_call(call_mkdir, &c, "mkdir", deadline) : -EINVAL;
+    return path ? file_call_run(file_call_mkdir, &c, "mkdir", deadline) : -EINVAL;
 }
 
 int conc_rmdir(const char *path, conc_deadline deadline)
 {
     struct file_call c = {.path = path};
-    return path ? run_call(call_rmdir, &c, "rmdir", deadline) : -EINVAL;
+    return path ? file_call_run(file_call_rmdir, &c, "rmdir", deadline) : -EINVAL;
 }

@@ -2,25 +2,23 @@
  *
  * names.c: looking up names.
  *
- * getaddrinfo(3) blocks as long as name servers and its own configuration like, and cannot be
- * stopped. So it runs in a thread of its own, made for it and detached, while the caller waits for
- * an event, as any context does, with its deadline. A caller that gives up leaves the lookup to its
- * thread. A thread costs little beside a lookup; and, unlike a worker of a pool, it keeps nobody's
- * end waiting: a loop with a stuck lookup can be freed, and stuck lookups don't hold up others,
- * until there are MOST of them.
+ * getaddrinfo(3) blocks for as long as the name servers and its configuration make it, and cannot
+ * be stopped. So each call runs in a detached thread of its own, while the caller waits for an
+ * event, as any context does, with its deadline. A caller that gives up leaves the lookup to its
+ * thread. A thread costs little beside a lookup; and nothing has to wait for its end, as it would
+ * have to for a pool's worker: a loop with a stuck lookup can be freed, and stuck lookups do not
+ * delay others until there are LOOKUPS_MAX of them.
  *
  *     struct lookup   question and answer; two references: the caller's and the thread's
- *     `done`          set by the thread once the answer is there. The caller takes `found` out
- *     then,
+ *     `done`          set by the thread once the answer is there. The caller then takes `found`,
  *                     if it still waits; what is left there goes with the last reference
- *     `places`        a unit for each lookup that may run; the thread gives it back, so that
- *     lookups
- *                     that nobody waits for any more count too
+ *     lookup_places   a unit for each lookup that may run; the thread gives it back, so that
+ *                     lookups that nobody waits for any more count too
  *
- * Numbers (most addresses that a program connects to) are converted at once, by the same function
- * with AI_NUMERICHOST, which asks nobody.
+ * Numeric addresses (most of those that a program connects to) are converted at once, by the same
+ * function with AI_NUMERICHOST, which asks no name server.
  *
- * fork: in the child there are no such threads: all places are free.
+ * fork: the child has none of these threads, so all its places are free.
  */
 #include <conc/net.h>
 
@@ -36,15 +34,18 @@
 #include "thread/create.h"
 #include "wait/wait.h"
 
-#define MOST 64
+/* Lookups that run at the same time, with those that nobody waits for any more. Each has a thread:
+ * without a limit, name servers that do not answer could take all threads that the process may
+ * have. */
+#define LOOKUPS_MAX 64
 
 struct lookup {
     uint32_t refs;
     conc_event done;
 
-    /* The answer: the thread's until `done`. */
-    int eai;   /* what getaddrinfo() returned */
-    int error; /* errno then */
+    /* The answer: it belongs to the thread until `done` is set. */
+    int eai;   /* what getaddrinfo() returned: EAI_x, or 0 */
+    int error; /* errno after it */
     struct addrinfo *found;
 
     /* The question. */
@@ -54,23 +55,23 @@ struct lookup {
     char text[];
 };
 
-static conc_sem places = CONC_SEM_INIT(MOST);
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static conc_sem lookup_places = CONC_SEM_INIT(LOOKUPS_MAX);
+static pthread_once_t lookup_once = PTHREAD_ONCE_INIT;
 
-static void free_places(void) { places = (conc_sem)CONC_SEM_INIT(MOST); }
+static void lookup_free_places(void) { lookup_places = (conc_sem)CONC_SEM_INIT(LOOKUPS_MAX); }
 
-static void watch_forks(void)
+static void lookup_watch_forks(void)
 {
-    /* If this fails, for want of memory, a child may look up fewer names at once. */
-    pthread_atfork(NULL, NULL, free_places);
+    /* If there is no memory for this, a child can look up fewer names at once. */
+    pthread_atfork(NULL, NULL, lookup_free_places);
 }
 
 /* ---- A lookup ---- */
 
-static size_t size_of(const char *s) { return s ? strlen(s) + 1 : 0; }
+static size_t name_size(const char *s) { return s ? strlen(s) + 1 : 0; }
 
-/* A copy of s at `at`; NULL if s is. */
-static const char *copy_to(char *at, const char *s)
+/* Copy s to `at`. Returns the copy; NULL if s is NULL. */
+static const char *name_copy(char *at, const char *s)
 {
     return s ? memcpy(at, s, strlen(s) + 1) : NULL;
 }
@@ -78,12 +79,12 @@ static const char *copy_to(char *at, const char *s)
 static struct lookup *lookup_new(const char *host, const char *service,
                                  const struct addrinfo *hints)
 {
-    struct lookup *l = alloc_bytes(sizeof *l + size_of(host) + size_of(service));
+    struct lookup *l = alloc_bytes(sizeof *l + name_size(host) + name_size(service));
     if (!l)
         return NULL;
     *l = (struct lookup){.refs = 2};
-    l->host = copy_to(l->text, host);
-    l->service = copy_to(l->text + size_of(host), service);
+    l->host = name_copy(l->text, host);
+    l->service = name_copy(l->text + name_size(host), service);
     if (hints) {
         l->own_hints = *hints;
         l->hints = &l->own_hints;
@@ -91,9 +92,10 @@ static struct lookup *lookup_new(const char *host, const char *service,
     return l;
 }
 
-static void unref(struct lookup *l)
+static void lookup_unref(struct lookup *l)
 {
-    if (fetch_sub_acq_rel(&l->refs, 1) != 1) /* the last acquires what the other released */
+    /* The last reference's acquire sees what the other's release has written. */
+    if (fetch_sub_acq_rel(&l->refs, 1) != 1)
         return;
     if (l->found)
         freeaddrinfo(l->found);
@@ -109,26 +111,25 @@ static void *lookup_main(void *arg)
     l->eai = getaddrinfo(l->host, l->service, l->hints, &l->found);
     l->error = errno;
     conc_event_set(&l->done);
-    conc_sem_release(&places, 1);
-    unref(l);
+    conc_sem_release(&lookup_places, 1);
+    lookup_unref(l);
     return NULL;
 }
 
-/* With a place, which it gives back if there is no thread. */
-static int start(struct lookup *l)
+/* Start the thread, which takes over a reference and a place. */
+static int lookup_start(struct lookup *l)
 {
     pthread_t thread;
     int err = conc__thread_create(&thread, 0, lookup_main, l);
     if (err)
-        conc_sem_release(&places, 1);
-    else
-        pthread_detach(thread);
-    return err;
+        return err;
+    pthread_detach(thread);
+    return 0;
 }
 
 /* ---- Errors ---- */
 
-static int error_of(int eai, int error)
+static int eai_to_error(int eai, int error)
 {
     switch (eai) {
     case 0:
@@ -154,61 +155,74 @@ static int error_of(int eai, int error)
     }
 }
 
-static int raise_eai(int eai, int error, const char *host, const char *service)
+static int eai_raise(int eai, int error, const char *host, const char *service)
 {
-    int err = error_of(eai, error);
+    int err = eai_to_error(eai, error);
+    if (!err)
+        return 0;
     const char *subject = host && eai != EAI_SERVICE ? host : service;
-    if (err)
-        conc_raise(err, "%s: %s", subject ? subject : "",
-                   eai == EAI_SYSTEM ? conc_strerror(err) : gai_strerror(eai));
-    return err;
+    const char *reason = eai == EAI_SYSTEM ? conc_strerror(err) : gai_strerror(eai);
+    return conc_raise(err, "%s: %s", subject ? subject : "", reason);
 }
 
-/* ---- Numbers ---- */
+/* ---- Numeric addresses ---- */
 
-static bool is_number(const char *s) { return !s || (*s && strspn(s, "0123456789") == strlen(s)); }
+static bool name_is_number(const char *s)
+{
+    return !s || (*s && strspn(s, "0123456789") == strlen(s));
+}
 
-/* Do it without asking anybody; false: that would not do. */
-static bool convert(const char *host, const char *service, const struct addrinfo *hints, int *eai,
-                    struct addrinfo **found)
+/* Convert a numeric address and port. False: a name server has to be asked. */
+static bool name_convert(const char *host, const char *service, const struct addrinfo *hints,
+                         int *eai, struct addrinfo **found)
 {
     struct addrinfo numeric = hints ? *hints : (struct addrinfo){.ai_family = AF_UNSPEC};
     bool must_not_ask = !host || (numeric.ai_flags & AI_NUMERICHOST);
-    if (!is_number(service))
+    if (!name_is_number(service))
         return false;
     numeric.ai_flags |= AI_NUMERICHOST;
     *eai = getaddrinfo(host, service, &numeric, found);
     return must_not_ask || *eai != EAI_NONAME;
 }
 
-/* ---- Together ---- */
+/* ---- Asking, and the call ---- */
 
 /* Wait for a lookup that has its thread. Takes the caller's reference. */
-static int take_answer(struct lookup *l, struct addrinfo **ret, conc_deadline deadline)
+static int lookup_take_answer(struct lookup *l, struct addrinfo **ret, conc_deadline deadline)
 {
     int err = conc_event_wait(&l->done, deadline);
-    if (!err && !(err = raise_eai(l->eai, l->error, l->host, l->service))) {
-        *ret = l->found;
-        l->found = NULL;
-    }
-    unref(l);
+    if (err)
+        goto unref;
+    err = eai_raise(l->eai, l->error, l->host, l->service);
+    if (err)
+        goto unref;
+    *ret = l->found;
+    l->found = NULL;
+unref:
+    lookup_unref(l);
     return err;
 }
 
-static int ask(const char *host, const char *service, const struct addrinfo *hints,
-               struct addrinfo **ret, conc_deadline deadline)
+static int lookup_ask(const char *host, const char *service, const struct addrinfo *hints,
+                      struct addrinfo **ret, conc_deadline deadline)
 {
     if (conc_remaining(deadline) == 0)
         return deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
-    pthread_once(&once, watch_forks);
+    pthread_once(&lookup_once, lookup_watch_forks);
     struct lookup *l = lookup_new(host, service, hints);
     if (!l)
         return -ENOMEM;
-    int err = conc_sem_acquire(&places, deadline);
-    if (!err)
-        err = start(l);
-    if (!err)
-        return take_answer(l, ret, deadline);
+    int err = conc_sem_acquire(&lookup_places, deadline);
+    if (err)
+        goto free_lookup;
+    err = lookup_start(l);
+    if (err)
+        goto release_place;
+    return lookup_take_answer(l, ret, deadline);
+
+release_place:
+    conc_sem_release(&lookup_places, 1);
+free_lookup:
     free_bytes(l);
     return err;
 }
@@ -223,14 +237,14 @@ int conc_getaddrinfo(const char *host, const char *service, const struct addrinf
         return err;
     int eai;
     struct addrinfo *found = NULL;
-    if (!convert(host, service, hints, &eai, &found)) {
-        err = ask(host, service, hints, ret, deadline);
-        if (err == -ETIMEDOUT)
-            conc_raise(err, "%s: looking it up timed out", host ? host : service);
+    if (name_convert(host, service, hints, &eai, &found)) {
+        err = eai_raise(eai, errno, host, service);
+        if (!err)
+            *ret = found;
         return err;
     }
-    err = raise_eai(eai, errno, host, service);
-    if (!err)
-        *ret = found;
+    err = lookup_ask(host, service, hints, ret, deadline);
+    if (err == -ETIMEDOUT)
+        conc_raise(err, "%s: looking it up timed out", host ? host : service);
     return err;
 }

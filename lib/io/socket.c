@@ -2,14 +2,15 @@
  *
  * socket.c: sockets: the system's calls as ops, one by one (see file.c).
  *
- * Modes: a socket is in blocking mode, because io_uring completes what would block on an O_NONBLOCK
- * one with -EAGAIN instead of waiting. A listener is O_NONBLOCK: between the news of a connection
- * and its accept another process may take it. Neither mode lets a call here block a thread:
- * conc__perform() asks the system not to, call by call.
+ * Modes: a socket is in blocking mode, because on an O_NONBLOCK one io_uring completes what would
+ * block with -EAGAIN instead of waiting. A listener is O_NONBLOCK: between the report of a
+ * connection and its accept another process may take the connection. In neither mode does a call
+ * here block a thread: conc__perform() asks the system not to wait, call by call.
  *
  * Flags: the backends wait in different ways, and some flags mean something else in each of them.
- * So MSG_DONTWAIT becomes the deadline CONC_NOW, MSG_WAITALL goes (only io_uring would honour it),
- * and MSG_ERRQUEUE, whose data no wait for reading announces, is read without waiting.
+ * So MSG_DONTWAIT becomes the deadline CONC_NOW; MSG_WAITALL is dropped, because only io_uring
+ * would honour it; and MSG_ERRQUEUE is read without waiting, because no wait for reading reports
+ * its data.
  *
  * recvfrom and sendto are recvmsg and sendmsg, as in the kernel.
  */
@@ -19,16 +20,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "io/transfer.h"
 #include "op/op.h"
 
-#define IO_MAX ((size_t)0x7ffff000) /* as in file.c */
-
-static size_t bounded(size_t n) { return n < IO_MAX ? n : IO_MAX; }
-
-/* An op's members are not const; it only reads those that it sends. */
-static void *unconst(const void *p) { return (void *)(uintptr_t)p; }
-
-/* ---- Making them ---- */
+/* ---- Making sockets ---- */
 
 int conc_socket(int domain, int type, int protocol)
 {
@@ -50,7 +45,7 @@ int conc_listen(int fd, int backlog)
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
-    /* The system takes no more than net.core.somaxconn. */
+    /* The system cuts it down to net.core.somaxconn. */
     return listen(fd, backlog ? backlog : INT32_MAX) == 0 ? 0 : -errno;
 }
 
@@ -58,9 +53,9 @@ int conc_shutdown(int fd, int how) { return shutdown(fd, how) == 0 ? 0 : -errno;
 
 /* ---- Connections ---- */
 
-/* Was it this one connection that failed, and not the accepting? So accept(2) tells of errors that
- * came upon a connection before it was taken. */
-static bool is_lost_connection(ssize_t err)
+/* Does this error belong to one connection, and not to the listener? accept(2) returns an error
+ * that a connection had before it was accepted. */
+static bool socket_connection_is_lost(ssize_t err)
 {
     switch (err) {
     case -ECONNABORTED:
@@ -87,9 +82,9 @@ int conc_accept(int fd, struct sockaddr *addr, socklen_t *size, conc_deadline de
                         .fd = fd,
                         .flags = SOCK_CLOEXEC,
                         .addr = addr,
-                        .addr_size = size}; /* which the system leaves alone if it fails */
+                        .addr_size = size}; /* the system leaves it unchanged if it fails */
         accepted = conc__op_run(&op, "accept", deadline);
-    } while (is_lost_connection(accepted));
+    } while (socket_connection_is_lost(accepted));
     return (int)accepted;
 }
 
@@ -97,40 +92,43 @@ int conc_connect(int fd, const struct sockaddr *addr, socklen_t size, conc_deadl
 {
     if (!addr)
         return -EINVAL;
-    struct op op = {.code = OP_CONNECT, .fd = fd, .addr = unconst(addr), .size = size};
+    struct op op = {.code = OP_CONNECT, .fd = fd, .addr = transfer_unconst(addr), .size = size};
     return (int)conc__op_run(&op, "connect", deadline);
 }
 
 /* ---- Data ---- */
 
-static conc_deadline deadline_of(int flags, conc_deadline deadline)
+static conc_deadline socket_deadline(int flags, conc_deadline deadline)
 {
     return flags & (MSG_DONTWAIT | MSG_ERRQUEUE) ? CONC_NOW : deadline;
 }
 
-static int flags_of(int flags) { return flags & ~(MSG_DONTWAIT | MSG_WAITALL); }
+static int socket_flags(int flags) { return flags & ~(MSG_DONTWAIT | MSG_WAITALL); }
 
 ssize_t conc_recv(int fd, void *buf, size_t n, int flags, conc_deadline deadline)
 {
-    struct op op = {
-        .code = OP_RECV, .fd = fd, .buf = buf, .size = bounded(n), .flags = flags_of(flags)};
-    return conc__op_run(&op, "recv", deadline_of(flags, deadline));
+    struct op op = {.code = OP_RECV,
+                    .fd = fd,
+                    .buf = buf,
+                    .size = transfer_bounded(n),
+                    .flags = socket_flags(flags)};
+    return conc__op_run(&op, "recv", socket_deadline(flags, deadline));
 }
 
 ssize_t conc_send(int fd, const void *buf, size_t n, int flags, conc_deadline deadline)
 {
     struct op op = {.code = OP_SEND,
                     .fd = fd,
-                    .buf = unconst(buf),
-                    .size = bounded(n),
-                    .flags = flags_of(flags)};
-    return conc__op_run(&op, "send", deadline_of(flags, deadline));
+                    .buf = transfer_unconst(buf),
+                    .size = transfer_bounded(n),
+                    .flags = socket_flags(flags)};
+    return conc__op_run(&op, "send", socket_deadline(flags, deadline));
 }
 
 int conc_sendall(int fd, const void *buf, size_t n, int flags, conc_deadline deadline)
 {
     const char *from = buf;
-    for (;;) { /* once also if n is 0: that may be a datagram */
+    for (;;) { /* once even if n is 0: that may be a datagram */
         ssize_t sent = conc_send(fd, from, n, flags, deadline);
         if (sent < 0)
             return (int)sent;
@@ -138,7 +136,7 @@ int conc_sendall(int fd, const void *buf, size_t n, int flags, conc_deadline dea
         if (n == 0)
             return 0;
         if (sent == 0)
-            return -EIO; /* or it would never end */
+            return -EIO; /* otherwise the loop would never end */
         from += sent;
     }
 }
@@ -148,16 +146,17 @@ ssize_t conc_recvmsg(int fd, struct msghdr *msg, int flags, conc_deadline deadli
     if (!msg)
         return -EINVAL;
     struct op op = {
-        .code = OP_RECVMSG, .fd = fd, .msg = msg, .flags = flags_of(flags) | MSG_CMSG_CLOEXEC};
-    return conc__op_run(&op, "recvmsg", deadline_of(flags, deadline));
+        .code = OP_RECVMSG, .fd = fd, .msg = msg, .flags = socket_flags(flags) | MSG_CMSG_CLOEXEC};
+    return conc__op_run(&op, "recvmsg", socket_deadline(flags, deadline));
 }
 
 ssize_t conc_sendmsg(int fd, const struct msghdr *msg, int flags, conc_deadline deadline)
 {
     if (!msg)
         return -EINVAL;
-    struct op op = {.code = OP_SENDMSG, .fd = fd, .msg = unconst(msg), .flags = flags_of(flags)};
-    return conc__op_run(&op, "sendmsg", deadline_of(flags, deadline));
+    struct op op = {
+        .code = OP_SENDMSG, .fd = fd, .msg = transfer_unconst(msg), .flags = socket_flags(flags)};
+    return conc__op_run(&op, "sendmsg", socket_deadline(flags, deadline));
 }
 
 ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
@@ -165,7 +164,7 @@ ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *a
 {
     if (!addr != !size)
         return -EINVAL;
-    struct iovec room = {.iov_base = buf, .iov_len = bounded(n)};
+    struct iovec room = {.iov_base = buf, .iov_len = transfer_bounded(n)};
     struct msghdr msg = {
         .msg_iov = &room, .msg_iovlen = 1, .msg_name = addr, .msg_namelen = size ? *size : 0};
     ssize_t received = conc_recvmsg(fd, &msg, flags, deadline);
@@ -177,10 +176,10 @@ ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *a
 ssize_t conc_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
                     socklen_t size, conc_deadline deadline)
 {
-    struct iovec from = {.iov_base = unconst(buf), .iov_len = bounded(n)};
+    struct iovec from = {.iov_base = transfer_unconst(buf), .iov_len = transfer_bounded(n)};
     struct msghdr msg = {.msg_iov = &from,
                          .msg_iovlen = 1,
-                         .msg_name = unconst(addr),
+                         .msg_name = transfer_unconst(addr),
                          .msg_namelen = addr ? size : 0};
     return conc_sendmsg(fd, &msg, flags, deadline);
 }

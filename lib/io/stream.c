@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * stream.c: streams: making one and its end. Reading is in stream_read.c, writing in
- * stream_write.c; the two share nothing but the descriptor, so that a reader and a writer never
- wait for each other. *
- * A final error (is_final()) is kept for its direction only: a peer that has closed its reading end
- * may have sent something before, which is still to be read.
+ * stream.c: streams: how one is made and how it ends. Reading is in stream_read.c, writing in
+ * stream_write.c. The two share nothing but the descriptor, so a reader and a writer never wait for
+ * each other.
+ *
+ * A final error (stream_error_is_final()) is kept for its direction only: a peer that has closed
+ * its reading end may have sent something before, which is still to be read.
  */
 #include <conc/stream.h>
 
@@ -14,10 +15,13 @@
 #include "base/alloc.h"
 #include "io/stream_impl.h"
 
-#define DEFAULT_LIMIT ((size_t)64 * 1024)
-#define FIRST_CHUNK ((size_t)4096)
+/* Bytes: the read and the write limit that the options leave open, as promised in conc/stream.h. */
+#define STREAM_DEFAULT_LIMIT ((size_t)64 * 1024)
 
-static size_t limit_of(size_t given) { return given ? given : DEFAULT_LIMIT; }
+/* Bytes that the first read asks for: little, because most connections are idle. */
+#define STREAM_FIRST_CHUNK ((size_t)4096)
+
+static size_t stream_limit(size_t given) { return given ? given : STREAM_DEFAULT_LIMIT; }
 
 int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *options)
 {
@@ -25,7 +29,7 @@ int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *option
     struct stat st;
     if (!ret)
         return -EINVAL;
-    if (fstat(fd, &st) != 0) /* of an open descriptor: does not wait */
+    if (fstat(fd, &st) != 0) /* does not wait: the descriptor is open */
         return -errno;
     conc_stream *s = alloc_one(conc_stream);
     if (!s)
@@ -34,9 +38,9 @@ int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *option
         options = &defaults;
     s->fd = fd;
     s->is_socket = S_ISSOCK(st.st_mode);
-    s->read_limit = limit_of(options->read_limit);
-    s->write_limit = limit_of(options->write_limit);
-    s->chunk = s->read_limit < FIRST_CHUNK ? s->read_limit : FIRST_CHUNK;
+    s->read_limit = stream_limit(options->read_limit);
+    s->write_limit = stream_limit(options->write_limit);
+    s->chunk = s->read_limit < STREAM_FIRST_CHUNK ? s->read_limit : STREAM_FIRST_CHUNK;
     *ret = s;
     return 0;
 }
@@ -44,9 +48,13 @@ int conc_stream_new(conc_stream **ret, int fd, const conc_stream_options *option
 int conc_stream_connect(conc_stream **ret, const char *host, uint16_t port,
                         const conc_stream_options *options, conc_deadline deadline)
 {
-    int fd = ret ? conc_tcp_connect(host, port, deadline) : -EINVAL;
-    int err = fd < 0 ? fd : conc_stream_new(ret, fd, options);
-    if (err && fd >= 0)
+    if (!ret)
+        return -EINVAL;
+    int fd = conc_tcp_connect(host, port, deadline);
+    if (fd < 0)
+        return fd;
+    int err = conc_stream_new(ret, fd, options);
+    if (err)
         conc_close(fd);
     return err;
 }
@@ -63,7 +71,7 @@ void conc_stream_abort(conc_stream *s)
 
 int conc_stream_close(conc_stream *s, conc_deadline deadline)
 {
-    /* An error that lost nothing has been told already. */
+    /* With an empty buffer nothing can be lost here: a call that failed has returned its error. */
     int err = s && buffer_size(&s->out) ? conc_stream_flush(s, deadline) : 0;
     conc_stream_abort(s);
     return err;

@@ -11,32 +11,40 @@
 #include "base/clock.h"
 #include "io/buffer.h"
 
+/* An empty buffer keeps its memory up to so many times the limit; what is more was for one large
+ * piece, and goes back. Growing by twice may leave a buffer with more than the limit. */
+enum { STREAM_ROOM_TO_KEEP = 4 };
+
 struct conc_stream {
     int fd;
     bool is_socket; /* recv and send, else read and write */
 
-    /* Reading: of the context that has set `reading`. */
+    /* Reading: these belong to the context that has set `reading`. */
     uint32_t reading; /* 1: a context is in a read */
     struct buffer in;
     size_t read_limit;
-    size_t chunk;  /* how much to ask for at a time */
-    char *zero_at; /* where a line's final zero has been put, in place of `zeroed`; NULL: none */
+    size_t chunk; /* bytes to ask for at a time */
+
+    /* Where the final zero of a line stands, and the byte whose place it has taken. NULL: there is
+     * no such zero. */
+    char *zero_at;
     char zeroed;
-    bool ended;     /* the peer sends no more */
+
+    bool at_eof;    /* the peer sends no more */
     int read_error; /* final; 0: none */
 
-    /* Writing. */
-    conc_lock writing; /* of the rest */
+    /* Writing: the lock guards the rest. */
+    conc_lock writing;
     struct buffer out;
     size_t write_limit;
     bool shut;       /* the end has been sent */
     int write_error; /* final; 0: none */
 };
 
-/* Is this error of an operation on the descriptor the connection's own, for good? Not one that only
- * this call had: its deadline, its cancellation, a want of memory. (A connection can time out too.)
- */
-static inline bool is_final(ssize_t err, conc_deadline deadline)
+/* Does this result of an operation mean that the connection has failed for good? An error that only
+ * this call had does not: its deadline, its cancellation, a lack of memory. -ETIMEDOUT before the
+ * deadline is the connection's own. */
+static inline bool stream_error_is_final(ssize_t err, conc_deadline deadline)
 {
     switch (err) {
     case -EAGAIN:

@@ -4,18 +4,19 @@
  *
  * How: what is received goes into the buffer, and is taken from there once there is as much as the
  * call is for. So a call that fails has taken nothing, whatever had come by then. Only a plain read
- * of more than the buffer would hold receives into the caller's memory, and then it ends at once.
+ * that finds the buffer empty and is for at least a chunk receives into the caller's memory; then
+ * it ends at once.
  *
  * The buffer holds at most the read limit, or as much as one conc_stream_read_exactly() is for; it
  * grows with what really comes, not with what was asked for. How much is asked for at a time
  * (`chunk`) starts small, because most connections are idle, and doubles when all of it came.
  *
- * A borrowed piece lies in the buffer, in front of what is left: it stays until the next fill.
- * After a line a zero stands, in place of a byte of what is left (or in the byte that a buffer has
- * beyond its room); the next read puts that byte back.
+ * A borrowed piece lies in the buffer, in front of what is left, and stays there until the buffer
+ * is filled again. A line is followed by a zero, which takes the place of the first byte of what is
+ * left (or of the byte that a buffer has beyond its room); the next read puts that byte back.
  *
- * One reader at a time: `reading` is set (acquire) when a call enters and cleared (release) when it
- * returns, so that contexts which read by turns see each other's work.
+ * One reader at a time: `reading` is set (acquire) when a call begins and cleared (release) when it
+ * ends, so that contexts which read in turn see each other's work.
  */
 #include <conc/stream.h>
 
@@ -25,14 +26,16 @@
 #include <conc/net.h>
 
 #include "base/atomic.h"
+#include "base/invariant.h"
 #include "io/stream_impl.h"
 #include "wait/wait.h"
 
-#define LARGEST_CHUNK ((size_t)256 * 1024)
+/* Bytes that one read asks for at most: then the call itself costs little beside the copy. */
+#define STREAM_LARGEST_CHUNK ((size_t)256 * 1024)
 
-/* ---- Entering and leaving ---- */
+/* ---- Beginning and ending ---- */
 
-static int enter(conc_stream *s, conc_deadline deadline)
+static int stream_begin_read(conc_stream *s, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err)
@@ -47,7 +50,7 @@ static int enter(conc_stream *s, conc_deadline deadline)
 }
 
 /* Returns its argument. */
-static ssize_t leave(conc_stream *s, ssize_t result)
+static ssize_t stream_end_read(conc_stream *s, ssize_t result)
 {
     store_release(&s->reading, 0);
     return result;
@@ -55,79 +58,82 @@ static ssize_t leave(conc_stream *s, ssize_t result)
 
 /* ---- Receiving ---- */
 
-/* Some bytes into the caller's memory: how many; 0: the end; or an error. */
-static ssize_t receive(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
+/* Receive some bytes into buf. Returns how many; 0: the end; or an error. */
+static ssize_t stream_receive(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
     if (s->read_error)
         return s->read_error;
-    if (s->ended)
+    if (s->at_eof)
         return 0;
     ssize_t got =
         s->is_socket ? conc_recv(s->fd, buf, n, 0, deadline) : conc_read(s->fd, buf, n, deadline);
     if (got == 0)
-        s->ended = true;
-    else if (is_final(got, deadline))
+        s->at_eof = true;
+    else if (stream_error_is_final(got, deadline))
         s->read_error = (int)got;
     return got;
 }
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static size_t stream_smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Some more into the buffer, which is to hold at most `most`, and holds less. 1; 0: the end; or an
- * error. */
-static int fill(conc_stream *s, size_t most, conc_deadline deadline)
+/* Receive some more into the buffer, which is to hold at most `most` bytes, and holds less. Returns
+ * 1; 0: the end; or an error. */
+static int stream_fill(conc_stream *s, size_t most, conc_deadline deadline)
 {
     struct buffer *in = &s->in;
-    if (!buffer_size(in) && in->room / 4 > s->read_limit)
-        conc__buffer_free(in); /* it was for one large piece */
-    size_t wanted = smaller(s->chunk, most - buffer_size(in));
+    invariant(buffer_size(in) < most, "a stream's buffer is filled only up to its limit");
+    if (!buffer_size(in) && in->room / STREAM_ROOM_TO_KEEP > s->read_limit)
+        conc__buffer_free(in); /* this memory was for one large piece */
+    size_t wanted = stream_smaller(s->chunk, most - buffer_size(in));
     int err = conc__buffer_reserve(in, wanted);
     if (err)
         return err;
-    ssize_t got = receive(s, buffer_back(in), wanted, deadline);
+    ssize_t got = stream_receive(s, buffer_back(in), wanted, deadline);
     if (got <= 0)
         return (int)got;
     buffer_added(in, (size_t)got);
     if ((size_t)got == s->chunk)
-        s->chunk = smaller(2 * s->chunk, smaller(s->read_limit, LARGEST_CHUNK));
+        s->chunk =
+            stream_smaller(2 * s->chunk, stream_smaller(s->read_limit, STREAM_LARGEST_CHUNK));
     return 1;
 }
 
-/* ---- Some, and just so many ---- */
+/* ---- Some bytes, and exactly so many ---- */
 
-static size_t take(conc_stream *s, void *buf, size_t n)
+/* Take at most n bytes out of the buffer. Returns how many. */
+static size_t stream_copy_out(conc_stream *s, void *buf, size_t n)
 {
-    n = smaller(n, buffer_size(&s->in));
+    n = stream_smaller(n, buffer_size(&s->in));
     memcpy(buf, buffer_front(&s->in), n);
     buffer_taken(&s->in, n);
     return n;
 }
 
-static ssize_t read_some(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
+static ssize_t stream_take_some(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
     if (n == 0)
         return 0;
     if (!buffer_size(&s->in)) {
         if (n >= s->chunk)
-            return receive(s, buf, n, deadline);
-        int more = fill(s, s->read_limit, deadline);
+            return stream_receive(s, buf, n, deadline);
+        int more = stream_fill(s, s->read_limit, deadline);
         if (more <= 0)
             return more;
     }
-    return (ssize_t)take(s, buf, n);
+    return (ssize_t)stream_copy_out(s, buf, n);
 }
 
 ssize_t conc_stream_read(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
-    int err = enter(s, deadline);
-    return err ? err : leave(s, read_some(s, buf, n, deadline));
+    int err = stream_begin_read(s, deadline);
+    return err ? err : stream_end_read(s, stream_take_some(s, buf, n, deadline));
 }
 
-static int read_exactly(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
+static int stream_take_exactly(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
     const size_t most = n > s->read_limit ? n : s->read_limit;
     while (buffer_size(&s->in) < n) {
-        int more = fill(s, most, deadline);
+        int more = stream_fill(s, most, deadline);
         if (more == 0)
             return conc_raise(-ENODATA, "the end came after %zu of %zu bytes", buffer_size(&s->in),
                               n);
@@ -135,21 +141,22 @@ static int read_exactly(conc_stream *s, void *buf, size_t n, conc_deadline deadl
             return more;
     }
     if (n)
-        take(s, buf, n);
+        stream_copy_out(s, buf, n);
     return 0;
 }
 
 int conc_stream_read_exactly(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
-    int err = enter(s, deadline);
-    return err ? err : (int)leave(s, read_exactly(s, buf, n, deadline));
+    int err = stream_begin_read(s, deadline);
+    return err ? err : (int)stream_end_read(s, stream_take_exactly(s, buf, n, deadline));
 }
 
 /* ---- Up to a delimiter ---- */
 
 /* How long is the piece at the front of the buffer, the delimiter included? 0: the end came before
- * the delimiter. */
-static ssize_t find(conc_stream *s, const void *delimiter, size_t size, conc_deadline deadline)
+ * the delimiter; or an error. */
+static ssize_t stream_find(conc_stream *s, const void *delimiter, size_t size,
+                           conc_deadline deadline)
 {
     size_t seen = 0; /* no delimiter begins in what was seen */
     for (;;) {
@@ -163,26 +170,26 @@ static ssize_t find(conc_stream *s, const void *delimiter, size_t size, conc_dea
         if (found)
             return (ssize_t)length;
         seen = n >= size ? n - size + 1 : 0;
-        int more = fill(s, s->read_limit, deadline);
+        int more = stream_fill(s, s->read_limit, deadline);
         if (more <= 0)
             return more;
     }
 }
 
-/* Give the first n bytes to the caller. */
-static ssize_t lend(conc_stream *s, size_t n, char **ret)
+/* Lend the first n bytes to the caller. Returns n. */
+static ssize_t stream_lend(conc_stream *s, size_t n, char **ret)
 {
     *ret = buffer_front(&s->in);
     buffer_taken(&s->in, n);
     return (ssize_t)n;
 }
 
-static ssize_t read_until(conc_stream *s, const void *delimiter, size_t size, char **ret,
-                          conc_deadline deadline)
+static ssize_t stream_take_piece(conc_stream *s, const void *delimiter, size_t size, char **ret,
+                                 conc_deadline deadline)
 {
-    ssize_t n = find(s, delimiter, size, deadline);
+    ssize_t n = stream_find(s, delimiter, size, deadline);
     if (n > 0)
-        return lend(s, (size_t)n, ret);
+        return stream_lend(s, (size_t)n, ret);
     if (n == 0 && buffer_size(&s->in))
         return conc_raise(-ENODATA, "the end came after %zu bytes, before the delimiter",
                           buffer_size(&s->in));
@@ -194,18 +201,18 @@ ssize_t conc_stream_read_until(conc_stream *s, const void *delimiter, size_t siz
 {
     if (!delimiter || !size || !ret)
         return -EINVAL;
-    int err = enter(s, deadline);
-    return err ? err : leave(s, read_until(s, delimiter, size, ret, deadline));
+    int err = stream_begin_read(s, deadline);
+    return err ? err : stream_end_read(s, stream_take_piece(s, delimiter, size, ret, deadline));
 }
 
-static ssize_t read_line(conc_stream *s, char **line, conc_deadline deadline)
+static ssize_t stream_take_line(conc_stream *s, char **line, conc_deadline deadline)
 {
-    ssize_t n = find(s, "\n", 1, deadline);
+    ssize_t n = stream_find(s, "\n", 1, deadline);
     if (n == 0)
         n = (ssize_t)buffer_size(&s->in); /* the last line, without its '\n' */
     if (n <= 0)
         return n;
-    lend(s, (size_t)n, line);
+    stream_lend(s, (size_t)n, line);
     s->zero_at = buffer_front(&s->in);
     s->zeroed = *s->zero_at;
     *s->zero_at = '\0';
@@ -216,6 +223,6 @@ ssize_t conc_stream_read_line(conc_stream *s, char **line, conc_deadline deadlin
 {
     if (!line)
         return -EINVAL;
-    int err = enter(s, deadline);
-    return err ? err : leave(s, read_line(s, line, deadline));
+    int err = stream_begin_read(s, deadline);
+    return err ? err : stream_end_read(s, stream_take_line(s, line, deadline));
 }

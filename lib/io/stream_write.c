@@ -2,18 +2,19 @@
  *
  * stream_write.c: writing to a stream.
  *
- * How: a write adds to the buffer while that keeps within the limit; else it first sends until it
- * does. One of more than the limit sends what is in the buffer, and then straight from the caller's
- * memory. All under `writing`, which is held while waiting for the peer: so the calls of several
- * contexts follow each other in one piece.
+ * How: a write adds its bytes to the buffer if they fit within the limit; if not, it first sends
+ * until they do. A write of more than the limit sends what is in the buffer, and then straight from
+ * the caller's memory. All this happens under `writing`, which is held while waiting for the peer,
+ * so the bytes of one call stay together when several contexts write.
  *
- * All or nothing: up to the first byte sent from the caller's memory a write that fails has taken
- * none of its bytes. After that it cannot fail but with the connection: what a deadline or a
- * cancellation leaves unsent is put into the buffer, and the write has succeeded. That may be more
- * than the limit, but not twice: the next write has to send it first.
+ * All or nothing: a write that fails before the first byte is sent from the caller's memory has
+ * taken none of its bytes. After that byte it can fail only with the connection: what a deadline or
+ * a cancellation leaves unsent is put into the buffer, and the write succeeds. The buffer may then
+ * hold more than the limit, but not twice in a row: the next write has to send it first.
  *
  * A final error leaves the buffer as it is, so that conc_stream_close() knows whether bytes were
- * lost. No memory for the rest of a large write is such an error too: its beginning is on its way.
+ * lost. A lack of memory for the rest of a large write is a final error too: the beginning of that
+ * write has been sent.
  */
 #include <conc/stream.h>
 
@@ -26,16 +27,17 @@
 #include "base/alloc.h"
 #include "io/stream_impl.h"
 
-/* The text of a printf that needs no allocation. */
-#define SHORT_TEXT 256
+/* Bytes of a text, its final zero included, for which conc_stream_printf() allocates nothing: as a
+ * rule a line of a text protocol is shorter. */
+#define STREAM_SHORT_TEXT 256
 
-static int enter(conc_stream *s, conc_deadline deadline)
+static int stream_begin_write(conc_stream *s, conc_deadline deadline)
 {
     return conc_lock_acquire(&s->writing, deadline);
 }
 
 /* Returns its argument. */
-static int leave(conc_stream *s, int result)
+static int stream_end_write(conc_stream *s, int result)
 {
     conc_lock_release(&s->writing);
     return result;
@@ -43,25 +45,25 @@ static int leave(conc_stream *s, int result)
 
 /* ---- Under the lock ---- */
 
-/* Send some of it: how many bytes, or an error. */
-static ssize_t transmit(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
+/* Send some of n bytes. Returns how many, or an error. */
+static ssize_t stream_transmit(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
 {
     if (s->write_error)
         return s->write_error;
     ssize_t sent =
         s->is_socket ? conc_send(s->fd, buf, n, 0, deadline) : conc_write(s->fd, buf, n, deadline);
     if (sent == 0)
-        sent = -EIO; /* or it would never end */
-    if (is_final(sent, deadline))
+        sent = -EIO; /* otherwise the callers' loops would never end */
+    if (stream_error_is_final(sent, deadline))
         s->write_error = (int)sent;
     return sent;
 }
 
-/* Send until at most `most` bytes are left in the buffer. */
-static int drain(conc_stream *s, size_t most, conc_deadline deadline)
+/* Send until at most `most` bytes are left in the buffer. 0, or an error. */
+static int stream_drain(conc_stream *s, size_t most, conc_deadline deadline)
 {
     while (buffer_size(&s->out) > most) {
-        ssize_t sent = transmit(s, buffer_front(&s->out), buffer_size(&s->out), deadline);
+        ssize_t sent = stream_transmit(s, buffer_front(&s->out), buffer_size(&s->out), deadline);
         if (sent < 0)
             return (int)sent;
         buffer_taken(&s->out, (size_t)sent);
@@ -69,69 +71,81 @@ static int drain(conc_stream *s, size_t most, conc_deadline deadline)
     return 0;
 }
 
-/* More than the limit. */
-static int write_large(conc_stream *s, const char *buf, size_t n, conc_deadline deadline)
+/* The beginning of a large write has been sent, then sending has failed: keep the rest of it,
+ * unless the connection has failed. */
+static int stream_keep_rest(conc_stream *s, const char *rest, size_t n, int err)
 {
-    int err = drain(s, 0, deadline);
+    if (s->write_error)
+        return err;
+    s->write_error = conc__buffer_add(&s->out, rest, n);
+    return s->write_error;
+}
+
+/* Write more than the limit. */
+static int stream_put_large(conc_stream *s, const char *buf, size_t n, conc_deadline deadline)
+{
+    int err = stream_drain(s, 0, deadline);
     if (err)
         return err;
     for (size_t done = 0; done < n;) {
-        ssize_t sent = transmit(s, buf + done, n - done, deadline);
-        if (sent > 0)
-            done += (size_t)sent;
-        else if (done == 0 || s->write_error)
-            return (int)sent;
-        else
-            return s->write_error = conc__buffer_add(&s->out, buf + done, n - done);
+        ssize_t sent = stream_transmit(s, buf + done, n - done, deadline);
+        if (sent < 0)
+            return done ? stream_keep_rest(s, buf + done, n - done, (int)sent) : (int)sent;
+        done += (size_t)sent;
     }
     return 0;
 }
 
-static int write_bytes(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
+static int stream_put(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
 {
     if (s->write_error)
         return s->write_error;
     if (n == 0)
         return 0;
     if (n > s->write_limit)
-        return write_large(s, buf, n, deadline);
-    int err = drain(s, s->write_limit - n, deadline);
+        return stream_put_large(s, buf, n, deadline);
+    int err = stream_drain(s, s->write_limit - n, deadline);
     return err ? err : conc__buffer_add(&s->out, buf, n);
 }
 
-static int flush(conc_stream *s, conc_deadline deadline)
+static int stream_empty(conc_stream *s, conc_deadline deadline)
 {
-    int err = s->write_error ? s->write_error : drain(s, 0, deadline);
-    if (!err && s->out.room / 4 > s->write_limit)
-        conc__buffer_free(&s->out); /* it was for the rest of a large write */
-    return err;
+    if (s->write_error)
+        return s->write_error;
+    int err = stream_drain(s, 0, deadline);
+    if (err)
+        return err;
+    if (s->out.room / STREAM_ROOM_TO_KEEP > s->write_limit)
+        conc__buffer_free(&s->out); /* this memory was for the rest of a large write */
+    return 0;
 }
 
-static int shut_down(conc_stream *s, conc_deadline deadline)
+static int stream_shut(conc_stream *s, conc_deadline deadline)
 {
     if (s->shut)
         return 0;
-    int err = flush(s, deadline);
-    if (!err)
-        err = conc_shutdown(s->fd, SHUT_WR);
-    if (!err) {
-        s->shut = true;
-        s->write_error = -EPIPE;
-    }
-    return err;
+    int err = stream_empty(s, deadline);
+    if (err)
+        return err;
+    err = conc_shutdown(s->fd, SHUT_WR);
+    if (err)
+        return err;
+    s->shut = true;
+    s->write_error = -EPIPE;
+    return 0;
 }
 
 /* ---- The calls ---- */
 
 int conc_stream_write(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
 {
-    int err = enter(s, deadline);
-    return err ? err : leave(s, write_bytes(s, buf, n, deadline));
+    int err = stream_begin_write(s, deadline);
+    return err ? err : stream_end_write(s, stream_put(s, buf, n, deadline));
 }
 
 int conc_stream_printf(conc_stream *s, conc_deadline deadline, const char *fmt, ...)
 {
-    char text[SHORT_TEXT];
+    char text[STREAM_SHORT_TEXT];
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(text, sizeof text, fmt, ap);
@@ -153,12 +167,12 @@ int conc_stream_printf(conc_stream *s, conc_deadline deadline, const char *fmt, 
 
 int conc_stream_flush(conc_stream *s, conc_deadline deadline)
 {
-    int err = enter(s, deadline);
-    return err ? err : leave(s, flush(s, deadline));
+    int err = stream_begin_write(s, deadline);
+    return err ? err : stream_end_write(s, stream_empty(s, deadline));
 }
 
 int conc_stream_write_eof(conc_stream *s, conc_deadline deadline)
 {
-    int err = enter(s, deadline);
-    return err ? err : leave(s, shut_down(s, deadline));
+    int err = stream_begin_write(s, deadline);
+    return err ? err : stream_end_write(s, stream_shut(s, deadline));
 }

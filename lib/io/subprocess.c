@@ -2,14 +2,16 @@
  *
  * subprocess.c: child programs: their pipes, their signals and their end.
  *
- * The end is waited for by polling a pidfd, as any descriptor, so by a task as by a thread. Where
- * there are none (old kernels, seccomp filters) a thread of the child's own waits for it, and its
- * own end stands for the child's. Either only says that the child has ended: whoever learns of it
- * reaps the child, under `lock`, and keeps its status; the others find it there.
+ * The end is waited for by polling a pidfd, as any descriptor, by a task as well as by a thread.
+ * Where there are no pidfds (old kernels, seccomp filters) a thread for each child waits for it,
+ * and the end of that thread stands for the child's. Either is only a sign: a call that needs the
+ * status tries to reap the child, and only conc_subprocess_join() waits for the sign if that was
+ * too early, and tries again. The child is reaped under `lock`; its status is kept for all other
+ * calls.
  *
- * Until it is reaped the process id can be no other process's. Signals are sent under the lock and
- * only before that, so they never reach a stranger (unless something else in the program waits for
- * all children, which is documented to be a mistake).
+ * Until the child is reaped no other process can have its id. Signals are sent under the lock and
+ * only before that, so they never reach another process (unless something else in the program waits
+ * for all children: see -ECHILD in conc/subprocess.h).
  *
  * The descriptors for the child are first made as duplicates above 2, so that putting them in their
  * places cannot overwrite one that is still needed, whichever the caller has named.
@@ -19,6 +21,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,137 +32,157 @@
 #include "io/subprocess_impl.h"
 #include "wait/wait.h"
 
-/* ---- Its descriptors ---- */
+/* ---- Descriptors ---- */
 
-static void close_all(int fds[3])
+static void subprocess_close_fds(int fds[SUBPROCESS_FDS])
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < SUBPROCESS_FDS; i++)
         if (fds[i] >= 0)
             conc_close(fds[i]);
 }
 
-/* A duplicate above 2, closed on exec. */
-static int duplicate(int fd)
+/* Returns a duplicate above 2, closed on exec; or an error. */
+static int subprocess_duplicate_fd(int fd)
 {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, SUBPROCESS_FDS);
     return copy >= 0 ? copy : -errno;
 }
 
-/* Make a pipe; *ours is the end of `which` that we keep. Gives the child's end. */
-static int make_pipe(int which, int *ours)
+/* Make a pipe for descriptor `which`. Gives *ours, the end that stays here; returns the child's
+ * end, or an error. */
+static int subprocess_make_pipe(int which, int *ours)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return -errno;
-    int theirs = which == 0 ? 0 : 1;
-    int copy = duplicate(ends[theirs]);
+    int theirs = which == STDIN_FILENO ? 0 : 1;
+    int copy = subprocess_duplicate_fd(ends[theirs]);
     close(ends[theirs]);
-    if (copy < 0)
+    if (copy < 0) {
         close(ends[!theirs]);
-    else
-        *ours = ends[!theirs];
+        return copy;
+    }
+    *ours = ends[!theirs];
     return copy;
 }
 
-static int open_null(void)
+static int subprocess_open_null(void)
 {
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    int copy = duplicate(fd);
+    int copy = subprocess_duplicate_fd(fd);
     close(fd);
     return copy;
 }
 
-/* The child's descriptor, above 2, for what the options say; *theirs stays if it is its caller's
- * own. 0, or an error. */
-static int make_descriptor(int which, int how, int *theirs, int *ours)
+/* Give *theirs, the child's descriptor `which`, above 2, as the options say; it is left unchanged
+ * if the child inherits the caller's. 0, or an error. */
+static int subprocess_make_fd(int which, int how, int *theirs, int *ours)
 {
     int fd;
     switch (how) {
     case CONC_SUBPROCESS_INHERIT:
         return 0;
     case CONC_SUBPROCESS_PIPE:
-        fd = make_pipe(which, ours);
+        fd = subprocess_make_pipe(which, ours);
         break;
     case CONC_SUBPROCESS_NULL:
-        fd = open_null();
+        fd = subprocess_open_null();
         break;
     default:
-        fd = how > 0 ? duplicate(how) : -EINVAL;
+        fd = how > 0 ? subprocess_duplicate_fd(how) : -EINVAL;
     }
-    if (fd >= 0)
-        *theirs = fd;
-    return fd < 0 ? fd : 0;
+    if (fd < 0)
+        return fd;
+    *theirs = fd;
+    return 0;
 }
 
 /* ---- Starting ---- */
 
-static void wait_for(pid_t pid, int flags)
+static void subprocess_wait_pid(pid_t pid, int flags)
 {
     siginfo_t info;
     while (waitid(P_PID, (id_t)pid, &info, WEXITED | flags) != 0 && errno == EINTR)
         continue;
 }
 
-/* Leaves a zombie, for whoever asks for its status. */
-static int job_wait(void *arg, void *result)
+/* Wait for the child's end, but leave the zombie, for the call that asks for its status. */
+static int subprocess_watch_main(void *arg, void *result)
 {
-    wait_for(*(pid_t *)arg, WNOWAIT);
+    subprocess_wait_pid(*(pid_t *)arg, WNOWAIT);
     return 0;
 }
 
-static int job_reap(void *arg, void *result)
+/* Wait for the child's end, and reap it. */
+static int subprocess_reap_main(void *arg, void *result)
 {
-    wait_for(*(pid_t *)arg, 0);
+    subprocess_wait_pid(*(pid_t *)arg, 0);
     return 0;
 }
 
-static int start_thread(conc_thread **ret, conc_fn *fn, pid_t pid)
+static int subprocess_start_thread(conc_thread **ret, conc_fn *fn, pid_t pid)
 {
     const conc_thread_options options = {.name = "child"};
     return conc_thread_start(ret, fn, &pid, sizeof pid, &options);
 }
 
-/* Have something that tells of its end. */
-static int watch(conc_subprocess *p)
+/* Get a pidfd, or a thread, that tells of the child's end. */
+static int subprocess_watch(conc_subprocess *p)
 {
-    p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0); /* closed on exec */
-    return p->pidfd >= 0 ? 0 : start_thread(&p->waiter, job_wait, p->pid);
+    p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0); /* it is closed on exec */
+    return p->pidfd >= 0 ? 0 : subprocess_start_thread(&p->watcher, subprocess_watch_main, p->pid);
 }
 
-static void free_child(conc_subprocess *p)
+static void subprocess_free_memory(conc_subprocess *p)
 {
-    close_all(p->pipes);
+    subprocess_close_fds(p->pipes);
     if (p->pidfd >= 0)
         conc_close(p->pidfd);
-    conc_thread_free(p->waiter);
+    conc_thread_free(p->watcher);
     conc__buffer_free(&p->output[0]);
     conc__buffer_free(&p->output[1]);
     free_bytes(p);
 }
 
-static int start(conc_subprocess *p, const char *const *argv,
-                 const conc_subprocess_options *options)
+/* Make the child's first n descriptors. 0, or an error; then some may have been made. */
+static int subprocess_make_fds(conc_subprocess *p, const conc_subprocess_options *options, int n,
+                               int theirs[SUBPROCESS_FDS])
 {
-    const int how[3] = {options->in, options->out, options->err};
+    const int how[SUBPROCESS_FDS] = {options->in, options->out, options->err};
+    for (int i = 0; i < n; i++) {
+        int err = subprocess_make_fd(i, how[i], &theirs[i], &p->pipes[i]);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+/* Run the program. Returns its process id, or an error. */
+static pid_t subprocess_spawn(conc_subprocess *p, const char *const *argv,
+                              const conc_subprocess_options *options)
+{
     const bool merge = options->err == CONC_SUBPROCESS_STDOUT;
-    int theirs[3] = {-1, -1, -1};
-    int err = 0;
-    for (int i = 0; i < (merge ? 2 : 3) && !err; i++)
-        err = make_descriptor(i, how[i], &theirs[i], &p->pipes[i]);
-    if (!err) {
-        p->pid = conc__spawn_program(argv, options, theirs, merge);
-        err = p->pid < 0 ? p->pid : 0;
-    }
-    close_all(theirs);
-    if (err)
-        return err;
-    err = watch(p);
-    if (err) {
-        kill(p->pid, SIGKILL);
-        wait_for(p->pid, 0);
-    }
+    int theirs[SUBPROCESS_FDS] = {-1, -1, -1};
+    int err = subprocess_make_fds(p, options, merge ? STDERR_FILENO : SUBPROCESS_FDS, theirs);
+    pid_t pid = err ? err : conc__spawn_program(argv, options, theirs, merge);
+    subprocess_close_fds(theirs);
+    return pid;
+}
+
+static int subprocess_run(conc_subprocess *p, const char *const *argv,
+                          const conc_subprocess_options *options)
+{
+    pid_t pid = subprocess_spawn(p, argv, options);
+    if (pid < 0)
+        return pid;
+    p->pid = pid;
+    int err = subprocess_watch(p);
+    if (!err)
+        return 0;
+    kill(pid, SIGKILL);
+    subprocess_wait_pid(pid, 0);
     return err;
 }
 
@@ -175,47 +198,48 @@ int conc_subprocess_start(conc_subprocess **ret, const char *const *argv,
     if (!options)
         options = &defaults;
     p->pidfd = -1;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < SUBPROCESS_FDS; i++)
         p->pipes[i] = -1;
     p->input_is_pipe = options->in == CONC_SUBPROCESS_PIPE;
-    int err = start(p, argv, options);
-    if (err)
-        free_child(p);
-    else
-        *ret = p;
-    return err;
+    int err = subprocess_run(p, argv, options);
+    if (err) {
+        subprocess_free_memory(p);
+        return err;
+    }
+    *ret = p;
+    return 0;
 }
 
 pid_t conc_subprocess_pid(const conc_subprocess *p) { return p->pid; }
 
-int conc_subprocess_stdin(const conc_subprocess *p) { return p->pipes[0]; }
+int conc_subprocess_stdin(const conc_subprocess *p) { return p->pipes[STDIN_FILENO]; }
 
-int conc_subprocess_stdout(const conc_subprocess *p) { return p->pipes[1]; }
+int conc_subprocess_stdout(const conc_subprocess *p) { return p->pipes[STDOUT_FILENO]; }
 
-int conc_subprocess_stderr(const conc_subprocess *p) { return p->pipes[2]; }
+int conc_subprocess_stderr(const conc_subprocess *p) { return p->pipes[STDERR_FILENO]; }
 
 int conc_subprocess_take_fd(conc_subprocess *p, int which)
 {
-    if (which < 0 || which > 2)
+    if (which < 0 || which >= SUBPROCESS_FDS)
         return -1;
     int fd = p->pipes[which];
     p->pipes[which] = -1;
-    if (which == 0)
+    if (which == STDIN_FILENO)
         p->input_is_pipe = false;
     return fd;
 }
 
-/* ---- Its end ---- */
+/* ---- The child's end ---- */
 
-/* Has the child ended? Then its status is kept. */
-static bool reap(conc_subprocess *p)
+/* Has the child ended? If so, keep its status. */
+static bool subprocess_reap(conc_subprocess *p)
 {
     bool reaped = false;
     conc_with_lock (&p->lock) {
         siginfo_t info = {.si_pid = 0};
         if (!p->reaped && waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG) != 0) {
-            p->reaped = true; /* by somebody else */
-            p->wait_error = -errno;
+            p->reaped = true; /* by something else in the program */
+            p->reap_error = -errno;
         } else if (!p->reaped && info.si_pid == p->pid) {
             p->reaped = true;
             p->status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
@@ -225,11 +249,11 @@ static bool reap(conc_subprocess *p)
     return reaped;
 }
 
-/* Wait for a sign of its end. */
-static int wait_for_sign(conc_subprocess *p, conc_deadline deadline)
+/* Wait for a sign of the child's end. */
+static int subprocess_wait_for_sign(conc_subprocess *p, conc_deadline deadline)
 {
-    if (p->waiter)
-        return conc_future_wait(conc_thread_future(p->waiter), deadline);
+    if (p->watcher)
+        return conc_future_wait(conc_thread_future(p->watcher), deadline);
     int events = conc_poll_fd(p->pidfd, POLLIN, deadline);
     return events < 0 ? events : 0;
 }
@@ -237,21 +261,28 @@ static int wait_for_sign(conc_subprocess *p, conc_deadline deadline)
 int conc_subprocess_join(conc_subprocess *p, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
-    while (!err && !reap(p))
-        err = wait_for_sign(p, deadline);
-    return err ? err : p->wait_error;
+    if (err)
+        return err;
+    while (!subprocess_reap(p)) {
+        err = subprocess_wait_for_sign(p, deadline);
+        if (err)
+            return err;
+    }
+    return p->reap_error;
 }
 
 int conc_subprocess_exitcode(const conc_subprocess *question, int *ret)
 {
-    conc_subprocess *p = (conc_subprocess *)(uintptr_t)question; /* it may find that it has ended */
+    /* Not const in here: this call may be the one that reaps the child. */
+    conc_subprocess *p = (conc_subprocess *)(uintptr_t)question;
     if (!ret)
         return -EINVAL;
-    if (!reap(p))
+    if (!subprocess_reap(p))
         return -EAGAIN;
-    if (!p->wait_error)
-        *ret = p->status;
-    return p->wait_error;
+    if (p->reap_error)
+        return p->reap_error;
+    *ret = p->status;
+    return 0;
 }
 
 int conc_subprocess_send_signal(conc_subprocess *p, int signo)
@@ -279,16 +310,18 @@ void conc_subprocess_free(conc_subprocess *p)
     conc_subprocess_kill(p);
     conc_subprocess_join(p, CONC_FOREVER);
     conc_shield_exit(&shield);
-    free_child(p);
+    subprocess_free_memory(p);
 }
 
 int conc_subprocess_detach(conc_subprocess *p)
 {
-    conc_thread *reaper = NULL;
-    int err = reap(p) ? 0 : start_thread(&reaper, job_reap, p->pid);
-    if (err)
-        return err;
-    conc_thread_free(reaper);
-    free_child(p);
+    if (!subprocess_reap(p)) {
+        conc_thread *reaper;
+        int err = subprocess_start_thread(&reaper, subprocess_reap_main, p->pid);
+        if (err)
+            return err;
+        conc_thread_free(reaper);
+    }
+    subprocess_free_memory(p);
     return 0;
 }

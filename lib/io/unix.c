@@ -2,16 +2,16 @@
  *
  * unix.c: connecting to a Unix socket, and listening on one.
  *
- * An abstract name is written "@name", as ss(8) and systemd do: in the address a zero byte takes
- * the place of the '@', and the address' size tells where the name ends.
+ * An abstract name is written "@name", as in ss(8) and systemd: in the address a zero byte takes
+ * the place of the '@', and the size of the address tells where the name ends.
  */
 #include <conc/net.h>
 
 #include <string.h>
 #include <sys/un.h>
 
-/* Fill in *addr; its size, or -EINVAL, -ENAMETOOLONG. */
-static int address_of(const char *path, struct sockaddr_un *addr)
+/* Fill in *addr. Returns its size; -EINVAL, -ENAMETOOLONG. */
+static int unix_address(const char *path, struct sockaddr_un *addr)
 {
     if (!path || !*path || !strcmp(path, "@"))
         return -EINVAL;
@@ -26,7 +26,7 @@ static int address_of(const char *path, struct sockaddr_un *addr)
     return (int)(offsetof(struct sockaddr_un, sun_path) + n + !is_abstract);
 }
 
-static int raise_about(int err, const char *what, const char *path)
+static int unix_raise(int err, const char *what, const char *path)
 {
     if (err == -ECANCELED)
         return err;
@@ -36,30 +36,39 @@ static int raise_about(int err, const char *what, const char *path)
 int conc_unix_connect(const char *path, conc_deadline deadline)
 {
     struct sockaddr_un addr;
-    int size = address_of(path, &addr);
-    int fd = size < 0 ? size : conc_socket(AF_UNIX, SOCK_STREAM, 0);
+    int size = unix_address(path, &addr);
+    if (size < 0)
+        return unix_raise(size, "connect to", path);
+    int fd = conc_socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
-        return raise_about(fd, "connect to", path);
+        return unix_raise(fd, "connect to", path);
     int err = conc_connect(fd, (struct sockaddr *)&addr, (socklen_t)size, deadline);
     if (!err)
         return fd;
     conc_close(fd);
-    return raise_about(err, "connect to", path);
+    return unix_raise(err, "connect to", path);
 }
 
 int conc_unix_listen(const char *path, int backlog)
 {
     struct sockaddr_un addr;
-    int size = address_of(path, &addr);
-    int fd = size < 0 ? size : conc_socket(AF_UNIX, SOCK_STREAM, 0);
+    int size = unix_address(path, &addr);
+    if (size >= 0 && backlog < 0)
+        size = -EINVAL; /* conc_listen() would say so too, but after there is a file */
+    if (size < 0)
+        return unix_raise(size, "listen on", path);
+    int fd = conc_socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
-        return raise_about(fd, "listen on", path);
-    int err = backlog < 0 ? -EINVAL /* before there is a file */
-                          : conc_bind(fd, (struct sockaddr *)&addr, (socklen_t)size);
-    if (!err)
-        err = conc_listen(fd, backlog);
-    if (!err)
-        return fd;
+        return unix_raise(fd, "listen on", path);
+    int err = conc_bind(fd, (struct sockaddr *)&addr, (socklen_t)size);
+    if (err)
+        goto close_fd;
+    err = conc_listen(fd, backlog);
+    if (err)
+        goto close_fd;
+    return fd;
+
+close_fd:
     conc_close(fd);
-    return raise_about(err, "listen on", path);
+    return unix_raise(err, "listen on", path);
 }

@@ -181,6 +181,67 @@ static void test_wait_when_others_have_reaped_it_says_so(void)
     conc_subprocess_free(child);
 }
 
+/* ---- How it ended, asked without waiting ---- */
+
+static int job_ask(void *arg, void *result)
+{
+    conc_subprocess *child = *(conc_subprocess **)arg;
+    int status = 77, err;
+    UNTIL((err = conc_subprocess_exitcode(child, &status)) != -EAGAIN);
+    CHECK(err == 0 || status == 77);
+    return err ? err : status;
+}
+
+static void test_exitcode_without_a_wait_reaps_the_child(void)
+{
+    conc_subprocess *child = start_shell("read x; exit 5", (conc_subprocess_options){.in = PIPE});
+    int status = 77;
+    CHECK_EQUAL(conc_subprocess_exitcode(child, &status), -EAGAIN);
+    CHECK_EQUAL(status, 77);
+    CHECK_EQUAL(conc_close(conc_subprocess_take_fd(child, 0)), 0);
+    UNTIL(conc_subprocess_exitcode(child, &status) != -EAGAIN);
+    CHECK_EQUAL(status, 5);
+    CHECK(is_gone(conc_subprocess_pid(child)));
+    CHECK_EQUAL(conc_subprocess_kill(child), -ESRCH);
+    CHECK_EQUAL(conc_subprocess_join(child, CONC_NOW), 0);
+    status = 77;
+    CHECK_EQUAL(conc_subprocess_exitcode(child, &status), 0);
+    CHECK_EQUAL(status, 5);
+    conc_subprocess_free(child);
+}
+
+static void test_exitcode_asked_by_several_gives_all_the_same(void)
+{
+    conc_subprocess *child = start_shell("read x", (conc_subprocess_options){.in = PIPE});
+    conc_future *others[4];
+    for (int i = 0; i < 4; i++)
+        others[i] = start(i < 3 ? job_ask : job_wait, &child, sizeof child);
+    UNTIL(blocked_on("poll") + blocked_on("future") >= 1);
+    CHECK_EQUAL(conc_subprocess_kill(child), 0);
+    for (int i = 0; i < 4; i++)
+        CHECK_EQUAL(end_of(others[i]), -SIGKILL);
+    CHECK_EQUAL(end_of_child(child), -SIGKILL);
+    conc_subprocess_free(child);
+}
+
+static void test_exitcode_when_others_have_reaped_it_says_so_to_all(void)
+{
+    conc_subprocess *child = start_shell("exit 3", (conc_subprocess_options){.in = 0});
+    conc_future *others[3];
+    int status = 77;
+    CHECK_EQUAL(waitpid(conc_subprocess_pid(child), NULL, 0), conc_subprocess_pid(child));
+    for (int i = 0; i < 3; i++)
+        others[i] = start(job_ask, &child, sizeof child);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQUAL(end_of(others[i]), -ECHILD);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQUAL(conc_subprocess_exitcode(child, &status), -ECHILD);
+    CHECK_EQUAL(status, 77);
+    CHECK_EQUAL(conc_subprocess_join(child, CONC_NOW), -ECHILD);
+    CHECK_EQUAL(conc_subprocess_kill(child), -ESRCH);
+    conc_subprocess_free(child);
+}
+
 /* ---- What cannot be run ---- */
 
 static void check_refused(const char *program, conc_subprocess_options options, int err,
@@ -520,6 +581,9 @@ static void test_without_pidfds_all_is_the_same(void)
     test_free_of_one_that_runs_kills_it_and_leaves_no_zombie();
     test_detach_lets_it_go_on_and_leaves_no_zombie();
     test_wait_when_others_have_reaped_it_says_so();
+    test_exitcode_without_a_wait_reaps_the_child();
+    test_exitcode_asked_by_several_gives_all_the_same();
+    test_exitcode_when_others_have_reaped_it_says_so_to_all();
     test_communicate_when_ended_early_goes_on_where_it_was();
 
     conc_subprocess *none = NULL;
@@ -536,6 +600,9 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_WAY(test_free_of_one_that_runs_kills_it_and_leaves_no_zombie),
     ON_EVERY_WAY(test_detach_lets_it_go_on_and_leaves_no_zombie),
     ON_EVERY_WAY(test_wait_when_others_have_reaped_it_says_so),
+    ON_EVERY_WAY(test_exitcode_without_a_wait_reaps_the_child),
+    ON_EVERY_WAY(test_exitcode_asked_by_several_gives_all_the_same),
+    ON_EVERY_WAY(test_exitcode_when_others_have_reaped_it_says_so_to_all),
     ON_EVERY_WAY(test_spawn_of_what_cannot_be_run_names_it),
     ON_EVERY_WAY(test_spawn_with_bad_arguments_is_refused),
     ON_EVERY_WAY(test_child_has_the_directory_and_environment_that_it_is_given),
