@@ -63,8 +63,8 @@ packages: ## install the packages that are missing, through apt-get, as root or 
 format: ## run clang-format on every tracked C file
 	git ls-files '*.c' '*.h' | xargs -r $(CLANG_FORMAT) -i
 
-format-check: ## say what clang-format would change
-	git ls-files '*.c' '*.h' | xargs -r $(CLANG_FORMAT) --dry-run --Werror
+format-check: ## say where the layout, or a comment, is not what it should be
+	@scripts/check-style
 
 # Only what meson made.
 clean: ## remove the build directory
