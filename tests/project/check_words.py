@@ -22,8 +22,8 @@ RAN = [
 ]
 SHOWN = ["---- tap: fail, exit status 1", "not ok 2 - broken", "# 1 != 2", "plain words", "on stderr",
          "---- plain: fail, exit status 3", "---- died: error, exit status -11",
-         "---- slow: timeout, exit status -15", "line 999.", "3 passed, 5 failed, 2 skipped"]
-NOT_SHOWN = ["ok 1 - fine", "not here", "line 0.", "---- good: ok, exit status 0"]
+         "---- slow: timeout, exit status -15", "line 0.", "line 99.", "line 900.", "line 999.", "3 passed, 5 failed, 2 skipped"]
+NOT_SHOWN = ["ok 1 - fine", "not here", "line 500.", "---- good: ok, exit status 0"]
 
 
 def run_check(source, ran, status):
