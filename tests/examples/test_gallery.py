@@ -210,7 +210,7 @@ def test_run_tells_of_a_server_that_does_not_start_or_end_well():
 def test_run_that_is_interrupted_leaves_nothing():
     """Its server ends, its folder is removed, its status is a shell's."""
     with Copy() as copy, tempfile.TemporaryDirectory() as folder:
-        copy.replace("concurrency/geocode_sync", 'echo "$LIBCONC_SERVER"\nexec kill -INT $PPID\n')
+        copy.replace("concurrency/geocode_sync", 'echo "$LIBCONC_SERVER"\nkill -INT $PPID\n')
         process = subprocess.run(["sh", run_script, "--build", copy.folder, "geocode_sync"], stdout=subprocess.PIPE,
                                  timeout=runner.HANGS, env=dict(os.environ, TMPDIR=folder), encoding="utf-8")
         assert process.returncode == 130, process

@@ -387,4 +387,4 @@ static const struct CMUnitTest tests[] = {
     ONCE(test_as_many_as_fit_wait_for_an_event),
 };
 
-TEST_MAIN(tests, 110)
+TEST_MAIN(tests, 290)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Install the build into an empty folder; then, with nothing but what was installed and pkg-config, compile
 # every public header alone as strict C11 and as C++17, and build and run a program in both languages,
-# with the shared and with the static library.
+# with the shared and with the static library. Then install as README.md says, and follow its own lines from there.
 # usage: check_install.sh BUILD SOURCE; MESON, CC, CXX (may be empty) and SANITIZE (none, address ...) by environment
 # shellcheck disable=SC2086 # flags and commands of several words stand unquoted
 set -eu
@@ -78,3 +78,76 @@ if [ -n "$CXX" ]; then
 else
     echo "C++ is not checked: no C++ compiler, or not the sanitizer's"
 fi
+
+# ---- What README.md says: its program, its output, and its commands, word for word ----
+
+# block LANGUAGE: the first block of that kind
+block() {
+    awk -v fence='```' -v language="$1" '$0 == fence language { on = 1; next } on && $0 == fence { exit } on' "$source/README.md"
+}
+# lines PATTERN: the lines of indented code from the first one that begins so, as long as there are such lines
+lines() {
+    awk -v pattern="^    $1" '$0 ~ pattern { on = 1 } on && !/^    / { exit } on' "$source/README.md"
+}
+block c >first.c
+block output >first.out
+lines 'cc first[.]c .*pkg-config' >system.sh
+lines 'make install PREFIX=[$]HOME/conc' >home.sh
+lines 'cc first[.]c .*-Lbuild' >build.sh
+[ "$(wc -l <system.sh) $(wc -l <home.sh) $(wc -l <build.sh)" = '1 3 1' ] ||
+    fail "README.md: its ways to build first.c are not found: $(cat system.sh home.sh build.sh)"
+
+# Our compiler; and the clone, which is where README's reader is, with a build directory elsewhere: the one that is
+# being tested is not to be changed, nor to be built by two at once.
+program_make=$(command -v make || :)
+cc() {
+    command $CC $sanitize "$@" # the compiler may be called cc
+}
+make() {
+    (
+        unset MAKEFLAGS MFLAGS MAKELEVEL
+        "$program_make" -C "$source" --no-print-directory BUILD="$tmp/own" SETUP="$setup" "$@"
+    ) >make.log 2>&1 || {
+        cat make.log
+        fail "make $* failed"
+    }
+}
+# follow FILE: the commands in it, then README's output
+follow() {
+    rm -f first
+    (
+        set -eu
+        # shellcheck disable=SC1090 # README's
+        . "./$1"
+    ) >out 2>&1 || {
+        cat out
+        fail "README.md: these lines have failed: $(cat "$1")"
+    }
+    cmp -s out first.out || fail "README.md: it says $(cat first.out), and this is printed: $(cat out)"
+}
+
+unset LD_LIBRARY_PATH PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_ALLOW_SYSTEM_CFLAGS PKG_CONFIG_ALLOW_SYSTEM_LIBS
+ln -s "$source/include" include
+ln -s "$build" build
+follow build.sh
+
+# One compiler and no sanitizer are enough for what make does.
+[ -z "$sanitize" ] && [ -n "$program_make" ] || exit 0
+setup='-Dtests=disabled -Dexamples=disabled -Dbench=false -Dbuildtype=plain'
+export HOME="$tmp/home" CC
+follow home.sh
+
+# The same build directory, another prefix: everything goes there, and conc.pc says so. (Loader and pkg-config look
+# into /usr/local by themselves.)
+make install PREFIX="$tmp/local"
+PKG_CONFIG_PATH=$tmp/local/lib/pkgconfig LD_LIBRARY_PATH=$tmp/local/lib
+export PKG_CONFIG_PATH LD_LIBRARY_PATH
+[ "$(pkg-config --variable=prefix conc)" = "$tmp/local" ] || fail "conc.pc has the prefix of another installation"
+rm -r "$HOME"
+follow system.sh
+
+make install PREFIX=/opt/conc LIBDIR=lib64 DESTDIR="$tmp/stage"
+for file in include/conc.h lib64/libconc.so lib64/libconc.a lib64/pkgconfig/conc.pc; do
+    [ -f "$tmp/stage/opt/conc/$file" ] || fail "make install PREFIX=/opt/conc LIBDIR=lib64 DESTDIR=...: $file is not there"
+done
+grep -q '^prefix=/opt/conc$' "$tmp/stage/opt/conc/lib64/pkgconfig/conc.pc" || fail "DESTDIR has come into conc.pc"

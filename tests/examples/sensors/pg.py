@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,7 +93,7 @@ class Cluster:
         """By a signal: INT is a fast shutdown, QUIT an immediate one, as a crash."""
         if self.server is None:
             return
-        subprocess.run(["kill", "-" + how, str(self.server.pid)], stderr=subprocess.DEVNULL)
+        self.server.send_signal(getattr(signal, "SIG" + how))
         try:
             self.server.wait(runner.HANGS)
         except subprocess.TimeoutExpired:
