@@ -35,6 +35,7 @@
 #include <conc/net.h>
 
 #include "base/alloc.h"
+#include "base/fd_message.h"
 #include "wait/wait.h"
 
 #define MAGIC 0x43504950u
@@ -44,6 +45,8 @@ enum {
     AHEAD = 4096,
     FDS_QUEUED_MAX = 2 * CONC_PIPE_FDS_MAX, /* those of two messages can be there */
 };
+
+_Static_assert(CONC_PIPE_FDS_MAX <= FD_MESSAGE_MAX, "a message's descriptors fit into one message");
 
 struct header {
     uint32_t magic;
@@ -121,18 +124,12 @@ no_one:
     return err;
 }
 
-static void close_fds(const int *fds, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        close(fds[i]);
-}
-
 void conc_pipe_free(conc_pipe *end)
 {
     if (!end)
         return;
     conc_close(end->fd);
-    close_fds(end->fds, end->n_fds);
+    conc__fds_close(end->fds, end->n_fds);
     conc_bytes_free(&end->body);
     free_bytes(end->rest);
     free_bytes(end);
@@ -224,24 +221,12 @@ static int keep_rest(conc_pipe *end, const struct msghdr *msg, int err)
 static int send_message(conc_pipe *end, const void *buf, size_t n, const int *fds, size_t n_fds,
                         conc_deadline deadline)
 {
-    union {
-        struct cmsghdr aligned;
-        char bytes[CMSG_SPACE(CONC_PIPE_FDS_MAX * sizeof(int))];
-    } control;
+    struct fd_room room;
     struct header header = {.magic = MAGIC, .n_fds = (uint32_t)n_fds, .size = n};
     struct iovec parts[] = {{&header, sizeof header}, {(void *)(uintptr_t)buf, n}};
     struct msghdr msg = {.msg_iov = parts, .msg_iovlen = n ? 2 : 1};
     size_t sent = 0;
-    if (n_fds) {
-        memset(&control, 0, sizeof control);
-        msg.msg_control = &control;
-        msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
-    }
+    conc__fd_message_attach(&msg, &room, fds, n_fds);
     int err = send_all(end, &msg, &sent, deadline);
     return err && sent && err != -EPIPE ? keep_rest(end, &msg, err) : err;
 }
@@ -280,40 +265,23 @@ size_t conc_pipe_n_unsent(const conc_pipe *end) { return load_relaxed(&end->unse
 
 /* ---- Receiving, under the lock ---- */
 
-static void take_control(conc_pipe *end, struct msghdr *msg)
+static void take_fds(conc_pipe *end, struct msghdr *msg)
 {
-    if (msg->msg_flags & MSG_CTRUNC)
-        end->lost_fds = true;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            if (end->n_fds < FDS_QUEUED_MAX)
-                end->fds[end->n_fds++] = fd;
-            else
-                close(fd); /* more than any message has: the sender is none of ours */
-        }
-    }
+    /* More than there is room for, no message of ours has: those are closed. */
+    end->n_fds += conc__fd_message_take(msg, end->fds + end->n_fds, FDS_QUEUED_MAX - end->n_fds,
+                                        &end->lost_fds);
 }
 
 /* Some bytes: how many; 0: the end. */
 static ssize_t receive(conc_pipe *end, void *buf, size_t n, conc_deadline deadline)
 {
-    union {
-        struct cmsghdr aligned;
-        char bytes[CMSG_SPACE(CONC_PIPE_FDS_MAX * sizeof(int))];
-    } control;
-    struct iovec room = {buf, n};
-    struct msghdr msg = {.msg_iov = &room,
-                         .msg_iovlen = 1,
-                         .msg_control = &control,
-                         .msg_controllen = sizeof control};
+    struct fd_room room;
+    struct iovec bytes = {buf, n};
+    struct msghdr msg = {.msg_iov = &bytes, .msg_iovlen = 1};
+    conc__fd_message_expect(&msg, &room);
     ssize_t got = conc_recvmsg(end->fd, &msg, 0, deadline);
     if (got >= 0)
-        take_control(end, &msg);
+        take_fds(end, &msg);
     return got == -ECONNRESET ? 0 : got; /* closed with something of ours unread */
 }
 
@@ -400,7 +368,7 @@ static int give(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds)
     if (fds && !lost)
         memcpy(fds, end->fds, n * sizeof *fds);
     else
-        close_fds(end->fds, n);
+        conc__fds_close(end->fds, n);
     end->n_fds -= n;
     memmove(end->fds, end->fds + n, end->n_fds * sizeof *end->fds);
     end->in_message = end->has_body = end->lost_fds = false;
