@@ -6,14 +6,14 @@
  * has made it or not:
  *
  *     count     parties that have come in this round
- *     BROKEN
+ *     BARRIER_BROKEN
  *     history   how the last 16 rounds have ended, the last one lowest: 1: by a reset
  *     round     counts the rounds
  *
  *     arrive     count + 1; the last one: count 0, round + 1, history: 0
- *     give up    if the round is still ours and not broken: BROKEN, count 0
- *     abort      BROKEN, count 0
- *     reset      count 0, BROKEN cleared, round + 1, history: 1
+ *     give up    if the round is still ours and not broken: BARRIER_BROKEN, count 0
+ *     abort      BARRIER_BROKEN, count 0
+ *     reset      count 0, BARRIER_BROKEN cleared, round + 1, history: 1
  *
  * A party waits until the round is another or the barrier is broken, and learns from the history
  * how its round ended, whatever has happened since. (It would have to sleep through 16 rounds for
@@ -27,19 +27,20 @@
 #include "shared/shared_impl.h"
 #include "wait/wait.h"
 
-#define COUNT ((uint64_t)CONC_SHARED_BARRIER_MAX) /* 20 bits */
-#define BROKEN ((uint64_t)1 << 20)
-#define HISTORY_SHIFT 21
-#define HISTORY 0xffffu
-#define ROUND_SHIFT 37
-#define ROUNDS ((uint64_t)1 << (64 - ROUND_SHIFT))
+#define BARRIER_COUNT ((uint64_t)CONC_SHARED_BARRIER_MAX) /* 20 bits */
+#define BARRIER_BROKEN ((uint64_t)1 << 20)
+#define BARRIER_HISTORY_SHIFT 21
+#define BARRIER_HISTORY 0xffffu
+#define BARRIER_ROUND_SHIFT 37
+#define BARRIER_ROUNDS ((uint64_t)1 << (64 - BARRIER_ROUND_SHIFT))
 
-static uint32_t round_of(uint64_t s) { return (uint32_t)(s >> ROUND_SHIFT); }
+static uint32_t shared_barrier_round(uint64_t s) { return (uint32_t)(s >> BARRIER_ROUND_SHIFT); }
 
-static uint64_t next_round(uint64_t s, bool by_reset)
+static uint64_t shared_barrier_next_round(uint64_t s, bool by_reset)
 {
-    uint64_t history = (s >> HISTORY_SHIFT << 1 | by_reset) & HISTORY;
-    return (round_of(s) + UINT64_C(1)) << ROUND_SHIFT | history << HISTORY_SHIFT;
+    uint64_t history = (s >> BARRIER_HISTORY_SHIFT << 1 | by_reset) & BARRIER_HISTORY;
+    return (shared_barrier_round(s) + UINT64_C(1)) << BARRIER_ROUND_SHIFT |
+           history << BARRIER_HISTORY_SHIFT;
 }
 
 int conc_shared_barrier_init(conc_shared_barrier *barrier, uint32_t parties)
@@ -53,7 +54,7 @@ int conc_shared_barrier_init(conc_shared_barrier *barrier, uint32_t parties)
 void conc_shared_barrier_reset(conc_shared_barrier *barrier)
 {
     uint64_t s = load_acquire(&barrier->state);
-    while (!cas64_acq_rel(&barrier->state, &s, next_round(s, true)))
+    while (!cas64_acq_rel(&barrier->state, &s, shared_barrier_next_round(s, true)))
         continue;
     conc__shared_notify(&barrier->spot, INT_MAX);
 }
@@ -61,14 +62,14 @@ void conc_shared_barrier_reset(conc_shared_barrier *barrier)
 void conc_shared_barrier_abort(conc_shared_barrier *barrier)
 {
     uint64_t s = load_acquire(&barrier->state);
-    while (!cas64_acq_rel(&barrier->state, &s, (s & ~COUNT) | BROKEN))
+    while (!cas64_acq_rel(&barrier->state, &s, (s & ~BARRIER_COUNT) | BARRIER_BROKEN))
         continue;
     conc__shared_notify(&barrier->spot, INT_MAX);
 }
 
 bool conc_shared_barrier_is_broken(const conc_shared_barrier *barrier)
 {
-    return load_acquire(&barrier->state) & BROKEN;
+    return load_acquire(&barrier->state) & BARRIER_BROKEN;
 }
 
 uint32_t conc_shared_barrier_parties(const conc_shared_barrier *barrier)
@@ -78,59 +79,59 @@ uint32_t conc_shared_barrier_parties(const conc_shared_barrier *barrier)
 
 uint32_t conc_shared_barrier_n_waiting(const conc_shared_barrier *barrier)
 {
-    return (uint32_t)(load_acquire(&barrier->state) & COUNT);
+    return (uint32_t)(load_acquire(&barrier->state) & BARRIER_COUNT);
 }
 
-struct party {
+struct shared_party {
     conc_shared_barrier *barrier;
     uint32_t round;
 };
 
 /* How the party's round has ended, if it has. */
-static int look(const struct party *p, uint64_t s)
+static int shared_party_look(const struct shared_party *p, uint64_t s)
 {
-    uint64_t later = (round_of(s) - (uint64_t)p->round) % ROUNDS;
+    uint64_t later = (shared_barrier_round(s) - (uint64_t)p->round) % BARRIER_ROUNDS;
     if (later == 0)
-        return s & BROKEN ? -CONC_EBROKEN : -EAGAIN;
-    uint64_t history = s >> HISTORY_SHIFT & HISTORY;
+        return s & BARRIER_BROKEN ? -CONC_EBROKEN : -EAGAIN;
+    uint64_t history = s >> BARRIER_HISTORY_SHIFT & BARRIER_HISTORY;
     return later <= 16 && history >> (later - 1) & 1 ? -CONC_EBROKEN : 0;
 }
 
-static int has_ended(void *arg)
+static int shared_party_has_ended(void *arg)
 {
-    const struct party *p = arg;
-    return look(p, load_acquire(&p->barrier->state));
+    const struct shared_party *p = arg;
+    return shared_party_look(p, load_acquire(&p->barrier->state));
 }
 
 /* `why`; or how the round has ended meanwhile. */
-static int give_up(const struct party *p, int why)
+static int shared_party_give_up(const struct shared_party *p, int why)
 {
     uint64_t s = load_acquire(&p->barrier->state);
     do {
-        int end = look(p, s);
+        int end = shared_party_look(p, s);
         if (end != -EAGAIN)
             return end;
-    } while (!cas64_acq_rel(&p->barrier->state, &s, (s & ~COUNT) | BROKEN));
+    } while (!cas64_acq_rel(&p->barrier->state, &s, (s & ~BARRIER_COUNT) | BARRIER_BROKEN));
     conc__shared_notify(&p->barrier->spot, INT_MAX);
     return conc__shared_ended(why);
 }
 
 /* Come: the index; or why not. */
-static int arrive(struct party *p, conc_deadline deadline)
+static int shared_party_arrive(struct shared_party *p, conc_deadline deadline)
 {
     conc_shared_barrier *barrier = p->barrier;
     uint64_t s = load_acquire(&barrier->state), next;
     uint32_t index;
     do {
-        if (s & BROKEN)
+        if (s & BARRIER_BROKEN)
             return -CONC_EBROKEN;
-        index = (uint32_t)(s & COUNT);
+        index = (uint32_t)(s & BARRIER_COUNT);
         bool last = index + 1 == barrier->parties;
         if (!last && deadline_is_now(deadline))
             return -EAGAIN;
-        next = last ? next_round(s, false) : s + 1;
+        next = last ? shared_barrier_next_round(s, false) : s + 1;
     } while (!cas64_acq_rel(&barrier->state, &s, next));
-    p->round = round_of(s);
+    p->round = shared_barrier_round(s);
     return (int)index;
 }
 
@@ -141,17 +142,18 @@ int conc_shared_barrier_wait(conc_shared_barrier *barrier, conc_deadline deadlin
         conc_shared_barrier_abort(barrier); /* the caller won't come: others would wait for it */
         return err;
     }
-    struct party party = {.barrier = barrier};
-    int index = arrive(&party, deadline);
+    struct shared_party party = {.barrier = barrier};
+    int index = shared_party_arrive(&party, deadline);
     if (index < 0)
         return index;
     if (index + 1 == (int)barrier->parties) {
         conc__shared_notify(&barrier->spot, INT_MAX);
         return index;
     }
-    const struct shared_on on = {&barrier->spot, has_ended, &party, "shared barrier", barrier};
+    const struct shared_on on = {&barrier->spot, shared_party_has_ended, &party, "shared barrier",
+                                 barrier};
     int end = conc__shared_wait(&on, deadline);
     if (end == -ETIMEDOUT || end == -ECANCELED)
-        end = give_up(&party, end);
+        end = shared_party_give_up(&party, end);
     return end < 0 ? end : index;
 }

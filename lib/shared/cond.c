@@ -27,15 +27,15 @@
 #include "shared/shared_impl.h"
 #include "wait/wait.h"
 
-static conc_shared_lock *lock_of(conc_shared_cond *cond)
+static conc_shared_lock *shared_cond_lock(conc_shared_cond *cond)
 {
     return (conc_shared_lock *)(void *)((char *)cond + cond->lock_at);
 }
 
 /* Its lock is its first member. */
-static conc_shared_rlock *rlock_of(conc_shared_cond *cond)
+static conc_shared_rlock *shared_cond_rlock(conc_shared_cond *cond)
 {
-    return (conc_shared_rlock *)(void *)lock_of(cond);
+    return (conc_shared_rlock *)(void *)shared_cond_lock(cond);
 }
 
 void conc_shared_cond_init(conc_shared_cond *cond, conc_shared_lock *lock)
@@ -49,65 +49,67 @@ void conc_shared_cond_init_rlock(conc_shared_cond *cond, conc_shared_rlock *rloc
     cond->is_rlock = true;
 }
 
-static bool is_held(conc_shared_cond *cond)
+static bool shared_cond_is_held(conc_shared_cond *cond)
 {
     if (cond->is_rlock)
-        return conc_shared_rlock_is_owned(rlock_of(cond));
-    return load_relaxed(&lock_of(cond)->held) == conc__shared_tid(); /* relaxed: our own, if so */
+        return conc_shared_rlock_is_owned(shared_cond_rlock(cond));
+    /* relaxed: the caller's own store, if it is equal */
+    return load_relaxed(&shared_cond_lock(cond)->held) == conc__shared_tid();
 }
 
 /* Release the lock wholly. How often it was taken. */
-static uint32_t let_go(conc_shared_cond *cond)
+static uint32_t shared_cond_release_lock(conc_shared_cond *cond)
 {
     if (!cond->is_rlock) {
-        conc_shared_lock_release(lock_of(cond));
+        conc_shared_lock_release(shared_cond_lock(cond));
         return 1;
     }
-    uint32_t depth = rlock_of(cond)->depth;
-    rlock_of(cond)->depth = 1;
-    conc_shared_rlock_release(rlock_of(cond));
+    uint32_t depth = shared_cond_rlock(cond)->depth;
+    shared_cond_rlock(cond)->depth = 1;
+    conc_shared_rlock_release(shared_cond_rlock(cond));
     return depth;
 }
 
-static int take_back(conc_shared_cond *cond, uint32_t depth)
+static int shared_cond_retake_lock(conc_shared_cond *cond, uint32_t depth)
 {
     if (!cond->is_rlock)
-        return conc_shared_lock_enter(lock_of(cond));
-    int err = conc_shared_rlock_enter(rlock_of(cond));
+        return conc_shared_lock_enter(shared_cond_lock(cond));
+    int err = conc_shared_rlock_enter(shared_cond_rlock(cond));
     if (err != -ENOTRECOVERABLE)
-        rlock_of(cond)->depth = depth;
+        shared_cond_rlock(cond)->depth = depth;
     return err;
 }
 
-struct sleeper {
+struct shared_cond_wait {
     const struct conc__shared_spot *spot;
     uint32_t seq;
 };
 
-static int has_changed(void *arg)
+static int shared_cond_has_changed(void *arg)
 {
-    const struct sleeper *s = arg;
+    const struct shared_cond_wait *s = arg;
     return load_relaxed(&s->spot->seq) != s->seq ? 0 : -EAGAIN; /* relaxed: the lock will tell */
 }
 
-static bool has_permit(const conc_shared_cond *cond, uint32_t number)
+static bool shared_cond_has_permit(const conc_shared_cond *cond, uint32_t number)
 {
     return cond->permits && (int32_t)(cond->limit - number) > 0;
 }
 
 /* The lock is held, and given up meanwhile. */
-static int wait_as(conc_shared_cond *cond, uint32_t number, conc_deadline deadline)
+static int shared_cond_wait_as(conc_shared_cond *cond, uint32_t number, conc_deadline deadline)
 {
     for (;;) {
         /* relaxed: notifiers hold the lock, as we do now */
-        struct sleeper s = {&cond->spot, load_relaxed(&cond->spot.seq)};
-        const struct shared_on on = {&cond->spot, has_changed, &s, "shared condition", cond};
-        uint32_t depth = let_go(cond);
+        struct shared_cond_wait s = {&cond->spot, load_relaxed(&cond->spot.seq)};
+        const struct shared_on on = {&cond->spot, shared_cond_has_changed, &s, "shared condition",
+                                     cond};
+        uint32_t depth = shared_cond_release_lock(cond);
         int end = conc__shared_wait(&on, deadline);
-        int err = take_back(cond, depth);
+        int err = shared_cond_retake_lock(cond, depth);
         if (err == -ENOTRECOVERABLE)
             return err;
-        bool notified = has_permit(cond, number);
+        bool notified = shared_cond_has_permit(cond, number);
         if (!notified && !end && !err)
             continue;
         if (notified)
@@ -119,7 +121,7 @@ static int wait_as(conc_shared_cond *cond, uint32_t number, conc_deadline deadli
 
 int conc_shared_cond_wait(conc_shared_cond *cond, conc_deadline deadline)
 {
-    if (!is_held(cond))
+    if (!shared_cond_is_held(cond))
         return -EPERM;
     int err = checkpoint(deadline);
     if (err)
@@ -127,13 +129,13 @@ int conc_shared_cond_wait(conc_shared_cond *cond, conc_deadline deadline)
     if (deadline_is_now(deadline))
         return -EAGAIN;
     cond->waiting++;
-    return wait_as(cond, cond->next++, deadline);
+    return shared_cond_wait_as(cond, cond->next++, deadline);
 }
 
 int conc_shared_cond_wait_for(conc_shared_cond *cond, conc_predicate_fn *predicate, void *arg,
                               conc_deadline deadline)
 {
-    if (!is_held(cond))
+    if (!shared_cond_is_held(cond))
         return -EPERM;
     int err = checkpoint(deadline);
     while (!err && !predicate(arg)) {
@@ -146,7 +148,7 @@ int conc_shared_cond_wait_for(conc_shared_cond *cond, conc_predicate_fn *predica
 
 int conc_shared_cond_notify(conc_shared_cond *cond, size_t n)
 {
-    if (!is_held(cond))
+    if (!shared_cond_is_held(cond))
         return -EPERM;
     uint32_t unserved = cond->waiting - cond->permits;
     if (n > unserved)

@@ -13,8 +13,8 @@
 #include "base/atomic.h"
 #include "shared/shared_impl.h"
 
-#define SET 1u
-#define ONE_SET 2u
+#define EVENT_IS_SET 1u
+#define EVENT_ONE_SET 2u
 
 void conc_shared_event_init(conc_shared_event *event) { *event = (conc_shared_event){0}; }
 
@@ -22,36 +22,39 @@ void conc_shared_event_set(conc_shared_event *event)
 {
     uint32_t v = load_relaxed(&event->word); /* relaxed: the swap releases */
     do {
-        if (v & SET) {
+        if (v & EVENT_IS_SET) {
             fetch_or_release(&event->word, 0); /* who sees the flag sees what we did, too */
             break;
         }
-    } while (!cas_release(&event->word, &v, (v + ONE_SET) | SET));
+    } while (!cas_release(&event->word, &v, (v + EVENT_ONE_SET) | EVENT_IS_SET));
     conc__shared_notify(&event->spot, INT_MAX);
 }
 
-void conc_shared_event_clear(conc_shared_event *event) { fetch_and_release(&event->word, ~SET); }
+void conc_shared_event_clear(conc_shared_event *event)
+{
+    fetch_and_release(&event->word, ~EVENT_IS_SET);
+}
 
 bool conc_shared_event_is_set(const conc_shared_event *event)
 {
-    return load_acquire(&event->word) & SET;
+    return load_acquire(&event->word) & EVENT_IS_SET;
 }
 
-struct waiting {
+struct shared_event_wait {
     const conc_shared_event *event;
     uint32_t since; /* the word when the wait began */
 };
 
-static int has_been_set(void *arg)
+static int shared_event_was_set(void *arg)
 {
-    const struct waiting *w = arg;
+    const struct shared_event_wait *w = arg;
     uint32_t v = load_acquire(&w->event->word);
-    return (v & SET) || (v & ~SET) != (w->since & ~SET) ? 0 : -EAGAIN;
+    return (v & EVENT_IS_SET) || (v & ~EVENT_IS_SET) != (w->since & ~EVENT_IS_SET) ? 0 : -EAGAIN;
 }
 
 int conc_shared_event_wait(conc_shared_event *event, conc_deadline deadline)
 {
-    struct waiting w = {event, load_acquire(&event->word)};
-    const struct shared_on on = {&event->spot, has_been_set, &w, "shared event", event};
+    struct shared_event_wait w = {event, load_acquire(&event->word)};
+    const struct shared_on on = {&event->spot, shared_event_was_set, &w, "shared event", event};
     return conc__shared_call(&on, deadline);
 }

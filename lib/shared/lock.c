@@ -35,29 +35,29 @@
 #include "base/atomic.h"
 #include "shared/shared_impl.h"
 
-/* relaxed, all of `held` and `owner`: what the caller has written it reads; what another has
- * written is not the caller's. And `state`: it changes under the mutex, but for the look at LOST.
- */
+/* relaxed, all accesses to `held` and `owner`: a caller recognises only what it has written itself,
+ * and what another has written is never equal to that. relaxed, `state`: it changes under the mutex;
+ * only the look at LOCK_LOST is done without, and acquires. */
 
-#define INCONSISTENT 1u
-#define LOST 2u
+#define LOCK_INCONSISTENT 1u
+#define LOCK_LOST 2u
 
-static int take(void *arg)
+static int shared_lock_take(void *arg)
 {
     conc_shared_lock *lock = arg;
-    if (load_acquire(&lock->state) == LOST)
+    if (load_acquire(&lock->state) == LOCK_LOST)
         return -ENOTRECOVERABLE;
     int err = pthread_mutex_trylock(&lock->mutex);
     if (err == 0 || err == EOWNERDEAD)
         store_relaxed(&lock->held, conc__shared_tid());
     if (err == EOWNERDEAD)
-        store_relaxed(&lock->state, INCONSISTENT);
+        store_relaxed(&lock->state, LOCK_INCONSISTENT);
     return err == EBUSY ? -EAGAIN : -err;
 }
 
-static struct shared_on on_lock(conc_shared_lock *lock)
+static struct shared_on shared_lock_on(conc_shared_lock *lock)
 {
-    return (struct shared_on){&lock->spot, take, lock, "shared lock", lock};
+    return (struct shared_on){&lock->spot, shared_lock_take, lock, "shared lock", lock};
 }
 
 int conc_shared_lock_init(conc_shared_lock *lock)
@@ -68,26 +68,26 @@ int conc_shared_lock_init(conc_shared_lock *lock)
 
 int conc_shared_lock_enter(conc_shared_lock *lock)
 {
-    const struct shared_on on = on_lock(lock);
+    const struct shared_on on = shared_lock_on(lock);
     return conc__shared_call_firmly(&on);
 }
 
 int conc_shared_lock_acquire(conc_shared_lock *lock, conc_deadline deadline)
 {
-    const struct shared_on on = on_lock(lock);
+    const struct shared_on on = shared_lock_on(lock);
     return conc__shared_call(&on, deadline);
 }
 
-int conc_shared_lock_try_acquire(conc_shared_lock *lock) { return take(lock); }
+int conc_shared_lock_try_acquire(conc_shared_lock *lock) { return shared_lock_take(lock); }
 
-static bool is_owned(const conc_shared_lock *lock)
+static bool shared_lock_is_owned(const conc_shared_lock *lock)
 {
     return load_relaxed(&lock->held) == conc__shared_tid();
 }
 
 int conc_shared_lock_make_consistent(conc_shared_lock *lock)
 {
-    if (!is_owned(lock) || load_relaxed(&lock->state) != INCONSISTENT)
+    if (!shared_lock_is_owned(lock) || load_relaxed(&lock->state) != LOCK_INCONSISTENT)
         return -EINVAL;
     int err = pthread_mutex_consistent(&lock->mutex);
     if (!err)
@@ -97,11 +97,11 @@ int conc_shared_lock_make_consistent(conc_shared_lock *lock)
 
 int conc_shared_lock_release(conc_shared_lock *lock)
 {
-    if (!is_owned(lock))
+    if (!shared_lock_is_owned(lock))
         return -EPERM;
-    const bool lost = load_relaxed(&lock->state) == INCONSISTENT;
+    const bool lost = load_relaxed(&lock->state) == LOCK_INCONSISTENT;
     if (lost)
-        store_release(&lock->state, LOST);
+        store_release(&lock->state, LOCK_LOST);
     store_relaxed(&lock->held, 0);
     int err = pthread_mutex_unlock(&lock->mutex);
     if (!err)
@@ -113,22 +113,22 @@ bool conc_shared_lock_is_locked(const conc_shared_lock *lock) { return load_rela
 
 /* ---- Re-entrant ---- */
 
-static uint64_t owner_here(void)
+static uint64_t shared_rlock_caller(void)
 {
     return (uint64_t)conc__shared_tid() << 32 | conc_context_id(NULL);
 }
 
 bool conc_shared_rlock_is_owned(const conc_shared_rlock *rlock)
 {
-    return load_relaxed(&rlock->owner) == owner_here();
+    return load_relaxed(&rlock->owner) == shared_rlock_caller();
 }
 
-static int take_again(void *arg)
+static int shared_rlock_take(void *arg)
 {
     conc_shared_rlock *rlock = arg;
-    int err = take(&rlock->lock);
+    int err = shared_lock_take(&rlock->lock);
     if (err == 0 || err == -EOWNERDEAD) {
-        store_relaxed(&rlock->owner, owner_here());
+        store_relaxed(&rlock->owner, shared_rlock_caller());
         rlock->depth = 1;
     } else if (err == -EAGAIN && conc_shared_rlock_is_owned(rlock)) {
         if (rlock->depth == UINT32_MAX)
@@ -139,9 +139,9 @@ static int take_again(void *arg)
     return err;
 }
 
-static struct shared_on on_rlock(conc_shared_rlock *rlock)
+static struct shared_on shared_rlock_on(conc_shared_rlock *rlock)
 {
-    return (struct shared_on){&rlock->lock.spot, take_again, rlock, "shared rlock", rlock};
+    return (struct shared_on){&rlock->lock.spot, shared_rlock_take, rlock, "shared rlock", rlock};
 }
 
 int conc_shared_rlock_init(conc_shared_rlock *rlock)
@@ -152,17 +152,17 @@ int conc_shared_rlock_init(conc_shared_rlock *rlock)
 
 int conc_shared_rlock_enter(conc_shared_rlock *rlock)
 {
-    const struct shared_on on = on_rlock(rlock);
+    const struct shared_on on = shared_rlock_on(rlock);
     return conc__shared_call_firmly(&on);
 }
 
 int conc_shared_rlock_acquire(conc_shared_rlock *rlock, conc_deadline deadline)
 {
-    const struct shared_on on = on_rlock(rlock);
+    const struct shared_on on = shared_rlock_on(rlock);
     return conc__shared_call(&on, deadline);
 }
 
-int conc_shared_rlock_try_acquire(conc_shared_rlock *rlock) { return take_again(rlock); }
+int conc_shared_rlock_try_acquire(conc_shared_rlock *rlock) { return shared_rlock_take(rlock); }
 
 int conc_shared_rlock_make_consistent(conc_shared_rlock *rlock)
 {

@@ -39,23 +39,26 @@ static struct {
     struct list list;
 } blocks;
 
-static void before_fork(void) { guard_lock(&blocks.word); }
-static void after_fork(void) { guard_unlock(&blocks.word); }
+static void shared_memory_before_fork(void) { guard_lock(&blocks.word); }
+static void shared_memory_after_fork(void) { guard_unlock(&blocks.word); }
 
 /* Out of memory: then a child must not use libconc. */
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork); }
+static void shared_memory_watch_forks(void)
+{
+    pthread_atfork(shared_memory_before_fork, shared_memory_after_fork, shared_memory_after_fork);
+}
 
-static void enlist(struct block *b)
+static void shared_memory_enlist(struct block *b)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
+    pthread_once(&once, shared_memory_watch_forks);
     guard_lock(&blocks.word);
     list_push(&blocks.list, &b->node);
     guard_unlock(&blocks.word);
 }
 
 /* Under the guard. NULL: there is none. */
-static struct block *find(const void *at)
+static struct block *shared_memory_find(const void *at)
 {
     for (struct list_node *n = blocks.list.head; n; n = list_next(&blocks.list, n)) {
         struct block *b = list_entry(n, struct block, node);
@@ -66,7 +69,7 @@ static struct block *find(const void *at)
 }
 
 /* Map the file and enlist it. Takes the descriptor on 0. */
-static int map_file(int fd, size_t size, void **ret)
+static int shared_memory_map_file(int fd, size_t size, void **ret)
 {
     struct block *b = alloc_one(struct block);
     if (!b)
@@ -79,12 +82,12 @@ static int map_file(int fd, size_t size, void **ret)
         free_bytes(b);
         return err == -EACCES || err == -EPERM ? -EINVAL : err; /* not open for writing */
     }
-    enlist(b);
+    shared_memory_enlist(b);
     *ret = b->at;
     return 0;
 }
 
-static int make_file(size_t size)
+static int shared_memory_make_file(size_t size)
 {
     int fd = memfd_create("conc_shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
@@ -103,17 +106,17 @@ int conc_shared_new(void **ret, size_t size)
     if (size == 0 || size > PTRDIFF_MAX - page)
         return -EINVAL;
     size = (size + page - 1) / page * page;
-    int fd = make_file(size);
+    int fd = shared_memory_make_file(size);
     if (fd < 0)
         return fd;
-    int err = map_file(fd, size, ret);
+    int err = shared_memory_map_file(fd, size, ret);
     if (err)
         close(fd);
     return err;
 }
 
 /* The size of a block's file; or -EINVAL: it is none; -EBADF. */
-static int64_t size_of_file(int fd)
+static int64_t shared_memory_file_size(int fd)
 {
     struct stat st;
     int seals = fcntl(fd, F_GET_SEALS);
@@ -126,13 +129,13 @@ static int64_t size_of_file(int fd)
 
 int conc_shared_map(void **ret, size_t *size, int fd)
 {
-    int64_t n = size_of_file(fd);
+    int64_t n = shared_memory_file_size(fd);
     if (n < 0)
         return (int)n;
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (own < 0)
         return errno == EINVAL ? -EMFILE : -errno;
-    int err = map_file(own, (size_t)n, ret);
+    int err = shared_memory_map_file(own, (size_t)n, ret);
     if (err)
         close(own);
     else if (size)
@@ -143,7 +146,7 @@ int conc_shared_map(void **ret, size_t *size, int fd)
 int conc_shared_fd(const void *block)
 {
     guard_lock(&blocks.word);
-    const struct block *b = find(block);
+    const struct block *b = shared_memory_find(block);
     int fd = b ? b->fd : -EINVAL;
     guard_unlock(&blocks.word);
     return fd;
@@ -154,7 +157,7 @@ int conc_shared_free(void *block)
     if (!block)
         return 0;
     guard_lock(&blocks.word);
-    struct block *b = find(block);
+    struct block *b = shared_memory_find(block);
     if (b)
         list_remove(&blocks.list, &b->node);
     guard_unlock(&blocks.word);

@@ -28,13 +28,13 @@
 #include "shared/shared_impl.h"
 
 /* Where the elements begin, and how they are aligned. */
-#define ITEMS_AT ((sizeof(conc_shared_queue) + 63) / 64 * 64)
+#define QUEUE_ITEMS_AT ((sizeof(conc_shared_queue) + 63) / 64 * 64)
 
 size_t conc_shared_queue_bytes(size_t elem_size, size_t capacity)
 {
     size_t bytes;
     if (!elem_size || !capacity || __builtin_mul_overflow(elem_size, capacity, &bytes) ||
-        __builtin_add_overflow(bytes, ITEMS_AT, &bytes))
+        __builtin_add_overflow(bytes, QUEUE_ITEMS_AT, &bytes))
         return 0;
     return bytes;
 }
@@ -49,7 +49,7 @@ int conc_shared_queue_init(conc_shared_queue *queue, size_t elem_size, size_t ca
 
 /* ---- Under the mutex ---- */
 
-static void wake_all(conc_shared_queue *queue)
+static void shared_queue_wake_all(conc_shared_queue *queue)
 {
     conc__shared_notify(&queue->getters, INT_MAX);
     conc__shared_notify(&queue->putters, INT_MAX);
@@ -57,27 +57,30 @@ static void wake_all(conc_shared_queue *queue)
 }
 
 /* Cannot fail: it is never left inconsistent, and its holders do not take it twice. */
-static void lock(conc_shared_queue *queue)
+static void shared_queue_lock(conc_shared_queue *queue)
 {
     int err = pthread_mutex_lock(&queue->mutex);
     invariant(err == 0 || err == EOWNERDEAD, "a shared queue's mutex can be taken");
     if (err == EOWNERDEAD) {
         pthread_mutex_consistent(&queue->mutex);
-        wake_all(queue);
+        shared_queue_wake_all(queue);
     }
 }
 
-static void unlock(conc_shared_queue *queue) { pthread_mutex_unlock(&queue->mutex); }
+static void shared_queue_unlock(conc_shared_queue *queue) { pthread_mutex_unlock(&queue->mutex); }
 
-static unsigned char *item_at(conc_shared_queue *queue, uint64_t number)
+static unsigned char *shared_queue_item(conc_shared_queue *queue, uint64_t number)
 {
-    return (unsigned char *)queue + ITEMS_AT + number % queue->capacity * queue->elem_size;
+    return (unsigned char *)queue + QUEUE_ITEMS_AT + number % queue->capacity * queue->elem_size;
 }
 
 /* relaxed: under the mutex nobody else changes it; without, it is true only for the moment */
-static void count_one(uint64_t *counter) { store_release(counter, load_relaxed(counter) + 1); }
+static void shared_queue_count(uint64_t *counter)
+{
+    store_release(counter, load_relaxed(counter) + 1);
+}
 
-static uint64_t number_in(const conc_shared_queue *queue)
+static uint64_t shared_queue_number(const conc_shared_queue *queue)
 {
     uint64_t gone = load_relaxed(&queue->got) + load_relaxed(&queue->dropped);
     uint64_t n = load_relaxed(&queue->put) - gone;
@@ -85,58 +88,66 @@ static uint64_t number_in(const conc_shared_queue *queue)
     return (int64_t)n < 0 ? 0 : n < queue->capacity ? n : queue->capacity;
 }
 
-static uint64_t unfinished(const conc_shared_queue *queue)
+static uint64_t shared_queue_unfinished(const conc_shared_queue *queue)
 {
     uint64_t gone = load_relaxed(&queue->done) + load_relaxed(&queue->dropped);
     return load_relaxed(&queue->put) - gone;
 }
 
-static bool is_full(const conc_shared_queue *queue) { return number_in(queue) >= queue->capacity; }
+static bool shared_queue_is_full(const conc_shared_queue *queue)
+{
+    return shared_queue_number(queue) >= queue->capacity;
+}
 
-static bool is_shutdown(const conc_shared_queue *queue)
+static bool shared_queue_is_shutdown(const conc_shared_queue *queue)
 {
     return load_relaxed(&queue->is_shutdown); /* relaxed: changes under the mutex, once */
 }
 
 /* ---- Put and get ---- */
 
-struct transfer {
+struct shared_transfer {
     conc_shared_queue *queue;
     const void *from;
     void *to;
 };
 
-static int put_now(void *arg)
+static int shared_queue_put_now(void *arg)
 {
-    const struct transfer *t = arg;
+    const struct shared_transfer *t = arg;
     conc_shared_queue *queue = t->queue;
-    if (is_full(queue) && !is_shutdown(queue)) /* a look that disturbs nobody */
+    /* without the mutex: a look that disturbs nobody */
+    if (shared_queue_is_full(queue) && !shared_queue_is_shutdown(queue))
         return -EAGAIN;
-    lock(queue);
-    int err = is_shutdown(queue) ? -ESHUTDOWN : is_full(queue) ? -EAGAIN : 0;
+    shared_queue_lock(queue);
+    int err = shared_queue_is_shutdown(queue) ? -ESHUTDOWN
+              : shared_queue_is_full(queue)   ? -EAGAIN
+                                              : 0;
     if (!err) {
-        memcpy(item_at(queue, queue->put), t->from, queue->elem_size);
-        count_one(&queue->put);
+        memcpy(shared_queue_item(queue, queue->put), t->from, queue->elem_size);
+        shared_queue_count(&queue->put);
     }
-    unlock(queue);
+    shared_queue_unlock(queue);
     if (!err)
         conc__shared_notify(&queue->getters, 1);
     return err;
 }
 
-static int get_now(void *arg)
+static int shared_queue_get_now(void *arg)
 {
-    const struct transfer *t = arg;
+    const struct shared_transfer *t = arg;
     conc_shared_queue *queue = t->queue;
-    if (!number_in(queue) && !is_shutdown(queue))
+    if (!shared_queue_number(queue) && !shared_queue_is_shutdown(queue))
         return -EAGAIN;
-    lock(queue);
-    int err = number_in(queue) ? 0 : is_shutdown(queue) ? -ESHUTDOWN : -EAGAIN;
+    shared_queue_lock(queue);
+    int err = shared_queue_number(queue)        ? 0
+              : shared_queue_is_shutdown(queue) ? -ESHUTDOWN
+                                                : -EAGAIN;
     if (!err) {
-        memcpy(t->to, item_at(queue, queue->got), queue->elem_size);
-        count_one(&queue->got);
+        memcpy(t->to, shared_queue_item(queue, queue->got), queue->elem_size);
+        shared_queue_count(&queue->got);
     }
-    unlock(queue);
+    shared_queue_unlock(queue);
     if (!err)
         conc__shared_notify(&queue->putters, 1);
     return err;
@@ -144,15 +155,17 @@ static int get_now(void *arg)
 
 int conc_shared_queue_put(conc_shared_queue *queue, const void *item, conc_deadline deadline)
 {
-    struct transfer t = {.queue = queue, .from = item};
-    const struct shared_on on = {&queue->putters, put_now, &t, "shared queue put", queue};
+    struct shared_transfer t = {.queue = queue, .from = item};
+    const struct shared_on on = {&queue->putters, shared_queue_put_now, &t, "shared queue put",
+                                 queue};
     return conc__shared_call(&on, deadline);
 }
 
 int conc_shared_queue_get(conc_shared_queue *queue, void *item, conc_deadline deadline)
 {
-    struct transfer t = {.queue = queue, .to = item};
-    const struct shared_on on = {&queue->getters, get_now, &t, "shared queue get", queue};
+    struct shared_transfer t = {.queue = queue, .to = item};
+    const struct shared_on on = {&queue->getters, shared_queue_get_now, &t, "shared queue get",
+                                 queue};
     return conc__shared_call(&on, deadline);
 }
 
@@ -160,43 +173,50 @@ int conc_shared_queue_get(conc_shared_queue *queue, void *item, conc_deadline de
 
 int conc_shared_queue_task_done(conc_shared_queue *queue)
 {
-    lock(queue);
-    uint64_t left = unfinished(queue);
+    shared_queue_lock(queue);
+    uint64_t left = shared_queue_unfinished(queue);
     if (left)
-        count_one(&queue->done);
-    unlock(queue);
+        shared_queue_count(&queue->done);
+    shared_queue_unlock(queue);
     if (left == 1)
         conc__shared_notify(&queue->joiners, INT_MAX);
     return left ? 0 : -EINVAL;
 }
 
-static int all_done(void *arg)
+static int shared_queue_is_done(void *arg)
 {
     conc_shared_queue *queue = arg;
-    lock(queue);
-    bool done = !unfinished(queue);
-    unlock(queue);
+    shared_queue_lock(queue);
+    bool done = !shared_queue_unfinished(queue);
+    shared_queue_unlock(queue);
     return done ? 0 : -EAGAIN;
 }
 
 int conc_shared_queue_join(conc_shared_queue *queue, conc_deadline deadline)
 {
-    const struct shared_on on = {&queue->joiners, all_done, queue, "shared queue join", queue};
+    const struct shared_on on = {&queue->joiners, shared_queue_is_done, queue, "shared queue join",
+                                 queue};
     return conc__shared_call(&on, deadline);
 }
 
 void conc_shared_queue_shutdown(conc_shared_queue *queue, bool immediate)
 {
-    lock(queue);
+    shared_queue_lock(queue);
     store_relaxed(&queue->is_shutdown, 1);
     if (immediate)
         store_release(&queue->dropped, queue->put - queue->got);
-    unlock(queue);
-    wake_all(queue);
+    shared_queue_unlock(queue);
+    shared_queue_wake_all(queue);
 }
 
-size_t conc_shared_queue_size(const conc_shared_queue *queue) { return number_in(queue); }
+size_t conc_shared_queue_size(const conc_shared_queue *queue) { return shared_queue_number(queue); }
 
-bool conc_shared_queue_is_empty(const conc_shared_queue *queue) { return !number_in(queue); }
+bool conc_shared_queue_is_empty(const conc_shared_queue *queue)
+{
+    return !shared_queue_number(queue);
+}
 
-bool conc_shared_queue_is_full(const conc_shared_queue *queue) { return is_full(queue); }
+bool conc_shared_queue_is_full(const conc_shared_queue *queue)
+{
+    return shared_queue_is_full(queue);
+}

@@ -12,7 +12,7 @@
 #include "base/atomic.h"
 #include "shared/shared_impl.h"
 
-static uint32_t bound_of(const conc_shared_sem *sem)
+static uint32_t shared_sem_bound(const conc_shared_sem *sem)
 {
     return sem->bound ? sem->bound : CONC_SHARED_SEM_MAX;
 }
@@ -25,7 +25,7 @@ int conc_shared_sem_init(conc_shared_sem *sem, uint32_t value, uint32_t bound)
     return 0;
 }
 
-static int take(void *arg)
+static int shared_sem_take(void *arg)
 {
     conc_shared_sem *sem = arg;
     uint32_t units = load_relaxed(&sem->units); /* relaxed: the swap acquires */
@@ -37,7 +37,7 @@ static int take(void *arg)
 
 int conc_shared_sem_acquire(conc_shared_sem *sem, conc_deadline deadline)
 {
-    const struct shared_on on = {&sem->spot, take, sem, "shared sem", sem};
+    const struct shared_on on = {&sem->spot, shared_sem_take, sem, "shared sem", sem};
     return conc__shared_call(&on, deadline);
 }
 
@@ -47,7 +47,7 @@ int conc_shared_sem_release(conc_shared_sem *sem, uint32_t n)
         return -EINVAL;
     uint32_t units = load_relaxed(&sem->units); /* relaxed: the swap releases */
     do {
-        if (n > bound_of(sem) - units)
+        if (n > shared_sem_bound(sem) - units)
             return -EOVERFLOW;
     } while (!cas_release(&sem->units, &units, units + n));
     conc__shared_notify(&sem->spot, n < INT_MAX ? (int)n : INT_MAX);
