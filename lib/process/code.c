@@ -13,7 +13,7 @@
 #include <link.h>
 #include <string.h>
 
-struct search {
+struct code_search {
     uintptr_t address; /* of which the object is wanted; 0: `path` is */
     const char *path;
     struct code_place *place; /* filled in with the first */
@@ -21,7 +21,7 @@ struct search {
     bool found;
 };
 
-static bool has_address(const struct dl_phdr_info *object, uintptr_t address)
+static bool code_has_address(const struct dl_phdr_info *object, uintptr_t address)
 {
     for (size_t i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *h = &object->dlpi_phdr[i];
@@ -31,10 +31,11 @@ static bool has_address(const struct dl_phdr_info *object, uintptr_t address)
     return false;
 }
 
-static int look_at(struct dl_phdr_info *object, size_t size, void *arg)
+static int code_look_at_object(struct dl_phdr_info *object, size_t size, void *arg)
 {
-    struct search *s = arg;
-    s->found = s->address ? has_address(object, s->address) : !strcmp(object->dlpi_name, s->path);
+    struct code_search *s = arg;
+    s->found =
+        s->address ? code_has_address(object, s->address) : !strcmp(object->dlpi_name, s->path);
     if (!s->found)
         return 0;
     s->base = object->dlpi_addr;
@@ -45,21 +46,21 @@ static int look_at(struct dl_phdr_info *object, size_t size, void *arg)
 
 int conc__code_find(conc_fn *fn, struct code_place *ret)
 {
-    struct search s = {.address = (uintptr_t)fn, .place = ret};
+    struct code_search s = {.address = (uintptr_t)fn, .place = ret};
     ret->path[0] = '\0';
-    dl_iterate_phdr(look_at, &s);
+    dl_iterate_phdr(code_look_at_object, &s);
     ret->base = s.base;
     return s.found ? 0 : -EINVAL;
 }
 
 int conc__code_base(const char *path, uintptr_t *ret)
 {
-    struct search s = {.path = path};
-    dl_iterate_phdr(look_at, &s);
+    struct code_search s = {.path = path};
+    dl_iterate_phdr(code_look_at_object, &s);
     if (!s.found) {
         if (!dlopen(path, RTLD_NOW | RTLD_GLOBAL)) /* stays for good: its functions are in use */
             return conc_raise(-ENOENT, "cannot load %s: %s", path, dlerror());
-        dl_iterate_phdr(look_at, &s);
+        dl_iterate_phdr(code_look_at_object, &s);
     }
     if (!s.found)
         return conc_raise(-ENOENT, "cannot find %s", path);
@@ -70,7 +71,7 @@ int conc__code_base(const char *path, uintptr_t *ret)
 /* ---- The program's constructors ---- */
 
 /* The program is the first in the list. */
-static int first(struct dl_phdr_info *object, size_t size, void *arg)
+static int code_take_program(struct dl_phdr_info *object, size_t size, void *arg)
 {
     *(struct dl_phdr_info *)arg = *object;
     return 1;
@@ -79,8 +80,8 @@ static int first(struct dl_phdr_info *object, size_t size, void *arg)
 bool conc__code_is_shared(void)
 {
     struct dl_phdr_info program = {0};
-    dl_iterate_phdr(first, &program);
-    return !has_address(&program, (uintptr_t)conc__code_is_shared);
+    dl_iterate_phdr(code_take_program, &program);
+    return !code_has_address(&program, (uintptr_t)conc__code_is_shared);
 }
 
 void conc__code_construct(int argc, char **argv, char **env)
@@ -90,7 +91,7 @@ void conc__code_construct(int argc, char **argv, char **env)
     constructor *init = NULL, *const *array = NULL;
     size_t size = 0;
     const ElfW(Dyn) *d = NULL;
-    dl_iterate_phdr(first, &program);
+    dl_iterate_phdr(code_take_program, &program);
     for (size_t i = 0; i < program.dlpi_phnum; i++)
         if (program.dlpi_phdr[i].p_type == PT_DYNAMIC)
             d = (const void *)(program.dlpi_addr + program.dlpi_phdr[i].p_vaddr);

@@ -38,12 +38,12 @@
 #include "base/fd_message.h"
 #include "wait/wait.h"
 
-#define MAGIC 0x43504950u
-#define DEFAULT_LIMIT ((size_t)1 << 30)
+#define PIPE_MAGIC 0x43504950u
+#define PIPE_DEFAULT_LIMIT ((size_t)1 << 30)
 
 enum {
-    AHEAD = 4096,
-    FDS_QUEUED_MAX = 2 * CONC_PIPE_FDS_MAX, /* those of two messages can be there */
+    PIPE_AHEAD = 4096,
+    PIPE_FDS_QUEUED_MAX = 2 * CONC_PIPE_FDS_MAX, /* those of two messages can be there */
 };
 
 _Static_assert(CONC_PIPE_FDS_MAX <= FD_MESSAGE_MAX, "a message's descriptors fit into one message");
@@ -72,9 +72,9 @@ struct conc_pipe {
     size_t got; /* bytes of the body */
     size_t ahead_at, ahead_end;
     size_t n_fds;
-    int fds[FDS_QUEUED_MAX];
+    int fds[PIPE_FDS_QUEUED_MAX];
     bool lost_fds; /* of the message that is coming */
-    char ahead[AHEAD];
+    char ahead[PIPE_AHEAD];
 };
 
 /* ---- Making and closing ---- */
@@ -94,7 +94,7 @@ int conc_pipe_new_from_fd(conc_pipe **ret, int fd)
     if (!end)
         return -ENOMEM;
     end->fd = fd;
-    end->limit = DEFAULT_LIMIT;
+    end->limit = PIPE_DEFAULT_LIMIT;
     *ret = end;
     return 0;
 }
@@ -142,7 +142,7 @@ void conc_pipe_set_limit(conc_pipe *end, size_t bytes) { end->limit = bytes; }
 /* ---- Sending, under the lock ---- */
 
 /* A negative error of the system's as ours. */
-static int send_error(ssize_t err)
+static int pipe_send_error(ssize_t err)
 {
     if (err != -EPIPE && err != -ECONNRESET)
         return (int)err;
@@ -150,13 +150,13 @@ static int send_error(ssize_t err)
 }
 
 /* Send what the vector names, as far as the deadline allows. *sent grows by as much as has gone. */
-static int send_all(conc_pipe *end, struct msghdr *msg, size_t *sent, conc_deadline deadline)
+static int pipe_send_all(conc_pipe *end, struct msghdr *msg, size_t *sent, conc_deadline deadline)
 {
     struct iovec *v = msg->msg_iov;
     for (;;) {
         ssize_t n = conc_sendmsg(end->fd, msg, 0, deadline);
         if (n < 0)
-            return send_error(n);
+            return pipe_send_error(n);
         *sent += (size_t)n;
         if (n > 0) {
             msg->msg_control = NULL; /* they went with the first bytes */
@@ -174,7 +174,7 @@ static int send_all(conc_pipe *end, struct msghdr *msg, size_t *sent, conc_deadl
     }
 }
 
-static void set_rest(conc_pipe *end, size_t at)
+static void pipe_set_rest(conc_pipe *end, size_t at)
 {
     end->rest_at = at;
     if (at == end->rest_size) {
@@ -185,20 +185,20 @@ static void set_rest(conc_pipe *end, size_t at)
     store_relaxed(&end->unsent, end->rest_size - end->rest_at); /* relaxed: only a number */
 }
 
-static int send_rest(conc_pipe *end, conc_deadline deadline)
+static int pipe_send_rest(conc_pipe *end, conc_deadline deadline)
 {
     if (!end->rest)
         return 0;
     struct iovec all = {end->rest + end->rest_at, end->rest_size - end->rest_at};
     struct msghdr msg = {.msg_iov = &all, .msg_iovlen = 1};
     size_t sent = 0;
-    int err = send_all(end, &msg, &sent, deadline);
-    set_rest(end, end->rest_at + sent);
+    int err = pipe_send_all(end, &msg, &sent, deadline);
+    pipe_set_rest(end, end->rest_at + sent);
     return err;
 }
 
 /* Keep what is left of a message that was begun. */
-static int keep_rest(conc_pipe *end, const struct msghdr *msg, int err)
+static int pipe_keep_rest(conc_pipe *end, const struct msghdr *msg, int err)
 {
     size_t size = 0;
     for (size_t i = 0; i < msg->msg_iovlen; i++)
@@ -214,21 +214,21 @@ static int keep_rest(conc_pipe *end, const struct msghdr *msg, int err)
         to += msg->msg_iov[i].iov_len;
     }
     end->rest_size = size;
-    set_rest(end, 0);
+    pipe_set_rest(end, 0);
     return err;
 }
 
-static int send_message(conc_pipe *end, const void *buf, size_t n, const int *fds, size_t n_fds,
-                        conc_deadline deadline)
+static int pipe_send_message(conc_pipe *end, const void *buf, size_t n, const int *fds,
+                             size_t n_fds, conc_deadline deadline)
 {
     struct fd_room room;
-    struct header header = {.magic = MAGIC, .n_fds = (uint32_t)n_fds, .size = n};
+    struct header header = {.magic = PIPE_MAGIC, .n_fds = (uint32_t)n_fds, .size = n};
     struct iovec parts[] = {{&header, sizeof header}, {(void *)(uintptr_t)buf, n}};
     struct msghdr msg = {.msg_iov = parts, .msg_iovlen = n ? 2 : 1};
     size_t sent = 0;
     conc__fd_message_attach(&msg, &room, fds, n_fds);
-    int err = send_all(end, &msg, &sent, deadline);
-    return err && sent && err != -EPIPE ? keep_rest(end, &msg, err) : err;
+    int err = pipe_send_all(end, &msg, &sent, deadline);
+    return err && sent && err != -EPIPE ? pipe_keep_rest(end, &msg, err) : err;
 }
 
 int conc_pipe_send_fds(conc_pipe *end, const void *buf, size_t n, const int *fds, size_t n_fds,
@@ -239,9 +239,9 @@ int conc_pipe_send_fds(conc_pipe *end, const void *buf, size_t n, const int *fds
     int err = conc_lock_acquire(&end->sending, deadline);
     if (err)
         return err;
-    err = send_rest(end, deadline);
+    err = pipe_send_rest(end, deadline);
     if (!err)
-        err = send_message(end, buf, n, fds, n_fds, deadline);
+        err = pipe_send_message(end, buf, n, fds, n_fds, deadline);
     conc_lock_release(&end->sending);
     return err;
 }
@@ -256,7 +256,7 @@ int conc_pipe_flush(conc_pipe *end, conc_deadline deadline)
     int err = conc_lock_acquire(&end->sending, deadline);
     if (err)
         return err;
-    err = send_rest(end, deadline);
+    err = pipe_send_rest(end, deadline);
     conc_lock_release(&end->sending);
     return err;
 }
@@ -265,15 +265,15 @@ size_t conc_pipe_n_unsent(const conc_pipe *end) { return load_relaxed(&end->unse
 
 /* ---- Receiving, under the lock ---- */
 
-static void take_fds(conc_pipe *end, struct msghdr *msg)
+static void pipe_take_fds(conc_pipe *end, struct msghdr *msg)
 {
     /* More than there is room for, no message of ours has: those are closed. */
-    end->n_fds += conc__fd_message_take(msg, end->fds + end->n_fds, FDS_QUEUED_MAX - end->n_fds,
-                                        &end->lost_fds);
+    end->n_fds += conc__fd_message_take(msg, end->fds + end->n_fds,
+                                        PIPE_FDS_QUEUED_MAX - end->n_fds, &end->lost_fds);
 }
 
 /* Some bytes: how many; 0: the end. */
-static ssize_t receive(conc_pipe *end, void *buf, size_t n, conc_deadline deadline)
+static ssize_t pipe_receive(conc_pipe *end, void *buf, size_t n, conc_deadline deadline)
 {
     struct fd_room room;
     struct iovec bytes = {buf, n};
@@ -281,12 +281,12 @@ static ssize_t receive(conc_pipe *end, void *buf, size_t n, conc_deadline deadli
     conc__fd_message_expect(&msg, &room);
     ssize_t got = conc_recvmsg(end->fd, &msg, 0, deadline);
     if (got >= 0)
-        take_fds(end, &msg);
+        pipe_take_fds(end, &msg);
     return got == -ECONNRESET ? 0 : got; /* closed with something of ours unread */
 }
 
 /* Nothing more can be received. */
-static int ended(conc_pipe *end, size_t got, size_t of)
+static int pipe_end(conc_pipe *end, size_t got, size_t of)
 {
     end->err = -ENODATA;
     if (got || end->in_message)
@@ -295,7 +295,7 @@ static int ended(conc_pipe *end, size_t got, size_t of)
     return end->err;
 }
 
-static size_t take_ahead(conc_pipe *end, void *to, size_t n)
+static size_t pipe_take_ahead(conc_pipe *end, void *to, size_t n)
 {
     size_t there = end->ahead_end - end->ahead_at;
     if (n > there)
@@ -306,10 +306,10 @@ static size_t take_ahead(conc_pipe *end, void *to, size_t n)
     return n;
 }
 
-static int check_header(conc_pipe *end)
+static int pipe_check_header(conc_pipe *end)
 {
     const struct header *h = &end->header;
-    if (h->magic != MAGIC || h->n_fds > CONC_PIPE_FDS_MAX)
+    if (h->magic != PIPE_MAGIC || h->n_fds > CONC_PIPE_FDS_MAX)
         end->err = conc_raise(-EBADMSG, "what came through the pipe is no message");
     else if (h->size > end->limit)
         end->err = conc_raise(-EMSGSIZE, "a message of %llu bytes, of which at most %zu are taken",
@@ -319,25 +319,25 @@ static int check_header(conc_pipe *end)
     return end->err;
 }
 
-static int receive_header(conc_pipe *end, conc_deadline deadline)
+static int pipe_receive_header(conc_pipe *end, conc_deadline deadline)
 {
     while (end->ahead_end - end->ahead_at < sizeof end->header) {
         size_t got = end->ahead_end - end->ahead_at;
         memmove(end->ahead, end->ahead + end->ahead_at, got);
         end->ahead_at = 0;
         end->ahead_end = got;
-        ssize_t n = receive(end, end->ahead + got, AHEAD - got, deadline);
+        ssize_t n = pipe_receive(end, end->ahead + got, PIPE_AHEAD - got, deadline);
         if (n < 0)
             return (int)n;
         if (n == 0)
-            return ended(end, got, sizeof end->header);
+            return pipe_end(end, got, sizeof end->header);
         end->ahead_end += (size_t)n;
     }
-    take_ahead(end, &end->header, sizeof end->header);
-    return check_header(end);
+    pipe_take_ahead(end, &end->header, sizeof end->header);
+    return pipe_check_header(end);
 }
 
-static int receive_body(conc_pipe *end, conc_deadline deadline)
+static int pipe_receive_body(conc_pipe *end, conc_deadline deadline)
 {
     if (!end->has_body) {
         int err = conc_bytes_new(&end->body, end->header.size);
@@ -348,20 +348,20 @@ static int receive_body(conc_pipe *end, conc_deadline deadline)
     }
     char *to = end->body.data;
     if (end->body.size)
-        end->got += take_ahead(end, to + end->got, end->body.size - end->got);
+        end->got += pipe_take_ahead(end, to + end->got, end->body.size - end->got);
     while (end->got < end->body.size) {
-        ssize_t n = receive(end, to + end->got, end->body.size - end->got, deadline);
+        ssize_t n = pipe_receive(end, to + end->got, end->body.size - end->got, deadline);
         if (n < 0)
             return (int)n;
         if (n == 0)
-            return ended(end, end->got, end->body.size);
+            return pipe_end(end, end->got, end->body.size);
         end->got += (size_t)n;
     }
     return 0;
 }
 
 /* The message is complete: give it. Its descriptors go to `fds`; NULL: closed. */
-static int give(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds)
+static int pipe_give(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds)
 {
     size_t n = end->header.n_fds < end->n_fds ? end->header.n_fds : end->n_fds;
     bool lost = end->lost_fds || n < end->header.n_fds;
@@ -384,26 +384,26 @@ static int give(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds)
 }
 
 /* Until the size of the next message is known. */
-static int begin_message(conc_pipe *end, conc_deadline deadline)
+static int pipe_begin_message(conc_pipe *end, conc_deadline deadline)
 {
     if (end->err)
         return end->err;
-    return end->in_message ? 0 : receive_header(end, deadline);
+    return end->in_message ? 0 : pipe_receive_header(end, deadline);
 }
 
-static int receive_message(conc_pipe *end, size_t room, conc_bytes *ret, int *fds, size_t *n_fds,
-                           conc_deadline deadline)
+static int pipe_receive_message(conc_pipe *end, size_t room, conc_bytes *ret, int *fds,
+                                size_t *n_fds, conc_deadline deadline)
 {
     int err = conc_lock_acquire(&end->receiving, deadline);
     if (err)
         return err;
-    err = begin_message(end, deadline);
+    err = pipe_begin_message(end, deadline);
     if (!err && end->header.size > room)
         err = -ENOBUFS;
     if (!err)
-        err = receive_body(end, deadline);
+        err = pipe_receive_body(end, deadline);
     if (!err)
-        err = give(end, ret, fds, n_fds);
+        err = pipe_give(end, ret, fds, n_fds);
     conc_lock_release(&end->receiving);
     return err;
 }
@@ -413,14 +413,14 @@ int conc_pipe_recv_fds(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds,
 {
     if (!ret || !fds || !n_fds)
         return -EINVAL;
-    return receive_message(end, SIZE_MAX, ret, fds, n_fds, deadline);
+    return pipe_receive_message(end, SIZE_MAX, ret, fds, n_fds, deadline);
 }
 
 int conc_pipe_recv(conc_pipe *end, conc_bytes *ret, conc_deadline deadline)
 {
     if (!ret)
         return -EINVAL;
-    return receive_message(end, SIZE_MAX, ret, NULL, NULL, deadline);
+    return pipe_receive_message(end, SIZE_MAX, ret, NULL, NULL, deadline);
 }
 
 ssize_t conc_pipe_recv_into(conc_pipe *end, void *buf, size_t room, conc_deadline deadline)
@@ -428,7 +428,7 @@ ssize_t conc_pipe_recv_into(conc_pipe *end, void *buf, size_t room, conc_deadlin
     conc_bytes message;
     if (room && !buf)
         return -EINVAL;
-    int err = receive_message(end, room, &message, NULL, NULL, deadline);
+    int err = pipe_receive_message(end, room, &message, NULL, NULL, deadline);
     if (err)
         return err;
     ssize_t size = (ssize_t)message.size;

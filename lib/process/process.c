@@ -50,17 +50,17 @@ static struct {
     const char *name;
     int fds[CONC_PIPE_FDS_MAX];
     size_t n_fds;
-} here = {.name = "main"};
+} current = {.name = "main"};
 
-const char *conc_process_current_name(void) { return here.name; }
+const char *conc_process_current_name(void) { return current.name; }
 
-int conc_process_fd(size_t i) { return i < here.n_fds ? here.fds[i] : -1; }
+int conc_process_fd(size_t i) { return i < current.n_fds ? current.fds[i] : -1; }
 
 void conc__process_set_here(const char *name, const int *fds, size_t n_fds)
 {
-    here.name = name;
-    here.n_fds = n_fds;
-    memcpy(here.fds, fds, n_fds * sizeof *fds);
+    current.name = name;
+    current.n_fds = n_fds;
+    memcpy(current.fds, fds, n_fds * sizeof *fds);
 }
 
 conc_future *conc__child_job(const struct child_start *start, conc_fn *fn, const void *arg)
@@ -98,8 +98,8 @@ const struct child_role conc__process_role = {.main = process_main};
 /* ---- Starting ---- */
 
 /* The first message: what is to be run, and with what. */
-static int make_start(conc_bytes *ret, const char *name, conc_fn *fn, const void *arg,
-                      size_t arg_size)
+static int process_make_start(conc_bytes *ret, const char *name, conc_fn *fn, const void *arg,
+                              size_t arg_size)
 {
     struct code_place place;
     int err = conc__code_find(fn, &place);
@@ -131,8 +131,8 @@ static int make_start(conc_bytes *ret, const char *name, conc_fn *fn, const void
     return 0;
 }
 
-static int start_child(conc_process *p, const conc_bytes *first,
-                       const conc_process_options *options)
+static int process_start_child(conc_process *p, const conc_bytes *first,
+                               const conc_process_options *options)
 {
     conc_pipe *theirs;
     int err = conc_pipe_new(&p->channel, &theirs);
@@ -176,9 +176,9 @@ int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg, size_t 
     else /* relaxed: only that it is another number */
         snprintf(p->name, sizeof p->name, "process-%u", fetch_add_relaxed(&count, 1) + 1);
     conc_bytes first;
-    int err = make_start(&first, p->name, fn, arg, arg_size);
+    int err = process_make_start(&first, p->name, fn, arg, arg_size);
     if (!err) {
-        err = start_child(p, &first, options);
+        err = process_start_child(p, &first, options);
         conc_bytes_free(&first);
     }
     if (err)
@@ -190,13 +190,13 @@ int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg, size_t 
 
 /* ---- Its end, under the lock ---- */
 
-static void set_failed(conc_process *p, const char *how)
+static void process_set_failed(conc_process *p, const char *how)
 {
     p->err = -CONC_EBROKEN;
     snprintf(p->message, sizeof p->message, "process %d %s", (int)p->child.pid, how);
 }
 
-static void set_ended(conc_process *p, int status)
+static void process_set_ended(conc_process *p, int status)
 {
     struct outcome outcome;
     char how[CONC_MESSAGE_MAX / 2];
@@ -208,19 +208,19 @@ static void set_ended(conc_process *p, int status)
         snprintf(p->message, sizeof p->message, "%.*s", CONC_MESSAGE_MAX - 1, outcome.message);
     } else if (status) {
         conc__child_words(how, sizeof how, status);
-        set_failed(p, how);
+        process_set_failed(p, how);
     }
 }
 
-static void set_lost(conc_process *p)
+static void process_set_lost(conc_process *p)
 {
     p->ended = true;
     p->status = -SIGKILL;
-    set_failed(p, "was lost: the fork server has ended");
+    process_set_failed(p, "was lost: the fork server has ended");
 }
 
 /* A question may be what finds out that it has ended. */
-static bool has_ended(const conc_process *process)
+static bool process_has_ended(const conc_process *process)
 {
     conc_process *p = (conc_process *)(uintptr_t)process;
     bool ended = false;
@@ -228,22 +228,22 @@ static bool has_ended(const conc_process *process)
         struct report r;
         int there = p->ended ? 0 : conc__child_report(&p->child, &r);
         if (there > 0 && r.kind == REPORT_ENDED)
-            set_ended(p, r.value);
+            process_set_ended(p, r.value);
         else if (there < 0)
-            set_lost(p);
+            process_set_lost(p);
         ended = p->ended;
     }
     return ended;
 }
 
-static bool is_ours(const conc_process *p) { return p->child.generation == conc__forks(); }
+static bool process_is_ours(const conc_process *p) { return p->child.generation == conc__forks(); }
 
 int conc_process_join(conc_process *p, conc_deadline deadline)
 {
-    if (!is_ours(p))
+    if (!process_is_ours(p))
         return -ESHUTDOWN;
     int err = checkpoint(deadline);
-    while (!err && !has_ended(p)) {
+    while (!err && !process_has_ended(p)) {
         int events = conc_poll_fd(p->child.report_fd, POLLIN, deadline);
         err = events < 0 ? events : 0;
     }
@@ -254,30 +254,33 @@ int conc_process_join(conc_process *p, conc_deadline deadline)
     return p->err;
 }
 
-bool conc_process_is_alive(const conc_process *p) { return is_ours(p) && !has_ended(p); }
+bool conc_process_is_alive(const conc_process *p)
+{
+    return process_is_ours(p) && !process_has_ended(p);
+}
 
 int conc_process_exitcode(const conc_process *p, int *ret)
 {
     if (!ret)
         return -EINVAL;
-    if (!is_ours(p))
+    if (!process_is_ours(p))
         return -ESHUTDOWN;
-    if (!has_ended(p))
+    if (!process_has_ended(p))
         return -EAGAIN;
     *ret = p->status;
     return 0;
 }
 
-static int send_signal(conc_process *p, int signo)
+static int process_send_signal(conc_process *p, int signo)
 {
-    if (!is_ours(p))
+    if (!process_is_ours(p))
         return -ESHUTDOWN;
-    return has_ended(p) ? -ESRCH : conc__child_signal(&p->child, signo);
+    return process_has_ended(p) ? -ESRCH : conc__child_signal(&p->child, signo);
 }
 
-int conc_process_terminate(conc_process *p) { return send_signal(p, SIGTERM); }
+int conc_process_terminate(conc_process *p) { return process_send_signal(p, SIGTERM); }
 
-int conc_process_kill(conc_process *p) { return send_signal(p, SIGKILL); }
+int conc_process_kill(conc_process *p) { return process_send_signal(p, SIGKILL); }
 
 pid_t conc_process_pid(const conc_process *p) { return p->child.pid; }
 
@@ -290,7 +293,7 @@ void conc_process_free(conc_process *p)
     conc_scope shield;
     conc_shield_enter(&shield);
     conc_process_kill(p);
-    while (is_ours(p) && !has_ended(p))
+    while (process_is_ours(p) && !process_has_ended(p))
         conc_poll_fd(p->child.report_fd, POLLIN, CONC_FOREVER);
     conc_shield_exit(&shield);
     conc__child_close(&p->child);
