@@ -18,7 +18,7 @@
 #include "process/spawner.h"
 #include "process_pool/block.h"
 
-struct place {
+struct arena_place {
     struct block *block; /* NULL: none */
     size_t capacity;
     uint64_t at;
@@ -29,7 +29,7 @@ static struct {
     int fd;
     uint32_t generation;
     uint64_t end; /* of the file */
-    struct place places[BLOCKS_MAX];
+    struct arena_place places[BLOCKS_MAX];
 } arena;
 
 void conc__block_release(struct block *block, size_t capacity)
@@ -39,14 +39,14 @@ void conc__block_release(struct block *block, size_t capacity)
     store_release(&block->taken, 0);
 }
 
-static void give_up(struct place *p)
+static void arena_give_up(struct arena_place *p)
 {
     madvise(p->block, p->capacity, MADV_REMOVE);
     munmap(p->block, p->capacity);
     p->block = NULL;
 }
 
-static bool make(struct place *p, size_t capacity)
+static bool arena_make(struct arena_place *p, size_t capacity)
 {
     struct rlimit limit;
     const uint64_t end = arena.end + capacity;
@@ -58,25 +58,25 @@ static bool make(struct place *p, size_t capacity)
     void *at = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, (off_t)arena.end);
     if (at == MAP_FAILED)
         return false;
-    *p = (struct place){at, capacity, arena.end};
+    *p = (struct arena_place){at, capacity, arena.end};
     arena.end = end;
     return true;
 }
 
-static bool take(const struct place *p)
+static bool arena_take(const struct arena_place *p)
 {
     uint32_t taken = 0;
     return cas_acquire(&p->block->taken, &taken, 1);
 }
 
 /* A free block of that capacity; else a place for one, which may have a free block. */
-static struct place *find(size_t capacity, bool *has_taken)
+static struct arena_place *arena_find_place(size_t capacity, bool *has_taken)
 {
-    struct place *other = NULL;
+    struct arena_place *other = NULL;
     *has_taken = false;
     for (size_t i = 0; i < BLOCKS_MAX; i++) {
-        struct place *p = &arena.places[i];
-        if (p->block && p->capacity == capacity && take(p)) {
+        struct arena_place *p = &arena.places[i];
+        if (p->block && p->capacity == capacity && arena_take(p)) {
             *has_taken = true;
             return p;
         }
@@ -96,11 +96,11 @@ void *conc__arena_alloc(size_t n)
         capacity *= 2;
     bool taken;
     guard_lock(&arena.word);
-    struct place *p = find(capacity, &taken);
+    struct arena_place *p = arena_find_place(capacity, &taken);
     if (p && !taken) {
         if (p->block)
-            give_up(p);
-        taken = make(p, capacity) && take(p);
+            arena_give_up(p);
+        taken = arena_make(p, capacity) && arena_take(p);
     }
     void *data = taken ? p->block->data : NULL;
     guard_unlock(&arena.word);
@@ -108,7 +108,7 @@ void *conc__arena_alloc(size_t n)
 }
 
 /* Under the guard, or as the owner of the data. */
-static struct place *place_of(const void *data)
+static struct arena_place *arena_place_of(const void *data)
 {
     for (size_t i = 0; data && i < BLOCKS_MAX; i++)
         if (arena.places[i].block && data == arena.places[i].block->data)
@@ -119,7 +119,7 @@ static struct place *place_of(const void *data)
 bool conc__arena_free(void *data)
 {
     guard_lock(&arena.word);
-    struct place *p = place_of(data);
+    struct arena_place *p = arena_place_of(data);
     if (p && arena.generation == conc__forks())
         conc__block_release(p->block, p->capacity);
     guard_unlock(&arena.word);
@@ -129,7 +129,7 @@ bool conc__arena_free(void *data)
 uint32_t conc__arena_find(const void *data, uint64_t *at, uint64_t *capacity)
 {
     guard_lock(&arena.word);
-    const struct place *p = place_of(data);
+    const struct arena_place *p = arena_place_of(data);
     if (p) {
         *at = p->at;
         *capacity = p->capacity;

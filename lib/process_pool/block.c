@@ -31,7 +31,7 @@ void conc__pool_block_unref(struct pool_block *b)
     free_bytes(b);
 }
 
-static void release(struct value_keeper *keeper)
+static void pool_block_release(struct value_keeper *keeper)
 {
     struct pool_block *b = (struct pool_block *)keeper;
     if (b->generation == conc__forks())
@@ -53,7 +53,7 @@ bool conc__pool_block_makes_sense(const struct pool_worker *w)
            r->at <= (uint64_t)st.st_size && r->capacity <= (uint64_t)st.st_size - r->at;
 }
 
-static struct pool_block *map(const struct pool_worker *w)
+static struct pool_block *pool_block_map(const struct pool_worker *w)
 {
     const struct result *r = &w->result;
     struct pool_block *b = alloc_one(struct pool_block);
@@ -64,7 +64,7 @@ static struct pool_block *map(const struct pool_worker *w)
         free_bytes(b);
         return NULL;
     }
-    *b = (struct pool_block){.keeper.release = release,
+    *b = (struct pool_block){.keeper.release = pool_block_release,
                              .refs = 1,
                              .generation = conc__forks(),
                              .at = r->at,
@@ -81,7 +81,7 @@ bool conc__pool_block_settle(struct pool_worker *w, conc_future *job)
         conc__pool_block_unref(*place);
         *place = NULL;
     }
-    if (!*place && !(*place = map(w))) {
+    if (!*place && !(*place = pool_block_map(w))) {
         const uint32_t none = 0; /* then the worker must not keep it for ever */
         return pwrite(w->lane_fd, &none, sizeof none, (off_t)r->at) < 0 && false;
     }

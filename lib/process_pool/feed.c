@@ -20,12 +20,12 @@
 #include "base/futex.h"
 #include "process_pool/pool_impl.h"
 
-enum { CROWD = 8 }; /* so many jobs that wait for each worker are many */
+enum { FEED_CROWD = 8 }; /* so many jobs that wait for each worker are many */
 
 /* ---- The queue, under the guard ---- */
 
 /* The next job, claimed. Those that must not begin any more are chained into *dropped. */
-static conc_future *dequeue(struct process_pool *pool, conc_future **dropped)
+static conc_future *feed_dequeue(struct process_pool *pool, conc_future **dropped)
 {
     conc_future *job = pool->returned;
     if (job) {
@@ -56,45 +56,46 @@ void conc__pool_drop(conc_future *chain)
 
 /* How many jobs a worker may have. What it has ahead can no longer be cancelled: so that is only
  * done where it pays, with many short jobs. */
-static size_t window(const struct process_pool *pool)
+static size_t feed_window(const struct process_pool *pool)
 {
     const int64_t ns = pool->typical;
-    const size_t by_queue = 1 + pool->queued / (CROWD * pool->n);
+    const size_t by_queue = 1 + pool->queued / (FEED_CROWD * pool->n);
     size_t by_time = ns > CONC_US(200) ? 2 : ns > CONC_US(30) ? 4 : WINDOW_MAX;
     if (ns == 0 || ns > CONC_US(800))
         by_time = 1;
     return by_time < by_queue ? by_time : by_queue;
 }
 
-static bool is_open(const struct process_pool *pool, const struct pool_worker *w)
+static bool feed_is_open(const struct process_pool *pool, const struct pool_worker *w)
 {
     return load_relaxed(&w->state) == WORKER_ALIVE && !w->writing &&
            !(pool->max_jobs && w->jobs >= pool->max_jobs);
 }
 
-static void look_for_revoked(struct pool_worker *w)
+static void feed_look_for_revoked(struct pool_worker *w)
 {
     if (w->revoking && !(load_acquire(&w->lane->turn) & TURN_REVOKED))
         w->revoking = false;
 }
 
 /* The worker with the fewest jobs, if it may have one more. */
-static struct pool_worker *worker_for_job(struct process_pool *pool)
+static struct pool_worker *feed_worker_for_job(struct process_pool *pool)
 {
     struct pool_worker *best = NULL;
     for (size_t i = 0; i < pool->n; i++) {
         struct pool_worker *w = &pool->workers[i];
-        if (!is_open(pool, w))
+        if (!feed_is_open(pool, w))
             continue;
-        look_for_revoked(w);
-        if (w->n_given < (w->revoking ? 1 : window(pool)) && (!best || w->n_given < best->n_given))
+        feed_look_for_revoked(w);
+        if (w->n_given < (w->revoking ? 1 : feed_window(pool)) &&
+            (!best || w->n_given < best->n_given))
             best = w;
     }
     return best;
 }
 
 /* Take back what the worker has ahead, if it has begun just the first. */
-static bool take_back(struct process_pool *pool, struct pool_worker *w)
+static bool feed_take_back(struct process_pool *pool, struct pool_worker *w)
 {
     uint32_t begun = (w->sent - (uint32_t)w->n_given + 1) & TURN_MASK, turn = begun;
     if (w->writing || w->revoking || w->n_given < 2)
@@ -115,18 +116,18 @@ static bool take_back(struct process_pool *pool, struct pool_worker *w)
 }
 
 /* Is somebody idle while others have jobs ahead? Then those are to be had. */
-static bool take_back_for_idle(struct process_pool *pool)
+static bool feed_take_back_for_idle(struct process_pool *pool)
 {
     bool idle = false;
     for (size_t i = 0; i < pool->n; i++)
-        idle |= is_open(pool, &pool->workers[i]) && !pool->workers[i].n_given;
+        idle |= feed_is_open(pool, &pool->workers[i]) && !pool->workers[i].n_given;
     for (size_t i = 0; idle && i < pool->n; i++)
-        if (take_back(pool, &pool->workers[i]))
+        if (feed_take_back(pool, &pool->workers[i]))
             return true;
     return false;
 }
 
-static void give(struct pool_worker *w, conc_future *job)
+static void feed_give(struct pool_worker *w, conc_future *job)
 {
     if (!w->n_given)
         w->began = conc_now();
@@ -139,7 +140,7 @@ static void give(struct pool_worker *w, conc_future *job)
     w->written = 0;
 }
 
-static void tell_to_quit(struct pool_worker *w)
+static void feed_tell_to_quit(struct pool_worker *w)
 {
     store_relaxed(&w->state, WORKER_LEAVING); /* relaxed: for the manager a hint */
     w->sent = (w->sent + 1) & TURN_MASK;
@@ -151,31 +152,31 @@ static void tell_to_quit(struct pool_worker *w)
 }
 
 /* How many bytes are still to be written. */
-static size_t unwritten(const struct pool_worker *w)
+static size_t feed_unwritten(const struct pool_worker *w)
 {
     return sizeof w->record + w->record.path_size + (w->job ? w->job->arg_size : 0) - w->written;
 }
 
-static bool can_go_on(const struct pool_worker *w)
+static bool feed_can_go_on(const struct pool_worker *w)
 {
-    const size_t left = unwritten(w);
+    const size_t left = feed_unwritten(w);
     return ring_room(&w->out) >= (left < RING_PIECE ? left : RING_PIECE);
 }
 
 /* A record that can go on; a job for somebody who may have it; somebody who is to quit. NULL:
  * there is nothing to do. */
-static struct pool_worker *choose(struct process_pool *pool, conc_future **dropped)
+static struct pool_worker *feed_choose(struct process_pool *pool, conc_future **dropped)
 {
     if (pool->broken)
         return NULL;
     for (size_t i = 0; i < pool->n; i++)
-        if (pool->workers[i].writing && can_go_on(&pool->workers[i]))
+        if (pool->workers[i].writing && feed_can_go_on(&pool->workers[i]))
             return &pool->workers[i];
     struct pool_worker *w = NULL;
-    if (pool->first || pool->returned || take_back_for_idle(pool)) {
-        conc_future *job = (w = worker_for_job(pool)) ? dequeue(pool, dropped) : NULL;
+    if (pool->first || pool->returned || feed_take_back_for_idle(pool)) {
+        conc_future *job = (w = feed_worker_for_job(pool)) ? feed_dequeue(pool, dropped) : NULL;
         if (job) {
-            give(w, job);
+            feed_give(w, job);
             return w;
         }
     }
@@ -184,7 +185,7 @@ static struct pool_worker *choose(struct process_pool *pool, conc_future **dropp
         w = &pool->workers[i];
         bool is_done = no_more || (pool->max_jobs && w->jobs >= pool->max_jobs);
         if (load_relaxed(&w->state) == WORKER_ALIVE && !w->writing && !w->n_given && is_done) {
-            tell_to_quit(w);
+            feed_tell_to_quit(w);
             return w;
         }
     }
@@ -193,12 +194,12 @@ static struct pool_worker *choose(struct process_pool *pool, conc_future **dropp
 
 /* Before nobody is the feeder any more: whoever makes room for an unfinished record will wake the
  * manager. False: somebody has made room already. */
-static bool leave_to_manager(struct process_pool *pool)
+static bool feed_leave_to_manager(struct process_pool *pool)
 {
     for (size_t i = 0; i < pool->n && !pool->broken; i++) {
         struct pool_worker *w = &pool->workers[i];
         uint32_t tail = w->writing ? load_acquire(&w->out.ring->tail) & RING_MASK : 0;
-        if (w->writing && (can_go_on(w) || !ring_fall_asleep(&w->out.ring->tail, tail)))
+        if (w->writing && (feed_can_go_on(w) || !ring_fall_asleep(&w->out.ring->tail, tail)))
             return false;
     }
     return true;
@@ -207,7 +208,7 @@ static bool leave_to_manager(struct process_pool *pool)
 /* ---- Writing records: the feeder's ---- */
 
 /* Where the function lies; a few are remembered. */
-static const struct known_code *find_code(struct process_pool *pool, conc_fn *fn, int *err)
+static const struct known_code *feed_find_code(struct process_pool *pool, conc_fn *fn, int *err)
 {
     struct known_code *known = &pool->code[(uintptr_t)fn / 16 % 64];
     struct code_place place;
@@ -234,10 +235,10 @@ static const struct known_code *find_code(struct process_pool *pool, conc_fn *fn
     return known;
 }
 
-static void prepare(struct process_pool *pool, struct pool_worker *w)
+static void feed_prepare(struct process_pool *pool, struct pool_worker *w)
 {
     int err;
-    const struct known_code *code = find_code(pool, w->job->fn, &err);
+    const struct known_code *code = feed_find_code(pool, w->job->fn, &err);
     w->record = (struct record){.kind = RECORD_JOB,
                                 .arg_is_bytes = w->job->arg_is_bytes,
                                 .arg_size = w->job->arg_size,
@@ -257,7 +258,7 @@ static void prepare(struct process_pool *pool, struct pool_worker *w)
 }
 
 /* After this the job may be done, and gone. */
-static void publish(struct pool_worker *w)
+static void feed_publish(struct pool_worker *w)
 {
     TSAN_RELEASE(w); /* the way through the other process, which TSan cannot see */
     if (ring_publish(&w->out.ring->head, w->out.at))
@@ -265,7 +266,7 @@ static void publish(struct pool_worker *w)
 }
 
 /* Write of this part, which begins at *at of the whole record. True: it is complete. */
-static bool write_part(struct pool_worker *w, const void *part, size_t size, size_t *at)
+static bool feed_write_part(struct pool_worker *w, const void *part, size_t size, size_t *at)
 {
     *at += size;
     while (w->written < *at) {
@@ -274,23 +275,23 @@ static bool write_part(struct pool_worker *w, const void *part, size_t size, siz
         if (!n)
             return false;
         if (n == RING_PIECE)
-            publish(w);
+            feed_publish(w);
         w->written += n;
     }
     return true;
 }
 
 /* True: the record is complete. */
-static bool write_on(struct process_pool *pool, struct pool_worker *w)
+static bool feed_write_on(struct process_pool *pool, struct pool_worker *w)
 {
     size_t at = 0;
     if (!w->written && w->job)
-        prepare(pool, w);
+        feed_prepare(pool, w);
     bool complete =
-        write_part(w, &w->record, sizeof w->record, &at) &&
-        write_part(w, w->path, w->record.path_size, &at) &&
-        (!w->job || !w->job->arg_size || write_part(w, w->job->arg, w->job->arg_size, &at));
-    publish(w);
+        feed_write_part(w, &w->record, sizeof w->record, &at) &&
+        feed_write_part(w, w->path, w->record.path_size, &at) &&
+        (!w->job || !w->job->arg_size || feed_write_part(w, w->job->arg, w->job->arg_size, &at));
+    feed_publish(w);
     return complete;
 }
 
@@ -308,13 +309,13 @@ void conc__pool_feed(struct process_pool *pool)
     pool->feeding = true;
     for (;;) {
         pool->feed_again = false;
-        struct pool_worker *w = choose(pool, &dropped);
-        if (!w && leave_to_manager(pool))
+        struct pool_worker *w = feed_choose(pool, &dropped);
+        if (!w && feed_leave_to_manager(pool))
             break;
         if (!w)
             continue;
         guard_unlock(&pool->word);
-        bool complete = write_on(pool, w);
+        bool complete = feed_write_on(pool, w);
         guard_lock(&pool->word);
         if (complete)
             w->writing = false;

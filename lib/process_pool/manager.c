@@ -33,7 +33,7 @@
 
 /* ---- A worker's beginning and end ---- */
 
-static int make_lane(struct lane **ret, int *fd)
+static int manager_make_lane(struct lane **ret, int *fd)
 {
     *ret = NULL;
     *fd = memfd_create("libconc-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -52,7 +52,8 @@ static int make_lane(struct lane **ret, int *fd)
     return 0;
 }
 
-static int start_child(struct process_pool *pool, struct pool_worker *w, size_t number, int lane_fd)
+static int manager_start_child(struct process_pool *pool, struct pool_worker *w, size_t number,
+                               int lane_fd)
 {
     conc_pipe *ours, *theirs;
     int fds[2 + CONC_PROCESS_POOL_FDS_MAX] = {lane_fd, pool->wake_fd};
@@ -78,7 +79,7 @@ static int start_child(struct process_pool *pool, struct pool_worker *w, size_t 
 }
 
 /* A worker that still runs is killed. */
-static void close_worker(struct pool_worker *w)
+static void manager_close_worker(struct pool_worker *w)
 {
     for (size_t i = 0; i < BLOCKS_MAX; i++)
         conc__pool_block_unref(w->blocks[i]);
@@ -91,8 +92,8 @@ static void close_worker(struct pool_worker *w)
     conc__child_close(&w->child);
 }
 
-static void put_in_place(struct process_pool *pool, struct pool_worker *w,
-                         const struct pool_worker *new, uint32_t state)
+static void manager_put_in_place(struct process_pool *pool, struct pool_worker *w,
+                                 const struct pool_worker *new, uint32_t state)
 {
     guard_lock(&pool->word);
     *w = *new;
@@ -103,16 +104,16 @@ static void put_in_place(struct process_pool *pool, struct pool_worker *w,
 int conc__pool_start_worker(struct process_pool *pool, struct pool_worker *w)
 {
     struct pool_worker new = {.child.report_fd = -1, .lane_fd = -1};
-    int err = make_lane(&new.lane, &new.lane_fd);
+    int err = manager_make_lane(&new.lane, &new.lane_fd);
     if (err)
         return err;
     new.out.ring = &new.lane->jobs;
     new.in.ring = &new.lane->results;
-    err = start_child(pool, &new, (size_t)(w - pool->workers), new.lane_fd);
+    err = manager_start_child(pool, &new, (size_t)(w - pool->workers), new.lane_fd);
     if (err)
-        close_worker(&new);
+        manager_close_worker(&new);
     else
-        put_in_place(pool, w, &new, WORKER_ALIVE);
+        manager_put_in_place(pool, w, &new, WORKER_ALIVE);
     return err;
 }
 
@@ -120,14 +121,14 @@ void conc__pool_close_worker(struct process_pool *pool, struct pool_worker *w)
 {
     const struct pool_worker none = {.child.report_fd = -1, .lane_fd = -1};
     struct pool_worker old = *w;
-    put_in_place(pool, w, &none, WORKER_NONE);
-    close_worker(&old);
+    manager_put_in_place(pool, w, &none, WORKER_NONE);
+    manager_close_worker(&old);
 }
 
 /* ---- Results ---- */
 
 /* What was read makes room. */
-static void publish(struct pool_worker *w)
+static void manager_publish(struct pool_worker *w)
 {
     if (ring_publish(&w->in.ring->tail, w->in.at))
         conc__futex_wake_shared(&w->in.ring->tail, 1);
@@ -135,7 +136,7 @@ static void publish(struct pool_worker *w)
 
 /* Read on, in this part, which begins at *at of the whole result. To NULL: skip it. True: it is
  * complete. */
-static bool read_part(struct pool_worker *w, void *part, size_t size, size_t *at)
+static bool manager_read_part(struct pool_worker *w, void *part, size_t size, size_t *at)
 {
     *at += size;
     while (w->got < *at) {
@@ -144,16 +145,16 @@ static bool read_part(struct pool_worker *w, void *part, size_t size, size_t *at
         if (!n)
             return false;
         if (n == RING_PIECE)
-            publish(w);
+            manager_publish(w);
         w->got += n;
     }
     return true;
 }
 
 /* The job that the worker has done, off its list. */
-static conc_future *take_given(struct process_pool *pool, struct pool_worker *w)
+static conc_future *manager_take_given(struct process_pool *pool, struct pool_worker *w)
 {
-    TSAN_ACQUIRE(w); /* see publish() in feed.c */
+    TSAN_ACQUIRE(w); /* see feed_publish() in feed.c */
     guard_lock(&pool->word);
     const int64_t now = conc_now(), took = now - w->began;
     conc_future *job = w->given[w->first];
@@ -165,7 +166,7 @@ static conc_future *take_given(struct process_pool *pool, struct pool_worker *w)
     return job;
 }
 
-static bool makes_sense(const struct pool_worker *w, const conc_future *job)
+static bool manager_makes_sense(const struct pool_worker *w, const conc_future *job)
 {
     const struct result *r = &w->result;
     if (r->message_size >= sizeof w->message ||
@@ -181,7 +182,7 @@ static bool makes_sense(const struct pool_worker *w, const conc_future *job)
 
 /* The result, as far as it has come. 1: all; 0: not yet; -ENOMEM: all, but there was no room for
  * it. */
-static int collect_value(struct pool_worker *w, conc_future *job, size_t *at)
+static int manager_collect_value(struct pool_worker *w, conc_future *job, size_t *at)
 {
     const size_t size = w->result.size;
     if (w->result.block)
@@ -190,7 +191,7 @@ static int collect_value(struct pool_worker *w, conc_future *job, size_t *at)
         w->value = conc__future_room(job, size);
         w->has_room = true;
     }
-    if (!read_part(w, w->value, size, at))
+    if (!manager_read_part(w, w->value, size, at))
         return 0;
     w->has_room = false;
     return size && !w->value ? -ENOMEM : 1;
@@ -198,41 +199,41 @@ static int collect_value(struct pool_worker *w, conc_future *job, size_t *at)
 
 /* Take what has come. 1: something; 0: nothing; -EBADMSG: nonsense; -CONC_EBROKEN: it could not be
  * initialised. */
-static int collect(struct process_pool *pool, struct pool_worker *w)
+static int manager_collect(struct process_pool *pool, struct pool_worker *w)
 {
     const uint32_t before = w->in.at;
     for (;;) {
         size_t at = 0;
-        if (!read_part(w, &w->result, sizeof w->result, &at))
+        if (!manager_read_part(w, &w->result, sizeof w->result, &at))
             break;
         guard_lock(&pool->word);
         conc_future *job = w->n_given ? w->given[w->first] : NULL;
         guard_unlock(&pool->word);
-        if (!makes_sense(w, job))
+        if (!manager_makes_sense(w, job))
             return -EBADMSG;
-        if (!read_part(w, w->message, w->result.message_size, &at))
+        if (!manager_read_part(w, w->message, w->result.message_size, &at))
             break;
         w->message[w->result.message_size] = '\0';
         if (w->result.kind == RESULT_INIT_FAILED)
             return -CONC_EBROKEN;
         int err = w->result.err < 0 ? w->result.err : 0;
-        int there = err ? 1 : collect_value(w, job, &at);
+        int there = err ? 1 : manager_collect_value(w, job, &at);
         if (!there)
             break;
         w->got = 0;
-        job = take_given(pool, w);
+        job = manager_take_given(pool, w);
         conc__future_settle(job, there < 0 ? there : err, w->message);
         conc_future_unref(job);
     }
     if (w->in.at == before)
         return 0;
-    publish(w);
+    manager_publish(w);
     return 1;
 }
 
 /* ---- Breaking ---- */
 
-static conc_future *take_all_jobs(struct process_pool *pool)
+static conc_future *manager_take_all_jobs(struct process_pool *pool)
 {
     conc_future *all = pool->first;
     while (pool->returned) {
@@ -254,13 +255,13 @@ static conc_future *take_all_jobs(struct process_pool *pool)
     return all;
 }
 
-static void break_pool(struct process_pool *pool, const char *message)
+static void manager_break_pool(struct process_pool *pool, const char *message)
 {
     conc__pool_start_feeding(pool);
     guard_lock(&pool->word);
     pool->broken = pool->closed = true;
     snprintf(pool->why, sizeof pool->why, "%s", message);
-    conc_future *jobs = take_all_jobs(pool);
+    conc_future *jobs = manager_take_all_jobs(pool);
     guard_unlock(&pool->word);
     conc__pool_stop_feeding(pool);
     for (size_t i = 0; i < pool->n; i++)
@@ -277,24 +278,25 @@ static void break_pool(struct process_pool *pool, const char *message)
     }
 }
 
-static void break_by_init(struct process_pool *pool, const struct pool_worker *w)
+static void manager_break_by_init(struct process_pool *pool, const struct pool_worker *w)
 {
     char message[CONC_MESSAGE_MAX];
     snprintf(message, sizeof message, "the initialiser of a worker failed: %.200s (%d)",
              w->message[0] ? w->message : conc_strerror(w->result.err), w->result.err);
-    break_pool(pool, message);
+    manager_break_pool(pool, message);
 }
 
-static void break_by_death(struct process_pool *pool, const struct pool_worker *w, const char *how)
+static void manager_break_by_death(struct process_pool *pool, const struct pool_worker *w,
+                                   const char *how)
 {
     char message[CONC_MESSAGE_MAX];
     snprintf(message, sizeof message, "worker %d %.200s", (int)w->child.pid, how);
-    break_pool(pool, message);
+    manager_break_pool(pool, message);
 }
 
 /* ---- Reports ---- */
 
-static void replace(struct process_pool *pool, struct pool_worker *w)
+static void manager_replace(struct process_pool *pool, struct pool_worker *w)
 {
     char message[CONC_MESSAGE_MAX];
     int err = conc__pool_start_worker(pool, w);
@@ -306,14 +308,14 @@ static void replace(struct process_pool *pool, struct pool_worker *w)
     if (!err)
         return;
     snprintf(message, sizeof message, "a worker could not be replaced: %.200s", conc_strerror(err));
-    break_pool(pool, message);
+    manager_break_pool(pool, message);
 }
 
-static void worker_ended(struct process_pool *pool, struct pool_worker *w, bool lost, int status)
+static void manager_bury(struct process_pool *pool, struct pool_worker *w, bool lost, int status)
 {
     char how[CONC_MESSAGE_MAX / 2] = "was lost: the fork server has ended";
     int said = 0;
-    while (!pool->broken && (said = collect(pool, w)) > 0)
+    while (!pool->broken && (said = manager_collect(pool, w)) > 0)
         continue;
     if (!lost)
         conc__child_words(how, sizeof how, status);
@@ -322,46 +324,46 @@ static void worker_ended(struct process_pool *pool, struct pool_worker *w, bool 
     bool more = !pool->closed || pool->first || pool->returned;
     guard_unlock(&pool->word);
     if (!expected && !pool->broken && said == -CONC_EBROKEN)
-        break_by_init(pool, w);
+        manager_break_by_init(pool, w);
     else if (!expected && !pool->broken)
-        break_by_death(pool, w, how);
+        manager_break_by_death(pool, w, how);
     conc__pool_start_feeding(pool); /* it may have ended before the feeder has done with it */
     conc__pool_close_worker(pool, w);
     conc__pool_stop_feeding(pool);
     if (expected && more && !pool->broken)
-        replace(pool, w);
+        manager_replace(pool, w);
 }
 
-static void look_at_reports(struct process_pool *pool)
+static void manager_look_at_reports(struct process_pool *pool)
 {
     for (size_t i = 0; i < pool->n; i++) {
         struct pool_worker *w = &pool->workers[i];
         struct report r;
         int there = load_relaxed(&w->state) == WORKER_NONE ? 0 : conc__child_report(&w->child, &r);
         if (there < 0 || (there && r.kind == REPORT_ENDED))
-            worker_ended(pool, w, there < 0, there < 0 ? 0 : r.value);
+            manager_bury(pool, w, there < 0, there < 0 ? 0 : r.value);
     }
 }
 
 /* ---- The loop ---- */
 
 /* From all workers. True: something has come. */
-static bool collect_all(struct process_pool *pool)
+static bool manager_collect_all(struct process_pool *pool)
 {
     bool any = false;
     for (size_t i = 0; i < pool->n && !pool->broken; i++) {
         struct pool_worker *w = &pool->workers[i];
-        int said = load_relaxed(&w->state) == WORKER_NONE ? 0 : collect(pool, w);
+        int said = load_relaxed(&w->state) == WORKER_NONE ? 0 : manager_collect(pool, w);
         any |= said > 0;
         if (said == -CONC_EBROKEN)
-            break_by_init(pool, w);
+            manager_break_by_init(pool, w);
         else if (said < 0)
             conc__child_signal(&w->child, SIGKILL);
     }
     return any;
 }
 
-static bool is_anything_there(const void *arg)
+static bool manager_has_results(const void *arg)
 {
     const struct process_pool *pool = arg;
     for (size_t i = 0; i < pool->n; i++) {
@@ -373,7 +375,7 @@ static bool is_anything_there(const void *arg)
 }
 
 /* Tell the workers that we sleep. False: one has written meanwhile. */
-static bool fall_asleep(const struct process_pool *pool)
+static bool manager_fall_asleep(const struct process_pool *pool)
 {
     bool asleep = true;
     for (size_t i = 0; i < pool->n && asleep; i++) {
@@ -384,14 +386,14 @@ static bool fall_asleep(const struct process_pool *pool)
     return asleep;
 }
 
-static void wake_up(const struct process_pool *pool)
+static void manager_wake_up(const struct process_pool *pool)
 {
     for (size_t i = 0; i < pool->n; i++)
         if (load_relaxed(&pool->workers[i].state) != WORKER_NONE)
             fetch_and_release(&pool->workers[i].in.ring->head, RING_MASK);
 }
 
-static void sleep_on(struct process_pool *pool)
+static void manager_sleep(struct process_pool *pool)
 {
     struct pollfd *fds = pool->polled;
     eventfd_t count;
@@ -400,14 +402,14 @@ static void sleep_on(struct process_pool *pool)
         fds[i] = (struct pollfd){.fd = pool->workers[i].child.report_fd, .events = POLLIN};
     struct conc_context *self = context_self();
     conc__blocked_begin(self, "work", pool, NULL);
-    if (fall_asleep(pool))
+    if (manager_fall_asleep(pool))
         poll(fds, pool->n + 1, -1);
     conc__blocked_end(self);
-    wake_up(pool);
+    manager_wake_up(pool);
     eventfd_read(pool->wake_fd, &count); /* if it fails nobody has written */
 }
 
-static bool has_workers(const struct process_pool *pool)
+static bool manager_has_workers(const struct process_pool *pool)
 {
     for (size_t i = 0; i < pool->n; i++)
         if (load_relaxed(&pool->workers[i].state) != WORKER_NONE)
@@ -415,7 +417,7 @@ static bool has_workers(const struct process_pool *pool)
     return false;
 }
 
-static void end(struct process_pool *pool)
+static void manager_end(struct process_pool *pool)
 {
     guard_lock(&pool->word);
     pool->ended = true;
@@ -434,18 +436,18 @@ void *conc__pool_manager(void *arg)
     store_relaxed(&pool->manager_id,
                   conc_context_id(NULL)); /* relaxed: it only matters to callbacks in here */
     int64_t looked = 0;
-    while (has_workers(pool)) {
-        bool any = collect_all(pool);
+    while (manager_has_workers(pool)) {
+        bool any = manager_collect_all(pool);
         conc__pool_feed(pool);
-        if (!any && !spin(&spinner, is_anything_there, pool)) {
-            sleep_on(pool);
+        if (!any && !spin(&spinner, manager_has_results, pool)) {
+            manager_sleep(pool);
             looked = 0;
         }
         if (conc_now() - looked > REPORTS_EVERY) {
-            look_at_reports(pool);
+            manager_look_at_reports(pool);
             looked = conc_now();
         }
     }
-    end(pool);
+    manager_end(pool);
     return NULL;
 }

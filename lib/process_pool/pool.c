@@ -35,7 +35,7 @@
 
 enum { WORKERS_MAX = 1024 };
 
-static struct process_pool *pool_of(conc_executor *executor)
+static struct process_pool *process_pool_of(conc_executor *executor)
 {
     return (struct process_pool *)executor;
 }
@@ -46,7 +46,7 @@ void conc__pool_wake(const struct process_pool *pool)
         return;
 }
 
-static void enqueue(struct process_pool *pool, conc_future *job)
+static void process_pool_enqueue(struct process_pool *pool, conc_future *job)
 {
     job->link = NULL;
     *(pool->first ? &pool->last->link : &pool->first) = job;
@@ -54,17 +54,20 @@ static void enqueue(struct process_pool *pool, conc_future *job)
     pool->queued++;
 }
 
-static bool is_ours(const struct process_pool *pool) { return pool->generation == conc__forks(); }
-
-static int submit(conc_executor *executor, conc_future *job)
+static bool process_pool_is_ours(const struct process_pool *pool)
 {
-    struct process_pool *pool = pool_of(executor);
-    if (!is_ours(pool))
+    return pool->generation == conc__forks();
+}
+
+static int process_pool_submit(conc_executor *executor, conc_future *job)
+{
+    struct process_pool *pool = process_pool_of(executor);
+    if (!process_pool_is_ours(pool))
         return -ESHUTDOWN;
     guard_lock(&pool->word);
     int err = pool->broken ? -CONC_EBROKEN : pool->closed ? -ESHUTDOWN : 0;
     if (!err)
-        enqueue(pool, job);
+        process_pool_enqueue(pool, job);
     guard_unlock(&pool->word);
     if (!err)
         conc__pool_feed(pool);
@@ -73,7 +76,7 @@ static int submit(conc_executor *executor, conc_future *job)
 
 /* ---- The end ---- */
 
-static int wait_ended(struct process_pool *pool, conc_deadline deadline)
+static int process_pool_wait_ended(struct process_pool *pool, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err)
@@ -101,11 +104,11 @@ static int wait_ended(struct process_pool *pool, conc_deadline deadline)
     return 0;
 }
 
-static int shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
+static int process_pool_shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
-    struct process_pool *pool = pool_of(executor);
+    struct process_pool *pool = process_pool_of(executor);
     conc_future *pending = NULL;
-    if (!is_ours(pool))
+    if (!process_pool_is_ours(pool))
         return 0;
     if ((flags & CONC_SHUTDOWN_WAIT) && load_relaxed(&pool->manager_id) == conc_context_id(NULL))
         return -EDEADLK; /* a callback: the manager would wait for itself */
@@ -120,13 +123,13 @@ static int shut_down(conc_executor *executor, unsigned flags, conc_deadline dead
     conc__pool_drop(pending);
     conc__pool_feed(pool);
     conc__pool_wake(pool);
-    return flags & CONC_SHUTDOWN_WAIT ? wait_ended(pool, deadline) : 0;
+    return flags & CONC_SHUTDOWN_WAIT ? process_pool_wait_ended(pool, deadline) : 0;
 }
 
 /* In a fork's child the jobs are the parent's: they are given up. */
-static void free_pool(conc_executor *executor)
+static void process_pool_free(conc_executor *executor)
 {
-    struct process_pool *pool = pool_of(executor);
+    struct process_pool *pool = process_pool_of(executor);
     for (size_t i = 0; i < pool->n; i++)
         conc__pool_close_worker(pool, &pool->workers[i]);
     free_bytes(pool->polled);
@@ -140,16 +143,17 @@ static void free_pool(conc_executor *executor)
     free_bytes(pool);
 }
 
-static int signal_workers(conc_executor *executor, int signo);
+static int process_pool_signal(conc_executor *executor, int signo);
 
-static const conc_executor_ops ops = {.submit = submit, .shutdown = shut_down, .free = free_pool};
+static const conc_executor_ops process_pool_ops = {
+    .submit = process_pool_submit, .shutdown = process_pool_shut_down, .free = process_pool_free};
 
-static int signal_workers(conc_executor *executor, int signo)
+static int process_pool_signal(conc_executor *executor, int signo)
 {
-    struct process_pool *pool = pool_of(executor);
-    if (!executor || executor->ops != &ops)
+    struct process_pool *pool = process_pool_of(executor);
+    if (!executor || executor->ops != &process_pool_ops)
         return -EINVAL;
-    if (!is_ours(pool))
+    if (!process_pool_is_ours(pool))
         return -ESHUTDOWN;
     guard_lock(&pool->word);
     pool->closed = true;
@@ -168,14 +172,18 @@ static int signal_workers(conc_executor *executor, int signo)
 
 int conc_process_pool_terminate_workers(conc_executor *pool)
 {
-    return signal_workers(pool, SIGTERM);
+    return process_pool_signal(pool, SIGTERM);
 }
 
-int conc_process_pool_kill_workers(conc_executor *pool) { return signal_workers(pool, SIGKILL); }
+int conc_process_pool_kill_workers(conc_executor *pool)
+{
+    return process_pool_signal(pool, SIGKILL);
+}
 
 /* ---- Making ---- */
 
-static int make_start(struct process_pool *pool, const conc_process_pool_options *options)
+static int process_pool_make_start(struct process_pool *pool,
+                                   const conc_process_pool_options *options)
 {
     struct code_place place = {0};
     if (options->init && conc__code_find(options->init, &place))
@@ -207,7 +215,8 @@ static int make_start(struct process_pool *pool, const conc_process_pool_options
 }
 
 /* For workers that come later too. */
-static int keep_fds(struct process_pool *pool, const conc_process_pool_options *options)
+static int process_pool_keep_fds(struct process_pool *pool,
+                                 const conc_process_pool_options *options)
 {
     for (; pool->n_fds < options->n_fds; pool->n_fds++) {
         int fd = fcntl(options->fds[pool->n_fds], F_DUPFD_CLOEXEC, 3);
@@ -218,7 +227,7 @@ static int keep_fds(struct process_pool *pool, const conc_process_pool_options *
     return 0;
 }
 
-static int start_all(struct process_pool *pool)
+static int process_pool_start_all(struct process_pool *pool)
 {
     int err = 0;
     for (size_t i = 0; i < pool->n && !err; i++)
@@ -240,7 +249,7 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
     struct process_pool *pool = alloc_array(1, sizeof *pool + workers * sizeof *pool->workers);
     if (!pool)
         return -ENOMEM;
-    pool->base.ops = &ops;
+    pool->base.ops = &process_pool_ops;
     pool->n = workers;
     pool->generation = conc__forks();
     pool->max_jobs = options->max_jobs_per_worker;
@@ -248,15 +257,15 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
     for (size_t i = 0; i < workers; i++)
         pool->workers[i].child.report_fd = pool->workers[i].lane_fd = -1;
     pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int err = pool->wake_fd < 0 ? -errno : make_start(pool, options);
+    int err = pool->wake_fd < 0 ? -errno : process_pool_make_start(pool, options);
     if (!err)
-        err = keep_fds(pool, options);
+        err = process_pool_keep_fds(pool, options);
     if (!err && !(pool->polled = alloc_array(workers + 1, sizeof *pool->polled)))
         err = -ENOMEM;
     if (!err)
-        err = start_all(pool);
+        err = process_pool_start_all(pool);
     if (err)
-        free_pool(&pool->base); /* its workers end: see conc__pool_close_worker() */
+        process_pool_free(&pool->base); /* its workers end: see conc__pool_close_worker() */
     else
         *ret = &pool->base;
     return err;

@@ -33,23 +33,23 @@ static struct {
 
 /* ---- Waiting ---- */
 
-struct position {
+struct worker_position {
     const uint32_t *word;
     uint32_t at;
 };
 
-static bool has_moved(const void *arg)
+static bool worker_has_moved(const void *arg)
 {
-    const struct position *p = arg;
+    const struct worker_position *p = arg;
     return load_relaxed(p->word) != p->at; /* relaxed: who reads the ring acquires */
 }
 
 /* Until the program's position is no longer `at`. */
-static void wait_moved(uint32_t *word, uint32_t at)
+static void worker_wait_moved(uint32_t *word, uint32_t at)
 {
     static uint32_t none;
-    const struct position here = {word, at};
-    if (has_moved(&here) || spin(&worker.spinner, has_moved, &here))
+    const struct worker_position here = {word, at};
+    if (worker_has_moved(&here) || spin(&worker.spinner, worker_has_moved, &here))
         return;
     while (ring_fall_asleep(word, at))
         conc__futex_wait_shared(word, at | RING_ASLEEP, &none, 0, CONC_FOREVER);
@@ -57,44 +57,44 @@ static void wait_moved(uint32_t *word, uint32_t at)
 
 /* The program may sleep until we are further. If it cannot be woken a job has closed what is not its
  * own: we end, and that the program learns. */
-static void publish(uint32_t *word, uint32_t at)
+static void worker_publish(uint32_t *word, uint32_t at)
 {
     if (ring_publish(word, at) && eventfd_write(worker.wake_fd, 1))
         _exit(1);
 }
 
 /* To NULL: skip it. */
-static void read_all(void *to, size_t n)
+static void worker_read(void *to, size_t n)
 {
     for (char *p = to; n;) {
         size_t got = ring_read(&worker.in, p, n);
         n -= got;
         p = p ? p + got : NULL;
         if (got)
-            publish(&worker.in.ring->tail, worker.in.at);
+            worker_publish(&worker.in.ring->tail, worker.in.at);
         else
-            wait_moved(&worker.in.ring->head, worker.in.at);
+            worker_wait_moved(&worker.in.ring->head, worker.in.at);
     }
 }
 
-static void write_all(const void *from, size_t n)
+static void worker_write(const void *from, size_t n)
 {
     for (const char *p = from; n;) {
         size_t put = ring_write(&worker.out, p, n);
         n -= put;
         p += put;
         if (n) /* it is long, or there is no room */
-            publish(&worker.out.ring->head, worker.out.at);
+            worker_publish(&worker.out.ring->head, worker.out.at);
         if (!put)
-            wait_moved(&worker.out.ring->tail, (worker.out.at - RING_SIZE) & RING_MASK);
+            worker_wait_moved(&worker.out.ring->tail, (worker.out.at - RING_SIZE) & RING_MASK);
     }
 }
 
 /* ---- Jobs ---- */
 
 /* True: the data is in a block, which is the program's now. */
-static bool finish(enum result_kind kind, int err, const char *message, const void *data,
-                   size_t size)
+static bool worker_give_result(enum result_kind kind, int err, const char *message,
+                               const void *data, size_t size)
 {
     struct result r = {.kind = kind,
                        .err = err,
@@ -102,15 +102,15 @@ static bool finish(enum result_kind kind, int err, const char *message, const vo
                        .size = err ? 0 : size};
     if (r.size)
         r.block = conc__arena_find(data, &r.at, &r.capacity);
-    write_all(&r, sizeof r);
-    write_all(message, r.message_size);
+    worker_write(&r, sizeof r);
+    worker_write(message, r.message_size);
     if (!r.block)
-        write_all(data, r.size);
-    publish(&worker.out.ring->head, worker.out.at);
+        worker_write(data, r.size);
+    worker_publish(&worker.out.ring->head, worker.out.at);
     return r.block;
 }
 
-static bool begin(void)
+static bool worker_begin(void)
 {
     uint32_t turn = load_acquire(&worker.lane->turn);
     while (!(turn & TURN_REVOKED))
@@ -120,10 +120,10 @@ static bool begin(void)
 }
 
 /* Where the function's object lies, which may be new to us; 0, or an error with a message. */
-static int find_object(const struct record *r)
+static int worker_find_object(const struct record *r)
 {
     char path[PATH_MAX] = "";
-    read_all(path, r->path_size < sizeof path ? r->path_size : sizeof path);
+    worker_read(path, r->path_size < sizeof path ? r->path_size : sizeof path);
     if (r->object >= OBJECTS_MAX && r->offset == ENOMEM)
         return conc_raise(-ENOMEM, "out of memory");
     if (r->object >= OBJECTS_MAX)
@@ -138,7 +138,7 @@ static int find_object(const struct record *r)
 }
 
 /* A job without its argument, but with room for it. A large result is to lie in a block. */
-static conc_future *job_for(const struct record *r, conc_fn *fn)
+static conc_future *worker_make_job(const struct record *r, conc_fn *fn)
 {
     const bool is_bytes = r->result_size == CONC_BYTES;
     void *block = is_bytes ? NULL : conc__arena_alloc(r->result_size);
@@ -159,13 +159,13 @@ static conc_future *job_for(const struct record *r, conc_fn *fn)
 }
 
 /* Its end goes to the program, and with it the block that its result is in, if there is one. */
-static void finish_job(conc_future *job)
+static void worker_finish(conc_future *job)
 {
     int err = conc_future_error(job);
     conc_bytes *bytes = job->value_is_bytes ? job->value : NULL;
     const void *data = bytes ? bytes->data : job->value;
-    bool given = finish(RESULT_JOB, err, conc_future_message(job), data,
-                        bytes ? bytes->size : job->result_size);
+    bool given = worker_give_result(RESULT_JOB, err, conc_future_message(job), data,
+                                    bytes ? bytes->size : job->result_size);
     if (bytes && given)
         *bytes = (conc_bytes){0};
     else if (!bytes && !given)
@@ -173,65 +173,66 @@ static void finish_job(conc_future *job)
     conc_future_unref(job);
 }
 
-static void run(const struct record *r)
+static void worker_run(const struct record *r)
 {
-    int err = find_object(r);
+    int err = worker_find_object(r);
     conc_fn *fn = err ? NULL : code_at(worker.bases[r->object], r->offset);
-    conc_future *job = err ? NULL : job_for(r, fn);
+    conc_future *job = err ? NULL : worker_make_job(r, fn);
     if (!job) {
-        read_all(NULL, r->arg_size);
-        finish(RESULT_JOB, err ? err : -ENOMEM, err ? conc_error_message() : "", NULL, 0);
+        worker_read(NULL, r->arg_size);
+        worker_give_result(RESULT_JOB, err ? err : -ENOMEM, err ? conc_error_message() : "", NULL,
+                           0);
         return;
     }
-    read_all(job->arg, r->arg_size);
+    worker_read(job->arg, r->arg_size);
     if (job->arg_is_bytes)
         arg_repoint(job->arg);
     conc__job_execute(job);
     if (conc__forks() != worker.generation) /* the job has forked, and returned in its child too */
         conc__child_exit(0);
-    finish_job(job);
+    worker_finish(job);
 }
 
-static void skip(struct record *r)
+static void worker_skip_revoked(struct record *r)
 {
     const uint32_t to = load_relaxed(&worker.lane->revoked_to); /* relaxed: with `turn` */
     uint32_t turn = load_acquire(&worker.lane->turn) & TURN_MASK;
     for (;;) {
-        find_object(r);
-        read_all(NULL, r->arg_size);
+        worker_find_object(r);
+        worker_read(NULL, r->arg_size);
         turn = (turn + 1) & TURN_MASK;
         if (turn == to)
             break;
-        read_all(r, sizeof *r);
+        worker_read(r, sizeof *r);
     }
     store_release(&worker.lane->turn, turn);
 }
 
-static void serve(void)
+static void worker_serve(void)
 {
     for (;;) {
         struct record r;
-        read_all(&r, sizeof r);
-        if (!begin())
-            skip(&r);
+        worker_read(&r, sizeof r);
+        if (!worker_begin())
+            worker_skip_revoked(&r);
         else if (r.kind == RECORD_QUIT)
             return;
         else
-            run(&r);
+            worker_run(&r);
     }
 }
 
-static bool run_init(conc_fn *init, const struct child_start *start, const void *arg)
+static bool worker_run_init(conc_fn *init, const struct child_start *start, const void *arg)
 {
     conc_future *job = conc__child_job(start, init, arg);
     if (!job) {
-        finish(RESULT_INIT_FAILED, -ENOMEM, "", NULL, 0);
+        worker_give_result(RESULT_INIT_FAILED, -ENOMEM, "", NULL, 0);
         return false;
     }
     conc__job_execute(job);
     int err = conc_future_error(job);
     if (err)
-        finish(RESULT_INIT_FAILED, err, conc_future_message(job), NULL, 0);
+        worker_give_result(RESULT_INIT_FAILED, err, conc_future_message(job), NULL, 0);
     conc_future_unref(job);
     return !err;
 }
@@ -253,10 +254,10 @@ __attribute__((noreturn)) static void worker_main(conc_pipe *channel,
     worker.generation = conc__forks();
     worker.in.ring = &worker.lane->jobs;
     worker.out.ring = &worker.lane->results;
-    bool good = !init || run_init(init, start, arg);
+    bool good = !init || worker_run_init(init, start, arg);
     conc_bytes_free(message);
     if (good)
-        serve();
+        worker_serve();
     conc__child_exit(good ? 0 : 1);
 }
 
