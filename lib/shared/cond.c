@@ -2,22 +2,23 @@
  *
  * cond.c: a condition between processes.
  *
- * How: a notification is a permit, counted under the lock. Who waits takes a number, sleeps without
- * the lock until some notification has come (the spot's `seq`), takes the lock again, and returns
- * if there is a permit for it; else it sleeps on. A permit is only for who waited before the last
- * notification: numbers below `limit`. So what comes to wait afterwards cannot take it, while the
- * one that was woken is still on its way to the lock.
+ * How: a notification is a permit, counted under the lock. A waiter takes a number, sleeps
+ * without the lock until there is some notification (the spot's `seq`), and takes the lock
+ * again. It returns if there is a permit for its number; else it sleeps again. A permit is only
+ * for waiters that came before the last notification: those with numbers below `limit`. So a
+ * waiter that comes afterwards cannot take it while the one that was woken is still on its way
+ * to the lock.
  *
  *     waiting >= permits    a notification gives no more permits than there are waiters
  *
- * Who gives up does so with the lock taken again, and if there is a permit for it by then, takes
- * it: it was notified.
+ * A waiter that gives up takes the lock again, too, and if there is a permit for it by then, takes
+ * that: it was notified.
  *
- * The dead: all of it changes under the lock, in an order in which every moment is fit to be left
- * (`waiting` may be too high, never too low). Who dies waiting stays counted, so a notification may
- * give a permit that nobody was there for: somebody may return for nothing later, but nobody is
- * left asleep. A notifier that dies, dies with the lock: its next owner is told, and has to look at
- * everything anyway.
+ * The dead: everything changes under the lock, in an order in which each moment is fit to be
+ * left (`waiting` may be too high, never too low). A waiter that dies stays counted. So a
+ * notification may give a permit for which nobody was there, and a later waiter may return
+ * without cause; but no waiter is left asleep. A notifier that dies, dies with the lock: the
+ * lock's next owner is told, and has to look at everything anyway.
  *
  * Order: the lock's.
  */
@@ -32,7 +33,6 @@ static conc_shared_lock *shared_cond_lock(conc_shared_cond *cond)
     return (conc_shared_lock *)(void *)((char *)cond + cond->lock_at);
 }
 
-/* Its lock is its first member. */
 static conc_shared_rlock *shared_cond_rlock(conc_shared_cond *cond)
 {
     return (conc_shared_rlock *)(void *)shared_cond_lock(cond);
@@ -57,7 +57,7 @@ static bool shared_cond_is_held(conc_shared_cond *cond)
     return load_relaxed(&shared_cond_lock(cond)->held) == conc__shared_tid();
 }
 
-/* Release the lock wholly. How often it was taken. */
+/* Release the lock, however often it was taken. Returns how often that was. */
 static uint32_t shared_cond_release_lock(conc_shared_cond *cond)
 {
     if (!cond->is_rlock) {
@@ -88,7 +88,8 @@ struct shared_cond_wait {
 static int shared_cond_has_changed(void *arg)
 {
     const struct shared_cond_wait *s = arg;
-    return load_relaxed(&s->spot->seq) != s->seq ? 0 : -EAGAIN; /* relaxed: the lock will tell */
+    /* relaxed: what has changed is read under the lock */
+    return load_relaxed(&s->spot->seq) != s->seq ? 0 : -EAGAIN;
 }
 
 static bool shared_cond_has_permit(const conc_shared_cond *cond, uint32_t number)
@@ -96,7 +97,7 @@ static bool shared_cond_has_permit(const conc_shared_cond *cond, uint32_t number
     return cond->permits && (int32_t)(cond->limit - number) > 0;
 }
 
-/* The lock is held, and given up meanwhile. */
+/* Wait with this number. The lock is held at the beginning and at the end, and released between. */
 static int shared_cond_wait_as(conc_shared_cond *cond, uint32_t number, conc_deadline deadline)
 {
     for (;;) {
@@ -141,7 +142,7 @@ int conc_shared_cond_wait_for(conc_shared_cond *cond, conc_predicate_fn *predica
     while (!err && !predicate(arg)) {
         err = conc_shared_cond_wait(cond, deadline);
         if (err && err != -EOWNERDEAD && err != -ENOTRECOVERABLE && predicate(arg))
-            return 0; /* the last look counts; but not at what a dead owner has left */
+            return 0; /* the last look counts, but not a look at what a dead owner has left */
     }
     return err;
 }
@@ -157,7 +158,8 @@ int conc_shared_cond_notify(conc_shared_cond *cond, size_t n)
         return 0;
     cond->limit = cond->next;
     cond->permits += (uint32_t)n;
-    fetch_add_release(&cond->spot.seq, 1); /* also for who waits, but has not been counted yet */
+    /* also for a waiter that the spot does not count yet */
+    fetch_add_release(&cond->spot.seq, 1);
     conc__shared_notify(&cond->spot, n < INT_MAX ? (int)n : INT_MAX);
     return 0;
 }

@@ -2,19 +2,20 @@
  *
  * event.c: a flag that threads and tasks of several processes can wait for.
  *
- * How: the word holds the flag, and above it how often it was set from clear. Who waits goes on
- * when it sees the flag, or that number changed: so a clear that follows at once takes nothing from
- * it. Every change is one swap: a process that dies leaves the event set or not.
+ * How: the word holds the flag, and above it the number of times that the flag was set from
+ * clear. A wait ends when it sees the flag, or sees that this number has changed. So a clear
+ * that follows the set at once takes nothing from a waiter. Every change is one swap: a process
+ * that dies leaves the event set, or not.
  *
- * Order: set releases, seeing the flag or the new number acquires.
+ * Order: set releases; seeing the flag or the new number acquires.
  */
 #include <limits.h>
 
 #include "base/atomic.h"
 #include "shared/shared_impl.h"
 
-#define EVENT_IS_SET 1u
-#define EVENT_ONE_SET 2u
+#define SHARED_EVENT_SET 1u
+#define SHARED_EVENT_ONE_SET 2u
 
 void conc_shared_event_init(conc_shared_event *event) { *event = (conc_shared_event){0}; }
 
@@ -22,22 +23,23 @@ void conc_shared_event_set(conc_shared_event *event)
 {
     uint32_t v = load_relaxed(&event->word); /* relaxed: the swap releases */
     do {
-        if (v & EVENT_IS_SET) {
-            fetch_or_release(&event->word, 0); /* who sees the flag sees what we did, too */
+        if (v & SHARED_EVENT_SET) {
+            /* a context that sees the flag sees what this caller did, too */
+            fetch_or_release(&event->word, 0);
             break;
         }
-    } while (!cas_release(&event->word, &v, (v + EVENT_ONE_SET) | EVENT_IS_SET));
+    } while (!cas_release(&event->word, &v, (v + SHARED_EVENT_ONE_SET) | SHARED_EVENT_SET));
     conc__shared_notify(&event->spot, INT_MAX);
 }
 
 void conc_shared_event_clear(conc_shared_event *event)
 {
-    fetch_and_release(&event->word, ~EVENT_IS_SET);
+    fetch_and_release(&event->word, ~SHARED_EVENT_SET);
 }
 
 bool conc_shared_event_is_set(const conc_shared_event *event)
 {
-    return load_acquire(&event->word) & EVENT_IS_SET;
+    return load_acquire(&event->word) & SHARED_EVENT_SET;
 }
 
 struct shared_event_wait {
@@ -49,7 +51,9 @@ static int shared_event_was_set(void *arg)
 {
     const struct shared_event_wait *w = arg;
     uint32_t v = load_acquire(&w->event->word);
-    return (v & EVENT_IS_SET) || (v & ~EVENT_IS_SET) != (w->since & ~EVENT_IS_SET) ? 0 : -EAGAIN;
+    return (v & SHARED_EVENT_SET) || (v & ~SHARED_EVENT_SET) != (w->since & ~SHARED_EVENT_SET)
+               ? 0
+               : -EAGAIN;
 }
 
 int conc_shared_event_wait(conc_shared_event *event, conc_deadline deadline)

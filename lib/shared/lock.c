@@ -2,31 +2,32 @@
  *
  * lock.c: locks between processes.
  *
- * How: inside is a robust mutex of the C library's, of which only trylock and unlock are used;
- * waiting is ours (wait.c), so that it can have a deadline, be cancelled, and be done by a
- * task. The kernel keeps a list of the robust mutexes that a thread holds, and marks them when the
- * thread ends or is killed; the next trylock tells so. Nobody is woken by that: those who wait find
- * it when they look again.
+ * How: inside is a robust mutex of the C library, of which only trylock and unlock are used.
+ * Waiting is done by wait.c, so that it can have a deadline, can be cancelled, and can be done
+ * by a task. The kernel keeps a list of the robust mutexes that a thread holds, and marks them
+ * when the thread ends or is killed; the next trylock reports that. The kernel wakes nobody
+ * then: waiters find the mark when they look again.
  *
- *     free -> held                 trylock
- *     held -> free                 release, which wakes one
- *     held -> left by the dead     its owner ends
- *     left by the dead -> held, inconsistent      trylock: -EOWNERDEAD
- *     inconsistent -> held         make_consistent
- *     inconsistent -> lost         release: -ENOTRECOVERABLE for ever; everybody is woken
+ *     free -> held                             trylock
+ *     held -> free                             release, which wakes one waiter
+ *     held -> left by the dead                 the owner ends
+ *     left by the dead -> held, inconsistent   trylock: -EOWNERDEAD
+ *     held, inconsistent -> held               make_consistent
+ *     held, inconsistent -> lost               release, which wakes all: -ENOTRECOVERABLE for ever
  *
- * The last two states stand in `state`, because a trylock of the C library's (2.36) says of a lost
- * mutex that it is lost once, and then for ever that somebody has it. So it is never asked.
+ * The last two states stand in `state`. The mutex is never asked whether it is lost: a trylock
+ * of the C library (2.36) reports a lost mutex as lost only once, and from then on as held by
+ * somebody.
  *
- * `held` is the id of the thread that holds it; 0: nobody. It is written by the holder only, and a
- * dead one leaves it. It tells the owner from others before the mutex is touched.
+ * `held` is the id of the thread that holds the lock; 0: nobody. Only the holder writes it, and a
+ * holder that dies leaves it. It tells the owner from others before the mutex is touched.
  *
  * A re-entrant lock is owned by a context, not by a thread: the tasks of one loop must keep each
- * other out. `owner` names both; the mutex is tried first, so a name that a dead owner left is
- * never believed.
+ * other out. `owner` names both the thread and the context. The mutex is tried first, so an
+ * `owner` that a dead context has left is never believed.
  *
- * Order: the mutex orders what it guards. A release's wake-up comes after the unlock, so that who
- * is woken can succeed.
+ * Order: the mutex orders what it guards. The wake-up of a release comes after the unlock, so
+ * that the waiter that is woken can succeed.
  */
 #include <limits.h>
 
@@ -35,23 +36,23 @@
 #include "base/atomic.h"
 #include "shared/shared_impl.h"
 
-/* relaxed, all accesses to `held` and `owner`: a caller recognises only what it has written itself,
- * and what another has written is never equal to that. relaxed, `state`: it changes under the mutex;
- * only the look at LOCK_LOST is done without, and acquires. */
+/* relaxed, all accesses to `held` and `owner`: a caller recognises only what it has written
+ * itself, and what another has written is never equal to that. relaxed, `state`: it changes
+ * under the mutex; only the look at SHARED_LOCK_LOST is done without, and acquires. */
 
-#define LOCK_INCONSISTENT 1u
-#define LOCK_LOST 2u
+#define SHARED_LOCK_INCONSISTENT 1u
+#define SHARED_LOCK_LOST 2u
 
 static int shared_lock_take(void *arg)
 {
     conc_shared_lock *lock = arg;
-    if (load_acquire(&lock->state) == LOCK_LOST)
+    if (load_acquire(&lock->state) == SHARED_LOCK_LOST)
         return -ENOTRECOVERABLE;
     int err = pthread_mutex_trylock(&lock->mutex);
     if (err == 0 || err == EOWNERDEAD)
         store_relaxed(&lock->held, conc__shared_tid());
     if (err == EOWNERDEAD)
-        store_relaxed(&lock->state, LOCK_INCONSISTENT);
+        store_relaxed(&lock->state, SHARED_LOCK_INCONSISTENT);
     return err == EBUSY ? -EAGAIN : -err;
 }
 
@@ -87,7 +88,7 @@ static bool shared_lock_is_owned(const conc_shared_lock *lock)
 
 int conc_shared_lock_make_consistent(conc_shared_lock *lock)
 {
-    if (!shared_lock_is_owned(lock) || load_relaxed(&lock->state) != LOCK_INCONSISTENT)
+    if (!shared_lock_is_owned(lock) || load_relaxed(&lock->state) != SHARED_LOCK_INCONSISTENT)
         return -EINVAL;
     int err = pthread_mutex_consistent(&lock->mutex);
     if (!err)
@@ -99,9 +100,9 @@ int conc_shared_lock_release(conc_shared_lock *lock)
 {
     if (!shared_lock_is_owned(lock))
         return -EPERM;
-    const bool lost = load_relaxed(&lock->state) == LOCK_INCONSISTENT;
+    const bool lost = load_relaxed(&lock->state) == SHARED_LOCK_INCONSISTENT;
     if (lost)
-        store_release(&lock->state, LOCK_LOST);
+        store_release(&lock->state, SHARED_LOCK_LOST);
     store_relaxed(&lock->held, 0);
     int err = pthread_mutex_unlock(&lock->mutex);
     if (!err)

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * memory.c: blocks of memory shared between processes.
+ * memory.c: memory that processes share.
  *
- * How: a block is a memory file without a name (memfd_create(2)), mapped. A fork's child has the
- * mapping and the descriptor; any other process can be sent the descriptor and map it. When the
- * last of them is gone so is the memory: nothing is left behind by whoever is killed.
+ * How: shared memory is a memory file without a name (memfd_create(2)), mapped. The child of a
+ * fork has the mapping and the descriptor; any other process can be sent the descriptor, and map
+ * it. The memory goes when the last process that has it ends or frees it. So a process that is
+ * killed leaves nothing behind.
  *
- * The file's size is sealed, so that nobody who has been given a descriptor can shrink it under the
- * others (who would get a SIGBUS); and a descriptor without the seals is none of ours.
+ * The size of the file is sealed. So no process that was given a descriptor can shrink the file
+ * under the others, which would get a SIGBUS. A descriptor without these seals is none of
+ * libconc's.
  *
- * What is mapped in this process stands in a list, under a guard that is held over a fork, so that
- * the child finds the list whole. It holds the child's blocks too: they are the same.
+ * The mappings of this process stand in a list, under a guard that is held over a fork, so that the
+ * child finds the list whole. The child's list is right: it has the same mappings.
  *
- *     conc_shared_fd(block), conc_shared_free(block)    look for it: a program has a few
+ * conc_shared_fd() and conc_shared_free() search the list: a program has only a few mappings.
  */
 #include <conc/shared.h>
 
@@ -27,8 +29,8 @@
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
-struct block {
-    struct list_node node; /* in the list; under its guard */
+struct shared_mapping {
+    struct list_node node; /* in shared_mappings.list; under its guard */
     void *at;
     size_t size;
     int fd;
@@ -37,41 +39,42 @@ struct block {
 static struct {
     uint32_t word; /* the guard of the list */
     struct list list;
-} blocks;
+} shared_mappings;
 
-static void shared_memory_before_fork(void) { guard_lock(&blocks.word); }
-static void shared_memory_after_fork(void) { guard_unlock(&blocks.word); }
+static void shared_memory_before_fork(void) { guard_lock(&shared_mappings.word); }
+static void shared_memory_after_fork(void) { guard_unlock(&shared_mappings.word); }
 
-/* Out of memory: then a child must not use libconc. */
+/* If there is no memory for this, the child of a fork must not use libconc. */
 static void shared_memory_watch_forks(void)
 {
     pthread_atfork(shared_memory_before_fork, shared_memory_after_fork, shared_memory_after_fork);
 }
 
-static void shared_memory_enlist(struct block *b)
+static void shared_memory_enlist(struct shared_mapping *b)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, shared_memory_watch_forks);
-    guard_lock(&blocks.word);
-    list_push(&blocks.list, &b->node);
-    guard_unlock(&blocks.word);
+    guard_lock(&shared_mappings.word);
+    list_push(&shared_mappings.list, &b->node);
+    guard_unlock(&shared_mappings.word);
 }
 
 /* Under the guard. NULL: there is none. */
-static struct block *shared_memory_find(const void *at)
+static struct shared_mapping *shared_memory_find(const void *at)
 {
-    for (struct list_node *n = blocks.list.head; n; n = list_next(&blocks.list, n)) {
-        struct block *b = list_entry(n, struct block, node);
+    for (struct list_node *n = shared_mappings.list.head; n;
+         n = list_next(&shared_mappings.list, n)) {
+        struct shared_mapping *b = list_entry(n, struct shared_mapping, node);
         if (b->at == at)
             return b;
     }
     return NULL;
 }
 
-/* Map the file and enlist it. Takes the descriptor on 0. */
+/* Map the file and put the mapping on the list. Takes the descriptor on 0. */
 static int shared_memory_map_file(int fd, size_t size, void **ret)
 {
-    struct block *b = alloc_one(struct block);
+    struct shared_mapping *b = alloc_one(struct shared_mapping);
     if (!b)
         return -ENOMEM;
     b->fd = fd;
@@ -115,7 +118,7 @@ int conc_shared_new(void **ret, size_t size)
     return err;
 }
 
-/* The size of a block's file; or -EINVAL: it is none; -EBADF. */
+/* The size of the file; or -EINVAL: it is no file of conc_shared_new(); -EBADF. */
 static int64_t shared_memory_file_size(int fd)
 {
     struct stat st;
@@ -145,10 +148,10 @@ int conc_shared_map(void **ret, size_t *size, int fd)
 
 int conc_shared_fd(const void *block)
 {
-    guard_lock(&blocks.word);
-    const struct block *b = shared_memory_find(block);
+    guard_lock(&shared_mappings.word);
+    const struct shared_mapping *b = shared_memory_find(block);
     int fd = b ? b->fd : -EINVAL;
-    guard_unlock(&blocks.word);
+    guard_unlock(&shared_mappings.word);
     return fd;
 }
 
@@ -156,11 +159,11 @@ int conc_shared_free(void *block)
 {
     if (!block)
         return 0;
-    guard_lock(&blocks.word);
-    struct block *b = shared_memory_find(block);
+    guard_lock(&shared_mappings.word);
+    struct shared_mapping *b = shared_memory_find(block);
     if (b)
-        list_remove(&blocks.list, &b->node);
-    guard_unlock(&blocks.word);
+        list_remove(&shared_mappings.list, &b->node);
+    guard_unlock(&shared_mappings.word);
     if (!b)
         return -EINVAL;
     munmap(b->at, b->size);

@@ -2,21 +2,24 @@
  *
  * queue.c: a bounded queue between processes.
  *
- * How: a ring behind a robust mutex, which is held for one copy, as a private queue's guard is;
- * only waiting for room or elements has deadlines (wait.c). Everything follows from four
+ * How: a ring behind a robust mutex, which is held for one copy, as the guard of a private queue
+ * is. Only waiting for room or for elements has deadlines (wait.c). Everything follows from four
  * counters that only grow:
  *
- *     put - got - dropped      elements in it
- *     put - done - dropped     elements not told done
+ *     put - got - dropped      the elements in the queue
+ *     put - done - dropped     the elements for which task_done() was not called yet
  *
- * The dead: each change is one store to one counter, made last: a put counts when its element is
- * whole, a get when its copy is. So who dies inside the mutex leaves a queue that is right as it
- * stands, and the next one only says so, and wakes everybody in place of the dead.
+ * The dead: each change is one store to one counter, and is made last: a put counts when its
+ * element is whole, a get when its copy is. So a process that dies inside the mutex leaves a
+ * queue that is right as it stands. The next one that takes the mutex only declares it
+ * consistent, and wakes everybody in place of the dead.
  *
- * An immediate shutdown first closes, so that `put` stands still, then drops what there is; gets
- * find nothing any more, so `got` stands still too, and dropping again changes nothing.
+ * An immediate shutdown first closes the queue, so that `put` stands still, then drops the elements
+ * that there are. Then a get finds none, so `got` stands still too, and dropping again changes
+ * nothing.
  *
- * Order: the mutex's. Who only looks reads the counters without it: for the moment.
+ * Order: the mutex's. A call that only looks reads the counters without it: its answer is true
+ * only for the moment.
  */
 #include <conc/shared_queue.h>
 
@@ -56,7 +59,7 @@ static void shared_queue_wake_all(conc_shared_queue *queue)
     conc__shared_notify(&queue->joiners, INT_MAX);
 }
 
-/* Cannot fail: it is never left inconsistent, and its holders do not take it twice. */
+/* This cannot fail: the mutex is never left inconsistent, and no holder takes it twice. */
 static void shared_queue_lock(conc_shared_queue *queue)
 {
     int err = pthread_mutex_lock(&queue->mutex);
@@ -74,7 +77,8 @@ static unsigned char *shared_queue_item(conc_shared_queue *queue, uint64_t numbe
     return (unsigned char *)queue + QUEUE_ITEMS_AT + number % queue->capacity * queue->elem_size;
 }
 
-/* relaxed: under the mutex nobody else changes it; without, it is true only for the moment */
+/* relaxed, the counters: under the mutex nobody else changes them; without it, what they say is
+ * true only for the moment. The release keeps the store behind the copy that it counts. */
 static void shared_queue_count(uint64_t *counter)
 {
     store_release(counter, load_relaxed(counter) + 1);
@@ -84,7 +88,7 @@ static uint64_t shared_queue_number(const conc_shared_queue *queue)
 {
     uint64_t gone = load_relaxed(&queue->got) + load_relaxed(&queue->dropped);
     uint64_t n = load_relaxed(&queue->put) - gone;
-    /* Without the mutex the two were not read at one moment. */
+    /* Without the mutex the counters were not read at one moment. */
     return (int64_t)n < 0 ? 0 : n < queue->capacity ? n : queue->capacity;
 }
 
@@ -101,7 +105,7 @@ static bool shared_queue_is_full(const conc_shared_queue *queue)
 
 static bool shared_queue_is_shutdown(const conc_shared_queue *queue)
 {
-    return load_relaxed(&queue->is_shutdown); /* relaxed: changes under the mutex, once */
+    return load_relaxed(&queue->is_shutdown); /* relaxed: it changes under the mutex, once */
 }
 
 /* ---- Put and get ---- */

@@ -2,8 +2,9 @@
  *
  * sem.c: a counting semaphore between processes.
  *
- * How: the units are one word, changed by one swap; so a process that dies has taken or given all
- * of its units or none. Waiting is wait.c's; a release wakes as many as it gave units.
+ * How: the units are one word, which changes by one swap. So a process that dies has taken or given
+ * all of its units, or none. Waiting is done by wait.c; a release wakes as many waiters as it gave
+ * units.
  *
  * Order: giving units releases, taking one acquires.
  */

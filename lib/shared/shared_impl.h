@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * shared_impl.h: how what lies in shared memory makes its caller wait, and wakes it
- * (wait.c); and the locks inside.
+ * shared_impl.h: how a call on something in shared memory waits and is woken (wait.c), and the
+ * mutexes inside the primitives.
  */
 #ifndef CONC_LIB_SHARED_SHARED_IMPL_H
 #define CONC_LIB_SHARED_SHARED_IMPL_H
@@ -11,33 +11,36 @@
 /* What a wait is for. */
 struct shared_on {
     struct conc__shared_spot *spot;
-    int (*attempt)(void *arg); /* -EAGAIN: nothing doing, wait; else what the call returns. Never
-                                  waits itself */
+    /* -EAGAIN: not possible now, so wait; any other value is what the call returns. It never waits
+     * itself. */
+    int (*attempt)(void *arg);
     void *arg;
     const char *what; /* for the registry; static */
-    void *object;     /* the same */
+    void *object;     /* for the registry */
 };
 
-/* A call that may wait: a cancellation point, then attempts until one succeeds. What the attempt
- * gave; or -EAGAIN (CONC_NOW), -ETIMEDOUT, -ECANCELED: after a last attempt that gave -EAGAIN. */
+/* A call that may wait: a cancellation point, then attempts until one succeeds. Returns what that
+ * attempt gave; or -EAGAIN (CONC_NOW), -ETIMEDOUT, -ECANCELED: after a last attempt that gave
+ * -EAGAIN. */
 int conc__shared_call(const struct shared_on *on, conc_deadline deadline);
 
-/* The same without a deadline, and not to be cancelled. */
+/* The same without a deadline; it cannot be cancelled. */
 int conc__shared_call_firmly(const struct shared_on *on);
 
-/* conc__shared_call() in two halves, for calls that have something to do between them: no
- * cancellation point at first, and no scope is told of -ECANCELED; then, if the call really returns
- * that, tell the scopes. Gives back the error. */
+/* conc__shared_call() in two halves, for calls that have something to do between them. The first
+ * is no cancellation point at its beginning, and tells no scope of -ECANCELED. The second tells the
+ * scopes, if the call really returns that; it returns the error that it is given. */
 int conc__shared_wait(const struct shared_on *on, conc_deadline deadline);
 int conc__shared_ended(int err);
 
-/* Let at most n of those who wait attempt again, after the change that they wait for. */
+/* Let at most n of the contexts that wait at the spot attempt again. To be called after the change
+ * that they wait for. */
 void conc__shared_notify(struct conc__shared_spot *spot, int n);
 
-/* A mutex for processes that survives its holder's death. 0; -ENOTSUP. */
+/* Make a mutex for several processes that survives the death of its holder. 0; -ENOTSUP. */
 int conc__shared_mutex_init(pthread_mutex_t *mutex);
 
-/* The calling thread's id, as the system counts. */
+/* The id that the system has given to the calling thread. */
 uint32_t conc__shared_tid(void);
 
 #endif
