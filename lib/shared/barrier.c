@@ -32,9 +32,14 @@
 #define SHARED_BARRIER_COUNT ((uint64_t)CONC_SHARED_BARRIER_MAX) /* 20 bits */
 #define SHARED_BARRIER_BROKEN ((uint64_t)1 << 20)
 #define SHARED_BARRIER_HISTORY_SHIFT 21
+#define SHARED_BARRIER_HISTORY_ROUNDS 16 /* a bit each */
 #define SHARED_BARRIER_HISTORY 0xffffu
 #define SHARED_BARRIER_ROUND_SHIFT 37
 #define SHARED_BARRIER_ROUNDS ((uint64_t)1 << (64 - SHARED_BARRIER_ROUND_SHIFT))
+
+_Static_assert(sizeof(conc_shared_barrier) == 24 && offsetof(conc_shared_barrier, spot) == 8 &&
+                   offsetof(conc_shared_barrier, parties) == 16,
+               "the layout of a shared barrier crosses processes");
 
 static uint32_t shared_barrier_round(uint64_t s)
 {
@@ -99,7 +104,7 @@ static int shared_party_look(const struct shared_party *p, uint64_t s)
     if (later == 0)
         return s & SHARED_BARRIER_BROKEN ? -CONC_EBROKEN : -EAGAIN;
     uint64_t history = s >> SHARED_BARRIER_HISTORY_SHIFT & SHARED_BARRIER_HISTORY;
-    return later <= 16 && history >> (later - 1) & 1 ? -CONC_EBROKEN : 0;
+    return later <= SHARED_BARRIER_HISTORY_ROUNDS && history >> (later - 1) & 1 ? -CONC_EBROKEN : 0;
 }
 
 static int shared_party_has_ended(void *arg)

@@ -28,6 +28,14 @@
 #include "shared/shared_impl.h"
 #include "wait/wait.h"
 
+_Static_assert(sizeof(conc_shared_cond) == 40 && offsetof(conc_shared_cond, next) == 8 &&
+                   offsetof(conc_shared_cond, permits) == 20 &&
+                   offsetof(conc_shared_cond, lock_at) == 24 &&
+                   offsetof(conc_shared_cond, is_rlock) == 32,
+               "the layout of a shared condition crosses processes");
+_Static_assert(offsetof(conc_shared_rlock, lock) == 0,
+               "the place of a re-entrant lock is that of its lock");
+
 static conc_shared_lock *shared_cond_lock(conc_shared_cond *cond)
 {
     return (conc_shared_lock *)(void *)((char *)cond + cond->lock_at);
@@ -116,7 +124,9 @@ static int shared_cond_wait_as(conc_shared_cond *cond, uint32_t number, conc_dea
         if (notified)
             cond->permits--;
         cond->waiting--;
-        return err ? err : notified ? 0 : conc__shared_ended(end);
+        if (err || notified)
+            return err;
+        return conc__shared_ended(end);
     }
 }
 

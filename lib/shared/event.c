@@ -17,6 +17,9 @@
 #define SHARED_EVENT_SET 1u
 #define SHARED_EVENT_ONE_SET 2u
 
+_Static_assert(sizeof(conc_shared_event) == 12 && offsetof(conc_shared_event, spot) == 4,
+               "the layout of a shared event crosses processes");
+
 void conc_shared_event_init(conc_shared_event *event) { *event = (conc_shared_event){0}; }
 
 void conc_shared_event_set(conc_shared_event *event)

@@ -43,6 +43,14 @@
 #define SHARED_LOCK_INCONSISTENT 1u
 #define SHARED_LOCK_LOST 2u
 
+_Static_assert(offsetof(conc_shared_lock, mutex) == 0 &&
+                   offsetof(conc_shared_lock, spot) == sizeof(pthread_mutex_t) &&
+                   sizeof(conc_shared_lock) == sizeof(pthread_mutex_t) + 16,
+               "the layout of a shared lock crosses processes");
+_Static_assert(offsetof(conc_shared_rlock, depth) == sizeof(conc_shared_lock) &&
+                   offsetof(conc_shared_rlock, owner) % sizeof(uint64_t) == 0,
+               "the layout of a shared rlock crosses processes; an aligned owner is one access");
+
 static int shared_lock_take(void *arg)
 {
     conc_shared_lock *lock = arg;
@@ -124,19 +132,25 @@ bool conc_shared_rlock_is_owned(const conc_shared_rlock *rlock)
     return load_relaxed(&rlock->owner) == shared_rlock_caller();
 }
 
+/* By its owner. */
+static int shared_rlock_deepen(conc_shared_rlock *rlock)
+{
+    if (rlock->depth == UINT32_MAX)
+        return -EOVERFLOW;
+    rlock->depth++;
+    return 0;
+}
+
 static int shared_rlock_take(void *arg)
 {
     conc_shared_rlock *rlock = arg;
     int err = shared_lock_take(&rlock->lock);
-    if (err == 0 || err == -EOWNERDEAD) {
-        store_relaxed(&rlock->owner, shared_rlock_caller());
-        rlock->depth = 1;
-    } else if (err == -EAGAIN && conc_shared_rlock_is_owned(rlock)) {
-        if (rlock->depth == UINT32_MAX)
-            return -EOVERFLOW;
-        rlock->depth++;
-        return 0;
-    }
+    if (err == -EAGAIN && conc_shared_rlock_is_owned(rlock))
+        return shared_rlock_deepen(rlock);
+    if (err && err != -EOWNERDEAD)
+        return err;
+    store_relaxed(&rlock->owner, shared_rlock_caller());
+    rlock->depth = 1;
     return err;
 }
 

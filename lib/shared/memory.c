@@ -139,11 +139,13 @@ int conc_shared_map(void **ret, size_t *size, int fd)
     if (own < 0)
         return errno == EINVAL ? -EMFILE : -errno;
     int err = shared_memory_map_file(own, (size_t)n, ret);
-    if (err)
+    if (err) {
         close(own);
-    else if (size)
+        return err;
+    }
+    if (size)
         *size = (size_t)n;
-    return err;
+    return 0;
 }
 
 int conc_shared_fd(const void *block)

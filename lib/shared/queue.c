@@ -30,14 +30,25 @@
 #include "base/invariant.h"
 #include "shared/shared_impl.h"
 
-/* Where the elements begin, and how they are aligned. */
-#define QUEUE_ITEMS_AT ((sizeof(conc_shared_queue) + 63) / 64 * 64)
+enum { SHARED_QUEUE_ALIGN = 64 }; /* of the elements, in bytes: a cache line */
+
+/* Where the elements begin. */
+#define SHARED_QUEUE_ITEMS_AT \
+    ((sizeof(conc_shared_queue) + SHARED_QUEUE_ALIGN - 1) / SHARED_QUEUE_ALIGN * SHARED_QUEUE_ALIGN)
+
+_Static_assert(offsetof(conc_shared_queue, getters) == sizeof(pthread_mutex_t) &&
+                   offsetof(conc_shared_queue, put) == sizeof(pthread_mutex_t) + 24 &&
+                   offsetof(conc_shared_queue, capacity) == sizeof(pthread_mutex_t) + 56 &&
+                   offsetof(conc_shared_queue, is_shutdown) == sizeof(pthread_mutex_t) + 72,
+               "the layout of a shared queue crosses processes");
+_Static_assert(offsetof(conc_shared_queue, put) % sizeof(uint64_t) == 0,
+               "an aligned counter is changed by one store: a process dies before it or after");
 
 size_t conc_shared_queue_bytes(size_t elem_size, size_t capacity)
 {
     size_t bytes;
     if (!elem_size || !capacity || __builtin_mul_overflow(elem_size, capacity, &bytes) ||
-        __builtin_add_overflow(bytes, QUEUE_ITEMS_AT, &bytes))
+        __builtin_add_overflow(bytes, SHARED_QUEUE_ITEMS_AT, &bytes))
         return 0;
     return bytes;
 }
@@ -74,7 +85,8 @@ static void shared_queue_unlock(conc_shared_queue *queue) { pthread_mutex_unlock
 
 static unsigned char *shared_queue_item(conc_shared_queue *queue, uint64_t number)
 {
-    return (unsigned char *)queue + QUEUE_ITEMS_AT + number % queue->capacity * queue->elem_size;
+    return (unsigned char *)queue + SHARED_QUEUE_ITEMS_AT +
+           number % queue->capacity * queue->elem_size;
 }
 
 /* relaxed, the counters: under the mutex nobody else changes them; without it, what they say is
@@ -89,7 +101,9 @@ static uint64_t shared_queue_number(const conc_shared_queue *queue)
     uint64_t gone = load_relaxed(&queue->got) + load_relaxed(&queue->dropped);
     uint64_t n = load_relaxed(&queue->put) - gone;
     /* Without the mutex the counters were not read at one moment. */
-    return (int64_t)n < 0 ? 0 : n < queue->capacity ? n : queue->capacity;
+    if ((int64_t)n < 0)
+        return 0;
+    return n < queue->capacity ? n : queue->capacity;
 }
 
 static uint64_t shared_queue_unfinished(const conc_shared_queue *queue)
@@ -108,6 +122,22 @@ static bool shared_queue_is_shutdown(const conc_shared_queue *queue)
     return load_relaxed(&queue->is_shutdown); /* relaxed: it changes under the mutex, once */
 }
 
+/* 0; -EAGAIN: it is full; -ESHUTDOWN. */
+static int shared_queue_may_put(const conc_shared_queue *queue)
+{
+    if (shared_queue_is_shutdown(queue))
+        return -ESHUTDOWN;
+    return shared_queue_is_full(queue) ? -EAGAIN : 0;
+}
+
+/* 0; -EAGAIN: it is empty; -ESHUTDOWN: and stays so. */
+static int shared_queue_may_get(const conc_shared_queue *queue)
+{
+    if (shared_queue_number(queue))
+        return 0;
+    return shared_queue_is_shutdown(queue) ? -ESHUTDOWN : -EAGAIN;
+}
+
 /* ---- Put and get ---- */
 
 struct shared_transfer {
@@ -120,13 +150,10 @@ static int shared_queue_put_now(void *arg)
 {
     const struct shared_transfer *t = arg;
     conc_shared_queue *queue = t->queue;
-    /* without the mutex: a look that disturbs nobody */
-    if (shared_queue_is_full(queue) && !shared_queue_is_shutdown(queue))
+    if (shared_queue_may_put(queue) == -EAGAIN) /* without the mutex: it disturbs nobody */
         return -EAGAIN;
     shared_queue_lock(queue);
-    int err = shared_queue_is_shutdown(queue) ? -ESHUTDOWN
-              : shared_queue_is_full(queue)   ? -EAGAIN
-                                              : 0;
+    int err = shared_queue_may_put(queue);
     if (!err) {
         memcpy(shared_queue_item(queue, queue->put), t->from, queue->elem_size);
         shared_queue_count(&queue->put);
@@ -141,12 +168,10 @@ static int shared_queue_get_now(void *arg)
 {
     const struct shared_transfer *t = arg;
     conc_shared_queue *queue = t->queue;
-    if (!shared_queue_number(queue) && !shared_queue_is_shutdown(queue))
+    if (shared_queue_may_get(queue) == -EAGAIN)
         return -EAGAIN;
     shared_queue_lock(queue);
-    int err = shared_queue_number(queue)        ? 0
-              : shared_queue_is_shutdown(queue) ? -ESHUTDOWN
-                                                : -EAGAIN;
+    int err = shared_queue_may_get(queue);
     if (!err) {
         memcpy(t->to, shared_queue_item(queue, queue->got), queue->elem_size);
         shared_queue_count(&queue->got);

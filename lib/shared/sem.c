@@ -13,6 +13,10 @@
 #include "base/atomic.h"
 #include "shared/shared_impl.h"
 
+_Static_assert(sizeof(conc_shared_sem) == 16 && offsetof(conc_shared_sem, bound) == 4 &&
+                   offsetof(conc_shared_sem, spot) == 8,
+               "the layout of a shared semaphore crosses processes");
+
 static uint32_t shared_sem_bound(const conc_shared_sem *sem)
 {
     return sem->bound ? sem->bound : CONC_SHARED_SEM_MAX;

@@ -6,7 +6,20 @@
 #ifndef CONC_LIB_SHARED_SHARED_IMPL_H
 #define CONC_LIB_SHARED_SHARED_IMPL_H
 
+#include <stddef.h>
+
 #include <conc/shared.h>
+
+/* An atomic that is not lock-free takes a lock of its own process, which orders nothing between
+ * processes. */
+_Static_assert(__atomic_always_lock_free(sizeof(uint32_t), NULL), "words work between processes");
+_Static_assert(__atomic_always_lock_free(sizeof(uint64_t), NULL), "so do words of 64 bits");
+
+/* What lies in shared memory may be used by programs with several builds of the library: each file
+ * asserts the layout of its primitive, and a change to one must be meant. */
+_Static_assert(sizeof(struct conc__shared_spot) == 8 &&
+                   offsetof(struct conc__shared_spot, waiters) == 4,
+               "the layout of a spot crosses processes");
 
 /* What a wait is for. */
 struct shared_on {
