@@ -80,9 +80,9 @@ __attribute__((noreturn)) static void process_main(conc_pipe *channel,
     conc_future *job = conc__child_job(start, fn, arg);
     conc_bytes_free(message);
     if (job) {
-        const uint32_t generation = conc__forks();
+        const uint32_t forks = conc__forks();
         conc__job_execute(job);
-        if (conc__forks() != generation) /* the job has forked, and returned in its child too */
+        if (conc__forks() != forks) /* the job has forked, and returned in its child too */
             conc__child_exit(conc_future_error(job) ? 1 : 0);
         outcome.err = conc_future_error(job);
         snprintf(outcome.message, sizeof outcome.message, "%s", conc_future_message(job));
@@ -236,7 +236,7 @@ static bool process_has_ended(const conc_process *process)
     return ended;
 }
 
-static bool process_is_ours(const conc_process *p) { return p->child.generation == conc__forks(); }
+static bool process_is_ours(const conc_process *p) { return p->child.forks == conc__forks(); }
 
 int conc_process_join(conc_process *p, conc_deadline deadline)
 {

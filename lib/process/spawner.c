@@ -287,7 +287,7 @@ static int wait_started(struct child *child)
 int conc__child_start(struct child *child, int channel, bool wait)
 {
     int fds[2], err = 0;
-    *child = (struct child){.report_fd = -1, .generation = conc__forks()};
+    *child = (struct child){.report_fd = -1, .forks = conc__forks()};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
     child->report_fd = fds[0];

@@ -61,10 +61,10 @@ struct child_start {
 /* A child as its starter sees it. */
 struct child {
     pid_t pid;
-    int report_fd;       /* its reports: a packet socket; -1: closed */
-    uint64_t number;     /* as the server counts */
-    uint32_t server;     /* which server it is a child of */
-    uint32_t generation; /* of the process that started it: see conc__forks() */
+    int report_fd;   /* its reports: a packet socket; -1: closed */
+    uint64_t number; /* as the server counts */
+    uint32_t server; /* which server it is a child of */
+    uint32_t forks;  /* conc__forks() of the process that has started it */
 };
 
 /* Start a child, which has the descriptor `channel` (the caller keeps his), and wait until it is

@@ -27,7 +27,7 @@ struct arena_place {
 static struct {
     uint32_t word; /* the guard of all */
     int fd;
-    uint32_t generation;
+    uint32_t forks;
     uint64_t end; /* of the file */
     struct arena_place places[BLOCKS_MAX];
 } arena;
@@ -90,7 +90,7 @@ static struct arena_place *arena_find_place(size_t capacity, bool *has_taken)
 void *conc__arena_alloc(size_t n)
 {
     size_t capacity = BLOCK_UNIT;
-    if (n < BLOCK_MIN || n > SIZE_MAX / 8 || arena.generation != conc__forks())
+    if (n < BLOCK_MIN || n > SIZE_MAX / 8 || arena.forks != conc__forks())
         return NULL;
     while (capacity < n + sizeof(struct block))
         capacity *= 2;
@@ -120,7 +120,7 @@ bool conc__arena_free(void *data)
 {
     guard_lock(&arena.word);
     struct arena_place *p = arena_place_of(data);
-    if (p && arena.generation == conc__forks())
+    if (p && arena.forks == conc__forks())
         conc__block_release(p->block, p->capacity);
     guard_unlock(&arena.word);
     return p;
@@ -144,6 +144,6 @@ void conc__arena_init(int fd, uint64_t size)
     memset(&arena, 0, sizeof arena); /* its grandparent may have been a worker itself */
     arena.fd = fd;
     arena.end = size;
-    arena.generation = conc__forks();
+    arena.forks = conc__forks();
     conc__bytes_place = &place;
 }

@@ -17,7 +17,7 @@
 struct pool_block {
     struct value_keeper keeper;
     uint32_t refs;
-    uint32_t generation;
+    uint32_t forks;
     uint64_t at;
     size_t capacity;
     struct block *block;
@@ -34,7 +34,7 @@ void conc__pool_block_unref(struct pool_block *b)
 static void pool_block_release(struct value_keeper *keeper)
 {
     struct pool_block *b = (struct pool_block *)keeper;
-    if (b->generation == conc__forks())
+    if (b->forks == conc__forks())
         conc__block_release(b->block, b->capacity);
     conc__pool_block_unref(b);
 }
@@ -66,7 +66,7 @@ static struct pool_block *pool_block_map(const struct pool_worker *w)
     }
     *b = (struct pool_block){.keeper.release = pool_block_release,
                              .refs = 1,
-                             .generation = conc__forks(),
+                             .forks = conc__forks(),
                              .at = r->at,
                              .capacity = r->capacity,
                              .block = at};

@@ -87,7 +87,7 @@ static void manager_close_worker(struct pool_worker *w)
         munmap(w->lane, sizeof *w->lane);
     if (w->lane_fd >= 0)
         close(w->lane_fd);
-    if (w->child.report_fd >= 0 && w->child.generation == conc__forks())
+    if (w->child.report_fd >= 0 && w->child.forks == conc__forks())
         conc__child_signal(&w->child, SIGKILL);
     conc__child_close(&w->child);
 }

@@ -56,7 +56,7 @@ static void process_pool_enqueue(struct process_pool *pool, conc_future *job)
 
 static bool process_pool_is_ours(const struct process_pool *pool)
 {
-    return pool->generation == conc__forks();
+    return pool->forks == conc__forks();
 }
 
 static int process_pool_submit(conc_executor *executor, conc_future *job)
@@ -251,7 +251,7 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
         return -ENOMEM;
     pool->base.ops = &process_pool_ops;
     pool->n = workers;
-    pool->generation = conc__forks();
+    pool->forks = conc__forks();
     pool->max_jobs = options->max_jobs_per_worker;
     snprintf(pool->name, sizeof pool->name, "%s", options->name ? options->name : "worker");
     for (size_t i = 0; i < workers; i++)

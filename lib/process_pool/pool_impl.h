@@ -112,8 +112,8 @@ struct process_pool {
 
     /* constant */
     size_t n;
-    uint32_t generation; /* of the process that has made it */
-    int wake_fd;         /* wakes the manager; the workers have it too */
+    uint32_t forks; /* of the process that has made it */
+    int wake_fd;    /* wakes the manager; the workers have it too */
     pthread_t manager;
     uint32_t manager_id; /* of its context; 0: it has not begun */
     size_t max_jobs;

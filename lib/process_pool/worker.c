@@ -25,7 +25,7 @@ static struct {
     struct lane *lane;
     int wake_fd;
     struct ring_end in, out;
-    uint32_t generation;
+    uint32_t forks;
     struct spinner spinner;
     uintptr_t bases[OBJECTS_MAX];
     bool known[OBJECTS_MAX]; /* which of them */
@@ -188,7 +188,7 @@ static void worker_run(const struct record *r)
     if (job->arg_is_bytes)
         arg_repoint(job->arg);
     conc__job_execute(job);
-    if (conc__forks() != worker.generation) /* the job has forked, and returned in its child too */
+    if (conc__forks() != worker.forks) /* the job has forked, and returned in its child too */
         conc__child_exit(0);
     worker_finish(job);
 }
@@ -251,7 +251,7 @@ __attribute__((noreturn)) static void worker_main(conc_pipe *channel,
     conc__arena_init(fds[0], LANE_SIZE);
     conc_pipe_free(channel);
     worker.wake_fd = fds[1];
-    worker.generation = conc__forks();
+    worker.forks = conc__forks();
     worker.in.ring = &worker.lane->jobs;
     worker.out.ring = &worker.lane->results;
     bool good = !init || worker_run_init(init, start, arg);
