@@ -2,10 +2,10 @@
  *
  * code.c: functions across processes of one program.
  *
- * Address randomisation puts the program and its libraries elsewhere in each process that was
- * started by exec; within an object nothing moves. The dynamic linker lists the objects. The
- * program itself has an empty name there. A library that was loaded later by dlopen(3) has its
- * path, by which it is loaded in the other process too.
+ * Address randomisation puts the program and its libraries at other places in each process that
+ * is started by exec; within an object nothing moves. The dynamic linker lists the objects. The
+ * program itself has an empty name in this list. A library that was loaded later by dlopen(3)
+ * has its path there, by which it is loaded in the other process too.
  */
 #include "process/code.h"
 
@@ -14,9 +14,9 @@
 #include <string.h>
 
 struct code_search {
-    uintptr_t address; /* of which the object is wanted; 0: `path` is */
+    uintptr_t address; /* the object that holds it is wanted; 0: the one with `path` */
     const char *path;
-    struct code_place *place; /* filled in with the first */
+    struct code_place *place; /* NULL, or where the object's path goes */
     uintptr_t base;
     bool found;
 };
@@ -58,7 +58,8 @@ int conc__code_base(const char *path, uintptr_t *ret)
     struct code_search s = {.path = path};
     dl_iterate_phdr(code_look_at_object, &s);
     if (!s.found) {
-        if (!dlopen(path, RTLD_NOW | RTLD_GLOBAL)) /* stays for good: its functions are in use */
+        /* never closed: its functions are in use */
+        if (!dlopen(path, RTLD_NOW | RTLD_GLOBAL))
             return conc_raise(-ENOENT, "cannot load %s: %s", path, dlerror());
         dl_iterate_phdr(code_look_at_object, &s);
     }

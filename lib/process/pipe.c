@@ -2,26 +2,26 @@
  *
  * pipe.c: whole messages over a Unix stream socket.
  *
- * A stream, not SOCK_SEQPACKET: a packet has to fit into the system's buffer, and a message may be
- * of any size. So each begins with a header that tells its size and the number of its descriptors,
- * which travel beside the header's first byte.
+ * The socket is a stream, not SOCK_SEQPACKET: a packet has to fit into the system's buffer, and
+ * a message may be of any size. So each message begins with a header that tells its size and the
+ * number of its descriptors, which travel beside the header's first byte (base/fd_message.h).
  *
- * Sending: one at a time, under `sending`. A call that is ended after a part of its message has
- * gone leaves a copy of the rest in `rest`, which goes before anything else. If there is no memory
- * for it the direction is shut down: the receiver sees that the message is torn, and never takes
- * other bytes for its rest.
+ * Sending: one call at a time, under `sending`. A call that is ended after a part of its message
+ * was sent leaves a copy of the rest in `rest`, which is sent before anything else. If there is
+ * no memory for that copy, the direction is shut down: the receiver sees that the message is
+ * torn, and never takes other bytes for its rest.
  *
- * Receiving: one at a time, under `receiving`. Bytes are read ahead into `ahead`, so that a small
- * message costs one system call; a body that is larger goes straight to where it belongs. All that
- * is known of the message that is coming (header, body, how much of it) stands in the pipe, so a
- * call can end anywhere and the next one goes on.
+ * Receiving: one call at a time, under `receiving`. Bytes are read ahead into `ahead`, so that a
+ * small message costs one system call; a larger body goes straight to its place. All that is
+ * known of the message that is coming (header, body, how much of it is there) stands in the
+ * pipe, so a call can end anywhere and the next one goes on.
  *
- * Descriptors: a recvmsg(2) stops behind bytes that carry some, but may begin with bytes of the
- * message before. As they never come later than the header that counts them, a queue is enough: a
- * message takes as many from its head as its header says.
+ * Descriptors: a recvmsg(2) stops behind bytes that carry descriptors, but may begin with bytes
+ * of the message before. As descriptors never come later than the header that counts them, a
+ * queue is enough: a message takes as many from the queue's head as its header says.
  *
  * What the header says is believed only within the limit, and memory is only taken for a message
- * when it is its turn: so whoever is at the other end can cost us no more than that.
+ * when its turn has come. So the process at the other end can cost this one no more than that.
  */
 #include <conc/pipe.h>
 
@@ -38,12 +38,12 @@
 #include "base/fd_message.h"
 #include "wait/wait.h"
 
-#define PIPE_MAGIC 0x43504950u
-#define PIPE_DEFAULT_LIMIT ((size_t)1 << 30)
+#define PIPE_MAGIC 0x43504950u               /* "PIPC" in memory: a header begins with it */
+#define PIPE_DEFAULT_LIMIT ((size_t)1 << 30) /* bytes of one message that is received */
 
 enum {
-    PIPE_AHEAD = 4096,
-    PIPE_FDS_QUEUED_MAX = 2 * CONC_PIPE_FDS_MAX, /* those of two messages can be there */
+    PIPE_AHEAD = 4096,                           /* bytes that are read ahead */
+    PIPE_FDS_QUEUED_MAX = 2 * CONC_PIPE_FDS_MAX, /* those of two messages may be there at once */
 };
 
 _Static_assert(CONC_PIPE_FDS_MAX <= FD_MESSAGE_MAX, "a message's descriptors fit into one message");
@@ -58,18 +58,18 @@ struct conc_pipe {
     int fd;
     size_t limit;
 
-    conc_lock sending; /* of the next three */
+    conc_lock sending; /* of the fields down to `unsent` */
     char *rest;        /* of a message that was begun; NULL: none */
     size_t rest_at, rest_size;
-    size_t unsent; /* rest_size - rest_at, for those without the lock; relaxed */
+    size_t unsent; /* rest_size - rest_at; also read without the lock: relaxed */
 
-    conc_lock receiving; /* of the rest */
-    int err;             /* nothing can be received any more; 0: it can */
+    conc_lock receiving; /* of all fields from here */
+    int err;             /* why nothing can be received any more; 0: something can */
     bool in_message;     /* `header` is complete */
     struct header header;
     conc_bytes body; /* room for it, once in_message and allocated */
     bool has_body;
-    size_t got; /* bytes of the body */
+    size_t got; /* bytes of the body that are there */
     size_t ahead_at, ahead_end;
     size_t n_fds;
     int fds[PIPE_FDS_QUEUED_MAX];
@@ -141,7 +141,7 @@ void conc_pipe_set_limit(conc_pipe *end, size_t bytes) { end->limit = bytes; }
 
 /* ---- Sending, under the lock ---- */
 
-/* A negative error of the system's as ours. */
+/* The error that a sender returns for a negative one of the system. */
 static int pipe_send_error(ssize_t err)
 {
     if (err != -EPIPE && err != -ECONNRESET)
@@ -149,7 +149,8 @@ static int pipe_send_error(ssize_t err)
     return conc_raise(-EPIPE, "the other end of the pipe is closed");
 }
 
-/* Send what the vector names, as far as the deadline allows. *sent grows by as much as has gone. */
+/* Send what the message's vector names, as far as the deadline allows. *sent grows by the bytes
+ * that were sent. */
 static int pipe_send_all(conc_pipe *end, struct msghdr *msg, size_t *sent, conc_deadline deadline)
 {
     struct iovec *v = msg->msg_iov;
@@ -159,7 +160,7 @@ static int pipe_send_all(conc_pipe *end, struct msghdr *msg, size_t *sent, conc_
             return pipe_send_error(n);
         *sent += (size_t)n;
         if (n > 0) {
-            msg->msg_control = NULL; /* they went with the first bytes */
+            msg->msg_control = NULL; /* the descriptors went with the first bytes */
             msg->msg_controllen = 0;
         }
         while (msg->msg_iovlen && (size_t)n >= v->iov_len) {
@@ -197,7 +198,8 @@ static int pipe_send_rest(conc_pipe *end, conc_deadline deadline)
     return err;
 }
 
-/* Keep what is left of a message that was begun. */
+/* Keep what is left of a message that was begun. Returns `err`; or -ENOMEM, and it cannot be
+ * kept. */
 static int pipe_keep_rest(conc_pipe *end, const struct msghdr *msg, int err)
 {
     size_t size = 0;
@@ -267,12 +269,12 @@ size_t conc_pipe_n_unsent(const conc_pipe *end) { return load_relaxed(&end->unse
 
 static void pipe_take_fds(conc_pipe *end, struct msghdr *msg)
 {
-    /* More than there is room for, no message of ours has: those are closed. */
+    /* No pipe of libconc sends more than there is room for: such descriptors are closed. */
     end->n_fds += conc__fd_message_take(msg, end->fds + end->n_fds,
                                         PIPE_FDS_QUEUED_MAX - end->n_fds, &end->lost_fds);
 }
 
-/* Some bytes: how many; 0: the end. */
+/* Receive some bytes: returns how many; 0: no more will come; or an error. */
 static ssize_t pipe_receive(conc_pipe *end, void *buf, size_t n, conc_deadline deadline)
 {
     struct fd_room room;
@@ -282,11 +284,12 @@ static ssize_t pipe_receive(conc_pipe *end, void *buf, size_t n, conc_deadline d
     ssize_t got = conc_recvmsg(end->fd, &msg, 0, deadline);
     if (got >= 0)
         pipe_take_fds(end, &msg);
-    return got == -ECONNRESET ? 0 : got; /* closed with something of ours unread */
+    /* reset: the other end was closed without reading all that this one has sent */
+    return got == -ECONNRESET ? 0 : got;
 }
 
-/* Nothing more can be received. */
-static int pipe_end(conc_pipe *end, size_t got, size_t of)
+/* No more bytes will come. Returns the error of this call and of all later ones. */
+static int pipe_end_of_stream(conc_pipe *end, size_t got, size_t of)
 {
     end->err = -ENODATA;
     if (got || end->in_message)
@@ -330,7 +333,7 @@ static int pipe_receive_header(conc_pipe *end, conc_deadline deadline)
         if (n < 0)
             return (int)n;
         if (n == 0)
-            return pipe_end(end, got, sizeof end->header);
+            return pipe_end_of_stream(end, got, sizeof end->header);
         end->ahead_end += (size_t)n;
     }
     pipe_take_ahead(end, &end->header, sizeof end->header);
@@ -354,13 +357,14 @@ static int pipe_receive_body(conc_pipe *end, conc_deadline deadline)
         if (n < 0)
             return (int)n;
         if (n == 0)
-            return pipe_end(end, end->got, end->body.size);
+            return pipe_end_of_stream(end, end->got, end->body.size);
         end->got += (size_t)n;
     }
     return 0;
 }
 
-/* The message is complete: give it. Its descriptors go to `fds`; NULL: closed. */
+/* The message is complete: give it to the caller. Its descriptors go to `fds`; NULL: they are
+ * closed. */
 static int pipe_give(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds)
 {
     size_t n = end->header.n_fds < end->n_fds ? end->header.n_fds : end->n_fds;
@@ -383,7 +387,7 @@ static int pipe_give(conc_pipe *end, conc_bytes *ret, int *fds, size_t *n_fds)
     return 0;
 }
 
-/* Until the size of the next message is known. */
+/* Receive until the size of the next message is known. */
 static int pipe_begin_message(conc_pipe *end, conc_deadline deadline)
 {
     if (end->err)

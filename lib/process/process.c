@@ -2,10 +2,11 @@
  *
  * process.c: a process that runs one job.
  *
- * It is a child of the fork server (spawner.c). Two descriptors lead to it: the channel, by which it
- * gets its job and gives back the job's error and message; and the server's reports, by which its
- * end is known. So its end is waited for as any descriptor is, by tasks and threads alike. Whoever
- * sees the report first, under `lock`, keeps it for the others, with the error that it stands for.
+ * It is a child of the fork server (spawner.c). Two descriptors lead to it: the channel, by
+ * which it gets its job and returns the job's error and message; and the reports of the server,
+ * by which its end becomes known. So a caller waits for its end as for any descriptor, tasks and
+ * threads alike. The caller that sees the report first keeps it for the others, under `lock`,
+ * with the error that it stands for.
  *
  * The channel is read when the end is known: what the job has written is there by then.
  *
@@ -31,14 +32,14 @@ struct conc_process {
     conc_pipe *channel;
     char name[CONC_NAME_MAX];
 
-    conc_lock lock; /* of the rest */
-    bool ended;
-    int status; /* as conc_process_exitcode() gives it */
-    int err;    /* as conc_process_join() does */
+    conc_lock lock; /* of the fields from here */
+    bool ended;     /* its end was reported, and the next fields are constant */
+    int status;     /* what conc_process_exitcode() gives */
+    int err;        /* what conc_process_join() returns */
     char message[CONC_MESSAGE_MAX];
 };
 
-/* How a job has ended, through the channel. */
+/* How a job has ended: what the child sends through the channel. */
 struct outcome {
     int32_t err;
     char message[CONC_MESSAGE_MAX];
@@ -97,7 +98,7 @@ const struct child_role conc__process_role = {.main = process_main};
 
 /* ---- Starting ---- */
 
-/* The first message: what is to be run, and with what. */
+/* Make the first message: which function is to be run, and with which argument. */
 static int process_make_start(conc_bytes *ret, const char *name, conc_fn *fn, const void *arg,
                               size_t arg_size)
 {
@@ -148,7 +149,7 @@ static int process_start_child(conc_process *p, const conc_bytes *first,
                              CONC_FOREVER);
     conc_shield_exit(&shield);
     if (err == -EPIPE)
-        err = 0; /* it has ended already: its report tells how */
+        err = 0; /* the child has ended already: its report tells how */
     if (!err)
         return 0;
     conc__child_signal(&p->child, SIGKILL);
@@ -173,7 +174,7 @@ int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg, size_t 
         return -ENOMEM;
     if (options->name)
         snprintf(p->name, sizeof p->name, "%s", options->name);
-    else /* relaxed: only that it is another number */
+    else /* relaxed: only the number counts */
         snprintf(p->name, sizeof p->name, "process-%u", fetch_add_relaxed(&count, 1) + 1);
     conc_bytes first;
     int err = process_make_start(&first, p->name, fn, arg, arg_size);
@@ -219,7 +220,8 @@ static void process_set_lost(conc_process *p)
     process_set_failed(p, "was lost: the fork server has ended");
 }
 
-/* A question may be what finds out that it has ended. */
+/* Asking may be what finds out that the process has ended, so this changes a const process,
+ * whose end is behind `lock`. */
 static bool process_has_ended(const conc_process *process)
 {
     conc_process *p = (conc_process *)(uintptr_t)process;
