@@ -48,11 +48,15 @@ enum {
 
 _Static_assert(CONC_PIPE_FDS_MAX <= FD_MESSAGE_MAX, "a message's descriptors fit into one message");
 
-struct header {
+struct pipe_header {
     uint32_t magic;
     uint32_t n_fds;
     uint64_t size;
 };
+
+_Static_assert(
+    sizeof(struct pipe_header) == 16 && offsetof(struct pipe_header, size) == 8,
+    "a pipe's header crosses processes: it has no padding, which would be sent as it is");
 
 struct conc_pipe {
     int fd;
@@ -66,7 +70,7 @@ struct conc_pipe {
     conc_lock receiving; /* of all fields from here */
     int err;             /* why nothing can be received any more; 0: something can */
     bool in_message;     /* `header` is complete */
-    struct header header;
+    struct pipe_header header;
     conc_bytes body; /* room for it, once in_message and allocated */
     bool has_body;
     size_t got; /* bytes of the body that are there */
@@ -224,7 +228,7 @@ static int pipe_send_message(conc_pipe *end, const void *buf, size_t n, const in
                              size_t n_fds, conc_deadline deadline)
 {
     struct fd_room room;
-    struct header header = {.magic = PIPE_MAGIC, .n_fds = (uint32_t)n_fds, .size = n};
+    struct pipe_header header = {.magic = PIPE_MAGIC, .n_fds = (uint32_t)n_fds, .size = n};
     struct iovec parts[] = {{&header, sizeof header}, {(void *)(uintptr_t)buf, n}};
     struct msghdr msg = {.msg_iov = parts, .msg_iovlen = n ? 2 : 1};
     size_t sent = 0;
@@ -242,8 +246,10 @@ int conc_pipe_send_fds(conc_pipe *end, const void *buf, size_t n, const int *fds
     if (err)
         return err;
     err = pipe_send_rest(end, deadline);
-    if (!err)
-        err = pipe_send_message(end, buf, n, fds, n_fds, deadline);
+    if (err)
+        goto out;
+    err = pipe_send_message(end, buf, n, fds, n_fds, deadline);
+out:
     conc_lock_release(&end->sending);
     return err;
 }
@@ -311,7 +317,7 @@ static size_t pipe_take_ahead(conc_pipe *end, void *to, size_t n)
 
 static int pipe_check_header(conc_pipe *end)
 {
-    const struct header *h = &end->header;
+    const struct pipe_header *h = &end->header;
     if (h->magic != PIPE_MAGIC || h->n_fds > CONC_PIPE_FDS_MAX)
         end->err = conc_raise(-EBADMSG, "what came through the pipe is no message");
     else if (h->size > end->limit)
@@ -402,12 +408,17 @@ static int pipe_receive_message(conc_pipe *end, size_t room, conc_bytes *ret, in
     if (err)
         return err;
     err = pipe_begin_message(end, deadline);
-    if (!err && end->header.size > room)
+    if (err)
+        goto out;
+    if (end->header.size > room) {
         err = -ENOBUFS;
-    if (!err)
-        err = pipe_receive_body(end, deadline);
-    if (!err)
-        err = pipe_give(end, ret, fds, n_fds);
+        goto out;
+    }
+    err = pipe_receive_body(end, deadline);
+    if (err)
+        goto out;
+    err = pipe_give(end, ret, fds, n_fds);
+out:
     conc_lock_release(&end->receiving);
     return err;
 }

@@ -45,6 +45,10 @@ struct outcome {
     char message[CONC_MESSAGE_MAX];
 };
 
+_Static_assert(offsetof(struct outcome, message) == 4 &&
+                   sizeof(struct outcome) == 4 + CONC_MESSAGE_MAX,
+               "an outcome crosses processes: it has no padding, which would be sent as it is");
+
 /* ---- In the process ---- */
 
 static struct {
@@ -98,29 +102,29 @@ const struct child_role conc__process_role = {.main = process_main};
 
 /* ---- Starting ---- */
 
-/* Make the first message: which function is to be run, and with which argument. */
-static int process_make_start(conc_bytes *ret, const char *name, conc_fn *fn, const void *arg,
-                              size_t arg_size)
+int conc__child_message(conc_bytes *ret, enum child_kind kind, const char *name, conc_fn *fn,
+                        const void *arg, size_t arg_size)
 {
     struct code_place place;
-    int err = conc__code_find(fn, &place);
-    if (err)
-        return conc_raise(err, "the job is no function of the program or its libraries");
+    place.base = 0;
+    place.path[0] = '\0'; /* not all of it is cleared: it is 4 KiB */
+    if (fn && conc__code_find(fn, &place))
+        return -EINVAL;
     const size_t path_size = strlen(place.path) + 1;
     const bool is_bytes = arg_size == CONC_BYTES;
-    size_t size;
     if (is_bytes) {
         arg_size = ((const conc_bytes *)arg)->size;
         arg = ((const conc_bytes *)arg)->data;
     }
+    size_t size;
     if (__builtin_add_overflow(sizeof(struct child_start) + path_size, arg_size, &size))
         return -ENOMEM;
-    err = conc_bytes_new(ret, size);
+    int err = conc_bytes_new(ret, size);
     if (err)
         return err;
-    struct child_start start = {.kind = CHILD_PROCESS,
+    struct child_start start = {.kind = kind,
                                 .path_size = (uint32_t)path_size,
-                                .offset = (uintptr_t)fn - place.base,
+                                .offset = fn ? (uintptr_t)fn - place.base : 0,
                                 .arg_size = arg_size,
                                 .is_bytes = is_bytes};
     snprintf(start.name, sizeof start.name, "%s", name);
@@ -132,30 +136,27 @@ static int process_make_start(conc_bytes *ret, const char *name, conc_fn *fn, co
     return 0;
 }
 
-static int process_start_child(conc_process *p, const conc_bytes *first,
-                               const conc_process_options *options)
+int conc__child_launch(struct child *child, conc_pipe **channel, const conc_bytes *message,
+                       const int *fds, size_t n_fds)
 {
     conc_pipe *theirs;
-    int err = conc_pipe_new(&p->channel, &theirs);
+    int err = conc_pipe_new(channel, &theirs);
     if (err)
         return err;
-    err = conc__child_start(&p->child, conc_pipe_fd(theirs), true);
+    err = conc__child_start(child, conc_pipe_fd(theirs), true);
     conc_pipe_free(theirs);
     if (err)
         goto no_child;
     conc_scope shield;
     conc_shield_enter(&shield);
-    err = conc_pipe_send_fds(p->channel, first->data, first->size, options->fds, options->n_fds,
-                             CONC_FOREVER);
+    err = conc_pipe_send_fds(*channel, message->data, message->size, fds, n_fds, CONC_FOREVER);
     conc_shield_exit(&shield);
-    if (err == -EPIPE)
-        err = 0; /* the child has ended already: its report tells how */
-    if (!err)
+    if (!err || err == -EPIPE) /* closed: the child has ended already, its report tells how */
         return 0;
-    conc__child_signal(&p->child, SIGKILL);
-    conc__child_close(&p->child);
+    conc__child_signal(child, SIGKILL);
+    conc__child_close(child);
 no_child:
-    conc_pipe_free(p->channel);
+    conc_pipe_free(*channel);
     return err;
 }
 
@@ -176,16 +177,20 @@ int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg, size_t 
         snprintf(p->name, sizeof p->name, "%s", options->name);
     else /* relaxed: only the number counts */
         snprintf(p->name, sizeof p->name, "process-%u", fetch_add_relaxed(&count, 1) + 1);
-    conc_bytes first;
-    int err = process_make_start(&first, p->name, fn, arg, arg_size);
-    if (!err) {
-        err = process_start_child(p, &first, options);
-        conc_bytes_free(&first);
-    }
+    conc_bytes message;
+    int err = conc__child_message(&message, CHILD_PROCESS, p->name, fn, arg, arg_size);
+    if (err == -EINVAL)
+        conc_raise(err, "the job is no function of the program or its libraries");
     if (err)
-        free_bytes(p);
-    else
-        *ret = p;
+        goto failed;
+    err = conc__child_launch(&p->child, &p->channel, &message, options->fds, options->n_fds);
+    conc_bytes_free(&message);
+    if (err)
+        goto failed;
+    *ret = p;
+    return 0;
+failed:
+    free_bytes(p);
     return err;
 }
 
@@ -245,12 +250,13 @@ int conc_process_join(conc_process *p, conc_deadline deadline)
     if (!process_is_ours(p))
         return -ESHUTDOWN;
     int err = checkpoint(deadline);
-    while (!err && !process_has_ended(p)) {
-        int events = conc_poll_fd(p->child.report_fd, POLLIN, deadline);
-        err = events < 0 ? events : 0;
-    }
     if (err)
         return err;
+    while (!process_has_ended(p)) {
+        int events = conc_poll_fd(p->child.report_fd, POLLIN, deadline);
+        if (events < 0)
+            return events;
+    }
     if (p->err)
         conc__set_message(context_self(), p->err, p->message);
     return p->err;

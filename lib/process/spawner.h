@@ -6,6 +6,7 @@
 #ifndef CONC_LIB_PROCESS_SPAWNER_H
 #define CONC_LIB_PROCESS_SPAWNER_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -58,6 +59,9 @@ struct child_start {
     char name[32];
 };
 
+_Static_assert(sizeof(struct child_start) == 64 && offsetof(struct child_start, name) == 32,
+               "the start of a first message crosses processes: the path lies right behind it");
+
 /* A child as its starter sees it. */
 struct child {
     pid_t pid;
@@ -66,6 +70,17 @@ struct child {
     uint32_t server; /* which server it is a child of */
     uint32_t forks;  /* conc__forks() of the process that has started it */
 };
+
+/* Make the first message to a child: which function it is to run (NULL: none), with which argument.
+ * Gives *ret. 0; -EINVAL: that is no function of the program or its libraries; -ENOMEM. */
+int conc__child_message(conc_bytes *ret, enum child_kind kind, const char *name, conc_fn *fn,
+                        const void *arg, size_t arg_size);
+
+/* Start a child and send it its first message, with descriptors, through *channel, which it gives.
+ * 0 also if the child has ended before it took the message: its report tells how. On an error there
+ * is neither. */
+int conc__child_launch(struct child *child, conc_pipe **channel, const conc_bytes *message,
+                       const int *fds, size_t n_fds);
 
 /* Start a child, which has the descriptor `channel` (the caller keeps his), and wait until it is
  * there: 0, or an error. Without `wait` its first report is left to the caller. */

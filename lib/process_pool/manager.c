@@ -52,29 +52,20 @@ static int manager_make_lane(struct lane **ret, int *fd)
     return 0;
 }
 
+_Static_assert(2 + CONC_PROCESS_POOL_FDS_MAX <= CONC_PIPE_FDS_MAX,
+               "a worker's descriptors fit into its first message");
+
 static int manager_start_child(struct process_pool *pool, struct pool_worker *w, size_t number,
                                int lane_fd)
 {
-    conc_pipe *ours, *theirs;
+    conc_pipe *channel;
     int fds[2 + CONC_PROCESS_POOL_FDS_MAX] = {lane_fd, pool->wake_fd};
     struct child_start *start = pool->start.data;
     memcpy(fds + 2, pool->fds, pool->n_fds * sizeof *fds);
-    int err = conc_pipe_new(&ours, &theirs);
-    if (err)
-        return err;
     snprintf(start->name, sizeof start->name, "%.20s-%zu", pool->name, number);
-    err = conc__child_start(&w->child, conc_pipe_fd(theirs), true);
-    conc_pipe_free(theirs);
-    if (!err) {
-        conc_scope shield;
-        conc_shield_enter(&shield);
-        err = conc_pipe_send_fds(ours, pool->start.data, pool->start.size, fds, 2 + pool->n_fds,
-                                 CONC_FOREVER);
-        conc_shield_exit(&shield);
-        if (err == -EPIPE)
-            err = 0; /* it has ended already: its report will tell */
-    }
-    conc_pipe_free(ours);
+    int err = conc__child_launch(&w->child, &channel, &pool->start, fds, 2 + pool->n_fds);
+    if (!err)
+        conc_pipe_free(channel); /* nothing else goes through it */
     return err;
 }
 

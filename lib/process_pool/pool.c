@@ -182,38 +182,6 @@ int conc_process_pool_kill_workers(conc_executor *pool)
 
 /* ---- Making ---- */
 
-static int process_pool_make_start(struct process_pool *pool,
-                                   const conc_process_pool_options *options)
-{
-    struct code_place place = {0};
-    if (options->init && conc__code_find(options->init, &place))
-        return -EINVAL;
-    const size_t path_size = strlen(place.path) + 1;
-    const void *arg = options->arg;
-    size_t arg_size = options->arg_size;
-    if (options->arg_size == CONC_BYTES) {
-        arg = ((const conc_bytes *)options->arg)->data;
-        arg_size = ((const conc_bytes *)options->arg)->size;
-    }
-    const struct child_start start = {.kind = CHILD_WORKER,
-                                      .path_size = (uint32_t)path_size,
-                                      .offset =
-                                          options->init ? (uintptr_t)options->init - place.base : 0,
-                                      .arg_size = arg_size,
-                                      .is_bytes = options->arg_size == CONC_BYTES};
-    int err = arg_size > SIZE_MAX / 2
-                  ? -ENOMEM
-                  : conc_bytes_new(&pool->start, sizeof start + path_size + arg_size);
-    if (err)
-        return err;
-    char *to = pool->start.data;
-    memcpy(to, &start, sizeof start);
-    memcpy(to + sizeof start, place.path, path_size);
-    if (arg_size)
-        memcpy(to + sizeof start + path_size, arg, arg_size);
-    return 0;
-}
-
 /* For workers that come later too. */
 static int process_pool_keep_fds(struct process_pool *pool,
                                  const conc_process_pool_options *options)
@@ -257,7 +225,9 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
     for (size_t i = 0; i < workers; i++)
         pool->workers[i].child.report_fd = pool->workers[i].lane_fd = -1;
     pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int err = pool->wake_fd < 0 ? -errno : process_pool_make_start(pool, options);
+    int err = pool->wake_fd < 0 ? -errno
+                                : conc__child_message(&pool->start, CHILD_WORKER, "", options->init,
+                                                      options->arg, options->arg_size);
     if (!err)
         err = process_pool_keep_fds(pool, options);
     if (!err && !(pool->polled = alloc_array(workers + 1, sizeof *pool->polled)))
