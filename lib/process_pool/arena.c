@@ -2,11 +2,11 @@
  *
  * arena.c: a worker's blocks for large results (block.h).
  *
- * Strings of bytes that a job makes are allocated here too, if they are large: they are likely to
- * be its result. If all blocks are taken, or there is no room for one, the heap will do.
+ * Strings of bytes that a job makes are allocated here too, if they are large: they are likely
+ * to be its result. If all blocks are taken, or there is no room for one, the heap is used.
  *
- * The table is under a guard, for a job may have threads. A fork of a worker has no arena: the
- * blocks are its parent's. So has a process that was started by a job.
+ * The table is under a guard, because a job may have threads. The child of a fork of a worker
+ * has no arena: the blocks are its parent's. Nor has a process that was started by a job.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -34,7 +34,7 @@ static struct {
 
 void conc__block_release(struct block *block, size_t capacity)
 {
-    if (capacity > BLOCK_KEPT) /* if it fails the memory stays */
+    if (capacity > BLOCK_KEPT) /* if it fails, the memory stays: that is no error */
         madvise((char *)block + BLOCK_PAGE, capacity - BLOCK_PAGE, MADV_REMOVE);
     store_release(&block->taken, 0);
 }
@@ -52,7 +52,7 @@ static bool arena_make(struct arena_place *p, size_t capacity)
     const uint64_t end = arena.end + capacity;
     if (getrlimit(RLIMIT_FSIZE, &limit) ||
         (limit.rlim_cur != RLIM_INFINITY && end > limit.rlim_cur))
-        return false; /* to try would be a SIGXFSZ */
+        return false; /* an attempt would raise SIGXFSZ */
     if (ftruncate(arena.fd, (off_t)end))
         return false;
     void *at = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, (off_t)arena.end);
@@ -69,7 +69,8 @@ static bool arena_take(const struct arena_place *p)
     return cas_acquire(&p->block->taken, &taken, 1);
 }
 
-/* A free block of that capacity; else a place for one, which may have a free block. */
+/* A free block of that capacity, which is taken then (*has_taken); else a place for one, which may
+ * have a free block of another capacity. NULL: all blocks are taken. */
 static struct arena_place *arena_find_place(size_t capacity, bool *has_taken)
 {
     struct arena_place *other = NULL;
@@ -141,7 +142,7 @@ uint32_t conc__arena_find(const void *data, uint64_t *at, uint64_t *capacity)
 void conc__arena_init(int fd, uint64_t size)
 {
     static const struct bytes_place place = {conc__arena_alloc, conc__arena_free};
-    memset(&arena, 0, sizeof arena); /* its grandparent may have been a worker itself */
+    memset(&arena, 0, sizeof arena); /* this process may be a descendant of another worker */
     arena.fd = fd;
     arena.end = size;
     arena.forks = conc__forks();

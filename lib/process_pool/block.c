@@ -2,11 +2,11 @@
  *
  * block.c: the program's side of large results (block.h).
  *
- * A block that was mapped stays so: it is referred to by its worker's table, and by the future
- * whose value lies in it, which may outlive both worker and pool. What a worker says about its
- * blocks is checked against its file, which cannot shrink: one that has gone wild may spoil
- * results, but not crash the program. After a fork the child has the mapping too, but a block is
- * the parent's to release.
+ * A block that was mapped stays mapped while something refers to it: the table of its worker,
+ * and the future whose value lies in it, which may outlive both worker and pool. What a worker
+ * says about its blocks is checked against its file, which cannot shrink: a worker that is
+ * corrupted may spoil results, but not crash the program. After a fork the child has the mapping
+ * too, but a block is the parent's to release.
  */
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -73,6 +73,14 @@ static struct pool_block *pool_block_map(const struct pool_worker *w)
     return b;
 }
 
+/* Set a block free that cannot be mapped, or it would stay taken for ever. */
+static void pool_block_free_unmapped(const struct pool_worker *w)
+{
+    const uint32_t not_taken = 0;
+    if (pwrite(w->lane_fd, &not_taken, sizeof not_taken, (off_t)w->result.at) < 0)
+        return; /* it stays taken: the worker has one block less */
+}
+
 bool conc__pool_block_settle(struct pool_worker *w, conc_future *job)
 {
     const struct result *r = &w->result;
@@ -81,11 +89,13 @@ bool conc__pool_block_settle(struct pool_worker *w, conc_future *job)
         conc__pool_block_unref(*place);
         *place = NULL;
     }
-    if (!*place && !(*place = pool_block_map(w))) {
-        const uint32_t none = 0; /* then the worker must not keep it for ever */
-        return pwrite(w->lane_fd, &none, sizeof none, (off_t)r->at) < 0 && false;
+    if (!*place)
+        *place = pool_block_map(w);
+    if (!*place) {
+        pool_block_free_unmapped(w);
+        return false;
     }
-    fetch_add_relaxed(&(*place)->refs, 1); /* relaxed: the table has one */
+    fetch_add_relaxed(&(*place)->refs, 1); /* relaxed: the table's reference keeps it */
     conc__future_place_value(job, (*place)->block->data, r->size, &(*place)->keeper);
     return true;
 }

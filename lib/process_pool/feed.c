@@ -2,29 +2,40 @@
  *
  * feed.c: giving jobs to the workers of a process pool.
  *
- * Jobs are given by the *feeder*: whoever submits, or the manager when there is room again. There
- * is one at a time; who comes meanwhile leaves a note (feed_again). So a job gets into its ring
- * without a trip to another thread, nobody waits for anybody, and no copy is made under the guard.
- * An argument that is larger than the ring stays unfinished (`writing`) until the worker has made
- * room; then the manager is woken, and goes on.
+ * Jobs are given by the *feeder*: a context that submits, or the manager when there is room
+ * again. There is one feeder at a time; a context that wants to feed meanwhile leaves a note
+ * (feed_again). So a job gets into its ring without a trip to another thread, no context waits
+ * for another, and nothing is copied under the guard. An argument that is larger than the ring
+ * stays unfinished (`writing`) until the worker has made room; then the worker wakes the
+ * manager, which goes on.
  *
- * A worker may have jobs ahead, or it would wait for the next each time; how many depends on how
- * long jobs have lately taken (none if that is near a millisecond) and on how many are waiting.
- * When another worker has nothing to do and the queue is empty, what is ahead is taken back: `turn`
- * counts the records that a worker has begun, and it counts by compare-and-swap; the program sets
- * TURN_REVOKED there, also by compare-and-swap, and only if the first of the records ahead is the
- * next. The worker then throws away what lies before `revoked_to`.
+ * A worker may have jobs ahead, or it would wait for the next job each time. How many depends on
+ * how long jobs have lately taken (none if that is near a millisecond) and on how many are
+ * waiting. When another worker has nothing to do and the queue is empty, the jobs ahead are
+ * taken back: `turn` counts the records that a worker has begun, and the worker counts by
+ * compare-and-swap. The program sets TURN_REVOKED there, also by compare-and-swap, and only if
+ * the first of the records ahead is the next. The worker then throws away the records before
+ * `revoked_to`.
  */
 #include "base/checkers.h"
 #include "base/clock.h"
 #include "base/futex.h"
 #include "process_pool/pool_impl.h"
 
-enum { FEED_CROWD = 8 }; /* so many jobs that wait for each worker are many */
+enum {
+    FEED_CROWD = 8, /* waiting jobs for each worker that let a worker have one more job ahead */
+};
+
+/* How many jobs a worker may have at once, by how long they take on average: the longer, the
+ * less the wait for the next job matters. */
+#define FEED_ONE_FROM CONC_US(800) /* 1 */
+#define FEED_TWO_FROM CONC_US(200) /* 2 */
+#define FEED_FOUR_FROM CONC_US(30) /* 4; WINDOW_MAX if they are shorter */
 
 /* ---- The queue, under the guard ---- */
 
-/* The next job, claimed. Those that must not begin any more are chained into *dropped. */
+/* The next job, claimed. Jobs that must not begin any more are chained into *dropped. NULL:
+ * there is none. */
 static conc_future *feed_dequeue(struct process_pool *pool, conc_future **dropped)
 {
     conc_future *job = pool->returned;
@@ -54,15 +65,19 @@ void conc__pool_drop(conc_future *chain)
 
 /* ---- Which worker gets something, under the guard ---- */
 
-/* How many jobs a worker may have. What it has ahead can no longer be cancelled: so that is only
- * done where it pays, with many short jobs. */
+/* How many jobs a worker may have. A job that it has ahead can no longer be cancelled, so it is
+ * only given where that pays: when there are many short jobs. */
 static size_t feed_window(const struct process_pool *pool)
 {
     const int64_t ns = pool->typical;
     const size_t by_queue = 1 + pool->queued / (FEED_CROWD * pool->n);
-    size_t by_time = ns > CONC_US(200) ? 2 : ns > CONC_US(30) ? 4 : WINDOW_MAX;
-    if (ns == 0 || ns > CONC_US(800))
+    size_t by_time = WINDOW_MAX;
+    if (ns == 0 || ns > FEED_ONE_FROM)
         by_time = 1;
+    else if (ns > FEED_TWO_FROM)
+        by_time = 2;
+    else if (ns > FEED_FOUR_FROM)
+        by_time = 4;
     return by_time < by_queue ? by_time : by_queue;
 }
 
@@ -94,7 +109,7 @@ static struct pool_worker *feed_worker_for_job(struct process_pool *pool)
     return best;
 }
 
-/* Take back what the worker has ahead, if it has begun just the first. */
+/* Take back the jobs that the worker has ahead, if it has begun just the first. */
 static bool feed_take_back(struct process_pool *pool, struct pool_worker *w)
 {
     uint32_t begun = (w->sent - (uint32_t)w->n_given + 1) & TURN_MASK, turn = begun;
@@ -115,7 +130,7 @@ static bool feed_take_back(struct process_pool *pool, struct pool_worker *w)
     return true;
 }
 
-/* Is somebody idle while others have jobs ahead? Then those are to be had. */
+/* If a worker is idle while others have jobs ahead: take back those of one of them. */
 static bool feed_take_back_for_idle(struct process_pool *pool)
 {
     bool idle = false;
@@ -163,8 +178,8 @@ static bool feed_can_go_on(const struct pool_worker *w)
     return ring_room(&w->out) >= (left < RING_PIECE ? left : RING_PIECE);
 }
 
-/* A record that can go on; a job for somebody who may have it; somebody who is to quit. NULL:
- * there is nothing to do. */
+/* The worker that the feeder writes to next: one whose record can go on; else one that may have a
+ * job, which it is given; else one that is to quit. NULL: there is nothing to do. */
 static struct pool_worker *feed_choose(struct process_pool *pool, conc_future **dropped)
 {
     if (pool->broken)
@@ -192,8 +207,8 @@ static struct pool_worker *feed_choose(struct process_pool *pool, conc_future **
     return NULL;
 }
 
-/* Before nobody is the feeder any more: whoever makes room for an unfinished record will wake the
- * manager. False: somebody has made room already. */
+/* Before the feeder stops: let the workers that make room for an unfinished record wake the
+ * manager. False: one has made room already. */
 static bool feed_leave_to_manager(struct process_pool *pool)
 {
     for (size_t i = 0; i < pool->n && !pool->broken; i++) {
@@ -205,9 +220,9 @@ static bool feed_leave_to_manager(struct process_pool *pool)
     return true;
 }
 
-/* ---- Writing records: the feeder's ---- */
+/* ---- Writing records: only the feeder ---- */
 
-/* Where the function lies; a few are remembered. */
+/* Where the function lies; a few are remembered. NULL: *err says why not. */
 static const struct known_code *feed_find_code(struct process_pool *pool, conc_fn *fn, int *err)
 {
     struct known_code *known = &pool->code[(uintptr_t)fn / 16 % 64];
@@ -244,7 +259,7 @@ static void feed_prepare(struct process_pool *pool, struct pool_worker *w)
                                 .arg_size = w->job->arg_size,
                                 .result_size = future_asked_size(w->job)};
     w->path = "";
-    if (!code) { /* the worker will say so */
+    if (!code) { /* the worker will report the error */
         w->record.object = OBJECTS_MAX;
         w->record.offset = (uint64_t)-err;
         return;
@@ -257,15 +272,16 @@ static void feed_prepare(struct process_pool *pool, struct pool_worker *w)
     w->announced |= UINT64_C(1) << code->object;
 }
 
-/* After this the job may be done, and gone. */
+/* Let the worker see what was written. After this the job may be done, and its future freed. */
 static void feed_publish(struct pool_worker *w)
 {
-    TSAN_RELEASE(w); /* the way through the other process, which TSan cannot see */
+    TSAN_RELEASE(w); /* TSan cannot see the way through the other process */
     if (ring_publish(&w->out.ring->head, w->out.at))
         conc__futex_wake_shared(&w->out.ring->head, 1);
 }
 
-/* Write of this part, which begins at *at of the whole record. True: it is complete. */
+/* Write as much as there is room for of this part, which begins at *at of the whole record, and
+ * move *at behind it. True: the part is complete. */
 static bool feed_write_part(struct pool_worker *w, const void *part, size_t size, size_t *at)
 {
     *at += size;
@@ -281,7 +297,7 @@ static bool feed_write_part(struct pool_worker *w, const void *part, size_t size
     return true;
 }
 
-/* True: the record is complete. */
+/* Write as much of the record as there is room for. True: it is complete. */
 static bool feed_write_on(struct process_pool *pool, struct pool_worker *w)
 {
     size_t at = 0;
@@ -334,7 +350,7 @@ void conc__pool_start_feeding(struct process_pool *pool)
         guard_unlock(&pool->word);
         if (got)
             return;
-        sched_yield(); /* it copies a few pieces at most */
+        sched_yield(); /* the other feeder copies a few pieces at most */
     }
 }
 

@@ -2,18 +2,19 @@
  *
  * manager.c: the thread of a process pool that takes its results and looks after its workers.
  *
- * It takes whatever has come from each worker, feeds, and if there was nothing looks again a few
- * times, yielding its core (as threads do before they sleep: wait/thread.c). Then it says in
- * each worker's ring that it sleeps, and polls its eventfd and the workers' reports. While there is
- * always something to do, the reports are looked at every REPORTS_EVERY.
+ * It takes the results that have come from each worker, then feeds. If no result came it looks
+ * again a few times, yielding its core (as threads do before they sleep: wait/thread.c). Then it
+ * says in each worker's ring that it sleeps, and polls its eventfd and the workers' reports.
+ * While there is always something to do, it looks at the reports every REPORTS_EVERY.
  *
- * A result is read straight into the future of its job, as far as it has come; what has been read
- * is in the worker's struct. A worker whose results make no sense has gone wild: it is killed.
+ * A result is read straight into the future of its job, as far as it has come; how far that is
+ * stands in the worker's struct. A worker whose results make no sense is corrupted: it is
+ * killed.
  *
- * A report that a worker has ended: what it had still written counts. If it was told to quit it may
- * be replaced; else the pool is broken. The others are killed then, and the manager goes on until
- * all have ended. While the manager is the feeder itself it may pass over what others wanted to
- * feed: so it feeds in each turn.
+ * When a report says that a worker has ended, the results that it had still written count. If it
+ * was told to quit it may be replaced; else the pool is broken. Then the other workers are
+ * killed, and the manager goes on until all have ended. While the manager is the feeder itself,
+ * it may miss the notes that other contexts leave: so it feeds in each turn.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -29,6 +30,7 @@
 #include "process_pool/pool_impl.h"
 #include "process_pool/spin.h"
 
+/* The longest time that a busy manager takes to notice that a worker has ended. */
 #define REPORTS_EVERY CONC_MS(10)
 
 /* ---- A worker's beginning and end ---- */
@@ -69,7 +71,7 @@ static int manager_start_child(struct process_pool *pool, struct pool_worker *w,
     return err;
 }
 
-/* A worker that still runs is killed. */
+/* Release what the program has of the worker. One that still runs is killed. */
 static void manager_close_worker(struct pool_worker *w)
 {
     for (size_t i = 0; i < BLOCKS_MAX; i++)
@@ -118,15 +120,15 @@ void conc__pool_close_worker(struct process_pool *pool, struct pool_worker *w)
 
 /* ---- Results ---- */
 
-/* What was read makes room. */
+/* Let the worker see that there is room again for what was read. */
 static void manager_publish(struct pool_worker *w)
 {
     if (ring_publish(&w->in.ring->tail, w->in.at))
         conc__futex_wake_shared(&w->in.ring->tail, 1);
 }
 
-/* Read on, in this part, which begins at *at of the whole result. To NULL: skip it. True: it is
- * complete. */
+/* Read as much as has come of this part, which begins at *at of the whole result, and move *at
+ * behind it. To NULL: skip it. True: the part is complete. */
 static bool manager_read_part(struct pool_worker *w, void *part, size_t size, size_t *at)
 {
     *at += size;
@@ -142,7 +144,7 @@ static bool manager_read_part(struct pool_worker *w, void *part, size_t size, si
     return true;
 }
 
-/* The job that the worker has done, off its list. */
+/* Take the job that the worker has done off its circle. */
 static conc_future *manager_take_given(struct process_pool *pool, struct pool_worker *w)
 {
     TSAN_ACQUIRE(w); /* see feed_publish() in feed.c */
@@ -171,8 +173,8 @@ static bool manager_makes_sense(const struct pool_worker *w, const conc_future *
     return is_size_good && conc__pool_block_makes_sense(w);
 }
 
-/* The result, as far as it has come. 1: all; 0: not yet; -ENOMEM: all, but there was no room for
- * it. */
+/* Take the value, as far as it has come. 1: all of it; 0: not all yet; -ENOMEM: all, but there
+ * was no room for it. */
 static int manager_collect_value(struct pool_worker *w, conc_future *job, size_t *at)
 {
     const size_t size = w->result.size;
@@ -188,8 +190,8 @@ static int manager_collect_value(struct pool_worker *w, conc_future *job, size_t
     return size && !w->value ? -ENOMEM : 1;
 }
 
-/* Take what has come. 1: something; 0: nothing; -EBADMSG: nonsense; -CONC_EBROKEN: it could not be
- * initialised. */
+/* Take the results that have come. 1: something has; 0: nothing; -EBADMSG: it makes no sense;
+ * -CONC_EBROKEN: the worker could not be initialised. */
 static int manager_collect(struct process_pool *pool, struct pool_worker *w)
 {
     const uint32_t before = w->in.at;
@@ -264,7 +266,7 @@ static void manager_break_pool(struct process_pool *pool, const char *message)
         if (conc__future_claim(job, NULL) || conc_future_is_running(job))
             conc__future_settle(job, -CONC_EBROKEN, message);
         else
-            conc__future_cancel_pending(job); /* it was not to begin */
+            conc__future_cancel_pending(job); /* it must not begin any more */
         conc_future_unref(job);
     }
 }
@@ -294,7 +296,7 @@ static void manager_replace(struct process_pool *pool, struct pool_worker *w)
     guard_lock(&pool->word);
     const int signo = pool->signo;
     guard_unlock(&pool->word);
-    if (!err && signo) /* it was not there yet when the others got it */
+    if (!err && signo) /* the worker was not there yet when the others were sent it */
         conc__child_signal(&w->child, signo);
     if (!err)
         return;
@@ -302,7 +304,8 @@ static void manager_replace(struct process_pool *pool, struct pool_worker *w)
     manager_break_pool(pool, message);
 }
 
-static void manager_bury(struct process_pool *pool, struct pool_worker *w, bool lost, int status)
+static void manager_end_worker(struct process_pool *pool, struct pool_worker *w, bool lost,
+                               int status)
 {
     char how[CONC_MESSAGE_MAX / 2] = "was lost: the fork server has ended";
     int said = 0;
@@ -318,7 +321,7 @@ static void manager_bury(struct process_pool *pool, struct pool_worker *w, bool 
         manager_break_by_init(pool, w);
     else if (!expected && !pool->broken)
         manager_break_by_death(pool, w, how);
-    conc__pool_start_feeding(pool); /* it may have ended before the feeder has done with it */
+    conc__pool_start_feeding(pool); /* the feeder may still be writing to it */
     conc__pool_close_worker(pool, w);
     conc__pool_stop_feeding(pool);
     if (expected && more && !pool->broken)
@@ -332,13 +335,13 @@ static void manager_look_at_reports(struct process_pool *pool)
         struct report r;
         int there = load_relaxed(&w->state) == WORKER_NONE ? 0 : conc__child_report(&w->child, &r);
         if (there < 0 || (there && r.kind == REPORT_ENDED))
-            manager_bury(pool, w, there < 0, there < 0 ? 0 : r.value);
+            manager_end_worker(pool, w, there < 0, there < 0 ? 0 : r.value);
     }
 }
 
 /* ---- The loop ---- */
 
-/* From all workers. True: something has come. */
+/* Take the results of all workers. True: something has come. */
 static bool manager_collect_all(struct process_pool *pool)
 {
     bool any = false;
@@ -360,12 +363,12 @@ static bool manager_has_results(const void *arg)
     for (size_t i = 0; i < pool->n; i++) {
         const struct pool_worker *w = &pool->workers[i];
         if (load_relaxed(&w->state) != WORKER_NONE && load_relaxed(&w->in.ring->head) != w->in.at)
-            return true; /* relaxed: who reads it acquires */
+            return true; /* relaxed: reading it acquires */
     }
     return false;
 }
 
-/* Tell the workers that we sleep. False: one has written meanwhile. */
+/* Tell the workers that the manager sleeps. False: one has written meanwhile. */
 static bool manager_fall_asleep(const struct process_pool *pool)
 {
     bool asleep = true;
@@ -377,6 +380,7 @@ static bool manager_fall_asleep(const struct process_pool *pool)
     return asleep;
 }
 
+/* Tell the workers that it does not sleep any more. */
 static void manager_wake_up(const struct process_pool *pool)
 {
     for (size_t i = 0; i < pool->n; i++)
@@ -397,7 +401,7 @@ static void manager_sleep(struct process_pool *pool)
         poll(fds, pool->n + 1, -1);
     conc__blocked_end(self);
     manager_wake_up(pool);
-    eventfd_read(pool->wake_fd, &count); /* if it fails nobody has written */
+    eventfd_read(pool->wake_fd, &count); /* it fails if nobody has written */
 }
 
 static bool manager_has_workers(const struct process_pool *pool)
@@ -408,10 +412,10 @@ static bool manager_has_workers(const struct process_pool *pool)
     return false;
 }
 
-static void manager_end(struct process_pool *pool)
+static void manager_finish(struct process_pool *pool)
 {
     guard_lock(&pool->word);
-    pool->ended = true;
+    pool->is_over = true;
     struct conc__waiter *closers = waitlist_take_all(&pool->closers);
     guard_unlock(&pool->word);
     conc__waiter_deliver_all(closers, 0);
@@ -424,8 +428,8 @@ void *conc__pool_manager(void *arg)
     char name[CONC_NAME_MAX + 16];
     snprintf(name, sizeof name, "%.20s-manager", pool->name);
     conc_context_set_name(name);
-    store_relaxed(&pool->manager_id,
-                  conc_context_id(NULL)); /* relaxed: it only matters to callbacks in here */
+    /* relaxed: only callbacks that run in this thread compare it */
+    store_relaxed(&pool->manager_id, conc_context_id(NULL));
     int64_t looked = 0;
     while (manager_has_workers(pool)) {
         bool any = manager_collect_all(pool);
@@ -439,6 +443,6 @@ void *conc__pool_manager(void *arg)
             looked = conc_now();
         }
     }
-    manager_end(pool);
+    manager_finish(pool);
     return NULL;
 }

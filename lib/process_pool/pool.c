@@ -2,24 +2,24 @@
  *
  * pool.c: an executor whose jobs run in processes: submitting, its end, and making one.
  *
- * Workers are children of the fork server (process/spawner.c). Between the program and each lies a
- * lane: two rings in shared memory (ring.h), jobs one way, results the other. A small job costs two
- * copies each way and no system call, as long as both sides are awake; a large one flows through the
- * ring in pieces while the other side takes them out, so it needs no more memory, and that stays in
- * the caches. A large result is not copied at all: the job writes it into a block of shared memory,
- * and there the program reads it (block.h). Where one side has to sleep, a worker does so on a word
- * of the ring, the program's manager in a poll, of an eventfd that the workers write to, and of
- * their reports.
+ * Workers are children of the fork server (process/spawner.c). Between the program and each
+ * worker lies a lane: two rings in shared memory (ring.h), one for jobs, one for results. A
+ * small job costs two copies each way and no system call, as long as both sides are awake. A
+ * large one flows through the ring in pieces while the other side takes them out, so it needs no
+ * more memory, and that memory stays in the caches. A large result is not copied at all: the job
+ * writes it into a block of shared memory, and there the program reads it (block.h). Where one
+ * side has to sleep, a worker sleeps on a word of the ring; the program's manager sleeps in a
+ * poll, of an eventfd that the workers write to and of their reports.
  *
- * Jobs are given by whoever submits (feed.c). Results are taken by the *manager*, a thread
- * (manager.c). A job is taken off the queue and claimed when it is given; until then it can be
- * cancelled.
+ * Jobs are given to workers by the contexts that submit (feed.c). Results are taken by the
+ * *manager*, a thread (manager.c). A job is taken off the queue and claimed when it is given;
+ * until then it can be cancelled.
  *
- * The pool breaks if a worker dies: the manager completes everything that is not done. It becomes
- * the feeder for that, so that nobody reads a job that has gone.
+ * The pool breaks if a worker dies: the manager completes everything that is not done. It
+ * becomes the feeder for that, so that no context reads a job that was freed.
  *
- * Guards: the pool's, then a future's. Everything in a worker's struct belongs to the guard, the
- * feeder or the manager, as pool_impl.h says.
+ * Guards: the pool's is taken before a future's. Everything in a worker's struct belongs to the
+ * guard, the feeder or the manager, as pool_impl.h says.
  */
 #include <conc/process_pool.h>
 
@@ -42,7 +42,7 @@ static struct process_pool *process_pool_of(conc_executor *executor)
 
 void conc__pool_wake(const struct process_pool *pool)
 {
-    if (eventfd_write(pool->wake_fd, 1)) /* cannot fail: the counter would have to be full */
+    if (eventfd_write(pool->wake_fd, 1)) /* it cannot fail: the counter would have to be full */
         return;
 }
 
@@ -83,7 +83,7 @@ static int process_pool_wait_ended(struct process_pool *pool, conc_deadline dead
         return err;
     struct conc__waiter w = waiter_here();
     guard_lock(&pool->word);
-    bool waits = !pool->ended;
+    bool waits = !pool->is_over;
     if (waits && deadline_is_now(deadline)) {
         guard_unlock(&pool->word);
         return -EAGAIN;
@@ -111,7 +111,7 @@ static int process_pool_shut_down(conc_executor *executor, unsigned flags, conc_
     if (!process_pool_is_ours(pool))
         return 0;
     if ((flags & CONC_SHUTDOWN_WAIT) && load_relaxed(&pool->manager_id) == conc_context_id(NULL))
-        return -EDEADLK; /* a callback: the manager would wait for itself */
+        return -EDEADLK; /* the caller is a callback: the manager would wait for itself */
     guard_lock(&pool->word);
     pool->closed = true;
     if (flags & CONC_SHUTDOWN_CANCEL_PENDING) {
@@ -126,7 +126,7 @@ static int process_pool_shut_down(conc_executor *executor, unsigned flags, conc_
     return flags & CONC_SHUTDOWN_WAIT ? process_pool_wait_ended(pool, deadline) : 0;
 }
 
-/* In a fork's child the jobs are the parent's: they are given up. */
+/* In the child of a fork the jobs are the parent's: they are not freed. */
 static void process_pool_free(conc_executor *executor)
 {
     struct process_pool *pool = process_pool_of(executor);
@@ -182,7 +182,7 @@ int conc_process_pool_kill_workers(conc_executor *pool)
 
 /* ---- Making ---- */
 
-/* For workers that come later too. */
+/* Duplicate the descriptors: workers that are started later get them, too. */
 static int process_pool_keep_fds(struct process_pool *pool,
                                  const conc_process_pool_options *options)
 {
@@ -235,7 +235,7 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
     if (!err)
         err = process_pool_start_all(pool);
     if (err)
-        process_pool_free(&pool->base); /* its workers end: see conc__pool_close_worker() */
+        process_pool_free(&pool->base); /* kills its workers: conc__pool_close_worker() */
     else
         *ret = &pool->base;
     return err;

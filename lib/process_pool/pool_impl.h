@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool_impl.h: the process pool inside, for its files: pool.c (submitting, the end), feed.c (giving
- * jobs to workers), manager.c (results, the workers' lives), worker.c (the worker itself), arena.c
- * and block.c (large results). See pool.c for how it works.
+ * pool_impl.h: the process pool inside, for its files: pool.c (submitting, the end), feed.c
+ * (giving jobs to workers), manager.c (results, the workers' lives), worker.c (the worker
+ * itself), arena.c and block.c (large results). pool.c tells how it works.
  */
 #ifndef CONC_LIB_PROCESS_POOL_POOL_IMPL_H
 #define CONC_LIB_PROCESS_POOL_POOL_IMPL_H
@@ -19,8 +19,8 @@
 #include "process_pool/ring.h"
 
 enum {
-    WINDOW_MAX = 16,  /* jobs that a worker has at once, at most */
-    OBJECTS_MAX = 63, /* libraries whose place a worker remembers */
+    WINDOW_MAX = 16,  /* the most jobs that a worker has at once */
+    OBJECTS_MAX = 63, /* the most libraries whose place a worker remembers: bits of `announced` */
 };
 
 /* ---- Between the processes ---- */
@@ -28,39 +28,44 @@ enum {
 #define TURN_REVOKED 0x80000000u /* in `turn` */
 #define TURN_MASK 0x7fffffffu
 
-/* What a worker shares with the program. */
+/* The memory that the program shares with one worker. */
 struct lane {
-    uint32_t turn;       /* how many records the worker has begun; see pool.c */
+    uint32_t turn;       /* how many records the worker has begun; see feed.c */
     uint32_t revoked_to; /* with TURN_REVOKED: the records before this one are not to be begun */
-    char pad[56];
+    char pad[56];        /* a cache line */
     struct ring jobs, results;
 };
 
-#define LANE_SIZE \
-    ((sizeof(struct lane) + BLOCK_PAGE - 1) / BLOCK_PAGE * BLOCK_PAGE) /* its file's */
+/* Of the lane's file, before there are blocks in it. */
+#define LANE_SIZE ((sizeof(struct lane) + BLOCK_PAGE - 1) / BLOCK_PAGE * BLOCK_PAGE)
 
 enum record_kind { RECORD_JOB = 1, RECORD_QUIT };
 
-/* A job; then the path of its object, if the worker does not know that yet, and its argument. */
+/* A job. Behind it in the ring: the path of its object, if the worker does not know that yet, then
+ * its argument. */
 struct record {
     uint32_t kind;
-    uint32_t object; /* by number; OBJECTS_MAX: not to be remembered */
+    uint32_t
+        object; /* its number; OBJECTS_MAX: there is none, and `offset` is an error, positive */
     uint32_t path_size;
     uint32_t arg_is_bytes;
-    uint64_t offset;                /* of the function */
-    uint64_t arg_size, result_size; /* the latter may be CONC_BYTES */
+    uint64_t offset; /* of the function in its object */
+    uint64_t arg_size;
+    uint64_t result_size; /* may be CONC_BYTES */
 };
 
 enum result_kind { RESULT_JOB = 1, RESULT_INIT_FAILED };
 
-/* Its end; then the message, without a zero, and if there is no error and no block the result. */
+/* The end of a job. Behind it in the ring: the message, without a zero; then the result, if
+ * there is no error and no block. */
 struct result {
     uint32_t kind;
     int32_t err;
     uint32_t message_size;
-    uint32_t block;        /* which the result is in; 0: in none */
-    uint64_t size;         /* of the result */
-    uint64_t at, capacity; /* of the block */
+    uint32_t block;    /* the number of the block that the result is in; 0: it is in none */
+    uint64_t size;     /* of the result */
+    uint64_t at;       /* of the block in the lane's file */
+    uint64_t capacity; /* of the block */
 };
 
 /* ---- In the program ---- */
@@ -73,31 +78,32 @@ struct pool_worker {
     int lane_fd; /* -1: none */
 
     /* Under the pool's guard. */
-    uint32_t state; /* enum worker_state; the manager also looks without */
-    bool writing;   /* a record is not completely written: the feeder's business */
-    bool revoking;  /* it has not yet seen that records were revoked */
-    uint32_t sent;  /* records */
-    size_t jobs;    /* that it was given in all */
+    uint32_t state; /* enum worker_state; the manager also looks without the guard */
+    bool writing;   /* a record is not completely written: the feeder goes on with it */
+    bool revoking;  /* the worker has not yet seen that records were revoked */
+    uint32_t sent;  /* records, modulo TURN_MASK + 1 */
+    size_t jobs;    /* how many it was given in all */
     size_t first, n_given;
-    conc_future *given[WINDOW_MAX]; /* a circle: the one that it runs, and those ahead */
-    int64_t began;                  /* when it began that one, as far as we know */
+    /* A circle: the job that it runs, and those that it has ahead. */
+    conc_future *given[WINDOW_MAX];
+    int64_t began; /* when it began the one that it runs, as far as the program knows */
 
-    /* The feeder's: the record that is being written. */
+    /* Only the feeder's: the record that is being written. */
     struct ring_end out;
     struct record record;
-    conc_future *job; /* NULL: none, it is to quit */
+    conc_future *job; /* NULL: the worker is to quit */
     const char *path;
     size_t written;     /* bytes of record, path and argument together */
-    uint64_t announced; /* objects whose paths it has been told */
+    uint64_t announced; /* a bit for each object whose path the worker was sent */
 
-    /* The manager's: the result that is being read. */
+    /* Only the manager's: the result that is being read. */
     struct ring_end in;
     struct result result;
     size_t got;    /* bytes of the result, the message and the data together */
-    bool has_room; /* there was room made for the data: */
-    char *value;   /* where it goes; NULL: out of memory, away with it */
+    bool has_room; /* room was made for the data */
+    char *value;   /* where the data goes; NULL: out of memory, it is skipped */
     char message[CONC_MESSAGE_MAX];
-    struct pool_block *blocks[BLOCKS_MAX]; /* as far as they were used */
+    struct pool_block *blocks[BLOCKS_MAX]; /* those that were used */
 };
 
 struct known_code {
@@ -110,33 +116,34 @@ struct known_code {
 struct process_pool {
     struct conc_executor base;
 
-    /* constant */
+    /* Constant. */
     size_t n;
-    uint32_t forks; /* of the process that has made it */
-    int wake_fd;    /* wakes the manager; the workers have it too */
+    uint32_t forks; /* conc__forks() of the process that has made it */
+    int wake_fd;    /* an eventfd that wakes the manager; the workers have it too */
     pthread_t manager;
-    uint32_t manager_id; /* of its context; 0: it has not begun */
+    uint32_t manager_id; /* of the manager's context; 0: it has not begun */
     size_t max_jobs;
     size_t n_fds;
     int fds[CONC_PROCESS_POOL_FDS_MAX]; /* duplicates of those that the workers get */
     char name[CONC_NAME_MAX];
-    conc_bytes start;      /* the first message to a worker */
-    struct pollfd *polled; /* the manager's */
+    conc_bytes start;      /* the first message to a worker; its name changes: the manager's */
+    struct pollfd *polled; /* room for what the manager polls */
 
-    uint32_t word;             /* the guard of the rest, but for the feeder's */
+    uint32_t word;             /* the guard of the fields down to `typical` */
     conc_future *first, *last; /* the queue, chained by `link` */
     size_t queued;
-    conc_future *returned; /* taken back from workers: claimed, and first in line */
+    conc_future *returned; /* taken back from workers: claimed, and before the queue */
     struct conc__waitlist closers;
-    bool feeding;               /* somebody is the feeder */
-    bool feed_again;            /* and has to look once more */
-    bool closed, broken, ended; /* ended: the manager has nothing more to do */
+    bool feeding;    /* some context is the feeder */
+    bool feed_again; /* and has to look once more */
+    bool closed, broken;
+    bool is_over; /* the manager does nothing more */
     bool joined;
-    char why[CONC_MESSAGE_MAX]; /* it is broken; constant then */
-    int signo;       /* that the workers have been sent, and those that come are; 0: none */
-    int64_t typical; /* nanoseconds that a job takes with all that belongs to it; 0: not known */
+    char why[CONC_MESSAGE_MAX]; /* why it is broken; constant from then on */
+    int signo;       /* sent to all workers, and to each that is started later; 0: none */
+    int64_t typical; /* nanoseconds that a job takes, with all around it; 0: not known */
 
-    /* The feeder's. */
+    /* Only the feeder's. */
     struct known_code code[64];
     char *objects[OBJECTS_MAX];
     uint32_t n_objects;
@@ -144,13 +151,13 @@ struct process_pool {
     struct pool_worker workers[];
 };
 
-/* Give jobs to workers, as far as there are both; done by one context at a time. */
+/* Give jobs to workers, as far as there are both. One context at a time does that: the feeder. */
 void conc__pool_feed(struct process_pool *pool);
 
-/* Cancel a chain of jobs, not under the guard. Takes their references. */
+/* Cancel a chain of jobs. Takes their references. Not under the guard. */
 void conc__pool_drop(conc_future *chain);
 
-/* Become the feeder, until conc__pool_stop_feeding(). Waits for the one that there is. */
+/* Become the feeder, until conc__pool_stop_feeding(). Waits while another context is. */
 void conc__pool_start_feeding(struct process_pool *pool);
 void conc__pool_stop_feeding(struct process_pool *pool);
 
@@ -160,13 +167,13 @@ void conc__pool_wake(const struct process_pool *pool);
 /* Start the worker in its place, which is WORKER_NONE; it is WORKER_ALIVE then. */
 int conc__pool_start_worker(struct process_pool *pool, struct pool_worker *w);
 
-/* Give back what there is of a worker here. */
+/* Release what the program has of a worker. One that still runs is killed. */
 void conc__pool_close_worker(struct process_pool *pool, struct pool_worker *w);
 
 /* Does what a worker says of the block that its result is in make sense? */
 bool conc__pool_block_makes_sense(const struct pool_worker *w);
 
-/* Make the result, which is in a block, the job's. False: out of memory. */
+/* Give the job its result, which is in a block. False: out of memory. */
 bool conc__pool_block_settle(struct pool_worker *w, conc_future *job);
 
 void conc__pool_block_unref(struct pool_block *block);

@@ -2,14 +2,15 @@
  *
  * worker.c: a worker of a process pool, in its own process.
  *
- * One loop: read a record from the ring of jobs, begin it, run it, write its end into the ring of
- * results. Before it sleeps it yields its core for a while and looks again, as threads do
- * (wait/thread.c): waking a process on another core takes many times as long as a small job.
+ * It is one loop: read a record from the ring of jobs, begin it, run it, write its end into the
+ * ring of results. Before it sleeps it yields its core for a while and looks again, as threads
+ * do (wait/thread.c): waking a process on another core takes many times as long as a small job.
  *
- * A record is begun by counting it in `turn`. If the program has revoked it before (pool.c), it and
- * those behind it, as far as they were revoked, are read and thrown away.
+ * A record is begun by counting it in `turn`. If the program has revoked it before (feed.c), it
+ * and all records behind it that were revoked are read and thrown away.
  *
- * That the program or the fork server has gone needs no look: the worker is killed then.
+ * The worker need not look whether the program or the fork server still lives: it is killed when
+ * one of them ends.
  */
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -28,7 +29,7 @@ static struct {
     uint32_t forks;
     struct spinner spinner;
     uintptr_t bases[OBJECTS_MAX];
-    bool known[OBJECTS_MAX]; /* which of them */
+    bool known[OBJECTS_MAX]; /* which of `bases` are set */
 } worker;
 
 /* ---- Waiting ---- */
@@ -41,10 +42,10 @@ struct worker_position {
 static bool worker_has_moved(const void *arg)
 {
     const struct worker_position *p = arg;
-    return load_relaxed(p->word) != p->at; /* relaxed: who reads the ring acquires */
+    return load_relaxed(p->word) != p->at; /* relaxed: reading the ring acquires */
 }
 
-/* Until the program's position is no longer `at`. */
+/* Wait until the program's position is no longer `at`. */
 static void worker_wait_moved(uint32_t *word, uint32_t at)
 {
     static uint32_t none;
@@ -55,15 +56,15 @@ static void worker_wait_moved(uint32_t *word, uint32_t at)
         conc__futex_wait_shared(word, at | RING_ASLEEP, &none, 0, CONC_FOREVER);
 }
 
-/* The program may sleep until we are further. If it cannot be woken a job has closed what is not its
- * own: we end, and that the program learns. */
+/* Let the program see the position, and wake it if it sleeps. If it cannot be woken, a job has
+ * closed a descriptor that is not its own: then this process ends, which the program learns. */
 static void worker_publish(uint32_t *word, uint32_t at)
 {
     if (ring_publish(word, at) && eventfd_write(worker.wake_fd, 1))
         _exit(1);
 }
 
-/* To NULL: skip it. */
+/* Read n bytes, to NULL: skip them. */
 static void worker_read(void *to, size_t n)
 {
     for (char *p = to; n;) {
@@ -77,6 +78,7 @@ static void worker_read(void *to, size_t n)
     }
 }
 
+/* Write n bytes, and publish all but the last piece. */
 static void worker_write(const void *from, size_t n)
 {
     for (const char *p = from; n;) {
@@ -92,7 +94,8 @@ static void worker_write(const void *from, size_t n)
 
 /* ---- Jobs ---- */
 
-/* True: the data is in a block, which is the program's now. */
+/* Write the end of a job, or of the initialiser. True: the data is in a block, which is the
+ * program's from now on. */
 static bool worker_give_result(enum result_kind kind, int err, const char *message,
                                const void *data, size_t size)
 {
@@ -110,6 +113,7 @@ static bool worker_give_result(enum result_kind kind, int err, const char *messa
     return r.block;
 }
 
+/* Begin the next record. False: it is revoked. */
 static bool worker_begin(void)
 {
     uint32_t turn = load_acquire(&worker.lane->turn);
@@ -119,7 +123,8 @@ static bool worker_begin(void)
     return false;
 }
 
-/* Where the function's object lies, which may be new to us; 0, or an error with a message. */
+/* Find where the function's object lies, which may be new to this process. 0, or an error with a
+ * message. */
 static int worker_find_object(const struct record *r)
 {
     char path[PATH_MAX] = "";
@@ -137,7 +142,7 @@ static int worker_find_object(const struct record *r)
     return 0;
 }
 
-/* A job without its argument, but with room for it. A large result is to lie in a block. */
+/* Make the job without its argument, but with room for it. A large result lies in a block. */
 static conc_future *worker_make_job(const struct record *r, conc_fn *fn)
 {
     const bool is_bytes = r->result_size == CONC_BYTES;
@@ -158,7 +163,8 @@ static conc_future *worker_make_job(const struct record *r, conc_fn *fn)
     return job;
 }
 
-/* Its end goes to the program, and with it the block that its result is in, if there is one. */
+/* Give the job's end to the program, and with it the block that the result is in, if there is
+ * one. */
 static void worker_finish(conc_future *job)
 {
     int err = conc_future_error(job);
@@ -193,6 +199,7 @@ static void worker_run(const struct record *r)
     worker_finish(job);
 }
 
+/* Throw away this record and all others that are revoked. */
 static void worker_skip_revoked(struct record *r)
 {
     const uint32_t to = load_relaxed(&worker.lane->revoked_to); /* relaxed: with `turn` */
@@ -243,7 +250,7 @@ __attribute__((noreturn)) static void worker_main(conc_pipe *channel,
                                                   conc_bytes *message, void *arg, const int *fds,
                                                   size_t n_fds)
 {
-    memset(&worker, 0, sizeof worker); /* its grandparent may have been a worker itself */
+    memset(&worker, 0, sizeof worker); /* this process may be a descendant of another worker */
     worker.lane = mmap(NULL, sizeof *worker.lane, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
     if (n_fds < 2 || worker.lane == MAP_FAILED)
         _exit(1);
