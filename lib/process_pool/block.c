@@ -23,6 +23,9 @@ struct pool_block {
     struct block *block;
 };
 
+_Static_assert(offsetof(struct pool_block, keeper) == 0,
+               "the keeper of a value in a block is its struct pool_block");
+
 void conc__pool_block_unref(struct pool_block *b)
 {
     if (!b || fetch_sub_acq_rel(&b->refs, 1) != 1)
@@ -33,7 +36,7 @@ void conc__pool_block_unref(struct pool_block *b)
 
 static void pool_block_release(struct value_keeper *keeper)
 {
-    struct pool_block *b = (struct pool_block *)keeper;
+    struct pool_block *b = (struct pool_block *)(void *)keeper;
     if (b->forks == conc__forks())
         conc__block_release(b->block, b->capacity);
     conc__pool_block_unref(b);
@@ -43,14 +46,15 @@ bool conc__pool_block_makes_sense(const struct pool_worker *w)
 {
     const struct result *r = &w->result;
     struct stat st;
-    if (r->block > BLOCKS_MAX)
-        return false;
     if (!r->block)
         return true;
-    return r->at >= sizeof *w->lane && r->at % BLOCK_UNIT == 0 && r->capacity % BLOCK_UNIT == 0 &&
-           r->size > 0 && r->size <= SIZE_MAX / 4 &&
-           r->capacity >= sizeof(struct block) + r->size && fstat(w->lane_fd, &st) == 0 &&
-           r->at <= (uint64_t)st.st_size && r->capacity <= (uint64_t)st.st_size - r->at;
+    if (r->block > BLOCKS_MAX || r->at < sizeof *w->lane || r->at % BLOCK_UNIT)
+        return false;
+    if (r->size == 0 || r->size > SIZE_MAX / 4 || r->capacity % BLOCK_UNIT ||
+        r->capacity < sizeof(struct block) + r->size)
+        return false;
+    return fstat(w->lane_fd, &st) == 0 && r->at <= (uint64_t)st.st_size &&
+           r->capacity <= (uint64_t)st.st_size - r->at;
 }
 
 static struct pool_block *pool_block_map(const struct pool_worker *w)

@@ -37,6 +37,10 @@ struct block {
     char data[];
 };
 
+_Static_assert(offsetof(struct block, data) == 64,
+               "the layout of a block crosses processes; its data is aligned for every type");
+_Static_assert(BLOCK_UNIT % BLOCK_PAGE == 0, "a block can be mapped: it begins with a page");
+
 /* Set it free. */
 void conc__block_release(struct block *block, size_t capacity);
 

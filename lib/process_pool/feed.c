@@ -20,9 +20,11 @@
 #include "base/checkers.h"
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/invariant.h"
 #include "process_pool/pool_impl.h"
 
 enum {
+    FUNCTION_ALIGN = 16, /* bytes: compilers begin functions at multiples of it */
     FEED_CROWD = 8, /* waiting jobs for each worker that let a worker have one more job ahead */
 };
 
@@ -116,10 +118,10 @@ static bool feed_take_back(struct process_pool *pool, struct pool_worker *w)
     if (w->writing || w->revoking || w->n_given < 2)
         return false;
     store_relaxed(&w->lane->revoked_to, w->sent); /* relaxed: the swap releases */
-    do
+    do {
         if (turn != begun)
             return false;
-    while (!cas_release(&w->lane->turn, &turn, begun | TURN_REVOKED));
+    } while (!cas_release(&w->lane->turn, &turn, begun | TURN_REVOKED));
     w->revoking = true;
     w->jobs -= w->n_given - 1;
     while (w->n_given > 1) {
@@ -144,6 +146,7 @@ static bool feed_take_back_for_idle(struct process_pool *pool)
 
 static void feed_give(struct pool_worker *w, conc_future *job)
 {
+    invariant(w->n_given < WINDOW_MAX && !w->writing, "a worker that gets a job has room for it");
     if (!w->n_given)
         w->began = conc_now();
     w->given[(w->first + w->n_given++) % WINDOW_MAX] = job;
@@ -225,7 +228,7 @@ static bool feed_leave_to_manager(struct process_pool *pool)
 /* Where the function lies; a few are remembered. NULL: *err says why not. */
 static const struct known_code *feed_find_code(struct process_pool *pool, conc_fn *fn, int *err)
 {
-    struct known_code *known = &pool->code[(uintptr_t)fn / 16 % 64];
+    struct known_code *known = &pool->code[(uintptr_t)fn / FUNCTION_ALIGN % CODE_KNOWN_MAX];
     struct code_place place;
     *err = -EINVAL;
     if (known->fn == fn)

@@ -27,8 +27,12 @@
 #include "base/checkers.h"
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/invariant.h"
 #include "process_pool/pool_impl.h"
 #include "process_pool/spin.h"
+
+/* The last job counts for one part of so many in the average of all. */
+enum { TYPICAL_WEIGHT = 8 };
 
 /* The longest time that a busy manager takes to notice that a worker has ended. */
 #define REPORTS_EVERY CONC_MS(10)
@@ -37,35 +41,36 @@
 
 static int manager_make_lane(struct lane **ret, int *fd)
 {
-    *ret = NULL;
-    *fd = memfd_create("libconc-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (*fd < 0)
+    int err, file = memfd_create("libconc-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (file < 0)
         return -errno;
-    void *lane = MAP_FAILED;
-    if (ftruncate(*fd, LANE_SIZE) == 0 && fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0)
-        lane = mmap(NULL, sizeof **ret, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-    if (lane == MAP_FAILED) {
-        int err = -errno;
-        close(*fd);
-        *fd = -1;
-        return err;
-    }
+    if (ftruncate(file, LANE_SIZE) || fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK))
+        goto failed;
+    void *lane = mmap(NULL, sizeof **ret, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (lane == MAP_FAILED)
+        goto failed;
     *ret = lane;
+    *fd = file;
     return 0;
+failed:
+    err = -errno;
+    close(file);
+    return err;
 }
 
-_Static_assert(2 + CONC_PROCESS_POOL_FDS_MAX <= CONC_PIPE_FDS_MAX,
+_Static_assert(POOL_OWN_FDS + CONC_PROCESS_POOL_FDS_MAX <= CONC_PIPE_FDS_MAX,
                "a worker's descriptors fit into its first message");
 
 static int manager_start_child(struct process_pool *pool, struct pool_worker *w, size_t number,
                                int lane_fd)
 {
     conc_pipe *channel;
-    int fds[2 + CONC_PROCESS_POOL_FDS_MAX] = {lane_fd, pool->wake_fd};
+    int fds[POOL_OWN_FDS + CONC_PROCESS_POOL_FDS_MAX] = {lane_fd, pool->wake_fd};
     struct child_start *start = pool->start.data;
-    memcpy(fds + 2, pool->fds, pool->n_fds * sizeof *fds);
+    memcpy(fds + POOL_OWN_FDS, pool->fds, pool->n_fds * sizeof *fds);
     snprintf(start->name, sizeof start->name, "%.20s-%zu", pool->name, number);
-    int err = conc__child_launch(&w->child, &channel, &pool->start, fds, 2 + pool->n_fds);
+    int err =
+        conc__child_launch(&w->child, &channel, &pool->start, fds, POOL_OWN_FDS + pool->n_fds);
     if (!err)
         conc_pipe_free(channel); /* nothing else goes through it */
     return err;
@@ -103,11 +108,12 @@ int conc__pool_start_worker(struct process_pool *pool, struct pool_worker *w)
     new.out.ring = &new.lane->jobs;
     new.in.ring = &new.lane->results;
     err = manager_start_child(pool, &new, (size_t)(w - pool->workers), new.lane_fd);
-    if (err)
+    if (err) {
         manager_close_worker(&new);
-    else
-        manager_put_in_place(pool, w, &new, WORKER_ALIVE);
-    return err;
+        return err;
+    }
+    manager_put_in_place(pool, w, &new, WORKER_ALIVE);
+    return 0;
 }
 
 void conc__pool_close_worker(struct process_pool *pool, struct pool_worker *w)
@@ -149,14 +155,25 @@ static conc_future *manager_take_given(struct process_pool *pool, struct pool_wo
 {
     TSAN_ACQUIRE(w); /* see feed_publish() in feed.c */
     guard_lock(&pool->word);
+    invariant(w->n_given > 0, "a worker that has done a job was given one");
     const int64_t now = conc_now(), took = now - w->began;
     conc_future *job = w->given[w->first];
     w->first = (w->first + 1) % WINDOW_MAX;
     w->n_given--;
     w->began = now;
-    pool->typical += pool->typical ? (took - pool->typical) / 8 : took;
+    pool->typical += pool->typical ? (took - pool->typical) / TYPICAL_WEIGHT : took;
     guard_unlock(&pool->word);
     return job;
+}
+
+/* Does the size of a job's value make sense? */
+static bool manager_size_makes_sense(const struct result *r, const conc_future *job)
+{
+    if (r->err)
+        return r->size == 0;
+    if (job->value_is_bytes)
+        return r->size <= SIZE_MAX / 4;
+    return r->size == job->result_size;
 }
 
 static bool manager_makes_sense(const struct pool_worker *w, const conc_future *job)
@@ -167,10 +184,7 @@ static bool manager_makes_sense(const struct pool_worker *w, const conc_future *
         return false;
     if (r->kind == RESULT_INIT_FAILED)
         return true;
-    bool is_size_good = job && (r->err                ? r->size == 0
-                                : job->value_is_bytes ? r->size <= SIZE_MAX / 4
-                                                      : r->size == job->result_size);
-    return is_size_good && conc__pool_block_makes_sense(w);
+    return job && manager_size_makes_sense(r, job) && conc__pool_block_makes_sense(w);
 }
 
 /* Take the value, as far as it has come. 1: all of it; 0: not all yet; -ENOMEM: all, but there
@@ -293,15 +307,17 @@ static void manager_replace(struct process_pool *pool, struct pool_worker *w)
 {
     char message[CONC_MESSAGE_MAX];
     int err = conc__pool_start_worker(pool, w);
+    if (err) {
+        snprintf(message, sizeof message, "a worker could not be replaced: %.200s",
+                 conc_strerror(err));
+        manager_break_pool(pool, message);
+        return;
+    }
     guard_lock(&pool->word);
     const int signo = pool->signo;
     guard_unlock(&pool->word);
-    if (!err && signo) /* the worker was not there yet when the others were sent it */
+    if (signo) /* the worker was not there yet when the others were sent it */
         conc__child_signal(&w->child, signo);
-    if (!err)
-        return;
-    snprintf(message, sizeof message, "a worker could not be replaced: %.200s", conc_strerror(err));
-    manager_break_pool(pool, message);
 }
 
 static void manager_end_worker(struct process_pool *pool, struct pool_worker *w, bool lost,

@@ -37,7 +37,7 @@ enum { WORKERS_MAX = 1024 };
 
 static struct process_pool *process_pool_of(conc_executor *executor)
 {
-    return (struct process_pool *)executor;
+    return (struct process_pool *)(void *)executor;
 }
 
 void conc__pool_wake(const struct process_pool *pool)
@@ -65,13 +65,16 @@ static int process_pool_submit(conc_executor *executor, conc_future *job)
     if (!process_pool_is_ours(pool))
         return -ESHUTDOWN;
     guard_lock(&pool->word);
-    int err = pool->broken ? -CONC_EBROKEN : pool->closed ? -ESHUTDOWN : 0;
-    if (!err)
+    const bool broken = pool->broken, closed = pool->closed;
+    if (!closed)
         process_pool_enqueue(pool, job);
     guard_unlock(&pool->word);
-    if (!err)
-        conc__pool_feed(pool);
-    return err == -CONC_EBROKEN ? conc_raise(err, "%s", pool->why) : err;
+    if (broken)
+        return conc_raise(-CONC_EBROKEN, "%s", pool->why);
+    if (closed)
+        return -ESHUTDOWN;
+    conc__pool_feed(pool);
+    return 0;
 }
 
 /* ---- The end ---- */
@@ -143,8 +146,6 @@ static void process_pool_free(conc_executor *executor)
     free_bytes(pool);
 }
 
-static int process_pool_signal(conc_executor *executor, int signo);
-
 static const conc_executor_ops process_pool_ops = {
     .submit = process_pool_submit, .shutdown = process_pool_shut_down, .free = process_pool_free};
 
@@ -197,10 +198,31 @@ static int process_pool_keep_fds(struct process_pool *pool,
 
 static int process_pool_start_all(struct process_pool *pool)
 {
-    int err = 0;
-    for (size_t i = 0; i < pool->n && !err; i++)
-        err = conc__pool_start_worker(pool, &pool->workers[i]);
-    return err ? err : conc__thread_create(&pool->manager, 0, conc__pool_manager, pool);
+    for (size_t i = 0; i < pool->n; i++) {
+        int err = conc__pool_start_worker(pool, &pool->workers[i]);
+        if (err)
+            return err;
+    }
+    return conc__thread_create(&pool->manager, 0, conc__pool_manager, pool);
+}
+
+/* What can fail. What there is by then is released by process_pool_free(). */
+static int process_pool_set_up(struct process_pool *pool, const conc_process_pool_options *options)
+{
+    pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (pool->wake_fd < 0)
+        return -errno;
+    int err = conc__child_message(&pool->start, CHILD_WORKER, "", options->init, options->arg,
+                                  options->arg_size);
+    if (err)
+        return err;
+    err = process_pool_keep_fds(pool, options);
+    if (err)
+        return err;
+    pool->polled = alloc_array(pool->n + 1, sizeof *pool->polled);
+    if (!pool->polled)
+        return -ENOMEM;
+    return process_pool_start_all(pool);
 }
 
 int conc_process_pool_new(conc_executor **ret, size_t workers,
@@ -224,19 +246,11 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
     snprintf(pool->name, sizeof pool->name, "%s", options->name ? options->name : "worker");
     for (size_t i = 0; i < workers; i++)
         pool->workers[i].child.report_fd = pool->workers[i].lane_fd = -1;
-    pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int err = pool->wake_fd < 0 ? -errno
-                                : conc__child_message(&pool->start, CHILD_WORKER, "", options->init,
-                                                      options->arg, options->arg_size);
-    if (!err)
-        err = process_pool_keep_fds(pool, options);
-    if (!err && !(pool->polled = alloc_array(workers + 1, sizeof *pool->polled)))
-        err = -ENOMEM;
-    if (!err)
-        err = process_pool_start_all(pool);
-    if (err)
+    int err = process_pool_set_up(pool, options);
+    if (err) {
         process_pool_free(&pool->base); /* kills its workers: conc__pool_close_worker() */
-    else
-        *ret = &pool->base;
-    return err;
+        return err;
+    }
+    *ret = &pool->base;
+    return 0;
 }

@@ -19,6 +19,7 @@
 #include "process_pool/ring.h"
 
 enum {
+    POOL_OWN_FDS = 2, /* the lane's file and the wake_fd: a worker gets them before the user's */
     WINDOW_MAX = 16,  /* the most jobs that a worker has at once */
     OBJECTS_MAX = 63, /* the most libraries whose place a worker remembers: bits of `announced` */
 };
@@ -39,6 +40,12 @@ struct lane {
 /* Of the lane's file, before there are blocks in it. */
 #define LANE_SIZE ((sizeof(struct lane) + BLOCK_PAGE - 1) / BLOCK_PAGE * BLOCK_PAGE)
 
+_Static_assert(offsetof(struct lane, revoked_to) == 4 && offsetof(struct lane, jobs) == 64 &&
+                   offsetof(struct lane, results) == 64 + sizeof(struct ring) &&
+                   sizeof(struct lane) == 64 + 2 * sizeof(struct ring),
+               "the layout of a lane crosses processes; `turn` has a cache line");
+_Static_assert(LANE_SIZE % BLOCK_UNIT == 0, "the first block begins where blocks may begin");
+
 enum record_kind { RECORD_JOB = 1, RECORD_QUIT };
 
 /* A job. Behind it in the ring: the path of its object, if the worker does not know that yet, then
@@ -54,6 +61,9 @@ struct record {
     uint64_t result_size; /* may be CONC_BYTES */
 };
 
+_Static_assert(sizeof(struct record) == 40 && offsetof(struct record, offset) == 16,
+               "a record crosses processes: it has no padding, which would be sent as it is");
+
 enum result_kind { RESULT_JOB = 1, RESULT_INIT_FAILED };
 
 /* The end of a job. Behind it in the ring: the message, without a zero; then the result, if
@@ -67,6 +77,9 @@ struct result {
     uint64_t at;       /* of the block in the lane's file */
     uint64_t capacity; /* of the block */
 };
+
+_Static_assert(sizeof(struct result) == 40 && offsetof(struct result, size) == 16,
+               "a result crosses processes: it has no padding, which would be sent as it is");
 
 /* ---- In the program ---- */
 
@@ -113,6 +126,9 @@ struct known_code {
     const char *path;
 };
 
+/* How many functions a pool remembers the place of. */
+enum { CODE_KNOWN_MAX = 64 };
+
 struct process_pool {
     struct conc_executor base;
 
@@ -144,12 +160,16 @@ struct process_pool {
     int64_t typical; /* nanoseconds that a job takes, with all around it; 0: not known */
 
     /* Only the feeder's. */
-    struct known_code code[64];
+    struct known_code code[CODE_KNOWN_MAX];
     char *objects[OBJECTS_MAX];
     uint32_t n_objects;
 
     struct pool_worker workers[];
 };
+
+_Static_assert(OBJECTS_MAX < 64, "`announced` has a bit for each object");
+_Static_assert(offsetof(struct process_pool, base) == 0,
+               "an executor of the process pool's is its struct process_pool");
 
 /* Give jobs to workers, as far as there are both. One context at a time does that: the feeder. */
 void conc__pool_feed(struct process_pool *pool);

@@ -16,6 +16,7 @@
 #ifndef CONC_LIB_PROCESS_POOL_RING_H
 #define CONC_LIB_PROCESS_POOL_RING_H
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/atomic.h"
@@ -32,6 +33,13 @@ struct ring {
     char pad2[60];
     char bytes[RING_SIZE];
 };
+
+_Static_assert(__atomic_always_lock_free(sizeof(uint32_t), NULL),
+               "positions work between processes: a lock would be one process's own");
+_Static_assert(offsetof(struct ring, tail) == 64 && offsetof(struct ring, bytes) == 128 &&
+                   sizeof(struct ring) == 128 + RING_SIZE,
+               "the layout of a ring crosses processes; each position has a cache line");
+_Static_assert((RING_MASK + 1u) % RING_SIZE == 0, "a position that wraps names the same byte");
 
 /* What one side knows of the ring by itself. */
 struct ring_end {

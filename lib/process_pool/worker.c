@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/invariant.h"
 #include "process_pool/pool_impl.h"
 #include "process_pool/spin.h"
 
@@ -128,17 +129,18 @@ static bool worker_begin(void)
 static int worker_find_object(const struct record *r)
 {
     char path[PATH_MAX] = "";
-    worker_read(path, r->path_size < sizeof path ? r->path_size : sizeof path);
+    invariant(r->path_size <= sizeof path, "the path of an object has room");
+    worker_read(path, r->path_size);
     if (r->object >= OBJECTS_MAX && r->offset == ENOMEM)
         return conc_raise(-ENOMEM, "out of memory");
     if (r->object >= OBJECTS_MAX)
         return conc_raise(-EINVAL, "the job is no function of the program or its libraries");
-    if (!worker.known[r->object]) {
-        int err = conc__code_base(path, &worker.bases[r->object]);
-        if (err)
-            return err;
-        worker.known[r->object] = true;
-    }
+    if (worker.known[r->object])
+        return 0;
+    int err = conc__code_base(path, &worker.bases[r->object]);
+    if (err)
+        return err;
+    worker.known[r->object] = true;
     return 0;
 }
 
@@ -179,15 +181,23 @@ static void worker_finish(conc_future *job)
     conc_future_unref(job);
 }
 
+/* The record's job cannot be run. */
+static void worker_refuse(const struct record *r, int err, const char *message)
+{
+    worker_read(NULL, r->arg_size);
+    worker_give_result(RESULT_JOB, err, message, NULL, 0);
+}
+
 static void worker_run(const struct record *r)
 {
     int err = worker_find_object(r);
-    conc_fn *fn = err ? NULL : code_at(worker.bases[r->object], r->offset);
-    conc_future *job = err ? NULL : worker_make_job(r, fn);
+    if (err) {
+        worker_refuse(r, err, conc_error_message());
+        return;
+    }
+    conc_future *job = worker_make_job(r, code_at(worker.bases[r->object], r->offset));
     if (!job) {
-        worker_read(NULL, r->arg_size);
-        worker_give_result(RESULT_JOB, err ? err : -ENOMEM, err ? conc_error_message() : "", NULL,
-                           0);
+        worker_refuse(r, -ENOMEM, "");
         return;
     }
     worker_read(job->arg, r->arg_size);
@@ -251,10 +261,11 @@ __attribute__((noreturn)) static void worker_main(conc_pipe *channel,
                                                   size_t n_fds)
 {
     memset(&worker, 0, sizeof worker); /* this process may be a descendant of another worker */
+    invariant(n_fds >= POOL_OWN_FDS, "a worker gets its lane and what wakes the manager");
     worker.lane = mmap(NULL, sizeof *worker.lane, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
-    if (n_fds < 2 || worker.lane == MAP_FAILED)
+    if (worker.lane == MAP_FAILED)
         _exit(1);
-    conc__process_set_here(start->name, fds + 2, n_fds - 2);
+    conc__process_set_here(start->name, fds + POOL_OWN_FDS, n_fds - POOL_OWN_FDS);
     conc__arena_init(fds[0], LANE_SIZE);
     conc_pipe_free(channel);
     worker.wake_fd = fds[1];
