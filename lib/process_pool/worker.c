@@ -128,7 +128,7 @@ static bool worker_begin(void)
  * message. */
 static int worker_find_object(const struct record *r)
 {
-    char path[PATH_MAX] = "";
+    char path[PATH_MAX]; /* not cleared: it is 4 KiB, and mostly nothing is read into it */
     invariant(r->path_size <= sizeof path, "the path of an object has room");
     worker_read(path, r->path_size);
     if (r->object >= OBJECTS_MAX && r->offset == ENOMEM)
@@ -137,6 +137,8 @@ static int worker_find_object(const struct record *r)
         return conc_raise(-EINVAL, "the job is no function of the program or its libraries");
     if (worker.known[r->object])
         return 0;
+    if (!r->path_size) /* its path came with an earlier record */
+        return conc_raise(-ENOENT, "the job's library could not be loaded before");
     int err = conc__code_base(path, &worker.bases[r->object]);
     if (err)
         return err;

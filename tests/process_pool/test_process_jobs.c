@@ -6,6 +6,9 @@
  */
 #include "processes.h"
 
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,6 +316,43 @@ static void test_worker_without_memory_refuses_what_is_too_large(void)
     CHECK_EQUAL(conc_executor_free(pool), 0);
 }
 
+/* ---- Libraries ---- */
+
+/* Load a copy of the C library's mathematics whose file is gone at once: no other process can load
+ * it. */
+static void *load_what_others_cannot(void)
+{
+    char path[] = "/tmp/libconc-test-XXXXXX", bytes[4096];
+    struct link_map *map;
+    ssize_t n;
+    void *original = dlopen("libm.so.6", RTLD_NOW);
+    CHECK(original && dlinfo(original, RTLD_DI_LINKMAP, &map) == 0);
+    int from = open(map->l_name, O_RDONLY | O_CLOEXEC), to = mkostemp(path, O_CLOEXEC);
+    CHECK(from >= 0 && to >= 0);
+    while ((n = read(from, bytes, sizeof bytes)) > 0)
+        CHECK_EQUAL(write(to, bytes, (size_t)n), n);
+    close(from);
+    close(to);
+    void *copy = dlopen(path, RTLD_NOW);
+    CHECK(copy);
+    unlink(path);
+    dlclose(original);
+    return copy;
+}
+
+static void test_job_of_a_library_that_a_worker_cannot_load_fails_each_time(void)
+{
+    conc_executor *pool = make_pool(1, NULL);
+    void *library = load_what_others_cannot();
+    conc_fn *fn = (conc_fn *)(uintptr_t)dlsym(library, "cos");
+    CHECK(fn);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQUAL(conc_call(pool, fn, NULL, 0, NULL, 0, PATIENT), -ENOENT);
+    check_works(pool);
+    CHECK_EQUAL(conc_executor_free(pool), 0);
+    dlclose(library);
+}
+
 /* ---- Initialisers ---- */
 
 static int init_exit(void *arg, void *result) { _exit(7); }
@@ -407,6 +447,7 @@ int main(void)
         ON_EVERY_WAY(test_what_jobs_write_disturbs_nobody_and_is_not_lost),
         ON_EVERY_WAY(test_worker_whose_signals_are_blocked_goes_on_and_can_be_killed),
         ON_EVERY_WAY(test_worker_without_memory_refuses_what_is_too_large),
+        ON_EVERY_WAY(test_job_of_a_library_that_a_worker_cannot_load_fails_each_time),
         ON_EVERY_WAY(test_initialiser_that_dies_breaks_the_pool),
         ON_EVERY_WAY(test_initialiser_that_never_ends_can_be_killed),
     };
