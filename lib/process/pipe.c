@@ -36,6 +36,7 @@
 
 #include "base/alloc.h"
 #include "base/fd_message.h"
+#include "base/invariant.h"
 #include "wait/wait.h"
 
 #define PIPE_MAGIC 0x43504950u               /* "PIPC" in memory: a header begins with it */
@@ -181,6 +182,7 @@ static int pipe_send_all(conc_pipe *end, struct msghdr *msg, size_t *sent, conc_
 
 static void pipe_set_rest(conc_pipe *end, size_t at)
 {
+    invariant(at <= end->rest_size, "no more of a message is sent than there is");
     end->rest_at = at;
     if (at == end->rest_size) {
         free_bytes(end->rest);
@@ -306,6 +308,7 @@ static int pipe_end_of_stream(conc_pipe *end, size_t got, size_t of)
 
 static size_t pipe_take_ahead(conc_pipe *end, void *to, size_t n)
 {
+    invariant(end->ahead_at <= end->ahead_end, "no more is taken than was read ahead");
     size_t there = end->ahead_end - end->ahead_at;
     if (n > there)
         n = there;

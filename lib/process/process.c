@@ -23,6 +23,7 @@
 #include <conc/lock.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
 #include "future/future_impl.h"
 #include "process/code.h"
 #include "process/spawner.h"
@@ -55,17 +56,17 @@ static struct {
     const char *name;
     int fds[CONC_PIPE_FDS_MAX];
     size_t n_fds;
-} current = {.name = "main"};
+} current_process = {.name = "main"};
 
-const char *conc_process_current_name(void) { return current.name; }
+const char *conc_process_current_name(void) { return current_process.name; }
 
-int conc_process_fd(size_t i) { return i < current.n_fds ? current.fds[i] : -1; }
+int conc_process_fd(size_t i) { return i < current_process.n_fds ? current_process.fds[i] : -1; }
 
 void conc__process_set_here(const char *name, const int *fds, size_t n_fds)
 {
-    current.name = name;
-    current.n_fds = n_fds;
-    memcpy(current.fds, fds, n_fds * sizeof *fds);
+    current_process.name = name;
+    current_process.n_fds = n_fds;
+    memcpy(current_process.fds, fds, n_fds * sizeof *fds);
 }
 
 conc_future *conc__child_job(const struct child_start *start, conc_fn *fn, const void *arg)
@@ -206,6 +207,7 @@ static void process_set_ended(conc_process *p, int status)
 {
     struct outcome outcome;
     char how[CONC_MESSAGE_MAX / 2];
+    invariant(!p->ended, "a process ends once");
     p->ended = true;
     p->status = status;
     ptrdiff_t n = conc_pipe_recv_into(p->channel, &outcome, sizeof outcome, CONC_NOW);

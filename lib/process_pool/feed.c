@@ -360,6 +360,7 @@ void conc__pool_start_feeding(struct process_pool *pool)
 void conc__pool_stop_feeding(struct process_pool *pool)
 {
     guard_lock(&pool->word);
+    invariant(pool->feeding, "only the feeder stops feeding");
     pool->feeding = false;
     guard_unlock(&pool->word);
 }

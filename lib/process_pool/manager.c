@@ -102,6 +102,7 @@ static void manager_put_in_place(struct process_pool *pool, struct pool_worker *
 int conc__pool_start_worker(struct process_pool *pool, struct pool_worker *w)
 {
     struct pool_worker new = {.child.report_fd = -1, .lane_fd = -1};
+    invariant(load_relaxed(&w->state) == WORKER_NONE, "a worker is started where there is none");
     int err = manager_make_lane(&new.lane, &new.lane_fd);
     if (err)
         return err;

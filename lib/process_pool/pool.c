@@ -30,6 +30,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/fd_message.h"
 #include "process_pool/pool_impl.h"
 #include "thread/create.h"
 
@@ -136,8 +137,7 @@ static void process_pool_free(conc_executor *executor)
     for (size_t i = 0; i < pool->n; i++)
         conc__pool_close_worker(pool, &pool->workers[i]);
     free_bytes(pool->polled);
-    for (size_t i = 0; i < pool->n_fds; i++)
-        close(pool->fds[i]);
+    conc__fds_close(pool->fds, pool->n_fds);
     for (uint32_t i = 0; i < pool->n_objects; i++)
         free_bytes(pool->objects[i]);
     if (pool->wake_fd >= 0)

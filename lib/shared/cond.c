@@ -109,7 +109,7 @@ static bool shared_cond_has_permit(const conc_shared_cond *cond, uint32_t number
 static int shared_cond_wait_as(conc_shared_cond *cond, uint32_t number, conc_deadline deadline)
 {
     for (;;) {
-        /* relaxed: notifiers hold the lock, as we do now */
+        /* relaxed: notifiers hold the lock, as this caller does now */
         struct shared_cond_wait s = {&cond->spot, load_relaxed(&cond->spot.seq)};
         const struct shared_on on = {&cond->spot, shared_cond_has_changed, &s, "shared condition",
                                      cond};

@@ -16,8 +16,7 @@
  *     held, inconsistent -> lost               release, which wakes all: -ENOTRECOVERABLE for ever
  *
  * The last two states stand in `state`. The mutex is never asked whether it is lost: a trylock
- * of the C library (2.36) reports a lost mutex as lost only once, and from then on as held by
- * somebody.
+ * of the C library (2.36) reports a lost mutex as lost only once, and then always as held.
  *
  * `held` is the id of the thread that holds the lock; 0: nobody. Only the holder writes it, and a
  * holder that dies leaves it. It tells the owner from others before the mutex is touched.

@@ -27,7 +27,7 @@
 #include "base/guard.h"
 #include "base/list.h"
 
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define SHARED_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct shared_mapping {
     struct list_node node; /* in shared_mappings.list; under its guard */
@@ -95,7 +95,7 @@ static int shared_memory_make_file(size_t size)
     int fd = memfd_create("conc_shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)size) || fcntl(fd, F_ADD_SEALS, SEALS)) {
+    if (ftruncate(fd, (off_t)size) || fcntl(fd, F_ADD_SEALS, SHARED_SEALS)) {
         int err = -errno;
         close(fd);
         return err == -EFBIG ? -ENOMEM : err;
@@ -125,7 +125,7 @@ static int64_t shared_memory_file_size(int fd)
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0)
         return errno == EBADF ? -EBADF : -EINVAL;
-    if ((seals & SEALS) != SEALS || fstat(fd, &st) || st.st_size == 0)
+    if ((seals & SHARED_SEALS) != SHARED_SEALS || fstat(fd, &st) || st.st_size == 0)
         return -EINVAL;
     return st.st_size;
 }
