@@ -71,9 +71,10 @@ static int manager_start_child(struct process_pool *pool, struct pool_worker *w,
     snprintf(start->name, sizeof start->name, "%.20s-%zu", pool->name, number);
     int err =
         conc__child_launch(&w->child, &channel, &pool->start, fds, POOL_OWN_FDS + pool->n_fds);
-    if (!err)
-        conc_pipe_free(channel); /* nothing else goes through it */
-    return err;
+    if (err)
+        return err;
+    conc_pipe_free(channel); /* nothing else goes through it */
+    return 0;
 }
 
 /* Release what the program has of the worker. One that still runs is killed. */

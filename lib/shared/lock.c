@@ -98,9 +98,10 @@ int conc_shared_lock_make_consistent(conc_shared_lock *lock)
     if (!shared_lock_is_owned(lock) || load_relaxed(&lock->state) != SHARED_LOCK_INCONSISTENT)
         return -EINVAL;
     int err = pthread_mutex_consistent(&lock->mutex);
-    if (!err)
-        store_relaxed(&lock->state, 0);
-    return -err;
+    if (err)
+        return -err;
+    store_relaxed(&lock->state, 0);
+    return 0;
 }
 
 int conc_shared_lock_release(conc_shared_lock *lock)
@@ -112,9 +113,10 @@ int conc_shared_lock_release(conc_shared_lock *lock)
         store_release(&lock->state, SHARED_LOCK_LOST);
     store_relaxed(&lock->held, 0);
     int err = pthread_mutex_unlock(&lock->mutex);
-    if (!err)
-        conc__shared_notify(&lock->spot, lost ? INT_MAX : 1);
-    return -err;
+    if (err)
+        return -err;
+    conc__shared_notify(&lock->spot, lost ? INT_MAX : 1);
+    return 0;
 }
 
 bool conc_shared_lock_is_locked(const conc_shared_lock *lock) { return load_relaxed(&lock->held); }

@@ -122,7 +122,7 @@ static bool shared_queue_is_shutdown(const conc_shared_queue *queue)
     return load_relaxed(&queue->is_shutdown); /* relaxed: it changes under the mutex, once */
 }
 
-/* 0; -EAGAIN: it is full; -ESHUTDOWN. */
+/* 0; -EAGAIN: it is full; -ESHUTDOWN. Without the mutex: for the moment, and it disturbs nobody. */
 static int shared_queue_may_put(const conc_shared_queue *queue)
 {
     if (shared_queue_is_shutdown(queue))
@@ -130,12 +130,32 @@ static int shared_queue_may_put(const conc_shared_queue *queue)
     return shared_queue_is_full(queue) ? -EAGAIN : 0;
 }
 
-/* 0; -EAGAIN: it is empty; -ESHUTDOWN: and stays so. */
+/* 0; -EAGAIN: it is empty; -ESHUTDOWN: and stays so. The same goes for it. */
 static int shared_queue_may_get(const conc_shared_queue *queue)
 {
     if (shared_queue_number(queue))
         return 0;
     return shared_queue_is_shutdown(queue) ? -ESHUTDOWN : -EAGAIN;
+}
+
+static int shared_queue_append(conc_shared_queue *queue, const void *item)
+{
+    int err = shared_queue_may_put(queue);
+    if (err)
+        return err;
+    memcpy(shared_queue_item(queue, queue->put), item, queue->elem_size);
+    shared_queue_count(&queue->put);
+    return 0;
+}
+
+static int shared_queue_take_first(conc_shared_queue *queue, void *item)
+{
+    int err = shared_queue_may_get(queue);
+    if (err)
+        return err;
+    memcpy(item, shared_queue_item(queue, queue->got), queue->elem_size);
+    shared_queue_count(&queue->got);
+    return 0;
 }
 
 /* ---- Put and get ---- */
@@ -150,18 +170,15 @@ static int shared_queue_put_now(void *arg)
 {
     const struct shared_transfer *t = arg;
     conc_shared_queue *queue = t->queue;
-    if (shared_queue_may_put(queue) == -EAGAIN) /* without the mutex: it disturbs nobody */
+    if (shared_queue_may_put(queue) == -EAGAIN)
         return -EAGAIN;
     shared_queue_lock(queue);
-    int err = shared_queue_may_put(queue);
-    if (!err) {
-        memcpy(shared_queue_item(queue, queue->put), t->from, queue->elem_size);
-        shared_queue_count(&queue->put);
-    }
+    int err = shared_queue_append(queue, t->from);
     shared_queue_unlock(queue);
-    if (!err)
-        conc__shared_notify(&queue->getters, 1);
-    return err;
+    if (err)
+        return err;
+    conc__shared_notify(&queue->getters, 1);
+    return 0;
 }
 
 static int shared_queue_get_now(void *arg)
@@ -171,15 +188,12 @@ static int shared_queue_get_now(void *arg)
     if (shared_queue_may_get(queue) == -EAGAIN)
         return -EAGAIN;
     shared_queue_lock(queue);
-    int err = shared_queue_may_get(queue);
-    if (!err) {
-        memcpy(t->to, shared_queue_item(queue, queue->got), queue->elem_size);
-        shared_queue_count(&queue->got);
-    }
+    int err = shared_queue_take_first(queue, t->to);
     shared_queue_unlock(queue);
-    if (!err)
-        conc__shared_notify(&queue->putters, 1);
-    return err;
+    if (err)
+        return err;
+    conc__shared_notify(&queue->putters, 1);
+    return 0;
 }
 
 int conc_shared_queue_put(conc_shared_queue *queue, const void *item, conc_deadline deadline)
