@@ -2,9 +2,9 @@
  *
  * Chapter10/example1.py: three countdowns, one after another.
  *
- * Watch: nothing overlaps, so it takes as long as all the waiting together, 6.9 s. count_down() has
- * the shape of a job already, which a plain call does not mind: the next examples run this very
- * function as tasks and in threads.
+ * Watch: nothing overlaps, so it takes as long as all the waiting together, 6.9 s. count_down()
+ * already has the shape of a job, and can be called like any function all the same: the next
+ * examples run this very function as tasks and in threads.
  */
 #include <conc.h>
 #include <stdio.h>

@@ -58,7 +58,8 @@ static int show_futures(conc_executor *executor)
     return 0;
 }
 
-/* >>> results = executor.map(fetch_place, PLACES): in the order of the places, whoever was first */
+/* >>> results = executor.map(fetch_place, PLACES): in the order of the places, whichever was
+ * first */
 static int show_map(conc_executor *executor)
 {
     struct place *places = calloc(api.count, sizeof *places);

@@ -31,7 +31,7 @@ static const char *const PLACES[] = {
 static struct geocoding api;
 static double rate = 10; /* requests per second */
 
-/* What comes back from a worker: a place, or the error in its stead. */
+/* What comes back from a worker: a place, or the error instead of it. */
 struct result {
     int err;
     char message[CONC_MESSAGE_MAX];

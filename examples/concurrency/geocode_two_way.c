@@ -51,7 +51,7 @@ static int worker(void *arg, void *result)
         if (err == 0)
             err = conc_queue_put(&queues->results_queue, &geocoded, CONC_FOREVER);
         conc_queue_task_done(&queues->work_queue);
-        if (err < 0) { /* geocode_errors.c has something better */
+        if (err < 0) { /* geocode_errors.c shows a better way */
             conc_queue_shutdown(&queues->work_queue, true);
             return err;
         }

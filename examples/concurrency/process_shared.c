@@ -5,8 +5,8 @@
  *
  * Watch `other`, an ordinary variable, which the child changes too, and the parent never sees. The
  * block is passed as a descriptor and may lie at another address in the child: nothing in it is a
- * pointer. As Python's Value and Array do, it comes with a lock, for when there are more than one
- * who change it.
+ * pointer. As Python's Value and Array, it has a lock of its own, for programs in which several
+ * processes change it.
  */
 #include <conc.h>
 #include <stdio.h>
@@ -78,7 +78,7 @@ static int share(void)
         err = run_child(block);
     }
     if (!err)
-        print("After:", shared); /* the child has gone: nobody else changes it */
+        print("After:", shared); /* the child has ended: nothing else changes it */
     conc_shared_free(block);
     return err;
 }

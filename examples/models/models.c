@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * models.c: the chapter 'Asynchronous programming. Python 3.5+': two jobs, one that computes and one
- * that waits for answers, run ten times in five ways.
+ * models.c: the chapter 'Asynchronous programming. Python 3.5+': two jobs, one that computes and
+ * one that waits for answers, run ten times in five ways.
  *
- * Watch: cpu_bound() and io_bound() are written once, as blocking functions. They are called in turn,
- * by threads, by processes and by tasks, and none of these wants them changed. What Python needs
- * another library (gevent) or another kind of function (async def) for is an argument here. Which way
- * is how fast: models --compare.
+ * Watch: cpu_bound() and io_bound() are written once, as blocking functions. They are called in
+ * turn, by threads, by processes and by tasks, and none of these wants them changed. Where Python
+ * needs another library (gevent) or another kind of function (async def), there is an argument
+ * here. models --compare shows how fast each way is.
  */
 #include "models/models.h"
 
@@ -82,12 +82,13 @@ static int sequential(const struct work *work, struct outcome *results)
     return err;
 }
 
-/* Start all, then wait until all have ended. No executor: they become tasks of the caller's loop. */
+/* Start all, then wait until all have ended. No executor: they become tasks of the caller's
+ * loop. */
 static int start_and_join(conc_executor *executor, const struct work *work, struct outcome *results)
 {
     conc_group jobs;
     conc_group_init(&jobs);
-    for (size_t i = 0; i < work->times; i++) /* what cannot start is conc_group_wait()'s to tell */
+    for (size_t i = 0; i < work->times; i++) /* conc_group_wait() reports what cannot start */
         conc_group_submit(&jobs, executor, work->fn, work->arg, work->arg_size, &results[i],
                           sizeof *results);
     int err = conc_group_wait(&jobs, CONC_FOREVER);

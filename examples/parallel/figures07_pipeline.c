@@ -13,7 +13,7 @@
 #include "support/http_fetch.h"
 #include "support/json.h"
 
-/* Of commits: there is no last page where a server's pages go in a circle. */
+/* Of commits. Without a limit a server whose pages go in a circle would keep us for ever. */
 enum { PAGES_MAX = 100 };
 
 struct url {
@@ -22,7 +22,7 @@ struct url {
 
 struct response {
     struct url url;
-    struct http_response http; /* owned by whoever has it */
+    struct http_response http; /* owned by the queue or thread that has it */
 };
 
 struct pipeline {

@@ -124,7 +124,7 @@ static int download_job(void *arg, void *result)
     return err;
 }
 
-/* All answers are waited for, so that nobody is left; the first error is the one that is told. */
+/* Wait for all answers, so that no task is left behind, and return the first error. */
 static int parse_as_they_come(struct sensors *servers, struct timeline *t,
                               conc_as_completed *arriving)
 {

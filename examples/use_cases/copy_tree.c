@@ -35,7 +35,7 @@ enum {
 /* What is kept of a mode: not the bits that give rights of the owner, who may be another now. */
 static const mode_t MODE_KEPT = 0777 | S_ISVTX;
 
-/* A file to be copied; the queue, or who has taken it, owns the names. */
+/* A file to be copied; the queue, or the thread that has taken it, owns the names. */
 struct file {
     char *from, *to;
     uint64_t size; /* when it was found */

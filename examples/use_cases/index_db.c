@@ -371,8 +371,8 @@ static char *make_query(const char *words)
 ptrdiff_t index_db_search(struct index_db *db, const char *words,
                           void (*found)(const char *path, size_t n, const char *excerpt))
 {
-    /* In this order of the tables FTS5 sorts by rank itself, and one text at a time is in memory.
-     * */
+    /* In this order of the tables FTS5 sorts by rank itself, and one text at a time is in
+     * memory. */
     static const char sql[] =
         "SELECT path, excerpt(contents) FROM contents CROSS JOIN files ON files.id = contents.rowid"
         " WHERE contents MATCH ?1 ORDER BY rank";

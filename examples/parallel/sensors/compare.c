@@ -30,7 +30,7 @@ enum { COUNT_MAX = 1000 };
 
 static const int64_t PATIENCE = CONC_S(60); /* of a run with a server, besides the latency */
 
-/* ---- The server ------------------------------------------------------------------------------ */
+/* ---- The server ---- */
 
 /* A connection is a descriptor. */
 static void raise_descriptor_limit(void)
@@ -114,7 +114,7 @@ static int start_server(conc_process **ret, conc_pipe **ours, int64_t latency, c
     return err;
 }
 
-/* ---- The runs -------------------------------------------------------------------------------- */
+/* ---- The runs ---- */
 
 struct comparing {
     struct table table;
@@ -185,7 +185,7 @@ static void print_rest(const struct table *table)
     }
 }
 
-/* ---- All of it ------------------------------------------------------------------------------- */
+/* ---- All of it ---- */
 
 static int compare_in_directory(struct comparing *c)
 {

@@ -41,7 +41,7 @@ static const char INSERT[] = "INSERT INTO sensor_values (sensor_name, collected_
 
 enum { INSERT_VALUES = 4 };
 
-/* ---- Errors ---------------------------------------------------------------------------------- */
+/* ---- Errors ---- */
 
 /* The first line of what libpq says: the rest is detail. */
 static int postgres_error(int err, const char *message)
@@ -75,7 +75,7 @@ static int wait_for(const struct postgres *p, short events)
     return ready < 0 ? wait_error(ready) : 0;
 }
 
-/* ---- Statements ------------------------------------------------------------------------------ */
+/* ---- Statements ---- */
 
 /* Send what libpq has in its buffer, reading meanwhile: a server that has much to say may not
  * listen before it has said it. */
@@ -142,7 +142,7 @@ static int execute(struct postgres *p, const char *statement, const char *const 
     }
 }
 
-/* ---- Names ----------------------------------------------------------------------------------- */
+/* ---- Names ---- */
 
 /* What libpq is told besides the URL: the host, once for each of its addresses, and these. */
 struct addresses {
@@ -214,7 +214,7 @@ static int find_addresses(const char *url, struct addresses *ret, conc_deadline 
     return err;
 }
 
-/* ---- The connection -------------------------------------------------------------------------- */
+/* ---- The connection ---- */
 
 static void ignore_notice(void *arg, const PGresult *result) {}
 
@@ -283,7 +283,7 @@ static int begin(struct postgres *p)
     return err;
 }
 
-/* ---- As a database --------------------------------------------------------------------------- */
+/* ---- As a database ---- */
 
 static void postgres_close(struct db *db)
 {
@@ -319,7 +319,8 @@ static int postgres_add(struct db *db, const char *server, const struct data_poi
     return execute((struct postgres *)db, INSERT, values, INSERT_VALUES, NULL);
 }
 
-/* In a shield: who stops waiting for this answer does not know what has happened. */
+/* In a shield: a caller that stopped waiting for this answer would not know whether the rows were
+ * written. */
 static int postgres_commit(struct db *db)
 {
     conc_scope shield;

@@ -40,7 +40,7 @@ struct session {
     int signo; /* the signal that has ended it; 0: none */
 };
 
-/* ---- The database ---------------------------------------------------------------------------- */
+/* ---- The database ---- */
 
 /* A server is the same with and without a slash at its end. */
 static int add_points(struct db *db, const char *server, const conc_bytes *points)
@@ -96,7 +96,7 @@ static int store_from_task(struct session *s)
     return err;
 }
 
-/* ---- The collecting -------------------------------------------------------------------------- */
+/* ---- The collecting ---- */
 
 /* Name the servers that have failed. @return 0: go on, and write what there is */
 static int judge(struct session *s)
@@ -171,7 +171,7 @@ static int session_end(struct session *s, int err)
     return failures_report(&failures);
 }
 
-/* ---- The command line ------------------------------------------------------------------------ */
+/* ---- The command line ---- */
 
 static int usage_error(const char *message)
 {

@@ -14,8 +14,8 @@
  * workers are too, by libconc.
  *
  * Each worker has a keeper, a thread of the parent's that waits for its end. If that comes without
- * having been asked for, the connections that it had are taken off the count of those that there are,
- * and another worker takes its place.
+ * having been asked for, the connections that it had are taken off the count of those that there
+ * are, and another worker takes its place.
  */
 #include "support/server/prefork.h"
 
@@ -34,7 +34,8 @@
 enum {
     KEY_BYTES = 256,
     MODEL_BYTES = 16,
-    PAUSE_MS = 100, /* before a worker is replaced: one that cannot live shall not cost all time */
+    /* Before a worker is replaced, so that one that always ends at once does not keep us busy. */
+    PAUSE_MS = 100,
 };
 
 /* The descriptors of a worker. */
@@ -65,7 +66,7 @@ struct prefork {
     struct keeper keepers[];
 };
 
-/* ---- A worker -------------------------------------------------------------------------------- */
+/* ---- A worker ---- */
 
 static void leave_signals_to_parent(void)
 {
@@ -133,7 +134,7 @@ static int worker(void *arg, void *result)
     return err;
 }
 
-/* ---- The parent ------------------------------------------------------------------------------ */
+/* ---- The parent ---- */
 
 static int start_worker(struct keeper *keeper)
 {
