@@ -83,7 +83,7 @@ static void test_a_part_received_counts_in_spite_of_a_cancel(void)
     begin_to_wait(&receives, op);
     put(s[1], "abc");
     turn_a_few_times();
-    conc_sleep(CONC_MS(5)); /* until the three have been taken: nothing tells */
+    conc_sleep(CONC_MS(5)); /* until the three have been taken: nothing shows when */
     cancel(&receives);
     ssize_t n = end(&receives);
     CHECK(n == 3 || n == -ECANCELED);

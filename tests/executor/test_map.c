@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_map.c: conc_map() and conc_map() on every executor: order, chunks, errors, and leaving
- * early.
+ * test_map.c: conc_map() on every executor: order, chunks, errors, and leaving early.
  */
 #include "executors.h"
 
@@ -329,7 +328,8 @@ static int job_wait_or_square(void *arg, void *result)
     return 0;
 }
 
-/* An idle thread may have been woken and not run yet; once all three have been squared, idle ones are through. */
+/* An idle thread may have been woken and not run yet; once all three have been squared, idle ones
+ * are through. */
 static void advance_when_three_are_done(void *pool)
 {
     while (squared < 3)

@@ -104,7 +104,7 @@ static void test_connect_and_accept_find_each_other(void)
 
 static void test_a_connection_that_is_refused_is_an_error(void)
 {
-    int holder = bound(0); /* so that nobody else gets the port; it does not listen */
+    int holder = bound(0); /* so that no other socket gets the port; it does not listen */
     int fd = tcp_socket();
     CHECK_EQUAL(connect_to(fd, conc_tcp_port(holder), CONC_FOREVER), -ECONNREFUSED);
     CHECK_EQUAL(conc_close(fd), 0);

@@ -212,7 +212,7 @@ static void test_fork_in_a_task_and_in_a_callback(void)
 
 enum where { IN_TASK, IN_CALLBACK, IN_READER, WHERES };
 
-/* TSan loses track of who is who in a child that was forked on a fiber and then leaves it. */
+/* TSan loses track of its fibers in a child that was forked on a fiber and then leaves it. */
 #if defined(__SANITIZE_THREAD__)
 #define FIRST_WHERE IN_CALLBACK
 #elif defined(__has_feature)
@@ -429,7 +429,7 @@ static void test_a_child_may_set_what_the_parents_tasks_wait_for(void)
     side_loop_end(&haunted.side);
 }
 
-/* Whatever the threads are at when the fork comes. */
+/* Whatever the threads do at the moment of the fork. */
 static void test_forks_while_threads_use_the_loop(void)
 {
     struct side_loop side;

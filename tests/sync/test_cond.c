@@ -12,12 +12,12 @@
 #include "wait/thread.h"
 #include "wait/wait.h"
 
-/* ---- One who waits, in a thread of its own ---- */
+/* ---- A waiter, in a thread of its own ---- */
 
 struct room {
     conc_lock lock;
     conc_cond cond;
-    int order[8], n; /* who returned; under the lock */
+    int order[8], n; /* the waiters that returned; under the lock */
 };
 
 #define ROOM_INIT(room)                                              \

@@ -209,7 +209,7 @@ static void set_what_comes(void *arg)
     struct test_random r = test_random_for(conc_context_id(NULL));
     for (unsigned i = 1; !load_relaxed(&desk->stop); i++) {
         if (i % 1000 == 0)
-            sched_yield(); /* or two on one core would take turns only */
+            sched_yield(); /* or two threads on one core would only take turns */
         conc_event *event = __atomic_exchange_n(&desk->event, NULL, __ATOMIC_ACQ_REL);
         if (event) {
             dawdle(&r);

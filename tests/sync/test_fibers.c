@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_fibers.c: every primitive between threads, between fibers (tests/support/fibers.h), between tasks, and
- * between them and threads: each scenario runs in all kinds of contexts, and cannot tell in which.
- * Giving up: test_fibers_cancel.c. Queues and futures: test_fibers_values.c.
+ * test_fibers.c: every primitive between threads, between fibers (tests/support/fibers.h), between
+ * tasks, and between them and threads: each scenario runs in all kinds of contexts, and cannot tell
+ * in which. Giving up: test_fibers_cancel.c. Queues and futures: test_fibers_values.c.
  */
 #include <stdio.h>
 #include <string.h>

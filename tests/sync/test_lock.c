@@ -187,7 +187,7 @@ static void test_leave_twice_is_harmless(void **state)
 
 struct log {
     conc_lock lock;
-    int order[8], n; /* who got it; under the lock */
+    int order[8], n; /* the takers that got it; under the lock */
 };
 
 struct taker {

@@ -237,7 +237,7 @@ static void count_and_look(void *arg)
     struct test_random r = test_random_for(conc_context_id(NULL));
     unsigned long n = 0;
     while (stress_goes_on(&s->stress)) {
-        CHECK(!conc_rlock_is_owned(&s->rlock)); /* whoever else does */
+        CHECK(!conc_rlock_is_owned(&s->rlock)); /* another context may own it */
         count_deep(s, (unsigned)test_random_below(&r, 4));
         n++;
         if (conc_rlock_acquire(&s->rlock, conc_in(CONC_US(5))) == 0) {

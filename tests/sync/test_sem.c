@@ -111,11 +111,11 @@ static void test_release_beyond_the_bound_gives_nothing(void **state)
 struct waiter {
     struct test_thread thread;
     conc_sem *sem;
-    uint32_t *last; /* counts who has got one */
+    uint32_t *last; /* counts the takers that have got one */
     conc_deadline deadline;
     conc_scope scope;
     int result, exit;
-    uint32_t place; /* the how-manyeth it was; 0: got none */
+    uint32_t place; /* its place in the order of getting one; 0: got none */
 };
 
 static void get_unit(void *arg)
@@ -154,7 +154,7 @@ static void test_units_go_to_waiters_in_order_of_arrival(void **state)
     start_waiters(&sem, &last, w, 4);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(conc_sem_release(&sem, 1), 0);
-        /* it was given: nobody who comes now can be faster */
+        /* it was given: a taker that comes now cannot be faster */
         assert_int_equal(conc_sem_value(&sem), 0);
         assert_int_equal(conc_sem_acquire(&sem, CONC_NOW), -EAGAIN);
         test_thread_join(&w[i].thread);
@@ -308,7 +308,7 @@ static void test_units_are_neither_lost_nor_made(void **state)
     assert_true(p.timed_out > 0 && p.cancelled > 0);
 }
 
-/* ---- Freed by whoever gets the last unit ---- */
+/* ---- Freed by the taker of the last unit ---- */
 
 struct desk {
     conc_sem *sem; /* NULL: none to be released. Atomic */
@@ -328,7 +328,7 @@ static void release_what_comes(void *arg)
     struct test_random r = test_random_for(conc_context_id(NULL));
     for (unsigned i = 1; !load_relaxed(&desk->stop); i++) {
         if (i % 1000 == 0)
-            sched_yield(); /* or two on one core would take turns only */
+            sched_yield(); /* or two threads on one core would only take turns */
         conc_sem *sem = __atomic_exchange_n(&desk->sem, NULL, __ATOMIC_ACQ_REL);
         if (sem) {
             dawdle(&r);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_context.c: who is running: names, ids, the registry of all contexts. What each is blocked on:
+ * test_context.c: contexts: names, ids, the registry of all of them. What each is blocked on:
  * test_dump.c.
  */
 #include <stdio.h>
