@@ -70,7 +70,7 @@ static void everything_else_works(void)
     struct test_thread other;
     int fds[2], item = 5;
     conc_with_lock (&lock)
-        CHECK(conc_lock_try_acquire(&lock) != 0);
+        CHECK_EQUAL(conc_lock_try_acquire(&lock), -EAGAIN);
     CHECK_EQUAL(conc_event_wait(&event, conc_in(CONC_MS(2))), -ETIMEDOUT);
     if (may_start_threads) {
         test_thread_start(&other, NULL, set_event_in_thread, &event);
