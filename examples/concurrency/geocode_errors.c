@@ -141,13 +141,14 @@ static int fetch_all(conc_fn *fn, conc_deadline deadline, struct failures *failu
     if (err < 0)
         return err;
     err = conc_queue_init(&queues.results_queue, sizeof(struct result), 0, CONC_FIFO);
-    if (err == 0) {
-        err = run_workers(fn, &queues, deadline);
-        printf("%zu of %zu places have a result.\n", present_results(&queues, failures), api.count);
-        if (conc_queue_join(&queues.work_queue, CONC_NOW) == -EAGAIN)
-            printf("No worker is left, and join() would still wait.\n");
-        conc_queue_destroy(&queues.results_queue);
-    }
+    if (err < 0)
+        goto destroy_work_queue;
+    err = run_workers(fn, &queues, deadline);
+    printf("%zu of %zu places have a result.\n", present_results(&queues, failures), api.count);
+    if (conc_queue_join(&queues.work_queue, CONC_NOW) == -EAGAIN)
+        printf("No worker is left, and join() would still wait.\n");
+    conc_queue_destroy(&queues.results_queue);
+destroy_work_queue:
     conc_queue_destroy(&queues.work_queue);
     return err == -ETIMEDOUT ? 0 : err; /* a join() that never returns is what the original shows */
 }

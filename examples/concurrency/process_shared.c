@@ -73,12 +73,14 @@ static int share(void)
     for (int i = 0; i < LENGTH; i++)
         shared->arr[i] = i;
     err = conc_shared_lock_init(&shared->lock);
-    if (!err) {
-        print("Before:", shared);
-        err = run_child(block);
-    }
-    if (!err)
-        print("After:", shared); /* the child has ended: nothing else changes it */
+    if (err)
+        goto out;
+    print("Before:", shared);
+    err = run_child(block);
+    if (err)
+        goto out;
+    print("After:", shared); /* the child has ended: nothing else changes it */
+out:
     conc_shared_free(block);
     return err;
 }

@@ -59,11 +59,12 @@ int own_server_start(struct own_server *server, int64_t latency)
     snprintf(delay, sizeof delay, "%g", (double)latency / (double)CONC_MS(1));
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     int err = find_program(path, sizeof path);
-    if (!err)
-        err = conc_subprocess_start(&server->child, argv, &options);
-    if (!err)
-        err = read_url(server);
-    return err;
+    if (err)
+        return err;
+    err = conc_subprocess_start(&server->child, argv, &options);
+    if (err)
+        return err;
+    return read_url(server);
 }
 
 void own_server_stop(struct own_server *server)

@@ -166,13 +166,14 @@ int figure7_7(struct timeline *t, const char *server)
     if (err)
         return err;
     err = conc_queue_init(&p.responses, sizeof(struct response), 0, CONC_FIFO);
-    if (!err) {
-        conc_queue_on_drop(&p.responses, drop_response, NULL);
-        err = put_urls(&p, server);
-        if (!err)
-            err = run_threads(&p);
-        conc_queue_destroy(&p.responses);
-    }
+    if (err)
+        goto destroy_urls;
+    conc_queue_on_drop(&p.responses, drop_response, NULL);
+    err = put_urls(&p, server);
+    if (!err)
+        err = run_threads(&p);
+    conc_queue_destroy(&p.responses);
+destroy_urls:
     conc_queue_destroy(&p.urls);
     timeline_end(t);
     return err;

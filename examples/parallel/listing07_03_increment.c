@@ -125,9 +125,8 @@ int main(int argc, char **argv)
                   options);
     printf("Without a lock:\n");
     int err = test_intervals(increment, attempts);
-    if (!err) {
-        printf("With numlock:\n");
-        err = test_intervals(increment_with_lock, attempts);
-    }
-    return exit_status(err);
+    if (err)
+        return exit_status(err);
+    printf("With numlock:\n");
+    return exit_status(test_intervals(increment_with_lock, attempts));
 }

@@ -54,15 +54,15 @@ int main(int argc, char **argv)
     conc_executor *pool;
     number = 42;
     int err = conc_process_pool_new(&pool, 1, NULL);
-    if (!err) {
-        printf("A pool of one process:\n");
-        err = run_jobs(pool);
-    }
-    if (!err)
-        err = conc_thread_pool_new(&pool, 1, NULL);
-    if (!err) {
-        printf("A pool of one thread:\n");
-        err = run_jobs(pool);
-    }
-    return exit_status(err);
+    if (err)
+        return exit_status(err);
+    printf("A pool of one process:\n");
+    err = run_jobs(pool);
+    if (err)
+        return exit_status(err);
+    err = conc_thread_pool_new(&pool, 1, NULL);
+    if (err)
+        return exit_status(err);
+    printf("A pool of one thread:\n");
+    return exit_status(run_jobs(pool));
 }

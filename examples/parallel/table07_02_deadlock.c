@@ -231,13 +231,12 @@ int main(int argc, char **argv)
                   NULL);
     printf("1. As little as possible under a lock\n");
     int err = run_in_pool(increment_1, decrement_1);
-    if (!err) {
-        printf("2. Both locks, in a consistent order\n");
-        err = run_in_pool(increment_2, decrement_2);
-    }
-    if (!err) {
-        printf("3. Both locks, in an inconsistent order\n");
-        err = run_third();
-    }
-    return exit_status(err);
+    if (err)
+        return exit_status(err);
+    printf("2. Both locks, in a consistent order\n");
+    err = run_in_pool(increment_2, decrement_2);
+    if (err)
+        return exit_status(err);
+    printf("3. Both locks, in an inconsistent order\n");
+    return exit_status(run_third());
 }

@@ -17,11 +17,12 @@ static int sleep_a_second(void *arg, void *result) { return conc_sleep(a_second)
 static int awaited_in_turn(void)
 {
     int err = sleep_a_second(NULL, NULL);
-    if (!err)
-        err = sleep_a_second(NULL, NULL);
-    if (!err)
-        err = sleep_a_second(NULL, NULL);
-    return err;
+    if (err)
+        return err;
+    err = sleep_a_second(NULL, NULL);
+    if (err)
+        return err;
+    return sleep_a_second(NULL, NULL);
 }
 
 static int await_and_unref(conc_future *task)

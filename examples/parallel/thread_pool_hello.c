@@ -78,9 +78,10 @@ int main(int argc, char **argv)
                   "Hello world and 2**16 from a thread pool, and an error that nobody asks for.",
                   NULL);
     int err = hello_snippet();
-    if (!err)
-        err = future_snippet();
-    if (!err)
-        err = error_nobody_asks_for();
-    return exit_status(err);
+    if (err)
+        return exit_status(err);
+    err = future_snippet();
+    if (err)
+        return exit_status(err);
+    return exit_status(error_nobody_asks_for());
 }

@@ -48,7 +48,7 @@ static bool grow(void **array, size_t count, size_t *room, size_t size)
 /* The caller's; NULL: there is none. */
 static struct timeline_lane *find_lane(struct timeline *t)
 {
-    const char *name = conc_context_name(conc_context_current());
+    const char *name = conc_context_name(NULL);
     const uint32_t context = conc_context_id(NULL);
 
     for (size_t i = 0; i < t->count; i++)
@@ -71,7 +71,7 @@ static struct timeline_lane *find_or_add_lane(struct timeline *t)
     t->lanes = lanes;
     lane = &t->lanes[t->count++];
     *lane = (struct timeline_lane){.context = conc_context_id(NULL)};
-    snprintf(lane->name, sizeof lane->name, "%s", conc_context_name(conc_context_current()));
+    snprintf(lane->name, sizeof lane->name, "%s", conc_context_name(NULL));
     return lane;
 }
 

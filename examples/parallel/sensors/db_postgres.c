@@ -246,21 +246,24 @@ static int connect_to(struct postgres *p, const char *url)
     const char *values[] = {url, "UTF8", "sensors", NULL, NULL, NULL};
     int err = find_addresses(url, &found, p->db.deadline);
 
-    if (!err && (buffer_terminate(&found.hosts) < 0 || buffer_terminate(&found.numbers) < 0))
+    if (err)
+        goto out;
+    if (buffer_terminate(&found.hosts) < 0 || buffer_terminate(&found.numbers) < 0) {
         err = conc_raise(-ENOMEM, "PostgreSQL: out of memory");
-    if (!err && found.hosts.size > 0) {
+        goto out;
+    }
+    if (found.hosts.size > 0) {
         keys[3] = "host";
         values[3] = found.hosts.data;
         keys[4] = "hostaddr";
         values[4] = found.numbers.data;
     }
-    if (!err) {
-        p->connection = PQconnectStartParams(keys, values, 1);
-        if (p->connection == NULL)
-            err = conc_raise(-ENOMEM, "PostgreSQL: out of memory");
-        else if (PQstatus(p->connection) == CONNECTION_BAD)
-            err = connection_error(p);
-    }
+    p->connection = PQconnectStartParams(keys, values, 1);
+    if (p->connection == NULL)
+        err = conc_raise(-ENOMEM, "PostgreSQL: out of memory");
+    else if (PQstatus(p->connection) == CONNECTION_BAD)
+        err = connection_error(p);
+out:
     buffer_free(&found.hosts);
     buffer_free(&found.numbers);
     if (err)
@@ -274,13 +277,15 @@ static int begin(struct postgres *p)
     bool missing = false;
     int err = execute(p, "BEGIN", NULL, 0, NULL);
 
-    if (!err)
-        err = execute(p, LOCK, NULL, 0, NULL);
-    if (!err)
-        err = execute(p, LOOK, NULL, 0, &missing);
-    if (!err && missing)
-        err = execute(p, CREATE, NULL, 0, NULL);
-    return err;
+    if (err)
+        return err;
+    err = execute(p, LOCK, NULL, 0, NULL);
+    if (err)
+        return err;
+    err = execute(p, LOOK, NULL, 0, &missing);
+    if (err)
+        return err;
+    return missing ? execute(p, CREATE, NULL, 0, NULL) : 0;
 }
 
 /* ---- As a database ---- */
@@ -302,12 +307,16 @@ static int postgres_open(struct db **ret, const char *url, const char *rest, con
         return conc_raise(-ENOMEM, "out of memory");
     p->db = (struct db){&DB_POSTGRES, deadline};
     err = connect_to(p, url);
-    if (!err)
-        err = begin(p);
     if (err)
-        postgres_close(&p->db);
-    else
-        *ret = &p->db;
+        goto fail;
+    err = begin(p);
+    if (err)
+        goto fail;
+    *ret = &p->db;
+    return 0;
+
+fail:
+    postgres_close(&p->db);
     return err;
 }
 

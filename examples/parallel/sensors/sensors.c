@@ -121,11 +121,12 @@ static int collect_sensor_data(void *arg)
     int err = s->mode->add_data_from_sensors(s->queries, s->count, s->outcomes,
                                              s->workers > 0 ? (size_t)s->workers : most);
 
-    if (!err)
-        err = judge(s);
-    if (!err)
-        err = s->mode->on_loop ? store_from_task(s) : store(&s, NULL);
-    return err;
+    if (err)
+        return err;
+    err = judge(s);
+    if (err)
+        return err;
+    return s->mode->on_loop ? store_from_task(s) : store(&s, NULL);
 }
 
 /* A conc_fn: the whole session. */
@@ -138,18 +139,17 @@ static int session_main(void *arg, void *result)
 
 static int session_run(struct session *s)
 {
-    int err = 0;
-
     s->queries = calloc(s->count, sizeof *s->queries);
     s->outcomes = calloc(s->count, sizeof *s->outcomes);
     if (s->queries == NULL || s->outcomes == NULL)
-        err = conc_raise(-ENOMEM, "out of memory");
-    for (size_t i = 0; !err && i < s->count; i++)
-        err = query_make(&s->queries[i], s->servers[i], s->api_key, s->timeout);
-    if (!err)
-        err = s->mode->on_loop ? conc_run(session_main, &s, sizeof s, NULL, 0)
-                               : session_main(&s, NULL);
-    return err;
+        return conc_raise(-ENOMEM, "out of memory");
+    for (size_t i = 0; i < s->count; i++) {
+        int err = query_make(&s->queries[i], s->servers[i], s->api_key, s->timeout);
+        if (err)
+            return err;
+    }
+    return s->mode->on_loop ? conc_run(session_main, &s, sizeof s, NULL, 0)
+                            : session_main(&s, NULL);
 }
 
 /* The end of main(): what was done, or why not. */

@@ -123,13 +123,14 @@ static int worker(void *arg, void *result)
     if (err < 0)
         return err;
     err = make_server(orders, &model, &server);
-    if (err == 0) {
-        err = server_start(server);
-        if (err == 0)
-            wait_for_end();
-        server_stop(server, orders->grace);
-        server_free(server);
-    }
+    if (err < 0)
+        goto free_model;
+    err = server_start(server);
+    if (err == 0)
+        wait_for_end();
+    server_stop(server, orders->grace);
+    server_free(server);
+free_model:
     server_model_free(&model);
     return err;
 }
@@ -197,18 +198,19 @@ static int make_orders(struct orders *ret, const struct server_options *options,
 
 static int start_keepers(struct prefork *prefork, size_t workers)
 {
-    int err = 0;
-
-    while (prefork->count < workers && err == 0) {
+    while (prefork->count < workers) {
         struct keeper *keeper = &prefork->keepers[prefork->count];
 
         keeper->prefork = prefork;
         keeper->place = prefork->count++;
-        err = start_worker(keeper);
-        if (err == 0)
-            err = conc_thread_start(&keeper->thread, keep, &keeper, sizeof keeper, NULL);
+        int err = start_worker(keeper);
+        if (err < 0)
+            return err;
+        err = conc_thread_start(&keeper->thread, keep, &keeper, sizeof keeper, NULL);
+        if (err < 0)
+            return err;
     }
-    return err;
+    return 0;
 }
 
 int prefork_start(struct prefork **ret, const struct server_options *options,
@@ -229,17 +231,21 @@ int prefork_start(struct prefork **ret, const struct server_options *options,
         return err;
     }
     err = make_orders(&prefork->orders, options, how, prefork->listening.url);
-    if (err == 0)
-        err = conc_pipe_new(&prefork->ours, &prefork->theirs);
-    if (err == 0)
-        err = start_keepers(prefork, workers);
-    if (err < 0) {
-        snprintf(why, sizeof why, "%s", conc_error_message());
-        prefork_stop(prefork);
-        return conc_raise(err, "no workers: %s", *why != '\0' ? why : conc_strerror(err));
-    }
+    if (err < 0)
+        goto fail;
+    err = conc_pipe_new(&prefork->ours, &prefork->theirs);
+    if (err < 0)
+        goto fail;
+    err = start_keepers(prefork, workers);
+    if (err < 0)
+        goto fail;
     *ret = prefork;
     return 0;
+
+fail:
+    snprintf(why, sizeof why, "%s", conc_error_message());
+    prefork_stop(prefork);
+    return conc_raise(err, "no workers: %s", *why != '\0' ? why : conc_strerror(err));
 }
 
 const char *prefork_url(const struct prefork *prefork) { return prefork->listening.url; }
