@@ -2,8 +2,8 @@
  *
  * Figures 7-1, 7-2 and 7-3: three sensor servers are asked in turn, by tasks, by threads.
  *
- * Watch: download() and parse() are written once, for whoever calls them. A step lasts until the
- * same context begins its next.
+ * Watch: download() and parse() are written once, for main(), tasks and threads alike. A step lasts
+ * until the same context begins its next.
  */
 #include <conc.h>
 #include <stdio.h>

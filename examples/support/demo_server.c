@@ -86,7 +86,7 @@ static int stay_with_parent(pid_t parent)
     return 0;
 }
 
-/* Print the URL, for whoever started this. */
+/* Print the URL, for the program or the user that started this. */
 static int announce(const char *url)
 {
     if (printf("%s\n", url) < 0 || fflush(stdout) != 0)

@@ -26,7 +26,7 @@ struct postgres {
     PGconn *connection;
 };
 
-/* Two programs that create a table at the same moment may both find it missing; and whoever may
+/* Two programs that create a table at the same moment may both find it missing; and a user that may
  * not create tables may still write to one that is there. So: one at a time, and look first. */
 static const char LOCK[] = "SELECT pg_advisory_xact_lock(hashtext('sensor_values'))";
 static const char LOOK[] = "SELECT to_regclass('sensor_values')";

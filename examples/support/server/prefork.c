@@ -3,10 +3,10 @@
  * prefork.c: several processes accept from one listening socket.
  *
  * The socket is the parent's, which does not accept: each worker gets it as a descriptor, and the
- * kernel gives a connection to whoever takes it first. A worker is a whole server, with a model of
- * its own (model.c): a loop on which each connection is a task, or a thread for each, or a pool of
- * threads. What it has in common with the others is the socket and, in shared memory, the traffic
- * (traffic.c), where each has a place.
+ * kernel gives a connection to the worker that takes it first. A worker is a whole server, with a
+ * model of its own (model.c): a loop on which each connection is a task, or a thread for each, or a
+ * pool of threads. What it has in common with the others is the socket and, in shared memory, the
+ * traffic (traffic.c), where each has a place.
  *
  * The end: the workers have one end of a pipe, the parent alone has the other. When it closes that,
  * each of them sees the end of the input and stops. Signals are the parent's business: a Ctrl-C,
