@@ -10,10 +10,9 @@
 
 #include "base/hooks.h"
 #include "support.h"
+#include "sync/lock_impl.h"
+#include "sync/words.h"
 #include "wait/wait.h"
-
-#define LOCKED 1u
-#define PATIENCE CONC_MS(1)
 
 /* ---- Alone ---- */
 
@@ -81,7 +80,7 @@ static void test_acquire_gives_up_on_a_held_lock(void **state)
     int64_t before = real_now();
     assert_int_equal(conc_lock_acquire(&lock, conc_in(CONC_MS(10))), -ETIMEDOUT);
     assert_true(real_now() - before >= CONC_MS(10));
-    assert_int_equal(lock.word, LOCKED); /* nothing is left of the waiters */
+    assert_int_equal(lock.word, LOCK_LOCKED); /* nothing is left of the waiters */
     assert_int_equal(conc_lock_release(&lock), 0);
     assert_int_equal(lock.word, 0);
 }
@@ -236,7 +235,7 @@ static void test_impatient_waiters_are_handed_the_lock_in_order(void **state)
     struct taker t[4] = {0};
     conc_lock_enter(&log.lock);
     start_takers(&log, t, 4);
-    conc__test_advance(2 * PATIENCE);
+    conc__test_advance(2 * LOCK_PATIENCE);
     assert_int_equal(conc_lock_release(&log.lock), 0);
     end_takers(t, 4);
     assert_int_equal(log.n, 4);
@@ -260,7 +259,7 @@ static void test_impatient_waiter_cannot_be_overtaken(void **state)
     conc_lock_enter(&log.lock);
     test_thread_start(&t.thread, "waiter", hold_until_told, &t);
     wait_until_blocked("waiter", "lock");
-    conc__test_advance(2 * PATIENCE);
+    conc__test_advance(2 * LOCK_PATIENCE);
     assert_int_equal(conc_lock_release(&log.lock), 0);
     assert_int_equal(conc_lock_try_acquire(&log.lock), -EAGAIN); /* handed over: never free */
     assert_true(conc_lock_is_locked(&log.lock));
@@ -290,9 +289,9 @@ static void test_overtaken_waiter_is_first_again(void **state)
         start_takers(&log, t, 3);
         if (release_and_overtake(&log)) {
             overtaken++;
-            /* WAKING has gone when the woken one is on the list again. */
-            WAIT_UNTIL(load_relaxed(&log.lock.word) == (LOCKED | 2u));
-            conc__test_advance(2 * PATIENCE);
+            /* LOCK_WAKING has gone when the woken one is on the list again. */
+            WAIT_UNTIL(load_relaxed(&log.lock.word) == (LOCK_LOCKED | LOCK_WAITERS));
+            conc__test_advance(2 * LOCK_PATIENCE);
             assert_int_equal(conc_lock_release(&log.lock), 0);
         }
         end_takers(t, 3);
@@ -362,8 +361,8 @@ static void test_hand_over_that_races_a_time_out_returns_success(void **state)
     WAIT_UNTIL(load_relaxed(&log.lock.word) & GUARD_SLEEPERS); /* it is giving up */
     /* What the release does, up to where the guard is free again. */
     struct conc__waiter *w = waitlist_pop(&log.lock.waiters);
-    guard_unlock_with(&log.lock.word, 2u, 0);
-    conc__waiter_deliver(w, 2 /* LOCK_HANDED */);
+    guard_unlock_with(&log.lock.word, LOCK_WAITERS, 0);
+    conc__waiter_deliver(w, LOCK_HANDED);
     test_thread_join(&t.thread);
     assert_int_equal(t.result, 0);
     assert_int_equal(log.n, 1);

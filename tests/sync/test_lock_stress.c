@@ -13,6 +13,7 @@
 #include "base/atomic.h"
 #include "base/hooks.h"
 #include "support.h"
+#include "sync/words.h"
 
 #define THREADS 8
 
@@ -251,12 +252,10 @@ static void dawdle(struct test_random *r)
         n--;
 }
 
-#define WAITERS 2u /* in a lock's word */
-
 /* Hold the lock until a waiter is enlisted, if one comes, so that the release must wake it. */
 static void hold_until_waited_for(struct object *object)
 {
-    for (int i = 0; i < 30 && !(load_relaxed(&object->lock.word) & WAITERS); i++)
+    for (int i = 0; i < 30 && !(load_relaxed(&object->lock.word) & LOCK_WAITERS); i++)
         sched_yield();
 }
 

@@ -10,9 +10,8 @@
 
 #include "base/hooks.h"
 #include "support.h"
+#include "sync/words.h"
 #include "wait/wait.h"
-
-#define WAITERS 0x20000000u
 
 /* ---- Alone ---- */
 
@@ -173,7 +172,7 @@ static void test_release_n_serves_waiters_and_keeps_the_rest(void **state)
     assert_int_equal(conc_sem_release(&sem, 3), 0);
     end_waiters(w, 3);
     wait_until_n_blocked(&sem, 2);
-    assert_int_equal(sem.word, WAITERS);
+    assert_int_equal(sem.word, SEM_WAITERS);
     assert_int_equal(conc_sem_release(&sem, 6), 0);
     end_waiters(w + 3, 2);
     assert_int_equal(sem.word, 4);
@@ -226,7 +225,7 @@ static void test_unit_that_races_a_time_out_is_taken(void **state)
     conc__test_advance(CONC_S(1000));
     WAIT_UNTIL(load_relaxed(&sem.word) & GUARD_SLEEPERS); /* it is giving up */
     struct conc__waiter *chain = conc__waitlist_take(&sem.waiters, 1, NULL);
-    guard_unlock_with(&sem.word, WAITERS, 0);
+    guard_unlock_with(&sem.word, SEM_WAITERS, 0);
     conc__waiter_deliver_all(chain, 0);
     end_waiters(&w, 1);
     assert_int_equal(w.result, 0);
