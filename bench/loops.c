@@ -164,7 +164,7 @@ static int ask_from_task(void *arg, void *result)
     return 0;
 }
 
-/* The pool's thread inherits the core that whoever asks is kept on. */
+/* The pool's thread inherits the core of the thread that asks for it. */
 struct executor_trips {
     enum peer peer;
     struct figures figures;

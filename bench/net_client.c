@@ -7,8 +7,7 @@
  * mode: on the loopback device a connect is over when it returns, and the rest has MSG_DONTWAIT.
  *
  * With `once` a connection is over when the server has closed it, so that it is the server's
- * address that the kernel keeps in TIME-WAIT: each server has another port, and nobody waits for
- * it.
+ * address that the kernel keeps in TIME-WAIT: each server has another port, so that does no harm.
  */
 #include "net.h"
 

@@ -53,8 +53,7 @@ void plain_sem_destroy(struct plain_sem *s);
 void plain_sem_acquire(struct plain_sem *s);
 void plain_sem_release(struct plain_sem *s);
 
-/* ---- A pool of threads: a list of jobs, a mutex, a condition for the workers and one for who
- * waits ---- */
+/* ---- A pool of threads: a list of jobs, a mutex, two conditions ---- */
 
 struct plain_job {
     struct plain_job *next;
@@ -67,7 +66,7 @@ struct plain_pool {
     pthread_mutex_t mutex;
     pthread_cond_t work, done;
     struct plain_job *first, **last;
-    size_t waiting; /* who waits for a job's end */
+    size_t waiting; /* callers that wait for a job's end */
     bool stop;
     size_t threads;
     pthread_t thread[64];

@@ -2,9 +2,9 @@
  *
  * Chapter10/example1.py: three countdowns, one after another.
  *
- * Watch: nothing overlaps, so it takes as long as all the waiting together, 6.9 s. count_down() has
- * the shape of a job already, which a plain call does not mind: the next examples run this very
- * function as tasks and in threads.
+ * Watch: nothing overlaps, so it takes as long as all the waiting together, 6.9 s. count_down()
+ * already has the shape of a job, and can be called like any function all the same: the next
+ * examples run this very function as tasks and in threads.
  */
 #include <conc.h>
 #include <stdio.h>
@@ -40,13 +40,13 @@ int main(int argc, char **argv)
     const struct option_spec options[] = {OPTION_ROW_UNIT, {.name = NULL}};
     parse_options(argc, argv, "Example 1: three countdowns, one after another.", options);
     start = conc_now();
-    int err = count_down(&(struct countdown){'A', 1}, NULL);
-    if (!err)
-        err = count_down(&(struct countdown){'B', 0.8}, NULL);
-    if (!err)
-        err = count_down(&(struct countdown){'C', 0.5}, NULL);
-    if (!err)
-        printf("----------------------------------------\n"
-               "Done.\n");
-    return exit_status(err);
+    struct countdown countdowns[] = {{'A', 1}, {'B', 0.8}, {'C', 0.5}};
+    for (int i = 0; i < 3; i++) {
+        int err = count_down(&countdowns[i], NULL);
+        if (err)
+            return exit_status(err);
+    }
+    printf("----------------------------------------\n"
+           "Done.\n");
+    return exit_status(0);
 }

@@ -2,9 +2,9 @@
  *
  * Chapter10/example2.py: the same three countdowns as tasks on one event loop.
  *
- * Watch: the letters come in between each other, C B A C C B A B A, and it takes as long as the
- * longest countdown, 3.0 s. There is one thread all the same. count_down() is that of example 1,
- * unchanged: conc_sleep() sets a task aside as it puts a thread to sleep.
+ * Watch: the three countdowns take turns, C B A C C B A B A, and all of it takes as long as the
+ * longest one, 3.0 s, although there is only one thread. count_down() is that of example 1,
+ * unchanged: conc_sleep() suspends a task as it puts a thread to sleep.
  */
 #include <conc.h>
 #include <stdio.h>

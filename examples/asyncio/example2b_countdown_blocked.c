@@ -2,9 +2,9 @@
  *
  * Chapter 10, "a note on blocking functions": example 2 with a sleep that blocks the thread.
  *
- * Watch: in spite of the loop and the three tasks all is as in example 1, 6.9 s. A task keeps the
- * loop for as long as it does not wait by libconc, and nanosleep() is not libconc's. With
- * CONC_DEBUG=100 in the environment the loop says on stderr who kept it for more than 100 ms.
+ * Watch: in spite of the loop and the three tasks it takes 6.9 s, as in example 1. Other tasks run
+ * only while a task waits in a call of libconc, and nanosleep() is none. With CONC_DEBUG=100 in the
+ * environment the loop says on stderr which task has kept it for more than 100 ms.
  */
 #include <conc.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * Chapter09/example2.py and Chapter10/example4.py: the same as tasks, which yield every 100,000
  * steps.
  *
- * Watch: the small numbers are answered first, although the large one began first; but in all it is
+ * Watch: the small numbers are answered first, although the large one began first; but the whole is
  * no faster than example 3: one thread computes, and nothing waits. main() is the chapter's
  * `asyncio.run(main())` of Python 3.7.
  */

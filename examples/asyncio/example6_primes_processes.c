@@ -5,7 +5,7 @@
  *
  * Watch: as in example 4 the small numbers are answered first; but is_prime() is the plain one of
  * example 3, which never yields, and the loop stays free for others. With several large numbers it
- * is faster, too: they are looked at side by side.
+ * is also faster: they are tested at the same time.
  */
 #include <conc.h>
 #include <inttypes.h>

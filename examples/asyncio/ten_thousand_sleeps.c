@@ -57,7 +57,7 @@ static int sleep_at_once(conc_loop *loop)
     memory_before = process_status("VmRSS:");
     for (int64_t i = 0; i < tasks; i++) {
         conc_future *task = conc_task_start(loop, sleeper, NULL, 0, 0, NULL);
-        int err = conc_future_error(task); /* -EAGAIN: it has not ended, as it should be */
+        int err = conc_future_error(task); /* -EAGAIN, as expected: it has not ended */
         conc_future_unref(task);           /* the loop keeps its tasks */
         if (err != -EAGAIN)
             return conc_raise(err, "no task: %s", conc_strerror(err));

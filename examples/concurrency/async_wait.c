@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * async_wait.c, the chapter's cooperative waiting: two tasks, foo and bar, wait four times each, for
- * a random time.
+ * async_wait.c, the chapter's cooperative waiting: two tasks, foo and bar, wait four times each,
+ * for a random time.
  *
  * Watch: they take turns on one thread. While one waits the other goes on, so that the whole takes
  * as long as the slower of the two, not as both together.

@@ -58,7 +58,8 @@ static int show_futures(conc_executor *executor)
     return 0;
 }
 
-/* >>> results = executor.map(fetch_place, PLACES): in the order of the places, whoever was first */
+/* >>> results = executor.map(fetch_place, PLACES): in the order of the places, whichever was
+ * first */
 static int show_map(conc_executor *executor)
 {
     struct place *places = calloc(api.count, sizeof *places);
@@ -87,11 +88,28 @@ static void show_shutdown(conc_executor *executor)
     conc_future_unref(future);
 }
 
-static int show(const char *name, conc_executor *executor)
-{
-    int err;
+static int make_pool_of_1(conc_executor **ret) { return conc_thread_pool_new(ret, 1, NULL); }
 
-    printf("%s:\n", name);
+static int make_pool_of_4(conc_executor **ret) { return conc_thread_pool_new(ret, 4, NULL); }
+
+static const struct kind {
+    const char *name;
+    int (*make)(conc_executor **ret);
+} KINDS[] = {
+    {"Inline", conc_inline_new},
+    {"A thread per job", conc_thread_per_job_new},
+    {"A pool of one thread", make_pool_of_1},
+    {"A pool of four threads", make_pool_of_4},
+};
+
+static int show(const struct kind *kind)
+{
+    conc_executor *executor;
+    int err = kind->make(&executor);
+
+    if (err < 0)
+        return err;
+    printf("%s:\n", kind->name);
     err = show_futures(executor);
     if (err == 0)
         err = show_map(executor);
@@ -105,19 +123,10 @@ static int show(const char *name, conc_executor *executor)
 
 int main(int argc, char **argv)
 {
-    conc_executor *executor;
-    int err;
-
     api = geocoding_options(argc, argv, "Submit, map and shutdown, on four executors.", NULL,
                             PLACES, sizeof PLACES / sizeof *PLACES);
-    err = conc_inline_new(&executor);
-    if (err == 0)
-        err = show("Inline", executor);
-    if (err == 0 && (err = conc_thread_per_job_new(&executor)) == 0)
-        err = show("A thread per job", executor);
-    if (err == 0 && (err = conc_thread_pool_new(&executor, 1, NULL)) == 0)
-        err = show("A pool of one thread", executor);
-    if (err == 0 && (err = conc_thread_pool_new(&executor, 4, NULL)) == 0)
-        err = show("A pool of four threads", executor);
-    return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
+        if (show(&KINDS[i]) < 0)
+            return EXIT_FAILURE;
+    return EXIT_SUCCESS;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * geocode_either.c, the chapter's process_thread.py ('Using multiprocessing.dummy'): the user says
- * who does the work.
+ * what does the work.
  *
- * Watch how little depends on it: one row of a table makes the executor; the job, the conc_map() and
- * the results are the same. The job asks by http_fetch(), which waits as a task as well as in a
+ * Watch how little depends on it: one row of a table makes the executor; the job, the conc_map()
+ * and the results are the same. The job asks by http_fetch(), which waits as a task as well as in a
  * thread, and takes all it needs from its argument, so that another process can run it.
  */
 #include <conc.h>
@@ -25,7 +25,7 @@ static const char *const PLACES[] = {
     "Bologna",   "Berlin", "Słubice", "New York", "Dehli",
 };
 
-/* ---- Who does the work ---- */
+/* ---- The executors ---- */
 
 static int make_threads(conc_executor **ret) { return conc_thread_pool_new(ret, POOL_SIZE, NULL); }
 

@@ -24,7 +24,7 @@ static const char *const PLACES[] = {
 
 static struct geocoding api;
 
-/* What comes back from a worker: a place, or the error in its stead. */
+/* What comes back from a worker: a place, or the error instead of it. */
 struct result {
     int err;
     char message[CONC_MESSAGE_MAX];
@@ -106,8 +106,8 @@ static int run_workers(conc_fn *fn, struct queues *queues, conc_deadline deadlin
         err = conc_queue_join(&queues->work_queue, deadline);
     if (err == -ETIMEDOUT)
         printf("join() has not returned in time.\n");
-    /* Wait until each thread is gone, and no more: like the Python, this asks none for its error.
-     * */
+    /* Wait until each thread is gone, and no more: like the Python, this asks none for its
+     * error. */
     while (started > 0) {
         conc_future_wait(conc_thread_future(threads[--started]), CONC_FOREVER);
         conc_thread_free(threads[started]);
@@ -115,8 +115,8 @@ static int run_workers(conc_fn *fn, struct queues *queues, conc_deadline deadlin
     return err;
 }
 
-/* Present what has come back. An unknown place is what this program is about; other errors fail it.
- * */
+/* Present what has come back. An unknown place is what this program is about; other errors fail
+ * it. */
 static size_t present_results(struct queues *queues, struct failures *failures)
 {
     struct result result;
@@ -141,13 +141,14 @@ static int fetch_all(conc_fn *fn, conc_deadline deadline, struct failures *failu
     if (err < 0)
         return err;
     err = conc_queue_init(&queues.results_queue, sizeof(struct result), 0, CONC_FIFO);
-    if (err == 0) {
-        err = run_workers(fn, &queues, deadline);
-        printf("%zu of %zu places have a result.\n", present_results(&queues, failures), api.count);
-        if (conc_queue_join(&queues.work_queue, CONC_NOW) == -EAGAIN)
-            printf("No worker is left, and join() would still wait.\n");
-        conc_queue_destroy(&queues.results_queue);
-    }
+    if (err < 0)
+        goto destroy_work_queue;
+    err = run_workers(fn, &queues, deadline);
+    printf("%zu of %zu places have a result.\n", present_results(&queues, failures), api.count);
+    if (conc_queue_join(&queues.work_queue, CONC_NOW) == -EAGAIN)
+        printf("No worker is left, and join() would still wait.\n");
+    conc_queue_destroy(&queues.results_queue);
+destroy_work_queue:
     conc_queue_destroy(&queues.work_queue);
     return err == -ETIMEDOUT ? 0 : err; /* a join() that never returns is what the original shows */
 }

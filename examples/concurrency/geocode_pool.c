@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * geocode_pool.c, the chapter's googlemap_queue.py: four workers, however many cities; they take
- * them from a queue.
+ * geocode_pool.c, the chapter's googlemap_queue.py: four workers take the cities, any number of
+ * them, from a queue.
  *
  * Watch the time: slower than a thread for each city (three rounds of requests instead of one), but
  * a list of any length cannot exhaust the machine. A worker that meets an error shuts the queue
- * down, so that nobody waits for what will not come.
+ * down, so that no thread waits for ever.
  */
 #include <conc.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * geocode_process_pool.c, the chapter's 'Using process pools': geocode_pool.c once more, by a pool
  * of processes.
  *
- * Watch how little there is of it: no queues, nobody to start and to join; conc_map() hands the
+ * Watch how little there is of it: no queues, no workers to start and to join; conc_map() hands the
  * places out and collects the results, in their order. What goes in and comes out are values, since
  * the workers share no memory with us. The time is that of four threads, and a little for starting
  * the processes.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * geocode_run_in_executor.c, the chapter's 'Using executors in an event loop': tasks again, but with
- * the blocking HTTP library of geocode_sync.c, unchanged.
+ * geocode_run_in_executor.c, the chapter's 'Using executors in an event loop': tasks again, but
+ * with the blocking HTTP library of geocode_sync.c, unchanged.
  *
  * Watch: the loop does not stand still for it. loop.run_in_executor(None, ...) has a thread of the
  * loop's own pool make the call, while the task waits for the future. The time is between the two

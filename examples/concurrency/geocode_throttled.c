@@ -31,7 +31,7 @@ static const char *const PLACES[] = {
 static struct geocoding api;
 static double rate = 10; /* requests per second */
 
-/* What comes back from a worker: a place, or the error in its stead. */
+/* What comes back from a worker: a place, or the error instead of it. */
 struct result {
     int err;
     char message[CONC_MESSAGE_MAX];
@@ -138,14 +138,17 @@ static int fetch_all(bool throttled, struct failures *failures)
     if (err < 0)
         return err;
     err = conc_queue_init(&run.results_queue, sizeof(struct result), 0, CONC_FIFO);
-    if (err == 0)
-        err = conc_bucket_init(&run.throttle, rate, BURST);
-    if (err == 0) {
-        started = conc_now();
-        failures_add(failures, run_workers(&run));
-        present(&run, started, failures);
-        conc_queue_destroy(&run.results_queue);
-    }
+    if (err < 0)
+        goto destroy_work_queue;
+    err = conc_bucket_init(&run.throttle, rate, BURST);
+    if (err < 0)
+        goto destroy_results_queue;
+    started = conc_now();
+    failures_add(failures, run_workers(&run));
+    present(&run, started, failures);
+destroy_results_queue:
+    conc_queue_destroy(&run.results_queue);
+destroy_work_queue:
     conc_queue_destroy(&run.work_queue);
     return err;
 }

@@ -51,7 +51,7 @@ static int worker(void *arg, void *result)
         if (err == 0)
             err = conc_queue_put(&queues->results_queue, &geocoded, CONC_FOREVER);
         conc_queue_task_done(&queues->work_queue);
-        if (err < 0) { /* geocode_errors.c has something better */
+        if (err < 0) { /* geocode_errors.c shows a better way */
             conc_queue_shutdown(&queues->work_queue, true);
             return err;
         }
@@ -94,16 +94,18 @@ int main(int argc, char **argv)
     api = geocoding_options(argc, argv, "Geocode places with four workers and two queues.", NULL,
                             PLACES, sizeof PLACES / sizeof *PLACES);
     err = conc_queue_init(&queues.work_queue, sizeof(const char *), 0, CONC_FIFO);
-    if (err == 0) {
-        err = conc_queue_init(&queues.results_queue, sizeof(struct place), 0, CONC_FIFO);
-        if (err == 0) {
-            with_timer ("\ntime elapsed") {
-                fetch_all(&queues, &failures);
-            }
-            conc_queue_destroy(&queues.results_queue);
-        }
-        conc_queue_destroy(&queues.work_queue);
+    if (err < 0)
+        goto out;
+    err = conc_queue_init(&queues.results_queue, sizeof(struct place), 0, CONC_FIFO);
+    if (err < 0)
+        goto destroy_work_queue;
+    with_timer ("\ntime elapsed") {
+        fetch_all(&queues, &failures);
     }
+    conc_queue_destroy(&queues.results_queue);
+destroy_work_queue:
+    conc_queue_destroy(&queues.work_queue);
+out:
     if (err < 0)
         failures_add(&failures, conc_raise(err, "%s", conc_strerror(err)));
     return failures_report(&failures);

@@ -3,8 +3,8 @@
  * os_fork.c, the chapter's os_fork.py: fork once; parent and child print the pids that each knows.
  *
  * Watch the lists: the first pid is in both, since the child begins with a copy of all that the
- * parent has; after that each adds its own, and sees nothing of the other's. (fork() itself is the
- * system's: nothing stands between it and a program that uses libconc. process.c leaves it to the
+ * parent has; after that each adds its own, and sees nothing of the other's. (fork() is the
+ * system's own: a program that uses libconc may call it like any other. process.c leaves it to the
  * library.)
  */
 #include <conc.h>
@@ -59,6 +59,6 @@ int main(int argc, char **argv)
     if (child_pid < 0)
         return exit_status(conc_raise(-errno, "cannot fork: %s", conc_strerror(-errno)));
     if (child_pid == 0)
-        return child() ? EXIT_FAILURE : EXIT_SUCCESS; /* the parent tells of it */
+        return child() ? EXIT_FAILURE : EXIT_SUCCESS; /* the parent reports it */
     return exit_status(parent(child_pid));
 }

@@ -3,8 +3,8 @@
  * process_pipe.c, the chapter's process_pipe.py: a pipe carries a number, a string, a record and an
  * end marker to a child process; and back, how many there were.
  *
- * Python's pipe takes any object (it pickles them), C's takes bytes: here the bytes of a struct that
- * says what it holds. Watch: messages come out as they went in, whole and one by one; and the
+ * Python's pipe takes any object (it pickles them), C's takes bytes: here the bytes of a struct
+ * that says what it holds. Watch: messages come out as they went in, whole and one by one; and the
  * parent can send before there is a child, because the pipe keeps them.
  */
 #include <conc.h>
@@ -115,7 +115,8 @@ static int talk_to_child(void)
     if (!err)
         err = conc_process_start(&child, worker, NULL, 0,
                                  &(conc_process_options){.fds = fds, .n_fds = 1});
-    /* The child has its own: with this one open the parent would wait for ever for a dead child. */
+    /* The child has its own: if this one stayed open here, the parent would wait for ever for a
+     * dead child. */
     conc_pipe_free(child_conn);
     if (!err)
         err = hear_child(child, parent_conn);

@@ -5,8 +5,8 @@
  *
  * Watch `other`, an ordinary variable, which the child changes too, and the parent never sees. The
  * block is passed as a descriptor and may lie at another address in the child: nothing in it is a
- * pointer. As Python's Value and Array do, it comes with a lock, for when there are more than one
- * who change it.
+ * pointer. As Python's Value and Array, it has a lock of its own, for programs in which several
+ * processes change it.
  */
 #include <conc.h>
 #include <stdio.h>
@@ -73,12 +73,14 @@ static int share(void)
     for (int i = 0; i < LENGTH; i++)
         shared->arr[i] = i;
     err = conc_shared_lock_init(&shared->lock);
-    if (!err) {
-        print("Before:", shared);
-        err = run_child(block);
-    }
-    if (!err)
-        print("After:", shared); /* the child has gone: nobody else changes it */
+    if (err)
+        goto out;
+    print("Before:", shared);
+    err = run_child(block);
+    if (err)
+        goto out;
+    print("After:", shared); /* the child has ended: nothing else changes it */
+out:
     conc_shared_free(block);
     return err;
 }

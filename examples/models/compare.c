@@ -3,8 +3,9 @@
  * compare.c: the chapter's table with the times of this machine, and its section 'Making the Right
  * Choice' held against them.
  *
- * Nothing is said of the rule but what the figures say: who was fastest, who was level with it, and
- * whether that is the one that the rule names. The same is done with the chapter's own figures.
+ * What is printed about the rule follows from the figures alone: which model was fastest, which
+ * ones were level with it, and whether that is the one that the rule names. The same is done with
+ * the chapter's own figures.
  */
 #include <inttypes.h>
 #include <sched.h>
@@ -16,7 +17,8 @@
 enum { LABEL = 16, CELL = 17 }; /* the table's columns */
 enum { CPU_RUNS = 3 }; /* of which the best counts: with a few milliseconds much is chance */
 
-/* What takes up to 15 % longer than the fastest is level with it: the next run may turn it round. */
+/* A model that takes up to 15 % longer than the fastest is level with it: in the next run it may be
+ * the faster one. */
 static const double LEVEL = 1.15;
 
 static const struct rule {
@@ -79,7 +81,7 @@ static int compare_model(int i, const struct work works[KINDS], struct outcome o
 
 /* ---- The rule ---- */
 
-/* Print who was fastest, those that are level with it, and, if it is neither, the model named. */
+/* Print the fastest, those that are level with it, and, if it is neither, the model named. */
 static void print_best(const struct times *times, enum kind kind, int named, bool holds)
 {
     int best = 0;
@@ -129,7 +131,7 @@ static void print_rules(const struct times *times)
 
 /* ---- The table ---- */
 
-/* What there is to compute on, and whether others compute there, too. */
+/* How many processors there are, and whether other programs use them too. */
 static void print_machine(void)
 {
     cpu_set_t set;

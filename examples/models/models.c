@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * models.c: the chapter 'Asynchronous programming. Python 3.5+': two jobs, one that computes and one
- * that waits for answers, run ten times in five ways.
+ * models.c: the chapter 'Asynchronous programming. Python 3.5+': two jobs, one that computes and
+ * one that waits for answers, run ten times in five ways.
  *
- * Watch: cpu_bound() and io_bound() are written once, as blocking functions. They are called in turn,
- * by threads, by processes and by tasks, and none of these wants them changed. What Python needs
- * another library (gevent) or another kind of function (async def) for is an argument here. Which way
- * is how fast: models --compare.
+ * Watch: cpu_bound() and io_bound() are written once, as blocking functions. They are called in
+ * turn, by threads, by processes and by tasks, and none of these wants them changed. Where Python
+ * needs another library (gevent) or another kind of function (async def), there is an argument
+ * here. models --compare shows how fast each way is.
  */
 #include "models/models.h"
 
@@ -82,12 +82,13 @@ static int sequential(const struct work *work, struct outcome *results)
     return err;
 }
 
-/* Start all, then wait until all have ended. No executor: they become tasks of the caller's loop. */
+/* Start all, then wait until all have ended. No executor: they become tasks of the caller's
+ * loop. */
 static int start_and_join(conc_executor *executor, const struct work *work, struct outcome *results)
 {
     conc_group jobs;
     conc_group_init(&jobs);
-    for (size_t i = 0; i < work->times; i++) /* what cannot start is conc_group_wait()'s to tell */
+    for (size_t i = 0; i < work->times; i++) /* conc_group_wait() reports what cannot start */
         conc_group_submit(&jobs, executor, work->fn, work->arg, work->arg_size, &results[i],
                           sizeof *results);
     int err = conc_group_wait(&jobs, CONC_FOREVER);
@@ -263,38 +264,40 @@ static int set_urls(struct pages *pages, const char *const *urls, const char *ba
 
 static int run_model(const struct model *model, const struct work *works, bool wanted[KINDS])
 {
-    int err = 0;
-    for (enum kind kind = CPU; kind < KINDS && !err; kind++) {
+    for (enum kind kind = CPU; kind < KINDS; kind++) {
         struct outcome outcome;
         double seconds;
         if (!wanted[kind])
             continue;
-        err = measure(model, &works[kind], &seconds, &outcome);
-        if (!err) {
-            printf("%.3g sec\n", seconds);
-            print_outcome(&works[kind], &outcome);
-        }
+        int err = measure(model, &works[kind], &seconds, &outcome);
+        if (err)
+            return err;
+        printf("%.3g sec\n", seconds);
+        print_outcome(&works[kind], &outcome);
     }
-    return err;
+    return 0;
 }
 
 static int run_compare(const struct work works[KINDS], struct pages *pages, const char *const *urls)
 {
     struct own_server own = {0};
     struct times seconds;
-    int err = 0;
+    int err;
     if (*urls == NULL && server == NULL) {
         latency = latency < 0 ? CONC_MS(200) : latency;
         err = own_server_start(&own, latency);
+        if (err)
+            goto out;
     }
-    if (!err)
-        err = set_urls(pages, urls, server != NULL ? server : own.url);
-    if (!err)
-        err = compare_models(works, latency, &seconds);
+    err = set_urls(pages, urls, server != NULL ? server : own.url);
+    if (err)
+        goto out;
+    err = compare_models(works, latency, &seconds);
+out:
     own_server_stop(&own);
-    if (!err && picture != NULL)
-        err = draw_picture(&seconds, picture);
-    return err;
+    if (err || picture == NULL)
+        return err;
+    return draw_picture(&seconds, picture);
 }
 
 int main(int argc, char **argv)
@@ -322,9 +325,12 @@ int main(int argc, char **argv)
     };
     /* Before there are threads: then a process is a copy of this one. */
     int err = compare || model == &models[PROCESSES] ? conc_process_prepare() : 0;
-    if (!err && compare)
+    if (err)
+        return exit_status(err);
+    if (compare)
         return exit_status(run_compare(works, &pages, urls));
-    if (!err)
-        err = set_urls(&pages, urls, server != NULL ? server : default_server());
-    return exit_status(err ? err : run_model(model, works, wanted));
+    err = set_urls(&pages, urls, server != NULL ? server : default_server());
+    if (err)
+        return exit_status(err);
+    return exit_status(run_model(model, works, wanted));
 }

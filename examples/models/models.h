@@ -19,7 +19,7 @@ struct power {
     unsigned long a, b;
 };
 
-/** What io_bound() works on. A value, as the argument of a job is that another process may run. */
+/** What io_bound() works on. A value without pointers, since another process may run the job. */
 struct pages {
     int64_t timeout; /* nanoseconds, of one request */
     size_t count;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * own_server.c: a demo server as a child program: started from where the build has put it, asked for
- * its URL, stopped. --with-parent ends it also when this program is killed.
+ * own_server.c: a demo server as a child program: started from where the build has put it, asked
+ * for its URL, stopped. --with-parent ends it also when this program is killed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,18 +52,19 @@ int own_server_start(struct own_server *server, int64_t latency)
 {
     char path[4096], delay[32], parent[32];
     const char *argv[] = {path, "--port", "0", "--latency", delay, "--with-parent", parent, NULL};
-    /* In a group of its own: Ctrl-C is this program's, whose end is then the server's. */
+    /* In a group of its own: a Ctrl-C ends this program, and with it the server. */
     const conc_subprocess_options options = {
         .in = CONC_SUBPROCESS_NULL, .out = CONC_SUBPROCESS_PIPE, .new_group = true};
 
     snprintf(delay, sizeof delay, "%g", (double)latency / (double)CONC_MS(1));
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     int err = find_program(path, sizeof path);
-    if (!err)
-        err = conc_subprocess_start(&server->child, argv, &options);
-    if (!err)
-        err = read_url(server);
-    return err;
+    if (err)
+        return err;
+    err = conc_subprocess_start(&server->child, argv, &options);
+    if (err)
+        return err;
+    return read_url(server);
 }
 
 void own_server_stop(struct own_server *server)
@@ -72,6 +73,6 @@ void own_server_stop(struct own_server *server)
         return;
     conc_subprocess_terminate(server->child);
     conc_subprocess_join(server->child, conc_in(STOP_TIMEOUT));
-    conc_subprocess_free(server->child); /* which ends it, if it is not over yet */
+    conc_subprocess_free(server->child); /* ends the child if it still runs */
     server->child = NULL;
 }

@@ -2,8 +2,9 @@
  *
  * picture.c: the table as bars, drawn by gnuplot.
  *
- * The chapter's machine and this one differ, so that seconds side by side would say little: a bar is
- * the share of the time that the sequential way took on the same machine. The seconds stand above.
+ * The chapter's machine and this one differ, so that seconds side by side would say little. So a
+ * bar is a share: of the time that the sequential way took on the same machine. The seconds stand
+ * above.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
  * echo_client.c: the smallest client: it sends its operands to echo_server, a line each, and prints
  * what comes back.
  *
- * Watch: one deadline for all of the conversation; whichever call it ends, the program says so. The
- * same code would run in a thread: only main() knows that it is a task.
+ * Watch: there is one deadline for the whole conversation; whichever call meets it, the program
+ * says so. The same code would run in a thread: only main() knows that it is a task.
  */
 #include <conc.h>
 #include <stdio.h>

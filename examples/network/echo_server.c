@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * echo_server.c: the smallest server: it sends each line back to whoever has sent it.
+ * echo_server.c: the smallest server: it sends each line back to the client that sent it.
  *
  * Watch: echo() is written as if there were but one client, and as if waiting cost nothing. With
  * --model it runs unchanged as a task for each client on one thread, in a thread for each, or in a
@@ -68,7 +68,7 @@ static int serve_with(conc_executor *executor)
     conc_signal_catch(&ends); /* from now on: the line that follows may bring one */
     printf("listening on %s, port %d\n", address, conc_server_port(server));
     conc_signal_wait(&ends, conc_in(stop_after));
-    conc_server_stop(server, conc_in(CONC_S(1))); /* who is still there then is sent away */
+    conc_server_stop(server, conc_in(CONC_S(1))); /* cuts off clients that stay longer */
     return conc_server_free(server);
 }
 

@@ -2,9 +2,9 @@
  *
  * 'Using synchronous libraries' in chapter 7: three sleeps and a blocking call, gathered.
  *
- * Watch: first 2 seconds, although all are of one: while the blocking call has the loop's thread, no
- * sleeping task can even begin or end. Then the same call by conc_loop_run_in_executor(): 1 second,
- * for it blocks a thread of the loop's pool instead.
+ * Watch: first 2 seconds, although all are of one: while the blocking call has the loop's thread,
+ * no sleeping task can even begin or end. Then the same call by conc_loop_run_in_executor(): 1
+ * second, for it blocks a thread of the loop's pool instead.
  */
 #include <conc.h>
 #include <stdio.h>

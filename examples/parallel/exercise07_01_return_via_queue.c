@@ -86,16 +86,16 @@ static int add_data_from_sensors(const char *const *paths, size_t path_count)
     size_t n = OTHERS + path_count, started = 0;
     struct failures failures = {0};
     conc_queue q;
-    conc_thread **threads = calloc(n, sizeof(conc_thread *));
-    int err = threads == NULL ? -ENOMEM : 0;
-    if (!err)
-        err = conc_queue_init(&q, sizeof(struct data_point), 0, CONC_FIFO);
-    if (err) {
-        free(threads);
+    int err = conc_queue_init(&q, sizeof(struct data_point), 0, CONC_FIFO);
+    if (err)
         return exit_status(err);
+    conc_thread **threads = calloc(n, sizeof(conc_thread *));
+    if (threads == NULL) {
+        conc_queue_destroy(&q);
+        return exit_status(-ENOMEM);
     }
     /* Start all threads */
-    for (; !err && started < n; started += !err) {
+    while (started < n) {
         struct wrap wrap = {&q, disk_available, NULL, sizeof(struct data_point)};
         if (started < OTHERS)
             wrap.function = others[started];
@@ -103,7 +103,11 @@ static int add_data_from_sensors(const char *const *paths, size_t path_count)
             wrap.arg = paths[started - OTHERS];
         err = conc_thread_start(&threads[started], return_via_queue, &wrap, sizeof wrap,
                                 &(conc_thread_options){.name = "sensor"});
-        failures_add(&failures, err);
+        if (err) {
+            failures_add(&failures, err);
+            break;
+        }
+        started++;
     }
     /* Wait for all threads to finish */
     for (size_t i = 0; i < started; i++) {

@@ -13,7 +13,7 @@
 #include "support/http_fetch.h"
 #include "support/json.h"
 
-/* Of commits: there is no last page where a server's pages go in a circle. */
+/* Of commits. Without a limit a server whose pages go in a circle would keep us for ever. */
 enum { PAGES_MAX = 100 };
 
 struct url {
@@ -22,7 +22,7 @@ struct url {
 
 struct response {
     struct url url;
-    struct http_response http; /* owned by whoever has it */
+    struct http_response http; /* owned by the queue or thread that has it */
 };
 
 struct pipeline {
@@ -166,13 +166,14 @@ int figure7_7(struct timeline *t, const char *server)
     if (err)
         return err;
     err = conc_queue_init(&p.responses, sizeof(struct response), 0, CONC_FIFO);
-    if (!err) {
-        conc_queue_on_drop(&p.responses, drop_response, NULL);
-        err = put_urls(&p, server);
-        if (!err)
-            err = run_threads(&p);
-        conc_queue_destroy(&p.responses);
-    }
+    if (err)
+        goto destroy_urls;
+    conc_queue_on_drop(&p.responses, drop_response, NULL);
+    err = put_urls(&p, server);
+    if (!err)
+        err = run_threads(&p);
+    conc_queue_destroy(&p.responses);
+destroy_urls:
     conc_queue_destroy(&p.urls);
     timeline_end(t);
     return err;

@@ -2,8 +2,8 @@
  *
  * Figures 7-1, 7-2 and 7-3: three sensor servers are asked in turn, by tasks, by threads.
  *
- * Watch: download() and parse() are written once, for whoever calls them. A step lasts until the
- * same context begins its next.
+ * Watch: download() and parse() are written once, for main(), tasks and threads alike. A step lasts
+ * until the same context begins its next.
  */
 #include <conc.h>
 #include <stdio.h>
@@ -124,7 +124,7 @@ static int download_job(void *arg, void *result)
     return err;
 }
 
-/* All answers are waited for, so that nobody is left; the first error is the one that is told. */
+/* Wait for all answers, so that no task is left behind, and return the first error. */
 static int parse_as_they_come(struct sensors *servers, struct timeline *t,
                               conc_as_completed *arriving)
 {

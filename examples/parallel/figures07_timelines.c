@@ -42,14 +42,17 @@ static int own_server_start(struct own_server *own, int64_t latency)
     if (err)
         return err;
     err = server_new(&server, &options, &own->model);
-    if (!err) {
-        err = server_start(server);
-        if (!err) {
-            own->server = server;
-            return 0;
-        }
-        server_free(server);
-    }
+    if (err)
+        goto free_model;
+    err = server_start(server);
+    if (err)
+        goto free_server;
+    own->server = server;
+    return 0;
+
+free_server:
+    server_free(server);
+free_model:
     server_model_free(&own->model);
     return err;
 }
@@ -85,13 +88,15 @@ static bool list_steps;
 static int show(const struct figure *figure, struct timeline *t, const char *url)
 {
     int err = figure->run(t, url);
-    if (!err)
-        err = timeline_finish(t);
-    if (!err)
-        err = timeline_print(t, stdout, (size_t)width);
-    if (!err && list_steps)
-        err = timeline_print_steps(t, stdout);
-    return err;
+    if (err)
+        return err;
+    err = timeline_finish(t);
+    if (err)
+        return err;
+    err = timeline_print(t, stdout, (size_t)width);
+    if (err)
+        return err;
+    return list_steps ? timeline_print_steps(t, stdout) : 0;
 }
 
 static int show_all(const char *url)

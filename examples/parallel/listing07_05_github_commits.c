@@ -19,7 +19,7 @@
 #include "support/listing.h"
 
 enum { COLUMN_WIDTH = 45, COLUMN_INDENT = 50 };
-/* Of a repository: there is no last page where a server's pages go in a circle. */
+/* Of a repository. Without a limit a server whose pages go in a circle would keep us for ever. */
 enum { PAGES_MAX = 1000 };
 
 static int64_t timeout = CONC_S(10);
@@ -32,7 +32,7 @@ struct url {
 
 struct response {
     struct url url;
-    struct http_response http; /* owned by whoever has it */
+    struct http_response http; /* owned by the queue or thread that has it */
 };
 
 struct commit {

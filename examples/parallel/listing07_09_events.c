@@ -2,7 +2,7 @@
  *
  * Listing 7-9: an event sets a minimum wait time.
  *
- * Watch: whatever time a thread has slept, it does not resume before the master, who sets the
+ * Watch: whatever time a thread has slept, it does not resume before the master, which sets the
  * event; one that sleeps longer than the master finds it set and goes straight on.
  */
 #include <conc.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Listing 7-11: a hundred increments and a hundred decrements as tasks, each awaited for its result.
+ * Listing 7-11: a hundred increments and a hundred decrements as tasks, each awaited for its
+ * result.
  *
  * Watch: `await f()` is to start a task and ask for its result. asyncio.run() is conc_run(), which
  * makes a loop, runs the main task on it, and frees it.

@@ -3,7 +3,7 @@
  * Listing 7-14: an asynchronous generator; prints 5.
  *
  * Watch: numbers() awaits each number only when add_all() wants the next: they are not all made
- * beforehand. `async for` and `for` are the same loop here: a generator blocks like any function,
+ * beforehand. `async for` and `for` are the same loop here: like any function, a generator blocks
  * the task or the thread that consumes it.
  */
 #include <conc.h>

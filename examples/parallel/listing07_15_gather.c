@@ -2,8 +2,8 @@
  *
  * Listing 7-15: gather to process tasks in parallel; prints 5.
  *
- * Watch: as listing 7-13, but number(2) and number(3) are under way at the same time. conc_gather()
- * keeps the order of the futures, whoever ends first.
+ * Watch: as listing 7-13, but number(2) and number(3) run at the same time. conc_gather() keeps the
+ * order of the futures, whichever ends first.
  */
 #include <conc.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * Listing 7-17: listing 7-16 with a lock; prints 100.
  *
  * Watch: the lock is the one that threads use, and it may be global, which the chapter forbids to
- * Python's asyncio.Lock: a task that waits for it steps aside, a thread would sleep.
+ * Python's asyncio.Lock: a task that waits for it is suspended, a thread sleeps.
  */
 #include <conc.h>
 #include <stdio.h>

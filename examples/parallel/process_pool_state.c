@@ -5,8 +5,8 @@
  *
  * The pool has one worker. Watch: its jobs begin with the number as it was when the pool was made,
  * and count on from there, from one job to the next; the parent, which has set it to 100 in the
- * meantime, sees nothing of that, nor they of the 100. Only what a job returns comes over. Then the
- * same two jobs in a thread, which shares everything.
+ * meantime, sees nothing of that, and the jobs see nothing of the 100. Only what a job returns
+ * comes over. Then the same two jobs in a thread, which shares everything.
  *
  * (A program that has several threads when it makes its first pool cannot be copied safely: jobs
  * then begin with the number as it was before main(), 1.)
@@ -54,15 +54,15 @@ int main(int argc, char **argv)
     conc_executor *pool;
     number = 42;
     int err = conc_process_pool_new(&pool, 1, NULL);
-    if (!err) {
-        printf("A pool of one process:\n");
-        err = run_jobs(pool);
-    }
-    if (!err)
-        err = conc_thread_pool_new(&pool, 1, NULL);
-    if (!err) {
-        printf("A pool of one thread:\n");
-        err = run_jobs(pool);
-    }
-    return exit_status(err);
+    if (err)
+        return exit_status(err);
+    printf("A pool of one process:\n");
+    err = run_jobs(pool);
+    if (err)
+        return exit_status(err);
+    err = conc_thread_pool_new(&pool, 1, NULL);
+    if (err)
+        return exit_status(err);
+    printf("A pool of one thread:\n");
+    return exit_status(run_jobs(pool));
 }

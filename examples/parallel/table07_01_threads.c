@@ -89,11 +89,12 @@ static int subclass_way(void)
 {
     struct hello_world_thread thread = {.base = {.name = "helloworld", .run = hello_world_run}};
     int err = thread_start(&thread.base);
-    if (!err)
-        err = thread_join(&thread.base);
-    if (!err && !thread.success)
-        err = -EIO;
-    return err;
+    if (err)
+        return err;
+    err = thread_join(&thread.base);
+    if (err)
+        return err;
+    return thread.success ? 0 : -EIO;
 }
 
 int main(int argc, char **argv)
@@ -107,7 +108,7 @@ int main(int argc, char **argv)
     };
     parse_options(argc, argv, "Table 7-1: two ways to start a thread.", options);
     int err = function_way();
-    if (!err)
-        err = subclass_way();
-    return exit_status(err);
+    if (err)
+        return exit_status(err);
+    return exit_status(subclass_way());
 }

@@ -5,9 +5,10 @@
  *
  * In Python the third needs bad luck, and then hangs for ever. Here a barrier lets both threads
  * take their first lock before either asks for its second, so it deadlocks every time; main(),
- * looking at what each thread is blocked on, finds the circle, prints who waits for what held by
- * whom, and cancels one of the two. That works because they wait by conc_lock_acquire(),
- * which can be cancelled, and conc_with_lock() gives back the first lock on the way out.
+ * looking at what each thread is blocked on, finds the circle, prints what each of them waits for
+ * and which thread holds that, and cancels one of the two. That works because they wait by
+ * conc_lock_acquire(), which can be cancelled, and conc_with_lock() gives back the first lock on
+ * the way out.
  */
 #include <conc.h>
 #include <stdio.h>
@@ -112,7 +113,7 @@ static int look(const conc_context_info *info, void *arg)
     return 0;
 }
 
-/* Who holds what `b` waits for; NULL: nobody, or one who isn't blocked. */
+/* The context that holds what `b` waits for; NULL: there is none, or it isn't blocked. */
 static const struct blocked *holder_of(const struct picture *picture, const struct blocked *b)
 {
     for (size_t i = 0; i < picture->n; i++)
@@ -230,13 +231,12 @@ int main(int argc, char **argv)
                   NULL);
     printf("1. As little as possible under a lock\n");
     int err = run_in_pool(increment_1, decrement_1);
-    if (!err) {
-        printf("2. Both locks, in a consistent order\n");
-        err = run_in_pool(increment_2, decrement_2);
-    }
-    if (!err) {
-        printf("3. Both locks, in an inconsistent order\n");
-        err = run_third();
-    }
-    return exit_status(err);
+    if (err)
+        return exit_status(err);
+    printf("2. Both locks, in a consistent order\n");
+    err = run_in_pool(increment_2, decrement_2);
+    if (err)
+        return exit_status(err);
+    printf("3. Both locks, in an inconsistent order\n");
+    return exit_status(run_third());
 }

@@ -2,9 +2,9 @@
  *
  * Table 7-3, and the `gather` after it: three sleeps of a second, in three ways.
  *
- * Watch: awaited in turn they take three seconds, and nobody else had anything to do meanwhile.
- * Spawned first and awaited then, one: a task runs from when it is spawned, not from when somebody
- * waits for it. conc_gather() is the same in one call.
+ * Watch: awaited in turn they take three seconds, and the loop has nothing else to do meanwhile.
+ * Spawned first and awaited afterwards, they take one: a task runs from the moment when it is
+ * spawned, not from the moment when another waits for it. conc_gather() is the same in one call.
  */
 #include <conc.h>
 #include <stdio.h>
@@ -17,11 +17,12 @@ static int sleep_a_second(void *arg, void *result) { return conc_sleep(a_second)
 static int awaited_in_turn(void)
 {
     int err = sleep_a_second(NULL, NULL);
-    if (!err)
-        err = sleep_a_second(NULL, NULL);
-    if (!err)
-        err = sleep_a_second(NULL, NULL);
-    return err;
+    if (err)
+        return err;
+    err = sleep_a_second(NULL, NULL);
+    if (err)
+        return err;
+    return sleep_a_second(NULL, NULL);
 }
 
 static int await_and_unref(conc_future *task)

@@ -3,8 +3,8 @@
  * The two ThreadPoolExecutor snippets of chapter 7, and the caution after them.
  *
  * Hello world from a pool; then 2**16, computed in a pool, through a future. Watch the last part:
- * an error that nobody asks for is lost in Python ("this can make debugging difficult"); here the
- * last reference to its future reports it on stderr.
+ * an error that no code asks for is lost in Python ("this can make debugging difficult"); here it
+ * is reported on stderr when the last reference to its future is given back.
  */
 #include <conc.h>
 #include <stdio.h>
@@ -78,9 +78,10 @@ int main(int argc, char **argv)
                   "Hello world and 2**16 from a thread pool, and an error that nobody asks for.",
                   NULL);
     int err = hello_snippet();
-    if (!err)
-        err = future_snippet();
-    if (!err)
-        err = error_nobody_asks_for();
-    return exit_status(err);
+    if (err)
+        return exit_status(err);
+    err = future_snippet();
+    if (err)
+        return exit_status(err);
+    return exit_status(error_nobody_asks_for());
 }

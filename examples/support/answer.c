@@ -11,7 +11,7 @@
 
 #include "support/http.h"
 
-/* ---- Status ---------------------------------------------------------------------------------- */
+/* ---- Status ---- */
 
 static const char *status_words(int status)
 {
@@ -64,7 +64,7 @@ int http_check(const char *url, const struct http_response *response)
     return err;
 }
 
-/* ---- Headers --------------------------------------------------------------------------------- */
+/* ---- Headers ---- */
 
 bool http_header(const struct http_response *response, const char *name, char *value, size_t size)
 {
@@ -157,7 +157,7 @@ bool http_next_link(const struct http_response *response, char *url, size_t size
     }
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------ */
+/* ---- JSON ---- */
 
 int http_json(const char *url, const struct http_response *response, json_t **ret)
 {

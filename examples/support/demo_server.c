@@ -7,12 +7,12 @@
  * in a thread of its own, or with a pool of threads to answer the requests; which one is an
  * argument, and nothing else in the server knows (server/model.c, server/connection.c). Or several
  * processes do so, each of them in one of these ways, on one listening socket (server/prefork.c).
- * Signals are taken by sigtimedwait() in the main thread, so there is no handler, and nothing that a handler
- * must not do.
+ * Signals are taken by sigtimedwait() in the main thread, so there is no handler, and nothing that
+ * a handler must not do.
  *
  * A connection is a descriptor (and a thread that waits for one has another, to be woken through):
- * the limit for these is raised at the start as far as the system allows (ulimit -Hn). Where that is
- * too little, connections wait in the kernel until others have gone, and the server says so.
+ * the limit for these is raised at the start as far as the system allows (ulimit -Hn). Where that
+ * is too little, connections wait in the kernel until others have gone, and the server says so.
  */
 #include <conc.h>
 #include <errno.h>
@@ -86,7 +86,7 @@ static int stay_with_parent(pid_t parent)
     return 0;
 }
 
-/* Print the URL, for whoever started this. */
+/* Print the URL, for the program or the user that started this. */
 static int announce(const char *url)
 {
     if (printf("%s\n", url) < 0 || fflush(stdout) != 0)
@@ -143,7 +143,7 @@ static int run_processes(const struct server_options *options, const struct pref
     return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* ---- The command line ------------------------------------------------------------------------ */
+/* ---- The command line ---- */
 
 static struct server_options options = {.port = 8080, .address = "127.0.0.1", .seed = 1};
 static const char *model_name = "tasks", *inside; /* NULL: not given */

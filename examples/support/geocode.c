@@ -72,14 +72,19 @@ int geocode(const struct geocoding *api, const char *name, struct place *ret,
     json_t *json = NULL;
     int err = make_url(api, name, url, sizeof url);
 
-    if (err == 0)
-        err = (api->get != NULL ? api->get : http_get)(url, &response, deadline);
-    if (err == 0)
-        err = http_check(url, &response);
-    if (err == 0)
-        err = http_json(url, &response, &json);
-    if (err == 0)
-        err = read_place(json, url, ret);
+    if (err < 0)
+        goto out;
+    err = (api->get != NULL ? api->get : http_get)(url, &response, deadline);
+    if (err < 0)
+        goto out;
+    err = http_check(url, &response);
+    if (err < 0)
+        goto out;
+    err = http_json(url, &response, &json);
+    if (err < 0)
+        goto out;
+    err = read_place(json, url, ret);
+out:
     json_decref(json);
     http_response_free(&response);
     if (err < 0) {

@@ -45,7 +45,7 @@ static void global_init(void)
         atexit(curl_global_cleanup);
 }
 
-/* ---- What arrives ---------------------------------------------------------------------------- */
+/* ---- What arrives ---- */
 
 /* Append, within a limit. Returns what curl wants to hear: the number of bytes taken. */
 static size_t take(struct transfer *t, struct buffer *into, const char *data, size_t n,
@@ -79,7 +79,7 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
     return take(t, &t->answer_body, data, n, HTTP_BODY_MAX);
 }
 
-/* ---- One transfer ---------------------------------------------------------------------------- */
+/* ---- One transfer ---- */
 
 static int out_of_memory(const struct transfer *t)
 {

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- Requests -------------------------------------------------------------------------------- */
+/* ---- Requests ---- */
 
 static int not_a_url(const char *url) { return conc_raise(-EINVAL, URL_SHOWN ": not a URL", url); }
 
@@ -65,7 +65,7 @@ int http_request_make(struct http_request *request, const char *url)
     return 0;
 }
 
-/* ---- Answers --------------------------------------------------------------------------------- */
+/* ---- Answers ---- */
 
 /* Append, within a limit. Returns what the parser wants to hear: 0, or else it stops. */
 static int take(struct http_reader *reader, struct buffer *into, const char *data, size_t n,

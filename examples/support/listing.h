@@ -67,7 +67,7 @@ static inline double seconds_elapsed(int64_t start_time)
 }
 
 /** As Python's time.sleep(): a system call that knows of no loop, nor of cancellation. It stops the
- * whole thread, whoever else runs on it. */
+ * whole thread, whatever else runs on it. */
 static inline void time_sleep(double n)
 {
     struct timespec left = {.tv_sec = seconds(n) / CONC_S(1), .tv_nsec = seconds(n) % CONC_S(1)};

@@ -43,7 +43,7 @@ static void print_help(const struct program *program, const struct option_spec *
     printf("  --help%*sprint this and end\n", HELP_COLUMN - 8, "");
 }
 
-/* A mistake on the command line ends the program: there is nobody who could do better. */
+/* A mistake on the command line ends the program: there is nothing better to do about it. */
 static void __attribute__((noreturn)) usage_error(const char *what, const char *which)
 {
     complain("%s%s (try --help)", what, which);
@@ -116,7 +116,7 @@ int options_parse(int argc, char **argv, const struct program *program)
             .val = (int)i,
         };
 
-    setvbuf(stdout, NULL, _IOLBF, 0); /* what happens is seen when it happens, in a pipe too */
+    setvbuf(stdout, NULL, _IOLBF, 0); /* each line is seen when it is printed, in a pipe too */
     opterr = 0; /* getopt_long()'s own words vary; one line of ours does not */
     while ((which = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
         if (which == VALUE_HELP) {

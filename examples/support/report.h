@@ -16,8 +16,8 @@ enum {
 void complain(const char *fmt, ...) CONC_PRINTF(1, 2);
 
 /**
- * Failures that a program met on its way: the first one's message, and how many there were. All-
- * zero: none.
+ * Failures that a program met on its way: the first one's message, and how many there were.
+ * All-zero: none.
  */
 struct failures {
     size_t count;

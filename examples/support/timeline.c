@@ -28,7 +28,7 @@ void timeline_destroy(struct timeline *t)
     *t = (struct timeline){.title = t->title};
 }
 
-/* ---- Noting. Under the lock. ----------------------------------------------------------------- */
+/* ---- Noting, under the lock ---- */
 
 /* Room for one element more. The array may move. */
 static bool grow(void **array, size_t count, size_t *room, size_t size)
@@ -48,7 +48,7 @@ static bool grow(void **array, size_t count, size_t *room, size_t size)
 /* The caller's; NULL: there is none. */
 static struct timeline_lane *find_lane(struct timeline *t)
 {
-    const char *name = conc_context_name(conc_context_current());
+    const char *name = conc_context_name(NULL);
     const uint32_t context = conc_context_id(NULL);
 
     for (size_t i = 0; i < t->count; i++)
@@ -71,7 +71,7 @@ static struct timeline_lane *find_or_add_lane(struct timeline *t)
     t->lanes = lanes;
     lane = &t->lanes[t->count++];
     *lane = (struct timeline_lane){.context = conc_context_id(NULL)};
-    snprintf(lane->name, sizeof lane->name, "%s", conc_context_name(conc_context_current()));
+    snprintf(lane->name, sizeof lane->name, "%s", conc_context_name(NULL));
     return lane;
 }
 
@@ -104,7 +104,7 @@ static void add_step(struct timeline *t, const char *name, bool waits, int64_t n
     memcpy(step->about, lane->about, sizeof step->about);
 }
 
-/* ---- For everybody --------------------------------------------------------------------------- */
+/* ---- For everybody ---- */
 
 void timeline_begin(struct timeline *t, const char *step)
 {
@@ -148,7 +148,7 @@ void timeline_about(struct timeline *t, const char *fmt, ...)
     va_end(args);
 }
 
-/* ---- Afterwards ------------------------------------------------------------------------------ */
+/* ---- Afterwards ---- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -166,7 +166,7 @@ int timeline_finish(struct timeline *t)
         return conc_raise(-ENOMEM, "%s: out of memory", t->title);
     for (size_t i = 0; i < t->count; i++)
         end_step(&t->lanes[i], now);
-    if (t->count > 1) /* who comes first among the others is chance */
+    if (t->count > 1) /* the order among the others is chance */
         qsort(t->lanes + 1, t->count - 1, sizeof *t->lanes, by_name);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * timeline.h: who did what, and who waited for what, when: noted by those who do it, drawn
- * afterwards, a lane for each context.
+ * timeline.h: what each context did and waited for, and when: noted by the contexts themselves,
+ * drawn afterwards, a lane for each.
  *
  *     struct timeline t;
  *     timeline_init(&t, "Three answers");
@@ -63,11 +63,11 @@ void timeline_init(struct timeline *t, const char *title);
 
 void timeline_destroy(struct timeline *t);
 
-/* ---- Noting. From any thread or task; none of these is a cancellation point. ---- */
+/* ---- Noting: from any thread or task; none of these is a cancellation point ---- */
 
 /**
- * The caller begins a step; the one that it was in ends. Its lane is the one of its conc_context_name() at
- * that moment.
+ * The caller begins a step; the one that it was in ends. Its lane is the one of its
+ * conc_context_name() at that moment.
  *
  * @param step  what it does; a literal
  */
@@ -83,7 +83,7 @@ void timeline_about(struct timeline *t, const char *fmt, ...) CONC_PRINTF(2, 3);
 /** The caller's step ends; none begins. */
 void timeline_end(struct timeline *t);
 
-/* ---- Drawing. Once nobody notes any more. ---- */
+/* ---- Drawing: once no context notes any more ---- */
 
 /**
  * Lanes in the order in which they are drawn: that of the first step of all on top, then by name.

@@ -28,7 +28,7 @@ static int no_memory(const struct timeline *t)
 
 static double milliseconds(int64_t ns) { return (double)ns / (double)CONC_MS(1); }
 
-/* ---- Time and columns ------------------------------------------------------------------------ */
+/* ---- Time and columns ---- */
 
 struct moments {
     int64_t *at;    /* ascending, each once */
@@ -102,7 +102,7 @@ static int64_t time_at(const struct moments *m, size_t column)
     return m->at[i] - m->at[0] + (int64_t)(share * (double)(m->at[i + 1] - m->at[i]));
 }
 
-/* ---- Letters --------------------------------------------------------------------------------- */
+/* ---- Letters ---- */
 
 struct letters {
     const char *names[KINDS_MAX];
@@ -143,7 +143,7 @@ static char letter_of(struct letters *l, const struct timeline_step *step)
     return l->letters[l->count++];
 }
 
-/* ---- The chart ------------------------------------------------------------------------------- */
+/* ---- The chart ---- */
 
 static int name_width(const struct timeline *t)
 {
@@ -222,7 +222,7 @@ int timeline_print(const struct timeline *t, FILE *out, size_t width)
     return 0;
 }
 
-/* ---- The list -------------------------------------------------------------------------------- */
+/* ---- The list ---- */
 
 struct row {
     const struct timeline_lane *lane;

@@ -21,8 +21,8 @@ enum {
     TOP = 15,
     TITLE = 28,
     LANE = 26,
-    BAR = 18,     /* of a lane, who works ... */
-    WAIT_BAR = 6, /* ... and who waits */
+    BAR = 18,     /* of a lane, while it works ... */
+    WAIT_BAR = 6, /* ... and while it waits */
     SCALE = 40,   /* the numbers below a timeline, and the gap to the next */
     LEGEND = 30,
     LEGEND_ITEM = 120,
@@ -41,7 +41,7 @@ enum { COLOURS_COUNT = sizeof COLOURS / sizeof *COLOURS };
 
 enum anchor { AT_LEFT, AT_MIDDLE, AT_RIGHT };
 
-/* ---- The pen --------------------------------------------------------------------------------- */
+/* ---- The pen ---- */
 
 struct pen {
     FILE *out;
@@ -134,7 +134,7 @@ static void draw_words(const struct pen *pen, double x, double y, enum anchor an
     }
 }
 
-/* ---- The colours ----------------------------------------------------------------------------- */
+/* ---- The colours ---- */
 
 /* Names of steps in the order of their first appearance. */
 struct legend {
@@ -172,7 +172,7 @@ static void draw_legend(const struct pen *pen, const struct legend *l, double y)
     }
 }
 
-/* ---- A timeline ------------------------------------------------------------------------------ */
+/* ---- A timeline ---- */
 
 struct scale {
     int64_t longest; /* the whole width, in nanoseconds */
@@ -260,7 +260,7 @@ static double draw_timeline(const struct pen *pen, const struct scale *scale,
     return y + SCALE;
 }
 
-/* ---- The picture ----------------------------------------------------------------------------- */
+/* ---- The picture ---- */
 
 static void draw_picture(const struct pen *pen, const struct timeline *timelines, size_t n)
 {

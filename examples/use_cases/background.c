@@ -12,7 +12,7 @@ static int watch(void *arg, void *result)
     if (signo < 0)
         return signo;
     *(int *)result = signo;
-    conc_signal_release(&background->ends); /* whoever can't wait presses Ctrl-C again */
+    conc_signal_release(&background->ends); /* so that a second Ctrl-C ends the program at once */
     conc_thread_cancel(background->job);
     return 0;
 }

@@ -41,7 +41,8 @@ size_t kind_of(const char *type);
  */
 int identify(const char *const *paths, size_t n, char types[][TYPE_MAX], conc_deadline deadline);
 
-/** The same of one file, by its name and its first bytes: not as well, but by nobody's help. */
+/** The same of one file, by its name and its first bytes: less exact, but without another
+ * program. */
 void guess_type(const char *path, char type[TYPE_MAX], conc_deadline deadline);
 
 /**

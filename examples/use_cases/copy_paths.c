@@ -32,8 +32,8 @@ static bool is_same(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Is the open folder `fd`, or one around it, the one that `st` is of? Takes fd. @return 1, 0, error
- * */
+/* Is the open folder `fd`, or one around it, the one that `st` is of? Takes fd. @return 1, 0,
+ * error */
 static int is_within(int fd, const struct stat *st)
 {
     struct stat here, last = {0};

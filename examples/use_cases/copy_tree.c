@@ -35,7 +35,7 @@ enum {
 /* What is kept of a mode: not the bits that give rights of the owner, who may be another now. */
 static const mode_t MODE_KEPT = 0777 | S_ISVTX;
 
-/* A file to be copied; the queue, or who has taken it, owns the names. */
+/* A file to be copied; the queue, or the thread that has taken it, owns the names. */
 struct file {
     char *from, *to;
     uint64_t size; /* when it was found */
@@ -163,12 +163,10 @@ static int open_source(const char *path, struct stat *st)
     if (fd < 0)
         return fd;
     int err = fstat(fd, st) == 0 ? 0 : -errno;
-    if (!err && !S_ISREG(st->st_mode))
-        err = -ESTALE;
-    if (!err)
+    if (!err && S_ISREG(st->st_mode))
         return fd;
     conc_close(fd);
-    return err;
+    return err ? err : -ESTALE;
 }
 
 /* Write the copy under its scratch name, and close it. */
@@ -220,9 +218,9 @@ static int copy_file(struct copier *copier, const struct file *file)
         wrote = true;
         err = conc_rename(copier->scratch, file->to, CONC_FOREVER);
     }
-    if (err == -ECANCELED) { /* it stays found, and not done */
-        count_bytes(copier->copy, -copied);
-    } else
+    if (err == -ECANCELED)
+        count_bytes(copier->copy, -copied); /* it stays found, and not done */
+    else
         count_file(copier->copy, file, copied, !err);
     if (!err)
         return 0;

@@ -108,27 +108,35 @@ static int get_number(struct index_db *db, const char *sql, int64_t *ret)
     return err;
 }
 
-/* Make the tables, in a database that is empty; refuse one that is not ours. */
-static int prepare_schema(struct index_db *db, bool create)
+/* In a transaction: make the tables if the database is empty; refuse one that is not ours. */
+static int make_tables(struct index_db *db, bool create)
 {
     char pragma[64];
     int64_t id = 0, tables = 0;
-    /* Taken first, so that no other program makes them in between. */
+    int err = get_number(db, "PRAGMA application_id", &id);
+    if (err)
+        return err;
+    err = get_number(db, "SELECT count(*) FROM sqlite_master", &tables);
+    if (err)
+        return err;
+    if (id == APPLICATION_ID)
+        return 0;
+    if (id != 0 || tables != 0 || !create)
+        return conc_raise(-EINVAL, "%.160s: not an index of this program", db->path);
+    err = execute(db, SCHEMA);
+    if (err)
+        return err;
+    sqlite3_snprintf(sizeof pragma, pragma, "PRAGMA application_id = %d", APPLICATION_ID);
+    return execute(db, pragma);
+}
+
+static int prepare_schema(struct index_db *db, bool create)
+{
+    /* The transaction comes first, so that no other program makes the tables in between. */
     int err = execute(db, create ? "BEGIN IMMEDIATE" : "BEGIN");
     if (err)
         return err;
-    err = get_number(db, "PRAGMA application_id", &id);
-    if (!err)
-        err = get_number(db, "SELECT count(*) FROM sqlite_master", &tables);
-    if (!err && id != APPLICATION_ID && (id != 0 || tables != 0 || !create))
-        err = conc_raise(-EINVAL, "%.160s: not an index of this program", db->path);
-    if (!err && id == 0) {
-        sqlite3_snprintf(sizeof pragma, pragma, "PRAGMA application_id = %d", APPLICATION_ID);
-        err = execute(db, SCHEMA);
-        if (!err)
-            err = execute(db, pragma);
-    }
-    return end_transaction(db, err);
+    return end_transaction(db, make_tables(db, create));
 }
 
 static int open_and_prepare(struct index_db *db, bool create)
@@ -296,10 +304,12 @@ static int put_entry(struct index_db *db, const struct entry *entry)
     sqlite3_bind_text(put, 4, entry->type, -1, SQLITE_STATIC);
     sqlite3_bind_int(put, 5, entry->converted);
     int err = step(db, put);
-    if (!err)
-        err = find_id(db, entry->path, &id);
-    if (!err)
-        err = drop_row(db, DROP_TEXT, id); /* if it was there */
+    if (err)
+        return err;
+    err = find_id(db, entry->path, &id);
+    if (err)
+        return err;
+    err = drop_row(db, DROP_TEXT, id); /* if it was there */
     if (err)
         return err;
     put = db->statements[PUT_TEXT];
@@ -321,6 +331,23 @@ int index_db_put(struct index_db *db, const struct entry *entries, size_t n)
     return end_transaction(db, err);
 }
 
+/* In a transaction. */
+static int drop_unseen(struct index_db *db, const struct known *known, size_t n, size_t *count)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (known[i].seen)
+            continue;
+        int err = drop_row(db, DROP_TEXT, known[i].id);
+        if (err)
+            return err;
+        err = drop_row(db, DROP_FILE, known[i].id);
+        if (err)
+            return err;
+        ++*count;
+    }
+    return 0;
+}
+
 int index_db_remove_unseen(struct index_db *db, const struct known *known, size_t n,
                            size_t *removed)
 {
@@ -328,17 +355,11 @@ int index_db_remove_unseen(struct index_db *db, const struct known *known, size_
     int err = execute(db, "BEGIN IMMEDIATE");
     if (err)
         return err;
-    for (size_t i = 0; !err && i < n; i++)
-        if (!known[i].seen) {
-            err = drop_row(db, DROP_TEXT, known[i].id);
-            if (!err)
-                err = drop_row(db, DROP_FILE, known[i].id);
-            count++;
-        }
-    err = end_transaction(db, err);
-    if (!err)
-        *removed = count;
-    return err;
+    err = end_transaction(db, drop_unseen(db, known, n, &count));
+    if (err)
+        return err;
+    *removed = count;
+    return 0;
 }
 
 /* ---- Searching ---- */
@@ -371,8 +392,8 @@ static char *make_query(const char *words)
 ptrdiff_t index_db_search(struct index_db *db, const char *words,
                           void (*found)(const char *path, size_t n, const char *excerpt))
 {
-    /* In this order of the tables FTS5 sorts by rank itself, and one text at a time is in memory.
-     * */
+    /* In this order of the tables FTS5 sorts by rank itself, and one text at a time is in
+     * memory. */
     static const char sql[] =
         "SELECT path, excerpt(contents) FROM contents CROSS JOIN files ON files.id = contents.rowid"
         " WHERE contents MATCH ?1 ORDER BY rank";

@@ -15,7 +15,7 @@ struct index_db;
 
 /** What is in the index of a file, and what was there before. */
 struct entry {
-    char *path;          /* absolute; owned by whoever has the entry */
+    char *path;          /* absolute; owned by the entry */
     int64_t size, mtime; /* bytes; nanoseconds since 1970 */
     const char *type;    /* its MIME type */
     struct text text;    /* owned too */

@@ -5,10 +5,10 @@
  *     scan -> identify -> convert (a thread for each kind, with a queue of its own) -> write
  *
  * How: each takes from the queue before it and puts into the one behind it. When the first has
- *      nothing more to give, it shuts its queue down; whoever finds that out does the same with the
- *      next, the converters when the last of them ends. So the end travels along behind the last
- *      file, and the writer knows that it has got everything. An error, or a cancellation, ends all
- *      at once: they are a group.
+ *      nothing more to give, it shuts its queue down; the thread behind it finds that out and does
+ *      the same with the next queue, the converters when the last of them ends. So the end travels
+ *      along behind the last file, and the writer knows that it has got everything. An error, or a
+ *      cancellation, ends all at once: they are a group.
  * Bounds: the results' queue holds few, since a text may be large. The converters' queues hold any
  *      number of names: if one that is full could stop identify(), it would stop the converters of
  *      all other kinds too.
@@ -34,7 +34,7 @@ enum {
     BATCH_MAX = RESULTS_MAX,
 };
 
-/* A file on its way. Whoever has it owns the path and the text. */
+/* A file on its way. The queue or the thread that has it owns the path and the text. */
 struct file {
     char *path;
     int64_t size, mtime;
@@ -87,8 +87,8 @@ static int compare_known(const void *path, const void *known)
     return strcmp(path, ((const struct known *)known)->path);
 }
 
-/* Folders that cannot be looked into: nothing is known of what is in them, so nothing is removed.
- * */
+/* Folders that cannot be looked into: nothing is known of what is in them, so nothing is
+ * removed. */
 static void keep_all_in(struct indexing *indexing, const char *path)
 {
     size_t length = strlen(path);

@@ -31,13 +31,9 @@
 #include <conc/sem.h>
 
 #include "base/alloc.h"
+#include "io/names.h"
 #include "thread/create.h"
 #include "wait/wait.h"
-
-/* Lookups that run at the same time, with those that nobody waits for any more. Each has a thread:
- * without a limit, name servers that do not answer could take all threads that the process may
- * have. */
-#define LOOKUPS_MAX 64
 
 struct lookup {
     uint32_t refs;

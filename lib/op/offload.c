@@ -15,9 +15,9 @@
  * is cancelled as any job: calls of libconc in it end; a system call ends when it ends. The op's
  * end is awaited in any case: it uses the caller's memory.
  *
- * THREADS: a disk answers a few requests at a time as fast as many, and memory is copied by a core
- * each. More would cost their stacks in every loop of a pool of loops. They start when there is
- * work for them.
+ * OFFLOAD_THREADS: a disk answers a few requests at a time as fast as many, and memory is copied by
+ * a core each. More would cost their stacks in every loop of a pool of loops. They start when there
+ * is work for them.
  *
  * The end: the pool is freed while the driver still is there, and freeing it waits for the workers:
  * so nobody posts to a driver that is gone.
@@ -26,8 +26,6 @@
 
 #include "executor/submit.h"
 #include "future/future_impl.h"
-
-enum { THREADS = 4 };
 
 static void finished(struct item *item)
 {
@@ -49,7 +47,8 @@ static int perform_in_thread(void *arg, void *result)
 static int threads_of(struct driver *driver, conc_executor **ret)
 {
     const conc_thread_pool_options options = {.name = "files"};
-    int err = driver->offload ? 0 : conc_thread_pool_new(&driver->offload, THREADS, &options);
+    int err =
+        driver->offload ? 0 : conc_thread_pool_new(&driver->offload, OFFLOAD_THREADS, &options);
     *ret = driver->offload;
     return err;
 }

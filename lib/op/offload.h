@@ -7,6 +7,8 @@
 
 #include "op/driver.h"
 
+enum { OFFLOAD_THREADS = 4 }; /* of a driver, at most; offload.c says why */
+
 /* Have one of the driver's threads do the op, by conc__perform(op, true); it completes through the
  * inbox. Out of memory: it completes now. */
 void conc__offload_start(struct op *op);

@@ -15,9 +15,8 @@
 
 #include <limits.h>
 
+#include "sync/words.h"
 #include "wait/wait.h"
-
-#define BROKEN 1u
 
 int conc_barrier_init(conc_barrier *barrier, uint32_t parties, conc_barrier_fn *action, void *arg)
 {
@@ -40,13 +39,13 @@ static void send_away(conc_barrier *barrier, uint32_t clear, uint32_t set)
     conc__waiter_deliver_all(chain, -CONC_EBROKEN);
 }
 
-void conc_barrier_reset(conc_barrier *barrier) { send_away(barrier, BROKEN, 0); }
+void conc_barrier_reset(conc_barrier *barrier) { send_away(barrier, BARRIER_BROKEN, 0); }
 
-void conc_barrier_abort(conc_barrier *barrier) { send_away(barrier, 0, BROKEN); }
+void conc_barrier_abort(conc_barrier *barrier) { send_away(barrier, 0, BARRIER_BROKEN); }
 
 bool conc_barrier_is_broken(const conc_barrier *barrier)
 {
-    return load_relaxed(&barrier->word) & BROKEN; /* relaxed: true only for the moment */
+    return load_relaxed(&barrier->word) & BARRIER_BROKEN; /* relaxed: true only for the moment */
 }
 
 uint32_t conc_barrier_parties(const conc_barrier *barrier) { return barrier->parties; }
@@ -80,8 +79,8 @@ static void gave_up(void *object)
 {
     conc_barrier *barrier = object;
     set_waiting(barrier, barrier->waiting - 1);
-    fetch_or_release(&barrier->word,
-                     BROKEN); /* the word has the guard's bits too, which may change meanwhile */
+    /* The word has the guard's bits too, which may change meanwhile. */
+    fetch_or_release(&barrier->word, BARRIER_BROKEN);
 }
 
 /* After gave_up(): those who wait with us go too, unless a reset has come and done it. */

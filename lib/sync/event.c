@@ -13,29 +13,27 @@
  */
 #include <conc/event.h>
 
+#include "sync/words.h"
 #include "wait/wait.h"
-
-#define SET 1u
-#define WAITERS 2u
 
 void conc_event_init(conc_event *event) { *event = (conc_event)CONC_EVENT_INIT; }
 
 void conc_event_set(conc_event *event)
 {
     uint32_t v = load_relaxed(&event->word); /* relaxed: the swap releases */
-    while (!(v & (WAITERS | GUARD_HELD)))
+    while (!(v & (EVENT_WAITERS | GUARD_HELD)))
         if (cas_release(&event->word, &v,
-                        v | SET)) /* also if it is set: what we did is to be seen too */
+                        v | EVENT_SET)) /* also if it is set: what we did is to be seen too */
             return;
     guard_lock(&event->word);
     struct conc__waiter *chain = waitlist_take_all(&event->waiters);
-    guard_unlock_with(&event->word, WAITERS, SET);
+    guard_unlock_with(&event->word, EVENT_WAITERS, EVENT_SET);
     conc__waiter_deliver_all(chain, 0);
 }
 
-void conc_event_clear(conc_event *event) { fetch_and_release(&event->word, ~SET); }
+void conc_event_clear(conc_event *event) { fetch_and_release(&event->word, ~EVENT_SET); }
 
-bool conc_event_is_set(const conc_event *event) { return load_acquire(&event->word) & SET; }
+bool conc_event_is_set(const conc_event *event) { return load_acquire(&event->word) & EVENT_SET; }
 
 int conc_event_wait(conc_event *event, conc_deadline deadline)
 {
@@ -51,10 +49,10 @@ int conc_event_wait(conc_event *event, conc_deadline deadline)
         return 0;
     }
     conc__waitlist_push(&event->waiters, &w);
-    guard_unlock_with(&event->word, 0, WAITERS);
+    guard_unlock_with(&event->word, 0, EVENT_WAITERS);
     const struct wait_on on = {.list = &event->waiters,
                                .guard = &event->word,
-                               .if_empty = WAITERS,
+                               .if_empty = EVENT_WAITERS,
                                .what = "event",
                                .object = event};
     return conc__waiter_wait(&w, &on, deadline);

@@ -41,12 +41,7 @@
 #include <sched.h>
 
 #include "sync/lock_impl.h"
-
-#define LOCKED 1u
-#define WAITERS 2u
-#define WAKING 4u
-
-#define PATIENCE CONC_MS(1)
+#include "sync/words.h"
 
 /* Before lying down, which costs two system calls and a wake-up, look again: a few times at once,
  * for a short critical section on another core; then with the core yielded, for a holder on this
@@ -59,12 +54,12 @@ static void note_holder(conc_lock *lock, const struct conc_context *holder)
     store_relaxed(&lock->holder, holder->id);
 }
 
-/* Take the lock if it is free, clearing `waking` (WAKING if it is ours, or 0) with it. */
+/* Take the lock if it is free, clearing `waking` (LOCK_WAKING if it is ours, or 0) with it. */
 static bool take(conc_lock *lock, uint32_t waking)
 {
     uint32_t v = load_relaxed(&lock->word); /* relaxed: the swap acquires */
-    while (!(v & LOCKED))
-        if (cas_acquire(&lock->word, &v, (v | LOCKED) & ~waking))
+    while (!(v & LOCK_LOCKED))
+        if (cas_acquire(&lock->word, &v, (v | LOCK_LOCKED) & ~waking))
             return true;
     return false;
 }
@@ -85,7 +80,7 @@ static bool take_yielding(conc_lock *lock, uint32_t waking)
 /* Lie down on the list; false: the lock is free, try again. */
 static bool enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
 {
-    if (!guard_lock_if(&lock->word, LOCKED))
+    if (!guard_lock_if(&lock->word, LOCK_LOCKED))
         return false;
     if (waking) {
         conc__waitlist_push_front(&lock->waiters, w);
@@ -93,18 +88,18 @@ static bool enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
         w->since = conc_now();
         conc__waitlist_push(&lock->waiters, w);
     }
-    guard_unlock_with(&lock->word, waking, WAITERS);
+    guard_unlock_with(&lock->word, waking, LOCK_WAITERS);
     return true;
 }
 
-/* Acquire; `waking` is WAKING if a release has woken us. A firm one has no deadline and cannot be
- * cancelled. */
+/* Acquire; `waking` is LOCK_WAKING if a release has woken us. A firm one has no deadline and cannot
+ * be cancelled. */
 static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline, bool firm)
 {
     struct conc__waiter w = waiter_here();
     const struct wait_on on = {.list = &lock->waiters,
                                .guard = &lock->word,
-                               .if_empty = WAITERS,
+                               .if_empty = LOCK_WAITERS,
                                .what = "lock",
                                .object = lock,
                                .holder = &lock->holder};
@@ -116,7 +111,7 @@ static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline
             return end;
         if (end == LOCK_HANDED)
             return 0;
-        waking = end == LOCK_WOKEN ? WAKING : 0;
+        waking = end == LOCK_WOKEN ? LOCK_WAKING : 0;
     }
     note_holder(lock, w.context);
     return 0;
@@ -129,7 +124,7 @@ void conc_lock_init(conc_lock *lock) { *lock = (conc_lock)CONC_LOCK_INIT; }
 void conc_lock_enter(conc_lock *lock)
 {
     uint32_t v = 0;
-    if (cas_acquire(&lock->word, &v, LOCKED))
+    if (cas_acquire(&lock->word, &v, LOCK_LOCKED))
         note_holder(lock, context_self());
     else
         acquire_slow(lock, 0, CONC_FOREVER, true);
@@ -155,22 +150,22 @@ int conc_lock_acquire(conc_lock *lock, conc_deadline deadline)
 static void release_guarded(conc_lock *lock)
 {
     uint32_t v = load_relaxed(
-        &lock->word); /* relaxed: both bits change only under the guard while LOCKED is set */
-    if (!(v & WAITERS) || (v & WAKING)) {
-        guard_unlock_with(&lock->word, LOCKED, 0);
+        &lock->word); /* relaxed: both bits change only under the guard while LOCK_LOCKED is set */
+    if (!(v & LOCK_WAITERS) || (v & LOCK_WAKING)) {
+        guard_unlock_with(&lock->word, LOCK_LOCKED, 0);
         return;
     }
     struct conc__waiter *w = waitlist_pop(&lock->waiters);
-    uint32_t clear = waitlist_is_empty(&lock->waiters) ? WAITERS : 0;
+    uint32_t clear = waitlist_is_empty(&lock->waiters) ? LOCK_WAITERS : 0;
     int64_t now = conc_now();
     if (!clear)
         lock->waiters.head->since = now;
-    if (now - w->since >= PATIENCE) {
+    if (now - w->since >= LOCK_PATIENCE) {
         note_holder(lock, w->context);
         guard_unlock_with(&lock->word, clear, 0);
         conc__waiter_deliver(w, LOCK_HANDED);
     } else {
-        guard_unlock_with(&lock->word, clear | LOCKED, WAKING);
+        guard_unlock_with(&lock->word, clear | LOCK_LOCKED, LOCK_WAKING);
         conc__waiter_deliver(w, LOCK_WOKEN);
     }
 }
@@ -178,14 +173,14 @@ static void release_guarded(conc_lock *lock)
 static int release_slow(conc_lock *lock)
 {
     uint32_t v = load_relaxed(&lock->word); /* relaxed: the swap releases */
-    while (v & LOCKED) {
-        if ((v & GUARD_HELD) || ((v & WAITERS) && !(v & WAKING))) {
-            if (!guard_lock_if(&lock->word, LOCKED))
+    while (v & LOCK_LOCKED) {
+        if ((v & GUARD_HELD) || ((v & LOCK_WAITERS) && !(v & LOCK_WAKING))) {
+            if (!guard_lock_if(&lock->word, LOCK_LOCKED))
                 break;
             release_guarded(lock);
             return 0;
         }
-        if (cas_release(&lock->word, &v, v & ~LOCKED))
+        if (cas_release(&lock->word, &v, v & ~LOCK_LOCKED))
             return 0;
     }
     return -EPERM;
@@ -193,13 +188,13 @@ static int release_slow(conc_lock *lock)
 
 int conc_lock_release(conc_lock *lock)
 {
-    uint32_t v = LOCKED;
+    uint32_t v = LOCK_LOCKED;
     return cas_release(&lock->word, &v, 0) ? 0 : release_slow(lock);
 }
 
 bool conc_lock_is_locked(const conc_lock *lock)
 {
-    return load_relaxed(&lock->word) & LOCKED; /* relaxed: true only for the moment */
+    return load_relaxed(&lock->word) & LOCK_LOCKED; /* relaxed: true only for the moment */
 }
 
 void conc_lock_exit(conc_lock *lock) { conc_lock_release(lock); }
@@ -210,7 +205,7 @@ void conc__lock_adopt(conc_lock *lock, struct conc__waiter *chain)
 {
     if (!chain)
         return;
-    if (!guard_lock_if(&lock->word, LOCKED)) {
+    if (!guard_lock_if(&lock->word, LOCK_LOCKED)) {
         conc__waiter_deliver_all(chain, LOCK_FREE);
         return;
     }
@@ -221,11 +216,11 @@ void conc__lock_adopt(conc_lock *lock, struct conc__waiter *chain)
         w->since = now;
         conc__waitlist_push(&lock->waiters, w);
     }
-    guard_unlock_with(&lock->word, 0, WAITERS);
+    guard_unlock_with(&lock->word, 0, LOCK_WAITERS);
 }
 
 void conc__lock_resume(conc_lock *lock, int outcome)
 {
     if (outcome != LOCK_HANDED)
-        acquire_slow(lock, outcome == LOCK_WOKEN ? WAKING : 0, CONC_FOREVER, true);
+        acquire_slow(lock, outcome == LOCK_WOKEN ? LOCK_WAKING : 0, CONC_FOREVER, true);
 }

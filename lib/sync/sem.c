@@ -15,10 +15,10 @@
  */
 #include <conc/sem.h>
 
+#include "sync/words.h"
 #include "wait/wait.h"
 
 #define UNITS CONC_SEM_MAX
-#define WAITERS 0x20000000u
 
 int conc_sem_init(conc_sem *sem, uint32_t value, uint32_t bound)
 {
@@ -53,10 +53,10 @@ int conc_sem_acquire(conc_sem *sem, conc_deadline deadline)
         return 0;
     }
     conc__waitlist_push(&sem->waiters, &w);
-    guard_unlock_with(&sem->word, 0, WAITERS);
+    guard_unlock_with(&sem->word, 0, SEM_WAITERS);
     const struct wait_on on = {.list = &sem->waiters,
                                .guard = &sem->word,
-                               .if_empty = WAITERS,
+                               .if_empty = SEM_WAITERS,
                                .what = "semaphore",
                                .object = sem};
     return conc__waiter_wait(&w, &on, deadline);
@@ -77,7 +77,7 @@ static int release_to_waiters(conc_sem *sem, uint32_t n)
     }
     size_t served;
     struct conc__waiter *chain = conc__waitlist_take(&sem->waiters, n, &served);
-    guard_unlock_add(&sem->word, waitlist_is_empty(&sem->waiters) ? WAITERS : 0,
+    guard_unlock_add(&sem->word, waitlist_is_empty(&sem->waiters) ? SEM_WAITERS : 0,
                      n - (uint32_t)served);
     conc__waiter_deliver_all(chain, 0);
     return 0;
@@ -88,7 +88,7 @@ int conc_sem_release(conc_sem *sem, uint32_t n)
     if (n == 0)
         return -EINVAL;
     uint32_t v = load_relaxed(&sem->word); /* relaxed: the swap releases */
-    while (!(v & (WAITERS | GUARD_HELD))) {
+    while (!(v & (SEM_WAITERS | GUARD_HELD))) {
         if (!fits(sem, v, n))
             return -EOVERFLOW;
         if (cas_release(&sem->word, &v, v + n))

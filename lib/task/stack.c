@@ -57,11 +57,9 @@
 /* Large enough for many stacks to share one mapping and its page tables. A slab that is hardly used
  * wastes little, since a page of page tables serves 2 MiB. */
 #define SLAB_BYTES ((size_t)64 << 20)
-#define SLAB_STACKS_MAX 1024 /* stacks */
 
 /* The warm stacks of a class, if each had been touched wholly. Mostly it is a page or two. */
 #define WARM_BYTES ((size_t)256 << 20)
-#define WARM_STACKS_MAX 1024 /* stacks */
 
 struct stack_cell {
     struct stack_cell *next; /* in class->warm or slab->cold; under the pool's guard */

@@ -28,6 +28,9 @@ struct stack {
 #define STACK_DEFAULT_SIZE ((size_t)256 * 1024)
 #endif
 
+/* The most stacks of one size in a slab, and of those that are kept with their memory. */
+enum { SLAB_STACKS_MAX = 1024, WARM_STACKS_MAX = 1024 };
+
 /* Fill in *ret with a stack of at least `size` usable bytes (0: the default). 0; -ENOMEM: no
  * memory, or no more mappings; -EINVAL: more than 1 GiB. Called from any thread. */
 int conc__stack_alloc(struct stack *ret, size_t size);

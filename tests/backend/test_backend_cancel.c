@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include "op/offload.h"
+
 /* ---- Cancelling ---- */
 
 static void test_cancelled_ops_have_no_effect(void)
@@ -83,7 +85,7 @@ static void test_a_part_received_counts_in_spite_of_a_cancel(void)
     begin_to_wait(&receives, op);
     put(s[1], "abc");
     turn_a_few_times();
-    conc_sleep(CONC_MS(5)); /* until the three have been taken: nothing tells */
+    conc_sleep(CONC_MS(5)); /* until the three have been taken: nothing shows when */
     cancel(&receives);
     ssize_t n = end(&receives);
     CHECK(n == 3 || n == -ECANCELED);
@@ -99,15 +101,13 @@ static ssize_t wait_at_gate(void *arg)
 
 static ssize_t cancelled_at_gate(void *arg) { return job_gate(&arg, NULL); }
 
-enum { POOL_THREADS = 4 }; /* offload.c's */
-
 static void test_calls_that_have_not_begun_are_cancelled(void)
 {
     struct gate gate = {0}, never = {0};
-    struct probe running[POOL_THREADS], queued;
-    for (int i = 0; i < POOL_THREADS; i++)
+    struct probe running[OFFLOAD_THREADS], queued;
+    for (int i = 0; i < OFFLOAD_THREADS; i++)
         begin(&running[i], (struct op){.code = OP_CALL, .call = wait_at_gate, .arg = &gate});
-    UNTIL(runs_of(&gate) == POOL_THREADS);
+    UNTIL(runs_of(&gate) == OFFLOAD_THREADS);
     begin_to_wait(&queued, (struct op){.code = OP_CALL, .call = wait_at_gate, .arg = &never});
     cancel(&queued);
     CHECK_EQUAL(end(&queued), -ECANCELED);
@@ -115,7 +115,7 @@ static void test_calls_that_have_not_begun_are_cancelled(void)
     turn_a_few_times();
     CHECK_EQUAL(running[0].ended, 0);
     conc_event_set(&gate.open);
-    for (int i = 0; i < POOL_THREADS; i++)
+    for (int i = 0; i < OFFLOAD_THREADS; i++)
         CHECK_EQUAL(end(&running[i]), 1);
     CHECK_EQUAL(runs_of(&never), 0);
 }

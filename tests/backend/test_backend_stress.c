@@ -2,7 +2,7 @@
  *
  * test_backend_stress.c: storms of ops with cancels and time-outs at any moment, over both backends
  * and in threads. What is proved: each op ends once; a cancelled one has had no effect, so no byte
- * is lost or comes twice; and from an op's end on nobody touches its memory, which is poisoned
+ * is lost or comes twice; and from an op's end on nothing touches its memory, which is poisoned
  * then.
  */
 #include "probes.h"

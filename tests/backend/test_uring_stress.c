@@ -175,7 +175,7 @@ static void open_lanes(struct storm *storm)
     }
 }
 
-/* What has been sent, and is in nobody's count yet, is in the socket. */
+/* What has been sent and is not counted yet is in the socket. */
 static void check_nothing_is_lost(struct lane *lane)
 {
     unsigned char c;

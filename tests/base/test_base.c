@@ -337,7 +337,7 @@ static void use_guard(void *arg)
         guard_lock(&g->word);
         enter(g);
         if (n % 64 == 0)
-            sched_yield(); /* as if preempted inside: now others come to sleep */
+            sched_yield(); /* as if preempted inside: now others go to sleep */
         leave(g);
         if (n % 2)
             guard_unlock(&g->word);
@@ -409,8 +409,8 @@ static void want_guard_plainly(void *arg)
     }
 }
 
-/* The guard is released with `clear` once some of the crowd sleep: a wake-up that reaches one who
- * is turned away must reach the next one too. */
+/* The guard is released with `clear` once some of the crowd sleep: a wake-up that reaches a thread
+ * which is turned away must reach the next one too. */
 static void run_crowd(uint32_t clear, bool add, struct crowd *c)
 {
     *c = (struct crowd){0};

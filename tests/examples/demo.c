@@ -86,7 +86,7 @@ int demo_connect(const struct demo *demo)
     return fd;
 }
 
-/* What the server doesn't take, as it has closed already, is no failure of the test. */
+/* The server may have closed already and not take it: that is no failure of the test. */
 void raw_send(int fd, const char *text, size_t n)
 {
     while (n > 0) {

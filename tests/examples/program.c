@@ -22,7 +22,7 @@ enum {
     BODY_MAX = 4096,
 };
 
-/* ---- The server ------------------------------------------------------------------------------ */
+/* ---- The server ---- */
 
 static void read_port(struct program *program)
 {
@@ -157,7 +157,7 @@ void program_wait_for_stat(const struct program *program, const char *name, int6
     }
 }
 
-/* ---- Clients --------------------------------------------------------------------------------- */
+/* ---- Clients ---- */
 
 int sockets_allowed(int n)
 {

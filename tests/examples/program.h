@@ -56,7 +56,7 @@ void program_wait_until_alone(const struct program *program);
 /** Wait until a number of /stats is as large as that. */
 void program_wait_for_stat(const struct program *program, const char *name, int64_t least);
 
-/* ---- Clients --------------------------------------------------------------------------------- */
+/* ---- Clients ---- */
 
 /** Raise this process's own limit of descriptors. @return how many sockets it can have, at most n
  */

@@ -67,7 +67,7 @@ static int status_of(const char *text)
     return status;
 }
 
-/* ---- Good clients ---------------------------------------------------------------------------- */
+/* ---- Good clients ---- */
 
 static void test_keep_alive_answers_many_requests_on_one_connection(void **state)
 {
@@ -215,7 +215,7 @@ static void test_an_idle_connection_holds_no_worker(void **state)
     }
 }
 
-/* ---- Bad clients ----------------------------------------------------------------------------- */
+/* ---- Bad clients ---- */
 
 /* A request with `n` times `filler` between a beginning and an end. */
 static char *long_text(const char *begin, const char *filler, size_t n, const char *end)
@@ -328,7 +328,7 @@ static void test_slow_reader_gets_a_large_page_whole(void **state)
     close(fd);
 }
 
-/* ---- Time ------------------------------------------------------------------------------------ */
+/* ---- Time ---- */
 
 static void test_idle_connection_is_closed_after_its_time(void **state)
 {

@@ -15,7 +15,7 @@
 
 static const char *const MODELS[] = {"tasks", "threads", "pool"};
 
-/* ---- Limit ----------------------------------------------------------------------------------- */
+/* ---- Limit ---- */
 
 static int get_berlin(void *arg, void *result)
 {
@@ -79,7 +79,7 @@ static void test_a_refusal_says_when_to_come_again(void **state)
     demo_stop(&demo, CONC_S(1));
 }
 
-/* ---- Latency and failures -------------------------------------------------------------------- */
+/* ---- Latency and failures ---- */
 
 static void test_latency_is_that_of_the_api_only(void **state)
 {
@@ -133,7 +133,7 @@ static void test_fail_rate_of_one_fails_all_of_the_api(void **state)
     demo_stop(&demo, CONC_S(1));
 }
 
-/* ---- Connections ----------------------------------------------------------------------------- */
+/* ---- Connections ---- */
 
 static void test_more_connections_than_allowed_get_503(void **state)
 {
@@ -197,7 +197,7 @@ static void test_a_pool_has_as_many_at_once_as_workers(void **state)
     demo_stop(&demo, CONC_S(1));
 }
 
-/* ---- The end --------------------------------------------------------------------------------- */
+/* ---- The end ---- */
 
 static void wait_until_busy(const struct demo *demo, int64_t most)
 {

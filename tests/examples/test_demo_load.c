@@ -27,10 +27,10 @@
 #endif
 
 enum {
-    CROWD = SANITIZED ? 300 : 1000,    /* of clients that all want something */
-    MASS = SANITIZED ? 1500 : 10000,   /* of connections */
-    THREADS = SANITIZED ? 3 : 2,       /* the main thread, which waits for signals; the loop's; and
-                                         one that a sanitizer may have */
+    CROWD = SANITIZED ? 300 : 1000,  /* of clients that all want something */
+    MASS = SANITIZED ? 1500 : 10000, /* of connections */
+    /* The main thread, which waits for signals; the loop's; and one that a sanitizer may have. */
+    THREADS = SANITIZED ? 3 : 2,
     MEMORY_FACTOR = SANITIZED ? 8 : 1, /* what a sanitizer needs for its own accounts */
     MIB = 1 << 20,
 };
@@ -66,7 +66,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* ---- A thousand at once ---------------------------------------------------------------------- */
+/* ---- A thousand at once ---- */
 
 struct crowd {
     uint16_t port;
@@ -155,7 +155,7 @@ static void test_a_thousand_delayed_answers_take_one_thread_and_a_second(void **
     assert_true(program.threads <= THREADS);
 }
 
-/* ---- Masses of connections ------------------------------------------------------------------- */
+/* ---- Masses of connections ---- */
 
 static void send_text(int fd, const char *text)
 {
@@ -204,17 +204,17 @@ static void test_without_descriptors_connections_wait_until_there_are_some(void 
     while (!program_has_said(&program, "cannot accept connections for now"))
         conc_sleep(CONC_MS(1));
     send_text(fds[0], GET_OK);
-    assert_is_answered(fds[0]); /* who was taken is served */
+    assert_is_answered(fds[0]); /* a connection that was taken is served */
     send_text(fds[N - 1], GET_OK);
     for (int i = 0; i < N - 1; i++)
         close(fds[i]);
-    assert_is_answered(fds[N - 1]); /* who had to wait is served then */
+    assert_is_answered(fds[N - 1]); /* one that had to wait is served then */
     close(fds[N - 1]);
     program_wait_until_alone(&program);
     program_stop(&program, "Too many open files");
 }
 
-/* ---- Clients that do wrong ------------------------------------------------------------------- */
+/* ---- Clients that do wrong ---- */
 
 static void test_readers_that_do_not_read_cost_no_more_than_their_pages(void **state)
 {

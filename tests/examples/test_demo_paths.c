@@ -43,7 +43,7 @@ static json_t *get_json(const char *path)
     return json;
 }
 
-/* ---- /geocode -------------------------------------------------------------------------------- */
+/* ---- /geocode ---- */
 
 static void test_geocode_of_a_known_city_gives_its_place(void **state)
 {
@@ -109,7 +109,7 @@ static void test_geocode_of_bad_names_says_so(void **state)
     }
 }
 
-/* ---- /latest --------------------------------------------------------------------------------- */
+/* ---- /latest ---- */
 
 static void test_latest_has_all_rates_for_each_base(void **state)
 {
@@ -131,7 +131,7 @@ static void test_latest_has_all_rates_for_each_base(void **state)
     assert_int_equal(demo_get(&demo, "/latest?base=TOOLONGANAME", NULL, 0), 400);
 }
 
-/* ---- /posts ---------------------------------------------------------------------------------- */
+/* ---- /posts ---- */
 
 static void test_posts_have_the_sizes_of_the_chapter(void **state)
 {
@@ -166,7 +166,7 @@ static void test_posts_of_everybody_and_of_nobody(void **state)
     assert_int_equal(demo_get(&demo, "/posts?userId=-1", NULL, 0), 400);
 }
 
-/* ---- /repos ---------------------------------------------------------------------------------- */
+/* ---- /repos ---- */
 
 static void test_commits_follow_the_links_to_the_last_page(void **state)
 {
@@ -237,7 +237,7 @@ static void test_links_name_the_host_that_was_asked_unless_it_is_a_strange_one(v
     }
 }
 
-/* ---- /v/2.0/sensors/ ------------------------------------------------------------------------- */
+/* ---- /v/2.0/sensors/ ---- */
 
 static void test_sensors_want_the_key(void **state)
 {
@@ -264,7 +264,7 @@ static void test_sensors_want_the_key(void **state)
     assert_int_equal(demo_get(&demo, "/v/2.0/sensors", NULL, 0), 403);
 }
 
-/* ---- The others ------------------------------------------------------------------------------ */
+/* ---- The others ---- */
 
 static void test_page_has_the_size_asked_for(void **state)
 {

@@ -47,7 +47,7 @@ static void assert_fails(const char *url, int err, const char *words)
     assert_int_equal(response.status, -1); /* untouched */
 }
 
-/* ---- Errors ---------------------------------------------------------------------------------- */
+/* ---- Errors ---- */
 
 static void test_connection_refused(void **state)
 {
@@ -154,7 +154,7 @@ static void test_json_that_is_none(void **state)
     assert_non_null(strstr(conc_error_message(), "malformed JSON"));
 }
 
-/* ---- Deadlines and cancellation -------------------------------------------------------------- */
+/* ---- Deadlines and cancellation ---- */
 
 static void test_deadlines_hold_whatever_the_server_does(void **state)
 {
@@ -220,7 +220,7 @@ static void test_cancelled_job_gives_up_its_request(void **state)
     conc_executor_free(executor);
 }
 
-/* ---- Many threads ---------------------------------------------------------------------------- */
+/* ---- Many threads ---- */
 
 static int get_page(void *arg, void *result)
 {
@@ -255,7 +255,7 @@ static void test_many_threads_at_once_get_their_own_answers(void **state)
     conc_executor_free(pool);
 }
 
-/* ---- Headers --------------------------------------------------------------------------------- */
+/* ---- Headers ---- */
 
 static void test_headers_are_found_by_name(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_http_fetch.c: the examples' HTTP client over libconc's sockets, from a thread and from tasks;
- * and under it requests and answers as bytes, however they arrive.
+ * test_http_fetch.c: the examples' HTTP client over libconc's sockets, from a thread and from
+ * tasks; and under it requests and answers as bytes, however they arrive.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -37,7 +37,7 @@ static const char *url_of(const char *path)
     return url;
 }
 
-/* ---- Requests as bytes ----------------------------------------------------------------------- */
+/* ---- Requests as bytes ---- */
 
 static void test_request_has_target_and_host(void **state)
 {
@@ -88,7 +88,7 @@ static void test_request_of_a_bad_url_is_refused(void **state)
     assert_int_equal(http_request_make(&request, url), 0);
 }
 
-/* ---- Answers as bytes ------------------------------------------------------------------------ */
+/* ---- Answers as bytes ---- */
 
 /* Feed the bytes in pieces of a size, and then the end; what the last feeding has returned. */
 static int feed(struct http_reader *reader, const char *text, size_t n, size_t piece)
@@ -202,7 +202,7 @@ static void test_answer_without_end_is_refused(void **state)
     free(piece);
 }
 
-/* ---- Fetching -------------------------------------------------------------------------------- */
+/* ---- Fetching ---- */
 
 struct attempt {
     const char *url;
@@ -224,7 +224,8 @@ static int fetch_status(void *arg, void *result)
     return 0;
 }
 
-/* GET must fail with this error, and the message must contain these words: in a thread, in a task. */
+/* GET must fail with this error, and the message must contain these words: in a thread, in a
+ * task. */
 static void assert_fails(const char *url, int64_t timeout, int err, const char *words)
 {
     const struct attempt attempt = {url, timeout};
@@ -288,7 +289,7 @@ static void test_deadlines_hold_whatever_the_server_does(void **state)
     }
 }
 
-/* ---- Many tasks ------------------------------------------------------------------------------ */
+/* ---- Many tasks ---- */
 
 enum { PAGES = 100 };
 

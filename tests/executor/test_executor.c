@@ -81,8 +81,8 @@ static void test_without_argument_and_result_the_job_gets_NULL(void **state)
     conc_future_unref(f);
 }
 
-/* Argument: the sizes of argument and result, then bytes of a pattern, which the result gets too.
- * */
+/* Argument: the sizes of argument and result, then bytes of a pattern, which the result gets
+ * too. */
 struct sizes {
     size_t arg, result;
 };

@@ -93,7 +93,7 @@ static void test_run_takes_its_reference_whatever_became_of_the_job(void **state
     assert_true(conc_future_is_cancelled(f));
     conc_future_unref(f);
     conc_future_unref(conc_submit(&k.base, job_count, &counter, sizeof counter,
-                                  0)); /* nobody wants it: it runs */
+                                  0)); /* no reference is left: it runs all the same */
     assert_true(conc_job_run(take(&k)));
     assert_int_equal(count, 1);
 }
@@ -283,7 +283,7 @@ static void test_a_worker_helps_its_executor_and_no_other(void **state)
     conc_context_set_executor(&mine.base);
     conc_future *f = submit_square(&mine, 5), *g = submit_square(&other, 5);
     assert_int_equal(conc_future_result(g, &value, conc_in(CONC_MS(1))), -ETIMEDOUT);
-    assert_int_equal(conc_future_result(f, &value, CONC_FOREVER), 0); /* nobody else would run it */
+    assert_int_equal(conc_future_result(f, &value, CONC_FOREVER), 0); /* only we can run it */
     assert_int_equal(value, 25);
     conc_context_set_executor(NULL);
     assert_false(conc_job_run(take(&mine))); /* it still lay there */

@@ -19,11 +19,11 @@ enum {
 
 /* One job: how often it ran, and how it ended. */
 struct entry {
-    int runs;       /* atomic */
-    int end;        /* what it returned */
-    int accepted;   /* not refused */
-    int cancelled;  /* conc_future_cancel() said true; or a call or a shutdown may have cancelled it
-                     */
+    int runs;     /* atomic */
+    int end;      /* what it returned */
+    int accepted; /* not refused */
+    /* conc_future_cancel() said true; or a call or a shutdown may have cancelled it. */
+    int cancelled;
     int last_error; /* of its future, if it was done when it was dropped; else -EAGAIN */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_fork.c: in a child that the program forks itself, executors of its parent's are at their end,
- * and what was given to them is lost: calls say so, none hangs, and what the child makes works.
- * Loops and processes: test_loop_fork.c, test_process_pool.c.
+ * test_fork.c: in a child that the program forks itself, executors of its parent's are at their
+ * end, and what was given to them is lost: calls say so, none hangs, and what the child makes
+ * works. Loops and processes: test_loop_fork.c, test_process_pool.c.
  */
 #include "executors.h"
 

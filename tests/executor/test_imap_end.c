@@ -339,7 +339,7 @@ static void test_inline_a_deadline_ends_the_job_that_blocks(void **state)
     expect_end(imap);
 }
 
-/* Cancelled, it fails: nobody is to hear of that. */
+/* Cancelled, it fails: that must not be reported. */
 static int job_spoil(void *arg, void *result)
 {
     return job_gate(arg, NULL) ? conc_raise(-EIO, "spoilt") : 0;
@@ -361,7 +361,7 @@ static void test_free_cancels_what_runs_and_what_waits(void **state)
         conc_imap *imap = imap_of(c, job_spoil, in, N, sizeof(struct gate *), &options);
         gate_entered(&gates[k]);
         conc_imap_free(imap);
-        test_free(in); /* nobody looks at it any more */
+        test_free(in); /* nothing reads it any more */
         WAIT_UNTIL(load_acquire(&gates[k].end) == -ECANCELED);
     }
     assert_int_equal(conc_executor_shutdown(c->executor, CONC_SHUTDOWN_WAIT, CONC_FOREVER),

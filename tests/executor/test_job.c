@@ -232,7 +232,7 @@ static void test_scopes_left_open_by_a_job_end_with_it(void **state)
     for (int i = 0; i < 5; i++) {
         conc_future *f = conc_submit(c->executor, job_leaves_scopes_open, NULL, 0, 0);
         assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), -ECANCELED);
-        assert_false(conc_future_is_cancelled(f)); /* nobody has cancelled it */
+        assert_false(conc_future_is_cancelled(f)); /* it was not cancelled */
         assert_int_equal(conc_call(c->executor, job_check, NULL, 0, NULL, 0, CONC_FOREVER), 0);
         assert_int_equal(conc_check_cancel(), 0);
         conc_future_unref(f);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_map.c: conc_map() and conc_map() on every executor: order, chunks, errors, and leaving
- * early.
+ * test_map.c: conc_map() on every executor: order, chunks, errors, and leaving early.
  */
 #include "executors.h"
 
@@ -63,17 +62,6 @@ static void test_map_takes_chunks_of_any_length(void **state)
             assert_int_equal(errors[N], 0x01010101);
         }
     }
-}
-
-static void test_map_without_options_is_map(void **state)
-{
-    const struct executor_case *c = *state;
-    int in[N], out[N] = {0};
-    fill(in, N);
-    assert_int_equal(
-        conc_map(c->executor, job_square, in, N, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
-        0);
-    expect_squares(out, N);
 }
 
 /* Elements of an odd size: each with its own copy, aligned for any type. */
@@ -329,7 +317,8 @@ static int job_wait_or_square(void *arg, void *result)
     return 0;
 }
 
-/* An idle thread may have been woken and not run yet; once all three have been squared, idle ones are through. */
+/* An idle thread may have been woken and not run yet; once all three have been squared, idle ones
+ * are through. */
 static void advance_when_three_are_done(void *pool)
 {
     while (squared < 3)
@@ -407,7 +396,6 @@ static void test_impossible_sizes_are_ENOMEM(void **state)
 static const struct CMUnitTest tests[] = {
     ON_EVERY_EXECUTOR(test_map_gives_the_results_in_order),
     ON_EVERY_EXECUTOR(test_map_takes_chunks_of_any_length),
-    ON_EVERY_EXECUTOR(test_map_without_options_is_map),
     ON_EVERY_EXECUTOR(test_map_takes_elements_of_odd_sizes),
     ON_EVERY_EXECUTOR(test_map_without_arguments_or_results),
     ON_EVERY_EXECUTOR(test_map_of_nothing_is_0_and_runs_nothing),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_pool_bound.c: a pool whose queue is bounded: who waits, in which order they are let in, and
- * how such a wait ends.
+ * test_pool_bound.c: a pool whose queue is bounded: which submitters wait, in which order they are
+ * let in, and how such a wait ends.
  */
 #include "executors.h"
 

@@ -170,7 +170,7 @@ static void test_jobs_may_wait_for_jobs_of_their_own_executor(void **state)
     }
 }
 
-/* ---- Who helps, and when ---- */
+/* ---- Helping: which worker, and when ---- */
 
 struct help {
     conc_executor *executor, *inner;
@@ -244,7 +244,7 @@ static int do_not_wait(struct help *help)
     CHECK_EQUAL(conc_gather(f, 3, errors, CONC_NOW), -EAGAIN);
     CHECK_EQUAL(conc_as_completed_next(it, NULL, NULL, CONC_NOW), -EAGAIN);
     CHECK_EQUAL(conc_group_wait(&group, CONC_NOW), -EAGAIN);
-    /* Whose time is over does not begin another's job either. */
+    /* A caller whose time is over does not begin another job either. */
     CHECK_EQUAL(conc_wait(f, 3, CONC_ALL_COMPLETED, conc_in(0)), -ETIMEDOUT);
     CHECK_EQUAL(conc_as_completed_next(it, NULL, NULL, conc_in(0)), -ETIMEDOUT);
     CHECK_EQUAL(conc_group_wait(&group, conc_in(0)), -ETIMEDOUT);

@@ -11,7 +11,7 @@
 
 /* What the initialiser does, and what was seen of it. */
 struct plan {
-    int fail_at;            /* the how manieth start fails; 0: none */
+    int fail_at;            /* the number of the start that fails; 0: none */
     int error;              /* what it returns then */
     struct gate *gate;      /* NULL, or: the start that fails waits here first */
     int inits, finis, jobs; /* atomic */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_shutdown.c: the end of every executor: what is refused afterwards, what still runs, what
- * each flag cancels, who must not wait; and freeing it.
+ * each flag cancels, which contexts must not wait; and freeing it.
  */
 #include "executors.h"
 
@@ -229,8 +229,8 @@ static void test_cancel_pending_lets_a_running_job_be(void **state)
 
 struct own_job {
     conc_executor *executor;
-    conc_executor *through; /* NULL, or: an inline executor, so that the job runs inside a job of
-                               another executor */
+    /* NULL, or an inline executor, so that the job runs inside a job of another executor. */
+    conc_executor *through;
     int wait, wait_now, end, free;
 };
 

@@ -284,7 +284,7 @@ static void test_a_thread_per_job_ends_after_it(void **state)
     end_pool(executor);
 }
 
-/* ---- Errors that nobody looks at, in a worker ---- */
+/* ---- Unobserved errors, in a worker ---- */
 
 static conc_event hook_entered, hook_goes_on;
 

@@ -118,7 +118,7 @@ static void test_what_is_not_done_is_EAGAIN_or_ETIMEDOUT(void **state)
     assert_true(real_now() - before >= CONC_MS(10));
     assert_int_equal(value, -1);
     assert_false(conc_future_is_done(f));
-    finish(f, 42); /* those who gave up have left nothing behind */
+    finish(f, 42); /* the waits that were given up have left nothing behind */
     conc_future_unref(f);
 }
 
@@ -391,7 +391,7 @@ static void crowd_member(size_t index, void *arg)
                                                 : !conc_future_set_error(f, -EIO, "x");
         if (test_random_below(&random, 3) == 0)
             conc_yield();
-        if (index == 0 && !won) /* so that everyone who waits forever has somebody to wait for */
+        if (index == 0 && !won) /* so that every wait without a deadline comes to an end */
             won = conc_future_set_result(f, &(int){42}) == 0;
         __atomic_add_fetch(&crowd->completed[i], won, __ATOMIC_RELAXED);
         conc_future_unref(f);

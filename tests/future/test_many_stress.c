@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_many_stress.c: ends of futures that race the time-outs of those who wait for many of them,
- * with the sets that they wait with on their stacks. A touch of a set after its wait's return shows
- * under ASan and TSan, or as a wait that never ends.
+ * test_many_stress.c: ends of futures that race the time-outs of contexts that wait for many of
+ * them, with the sets that they wait with on their stacks. A touch of a set after its wait's return
+ * shows under ASan and TSan, or as a wait that never ends.
  */
 #include "fibers.h"
 #include "jobs.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_unobserved.c: errors that nobody looked at: when they are reported, to whom, and what counts
- * as looking.
+ * test_unobserved.c: errors that no context looked at: when and to whom they are reported, and what
+ * counts as looking.
  */
 #include "jobs.h"
 
@@ -128,7 +128,7 @@ static void test_cancelled_and_successful_futures_are_not_reported(void **state)
     assert_int_equal(u.count, 0);
 }
 
-/* Fails a future with stderr in a file; is there a line with all that one wants to know? */
+/* Fails a future with stderr in a file; is there a line with all that one needs to know? */
 static int default_report(void *arg)
 {
     char path[] = "/tmp/conc_test_XXXXXX", line[512] = "";

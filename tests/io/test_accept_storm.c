@@ -57,7 +57,7 @@ static bool all_are_in(struct house *house)
                __atomic_load_n(&house->connected, __ATOMIC_ACQUIRE);
 }
 
-/* A host that waits for ever is cancelled sooner or later, and looks again. */
+/* A host that waits without a deadline is cancelled sooner or later, and looks again. */
 static int job_host(void *arg, void *result)
 {
     struct house *house = ((struct visitor *)arg)->house;

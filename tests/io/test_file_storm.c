@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_file_storm.c: threads and tasks make, read, write, open and remove files, with deadlines and
- * cancellations at any moment: a file is changed, and the call says so, or it is not.
+ * cancellations at any moment: either a file is changed and the call says so, or it is not changed.
  */
 #include "storms.h"
 

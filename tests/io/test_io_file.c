@@ -190,7 +190,7 @@ static void test_writing_to_a_full_pipe_has_a_deadline(void)
     close_both(fds);
 }
 
-/* Would a SIGPIPE come, the program would be no more. */
+/* A SIGPIPE would end the program. */
 static void test_writing_to_a_pipe_that_nobody_reads_is_an_error(void)
 {
     int fds[2];
@@ -238,7 +238,7 @@ static void test_each_of_many_readers_gets_a_byte(void)
     close_both(fds);
 }
 
-/* Only tasks of the loop that closes it are told. */
+/* Only tasks of the loop that closes it are woken. */
 static void test_closing_a_descriptor_ends_what_waits_for_it(void)
 {
     int fds[2];

@@ -5,7 +5,7 @@
  *
  * What must hold: a call that gave up has had no effect, and one that had an effect says so; hence
  * each byte arrives once, in its place, whatever was cancelled. And when a call has returned,
- * nobody touches its buffer any more: each buffer is poisoned then, and looked at again later.
+ * nothing touches its buffer any more: each buffer is poisoned then, and looked at again later.
  */
 #include "storms.h"
 
@@ -91,7 +91,7 @@ static ssize_t some_recv(struct flow *f, unsigned char *buf, size_t n, conc_dead
     }
 }
 
-/* Now and then. What is there may be gone again, if it is told at all. */
+/* Now and then. What is reported, if anything is, may be gone again. */
 static void maybe_poll(struct caller *c, int fd, short events)
 {
     if (test_random_below(&c->random, 8))

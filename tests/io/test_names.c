@@ -14,6 +14,8 @@
 #include <conc/net.h>
 #include <conc/sem.h>
 
+#include "io/names.h"
+
 #define PAST conc_in(0)
 #define SOON conc_in(CONC_MS(20))
 
@@ -236,27 +238,27 @@ static void test_answers_race_with_giving_up(void)
 
 /* ---- Many ---- */
 
-enum { MOST = 64, MORE = 3 }; /* so many at once, in lib/io/names.c */
+enum { MORE = 3 }; /* than there may be at once */
 
 static void test_so_many_at_once_and_no_more(void)
 {
-    conc_future *f[MOST + MORE];
+    conc_future *f[LOOKUPS_MAX + MORE];
     int before = times_asked();
-    for (int i = 0; i < MOST; i++)
+    for (int i = 0; i < LOOKUPS_MAX; i++)
         f[i] = start(job_lookup, NULL, 0);
-    UNTIL(times_asked() == before + MOST);
+    UNTIL(times_asked() == before + LOOKUPS_MAX);
     struct addrinfo *found;
     CHECK_EQUAL(conc_getaddrinfo("slow.test", NULL, NULL, &found, SOON), -ETIMEDOUT);
     drop(lookup("127.0.0.1", "80", NULL, CONC_FOREVER)); /* that needs no place */
-    for (int i = MOST; i < MOST + MORE; i++)
+    for (int i = LOOKUPS_MAX; i < LOOKUPS_MAX + MORE; i++)
         f[i] = start(job_lookup, NULL, 0);
-    UNTIL(blocked_on("semaphore") == MOST + MORE);
-    CHECK_EQUAL(times_asked(), before + MOST);
+    UNTIL(blocked_on("semaphore") == LOOKUPS_MAX + MORE);
+    CHECK_EQUAL(times_asked(), before + LOOKUPS_MAX);
     conc_future_cancel(f[0]); /* its lookup keeps the place */
     CHECK_EQUAL(end_of(f[0]), -ECANCELED);
-    CHECK_EQUAL(times_asked(), before + MOST);
-    let_answer(MOST + MORE);
-    for (int i = 1; i < MOST + MORE; i++)
+    CHECK_EQUAL(times_asked(), before + LOOKUPS_MAX);
+    let_answer(LOOKUPS_MAX + MORE);
+    for (int i = 1; i < LOOKUPS_MAX + MORE; i++)
         CHECK_EQUAL(end_of(f[i]), 0);
     wait_until_answered();
 }
@@ -273,14 +275,14 @@ static int look_up_in_child(void *arg)
 /* The parent's stuck lookups are not the child's. */
 static void test_a_child_has_places(void)
 {
-    conc_future *f[MOST];
+    conc_future *f[LOOKUPS_MAX];
     int before = times_asked();
-    for (int i = 0; i < MOST; i++)
+    for (int i = 0; i < LOOKUPS_MAX; i++)
         f[i] = start(job_lookup, NULL, 0);
-    UNTIL(times_asked() == before + MOST);
+    UNTIL(times_asked() == before + LOOKUPS_MAX);
     CHECK_EQUAL(in_child(look_up_in_child, NULL), 0);
-    let_answer(MOST);
-    for (int i = 0; i < MOST; i++)
+    let_answer(LOOKUPS_MAX);
+    for (int i = 0; i < LOOKUPS_MAX; i++)
         CHECK_EQUAL(end_of(f[i]), 0);
 }
 
@@ -290,7 +292,7 @@ static void test_out_of_memory_or_threads_is_an_error(void)
     int before = times_asked();
     fail_alloc(1);
     CHECK_EQUAL(conc_getaddrinfo("slow.test", NULL, NULL, &found, CONC_FOREVER), -ENOMEM);
-    for (int i = 0; i < MOST + MORE; i++) { /* it gives its place back */
+    for (int i = 0; i < LOOKUPS_MAX + MORE; i++) { /* it gives its place back */
         fail_thread(1);
         CHECK_EQUAL(conc_getaddrinfo("slow.test", NULL, NULL, &found, CONC_FOREVER), -ENOMEM);
     }

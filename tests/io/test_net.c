@@ -212,7 +212,7 @@ static void test_a_peer_that_never_reads_runs_into_the_deadline(void)
 {
     int fds[2];
     char *buf = calloc(1, MUCH);
-    make_sockets(SOCK_STREAM, fds); /* TCP's windows may grow by and by */
+    make_sockets(SOCK_STREAM, fds); /* TCP's windows may grow with time */
     CHECK_EQUAL(conc_sendall(fds[0], buf, MUCH, 0, SOON), -ETIMEDOUT);
     CHECK_EQUAL(conc_send(fds[0], buf, MUCH, 0, CONC_NOW), -EAGAIN);
     CHECK_EQUAL(conc_send(fds[0], buf, MUCH, MSG_DONTWAIT, CONC_FOREVER), -EAGAIN);
@@ -393,7 +393,7 @@ static void test_datagram_errors_are_told(void)
     CHECK_EQUAL(send_to_other(&u, large, sizeof large), -EMSGSIZE);
     CHECK_EQUAL(conc_sendto(u.fds[0], "x", 1, 0, NULL, 0, CONC_FOREVER), -EDESTADDRREQ);
     CHECK_EQUAL(conc_send(u.fds[0], "x", 1, 0, CONC_FOREVER), -EDESTADDRREQ);
-    /* To a port that nobody has: the next call is told. */
+    /* To a port that no socket has: the next call reports it. */
     CHECK_EQUAL(
         conc_connect(u.fds[0], (struct sockaddr *)&u.addrs[1], sizeof u.addrs[1], CONC_FOREVER), 0);
     CHECK_EQUAL(conc_close(u.fds[1]), 0);

@@ -104,7 +104,7 @@ static void test_connect_and_accept_find_each_other(void)
 
 static void test_a_connection_that_is_refused_is_an_error(void)
 {
-    int holder = bound(0); /* so that nobody else gets the port; it does not listen */
+    int holder = bound(0); /* so that no other socket gets the port; it does not listen */
     int fd = tcp_socket();
     CHECK_EQUAL(connect_to(fd, conc_tcp_port(holder), CONC_FOREVER), -ECONNREFUSED);
     CHECK_EQUAL(conc_close(fd), 0);
@@ -174,7 +174,7 @@ static void test_accept_waits_until_somebody_comes(void)
     CHECK_EQUAL(conc_close(listener), 0);
 }
 
-static void test_a_cancelled_accept_takes_nobody(void)
+static void test_a_cancelled_accept_takes_no_connection(void)
 {
     int listener = listening(0), port = conc_tcp_port(listener);
     for (int i = 0; i < 20; i++) {
@@ -408,7 +408,7 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_WAY(test_a_connection_that_is_refused_is_an_error),
     ON_EVERY_WAY(test_a_connection_that_takes_long_has_a_deadline),
     ON_EVERY_WAY(test_accept_waits_until_somebody_comes),
-    ON_EVERY_WAY(test_a_cancelled_accept_takes_nobody),
+    ON_EVERY_WAY(test_a_cancelled_accept_takes_no_connection),
     ON_EVERY_WAY(test_shutting_a_listener_down_ends_its_accepts),
     ON_EVERY_LOOP(test_closing_a_listener_ends_its_accepts),
     ON_EVERY_WAY(test_a_blocking_listener_waits_too),

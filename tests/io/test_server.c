@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_server.c: servers, on threads and on tasks: serving, from the beginning to the end. Stopping is
- * in test_server_stop.c, what goes wrong in test_server_errors.c.
+ * test_server.c: servers, on threads and on tasks: serving, from the beginning to the end. Stopping
+ * is in test_server_stop.c, what goes wrong in test_server_errors.c.
  */
 #include "serving.h"
 
@@ -85,7 +85,7 @@ static void test_server_serves_a_thousand_at_once(void)
     free_rig(&rig);
 }
 
-/* The same handler, whoever runs it: a pool, a loop for each of two threads, the accepting
+/* The same handler, whatever runs it: a pool, a loop for each of two threads, the accepting
    itself. */
 static void test_server_serves_with_any_executor(void)
 {
@@ -180,7 +180,7 @@ static void check_service(struct service s)
     CHECK_EQUAL(end_of(service), -ECANCELED);
     check_hung_up(fd);
 
-    /* By its deadline; with grace for who is still there. */
+    /* By its deadline; with grace for the clients that are still there. */
     s.deadline = conc_in(CONC_MS(300));
     s.grace = CONC_S(30);
     service = start(job_serve, &s, sizeof s);

@@ -119,7 +119,7 @@ static void test_server_when_descriptors_run_out_goes_on_later(void)
     CHECK_EQUAL(reports(), 1);
     while (n > 0)
         CHECK_EQUAL(conc_close(spare[--n]), 0);
-    if (!on_valgrind()) /* which takes the connection before it refuses the descriptor */
+    if (!on_valgrind()) /* valgrind takes the connection before it refuses the descriptor */
         check_echoes(second, "hello\n");
     CHECK_EQUAL(conc_close(second), 0);
     CHECK_EQUAL(conc_close(first), 0);

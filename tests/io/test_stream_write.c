@@ -432,7 +432,7 @@ static void test_stream_of_a_pipe_that_nobody_reads_fails(void)
     CHECK_EQUAL(conc_stream_close(s, CONC_FOREVER), -EPIPE);
 }
 
-static void test_shutdown_write_sends_the_end_and_reading_goes_on(void)
+static void test_write_eof_sends_the_end_and_reading_goes_on(void)
 {
     int fds[2];
     make_tcp(fds);
@@ -503,7 +503,7 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_WAY(test_write_while_another_reads_does_not_wait_for_it),
     ON_EVERY_WAY(test_write_when_the_peer_is_gone_fails_for_good),
     ON_EVERY_WAY(test_stream_of_a_pipe_that_nobody_reads_fails),
-    ON_EVERY_WAY(test_shutdown_write_sends_the_end_and_reading_goes_on),
+    ON_EVERY_WAY(test_write_eof_sends_the_end_and_reading_goes_on),
     ON_EVERY_WAY(test_close_sends_the_rest),
     ON_EVERY_WAY(test_close_when_the_peer_does_not_read_ends_with_its_deadline),
     ON_EVERY_WAY(test_close_when_the_caller_is_cancelled_closes),

@@ -255,7 +255,7 @@ static void check_refused(const char *program, conc_subprocess_options options, 
     CHECK(child == NULL);
 }
 
-static void test_spawn_of_what_cannot_be_run_names_it(void)
+static void test_start_of_what_cannot_be_run_names_it(void)
 {
     const conc_subprocess_options none = {.in = 0};
     if (on_valgrind())
@@ -269,7 +269,7 @@ static void test_spawn_of_what_cannot_be_run_names_it(void)
                   "cannot run /bin/sh in /no/such/place: No such file or directory");
 }
 
-static void test_spawn_with_bad_arguments_is_refused(void)
+static void test_start_with_bad_arguments_is_refused(void)
 {
     const char *const none[] = {NULL}, *const argv[] = {"/bin/true", NULL};
     conc_subprocess *child = NULL;
@@ -603,8 +603,8 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_WAY(test_exitcode_without_a_wait_reaps_the_child),
     ON_EVERY_WAY(test_exitcode_asked_by_several_gives_all_the_same),
     ON_EVERY_WAY(test_exitcode_when_others_have_reaped_it_says_so_to_all),
-    ON_EVERY_WAY(test_spawn_of_what_cannot_be_run_names_it),
-    ON_EVERY_WAY(test_spawn_with_bad_arguments_is_refused),
+    ON_EVERY_WAY(test_start_of_what_cannot_be_run_names_it),
+    ON_EVERY_WAY(test_start_with_bad_arguments_is_refused),
     ON_EVERY_WAY(test_child_has_the_directory_and_environment_that_it_is_given),
     ON_EVERY_WAY(test_child_is_looked_for_in_the_path),
     ON_EVERY_WAY(test_child_has_the_descriptors_that_it_is_given),

@@ -221,7 +221,7 @@ static void test_families_take_turns(void)
         return;
     int listener = conc_tcp_listen(NULL, 0, 0);
     uint16_t port = port_of(listener);
-    /* No route, no answer, or an address that is in nobody's hands: ::2 fails at once. */
+    /* No route, no answer, or an address that no interface has: ::2 fails at once. */
     many = (const char *const[]){"::2", "::1", "127.0.0.1", NULL};
     check_connected_to(conc_tcp_connect("many.test", port, conc_in(CONC_S(30))), "127.0.0.1");
     many = (const char *const[]){"::1", "127.0.0.1", NULL};

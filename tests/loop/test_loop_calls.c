@@ -369,7 +369,7 @@ static void call_some(void *arg)
     conc_loop_stop(b->loop);
 }
 
-/* Whoever posts last may still be on his way out of the loop when it is freed. */
+/* The thread that posts last may still be on its way out of the loop when the loop is freed. */
 static void test_a_loop_may_be_freed_as_soon_as_the_last_call_has_come(void)
 {
     for (int i = 0; i < (int)crowd_of(300); i++) {

@@ -149,7 +149,7 @@ static void test_the_end_of_a_stream_and_errors_are_readable_and_writable(void)
     RUN_UNTIL(loop, p.end);
     assert_int_equal(p.bytes, 2);
     assert_int_equal(close(p.fds[0]), 0);
-    assert_int_equal(pipe(p.fds), 0); /* nobody reads: an error for who writes */
+    assert_int_equal(pipe(p.fds), 0); /* without a reader: an error for the writer */
     assert_int_equal(close(p.fds[0]), 0);
     assert_int_equal(conc_loop_add_writer(loop, p.fds[1], on_writable, &p), 0);
     RUN_UNTIL(loop, p.writes > 2);
@@ -238,7 +238,7 @@ static void test_a_callback_may_remove_or_replace_itself(void)
 
 static struct peer rivals[2];
 
-/* Both are readable; whichever comes first takes the other away, perhaps just before its turn. */
+/* Both are readable; the first one to be called removes the other, perhaps just before its turn. */
 static void remove_rival(void *arg)
 {
     struct peer *p = arg, *rival = &rivals[p == rivals];

@@ -70,7 +70,7 @@ static void everything_else_works(void)
     struct test_thread other;
     int fds[2], item = 5;
     conc_with_lock (&lock)
-        CHECK(conc_lock_try_acquire(&lock) != 0);
+        CHECK_EQUAL(conc_lock_try_acquire(&lock), -EAGAIN);
     CHECK_EQUAL(conc_event_wait(&event, conc_in(CONC_MS(2))), -ETIMEDOUT);
     if (may_start_threads) {
         test_thread_start(&other, NULL, set_event_in_thread, &event);
@@ -212,7 +212,7 @@ static void test_fork_in_a_task_and_in_a_callback(void)
 
 enum where { IN_TASK, IN_CALLBACK, IN_READER, WHERES };
 
-/* TSan loses track of who is who in a child that was forked on a fiber and then leaves it. */
+/* TSan loses track of its fibers in a child that was forked on a fiber and then leaves it. */
 #if defined(__SANITIZE_THREAD__)
 #define FIRST_WHERE IN_CALLBACK
 #elif defined(__has_feature)
@@ -429,7 +429,7 @@ static void test_a_child_may_set_what_the_parents_tasks_wait_for(void)
     side_loop_end(&haunted.side);
 }
 
-/* Whatever the threads are at when the fork comes. */
+/* Whatever the threads do at the moment of the fork. */
 static void test_forks_while_threads_use_the_loop(void)
 {
     struct side_loop side;

@@ -243,7 +243,7 @@ static void test_what_is_brief_is_not_reported(void)
     char text[512];
     conc_loop *loop = new_loop();
     catch_stderr();
-    run_named(loop, job_take_long); /* nobody has asked */
+    run_named(loop, job_take_long); /* reports were not asked for */
     assert_int_equal(conc_loop_set_debug(loop, CONC_S(20)), 0);
     assert_int_equal(conc_loop_call_soon(loop, take_no_time, NULL, NULL), 0);
     run_named(loop, job_take_long);
@@ -262,8 +262,9 @@ static int job_set_debug(void *arg, void *result)
     return 0;
 }
 
-/* When that which asks for reports began nobody looked at the clock. */
-static void test_who_asks_for_reports_is_none(void)
+/* The callback that asks for reports began before the clock was watched: it gets no report
+ * itself. */
+static void test_debug_when_set_in_a_callback_does_not_report_it(void)
 {
     char text[512];
     conc_loop *loop = new_loop();
@@ -321,7 +322,7 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_BACKEND(test_the_environment_chooses_the_backend),
     ON_EVERY_BACKEND(test_what_holds_the_loop_is_reported),
     ON_EVERY_BACKEND(test_what_is_brief_is_not_reported),
-    ON_EVERY_BACKEND(test_who_asks_for_reports_is_none),
+    ON_EVERY_BACKEND(test_debug_when_set_in_a_callback_does_not_report_it),
     IN_CHILD_ON_EVERY_BACKEND(test_the_environment_asks_for_reports),
     ON_EVERY_BACKEND(test_a_callback_runs_in_the_threads_context),
 };

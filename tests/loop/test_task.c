@@ -214,7 +214,7 @@ static void test_threads_spawn_on_a_loop_that_sleeps_or_works(void)
     side_loop_end(&side);
 }
 
-/* ---- Who it is ---- */
+/* ---- Identity ---- */
 
 static int job_look_at_itself(void *arg, void *result)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_task_cancel.c: tasks that are cancelled, in every state, by everybody; scopes, shields and
- * deadlines of tasks that take turns on one thread.
+ * test_task_cancel.c: tasks that are cancelled in every state, by tasks, threads and callbacks;
+ * scopes, shields and deadlines of tasks that take turns on one thread.
  */
 #include "loops.h"
 
@@ -296,7 +296,7 @@ static void test_a_scope_is_cancelled_by_another_task_or_thread(void)
     }
 }
 
-/* Its deadline wakes a task that nobody else would. */
+/* Its deadline wakes a task that nothing else would wake. */
 static void test_deadlines_of_many_come_in_their_order(void)
 {
     conc_event never = CONC_EVENT_INIT;
@@ -313,7 +313,7 @@ static void test_deadlines_of_many_come_in_their_order(void)
 
 /* ---- Races ---- */
 
-/* A job that blocks in many ways, does it well, and ends: each cancel comes at another moment. */
+/* A job that blocks in many ways and ends: each cancel comes at another moment. */
 static int job_brief(void *arg, void *result)
 {
     conc_sem *sem = pointer_in(arg);

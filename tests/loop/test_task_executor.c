@@ -252,7 +252,7 @@ static int job_see_values(void *arg, void *result)
     struct carried *c = pointer_in(arg);
     CHECK(!conc_loop_current());
     CHECK(conc_local_get(c->key) == &c->mine);
-    CHECK_EQUAL(conc_local_set(c->key, &c->theirs), 0); /* seen by nobody else */
+    CHECK_EQUAL(conc_local_set(c->key, &c->theirs), 0); /* seen by no other context */
     *(int *)result = 3;
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_task_structured.c: waiting for many from a task: gather, wait, as_completed, wait_for, groups,
- * scopes and maps, with jobs on the same loop, on a pool of threads and on a pool of loops.
+ * test_task_structured.c: waiting for many from a task: gather, wait, as_completed, wait_for,
+ * groups, scopes and maps, with jobs on the same loop, on a pool of threads and on a pool of loops.
  */
 #include "loops.h"
 
@@ -63,7 +63,7 @@ static void start_turns(struct turns *t, int failing)
     }
 }
 
-/* All of them are done when this returns: nobody looks at `go` any more. */
+/* All of them are done when this returns: nothing reads `go` any more. */
 static void end_turns(struct turns *t)
 {
     for (int i = 0; i < JOBS; i++) {

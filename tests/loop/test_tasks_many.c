@@ -66,7 +66,8 @@ struct crowd {
 };
 
 /* Spawns them all, waits until all are blocked, lets them go, and waits for their ends. In one
- * loop, so nothing need be atomic: who has counted itself blocks before another one runs. */
+ * loop, so nothing need be atomic: a task that has counted itself blocks before another one
+ * runs. */
 static int job_lead(void *arg, void *result)
 {
     struct crowd *crowd = pointer_in(arg);

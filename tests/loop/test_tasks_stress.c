@@ -197,7 +197,7 @@ static int any_move(struct test_random *r)
     return err;
 }
 
-/* Under the lock, so that nobody cancels a scope that is left. */
+/* Under the lock, so that a scope that was left is not cancelled. */
 static void publish(size_t player, conc_scope *scope)
 {
     conc_with_lock (&world.board)

@@ -114,7 +114,7 @@ static void test_waiting_ops_end_when_there_is_something(void)
 
 static void test_deadline_on_a_moved_clock_ends_the_wait(void)
 {
-    store_relaxed(&conc__hooks.sound_sleep, 0); /* who sleeps is to notice by itself */
+    store_relaxed(&conc__hooks.sound_sleep, 0); /* a sleeping waiter is to notice by itself */
     int s[2];
     make_sockets(SOCK_STREAM, s);
     struct reader r = {.fd = s[0], .deadline = conc_in(CONC_S(1000))};
@@ -259,7 +259,7 @@ static void test_file_is_always_readable_but_never_urgent(void)
 {
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     CHECK_EQUAL(run(poll_op(fd, POLLIN), CONC_FOREVER), POLLIN);
-    if (way != ON_URING) /* which would wait for it for ever */
+    if (way != ON_URING) /* io_uring would wait for it for ever */
         CHECK_EQUAL(run(poll_op(fd, POLLPRI), CONC_FOREVER), -EPERM);
     close(fd);
 }

@@ -101,7 +101,7 @@ static void test_files_are_left_to_a_thread_unless_in_memory(void **state)
         assert_int_equal(conc__perform(&op, true), 4);
         assert_memory_equal(buf, "cdef", 4);
         op.size = 8;
-        assert_int_equal(conc__perform(&op, false), -EAGAIN); /* not short: who knows why */
+        assert_int_equal(conc__perform(&op, false), -EAGAIN); /* no short read */
         assert_int_equal(conc__perform(&op, true), 4);
         op.offset = -1;
         assert_int_equal(conc__perform(&op, false), -EINVAL);
@@ -242,7 +242,7 @@ static void test_writing_to_nobody_is_EPIPE_and_no_signal(void **state)
     assert_int_equal(in_child(write_to_nobody, NULL), 0);
 }
 
-/* SIGPIPE is blocked, and pending: somebody else's, that must stay. */
+/* SIGPIPE is blocked and already pending for another reason: it must stay. */
 static int write_with_sigpipe_pending(void *arg)
 {
     int p[2];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * in_short.c: the C of the porting guide's first table, compiled. scripts/check-porting looks for each
- * cell of it here.
+ * in_short.c: the C of the porting guide's first table, compiled. scripts/check-porting looks for
+ * each cell of it here.
  */
 #include <conc.h>
 #include <stdio.h>

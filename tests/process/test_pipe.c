@@ -19,7 +19,7 @@
 
 enum { LARGE = 3 << 20 };
 
-/* The wire's form, for who is no pipe of ours. */
+/* A message's header as bytes, for a peer that is no conc_pipe. */
 struct header {
     uint32_t magic, n_fds;
     uint64_t size;

@@ -228,8 +228,8 @@ static void test_job_sees_the_program_as_before_main(void)
         CHECK_EQUAL(looks.program, 0);
         CHECK_EQUAL(looks.job, 0);
         CHECK_EQUAL(looks.constructor, 42);
-        /* The standard ones, the channel, those given, and that of the count; and one to be woken by,
-         * if it had to wait. */
+        /* The standard ones, the channel, those given, and that of the count; and one to be woken
+         * by, if it had to wait. */
         CHECK(looks.descriptors >= 3 + 1 + 3 + 1 && looks.descriptors <= 3 + 1 + 3 + 1 + 1);
         CHECK_EQUAL(looks.given, 3);
         CHECK(!strcmp(looks.name, "looker") && !strcmp(looks.thread, "looker"));

@@ -18,8 +18,8 @@ struct nest {
     struct sized sized;
 };
 
-/* As deep as is asked for: each level has a pool, of which a job goes on, and checks another's
- * result. */
+/* As deep as is asked for: each level makes a pool, of which one job goes one level deeper; it
+ * checks the result of another. */
 static int job_nest(void *arg, void *result)
 {
     struct nest *nest = result;

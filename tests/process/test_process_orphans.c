@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Stress: a program that uses processes in every way is killed at a random moment (SIGKILL), also
- * while it starts them. All that descends from it ends; and nothing of it has a name, in /dev/shm or
- * elsewhere, that could stay.
+ * while it starts them. All that descends from it ends; and nothing of it has a name, in /dev/shm
+ * or elsewhere, that could stay.
  *
  * The test is a subreaper: what a death orphans becomes its child, so that nothing can hide.
  */

@@ -158,7 +158,7 @@ static void test_more_results_than_blocks_are_held_at_once(void)
         for (uint32_t i = 0; i < HELD; i++)
             check_made(f[i], BLOCK_MIN + 1000 * i, i);
         for (uint32_t i = 0; i < HELD; i++) {
-            check_made(f[i], BLOCK_MIN + 1000 * i, i); /* nobody has written over it */
+            check_made(f[i], BLOCK_MIN + 1000 * i, i); /* no other result has overwritten it */
             conc_future_unref(f[i]);
         }
     }

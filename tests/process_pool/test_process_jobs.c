@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_process_jobs.c: jobs and initialisers that misbehave: they end their process in every way,
- * close its descriptors, fork, block its signals, use up its memory. Nothing hangs, every future has
- * a documented end, and nothing is left.
+ * close its descriptors, fork, block its signals, use up its memory. Nothing hangs, every future
+ * has a documented end, and nothing is left.
  */
 #include "processes.h"
 
@@ -143,7 +143,7 @@ static int job_close_all(void *arg, void *result)
     return 0;
 }
 
-/* The worker is of no more use, or it is; but everybody learns how it went. */
+/* The worker may be of use afterwards or not, but every future is done. */
 static void test_job_that_closes_all_descriptors_hangs_nobody(void)
 {
     const struct remains before = remains_now();
@@ -165,7 +165,7 @@ static void test_job_that_closes_all_descriptors_hangs_nobody(void)
     check_nothing_remains(&before);
 }
 
-/* In the end it returns in two processes, of which one has not long to live. */
+/* In the end it returns in two processes; an alarm ends the child at the latest. */
 static int job_fork(void *arg, void *result)
 {
     *(pid_t *)result = getpid();
@@ -175,7 +175,8 @@ static int job_fork(void *arg, void *result)
     return pid < 0 ? -errno : 0;
 }
 
-/* Whoever forks in a job must end the child there; one that does not has the job's end alone. */
+/* A job that forks must end the child itself; a child that returns from the job has no effect on
+ * the job's result. */
 static void test_job_that_returns_in_a_forks_child_too_has_one_result(void)
 {
     enum { JOBS = 40 };
@@ -365,7 +366,7 @@ static int init_kill(void *arg, void *result)
 
 static int init_raise(void *arg, void *result) { return conc_raise(-EIO, "no luck"); }
 
-/* The second one, who takes the first one's place, dies. */
+/* The second worker, which takes the first one's place, dies. */
 static int init_second_dies(void *arg, void *result)
 {
     void *count;

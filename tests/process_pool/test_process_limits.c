@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_process_limits.c: too few descriptors, too little memory, too many processes, at each step of
- * making a pool, a process, a pipe or shared memory, and of what a pool does later: a documented
+ * test_process_limits.c: too few descriptors, too little memory, too many processes, at each step
+ * of making a pool, a process, a pipe or shared memory, and of what a pool does later: a documented
  * error, nothing left, and afterwards all is well.
  */
 #include "processes.h"

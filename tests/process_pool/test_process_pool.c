@@ -241,7 +241,7 @@ static void test_large_arguments_and_results_flow_through(void)
     CHECK_EQUAL(conc_executor_free(pool), 0);
 }
 
-/* ---- Cancelling, and who runs what ---- */
+/* ---- Cancelling, and which worker runs what ---- */
 
 static void test_job_that_waits_can_be_cancelled(void)
 {
@@ -257,7 +257,8 @@ static void test_job_that_waits_can_be_cancelled(void)
     CHECK_EQUAL(conc_executor_free(s.pool), 0);
 }
 
-/* Short jobs are given ahead; what is stuck behind a long one is taken back for the other worker. */
+/* Short jobs are given ahead; what is stuck behind a long one is taken back for the other
+ * worker. */
 static void test_job_ahead_of_a_busy_worker_goes_to_an_idle_one(void)
 {
     enum { JOBS = 200 };
@@ -546,7 +547,8 @@ static void test_death_of_the_program_ends_its_workers(void)
     close_both(fds);
 }
 
-/* gcc's TSan cannot start a thread in a child whose parent had several ("dup thread with used id"). */
+/* gcc's TSan cannot start a thread in a child whose parent had several ("dup thread with used
+ * id"). */
 #if defined(__SANITIZE_THREAD__) && !defined(__clang__)
 #define CHILD_MAY_START_THREADS false
 #else

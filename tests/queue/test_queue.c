@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_queue.c: putting and getting, one element or many, waiting or not: each result, and who is
- * served when.
+ * test_queue.c: putting and getting, one element or many, waiting or not: each result, and which
+ * waiter is served when.
  */
 #include "queue_calls.h"
 
@@ -236,7 +236,7 @@ static void test_put_many_that_waited_when_it_fails_with_none_in_says_why(void *
     }
 }
 
-/* ---- Who is served, and with what ---- */
+/* ---- Which waiter is served, and with what ---- */
 
 static void test_put_with_getters_waiting_serves_them_in_order_of_arrival(void **state)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_queue_destroy.c: queues that are destroyed the moment they are done with: by who got the
- * last element, who was told that all is dealt with, or that the queue is shut down, while the call
- * that brought it about is still on its way out. Their memory is overwritten and freed at once, so
- * that a late touch is seen, above all by the sanitizers.
+ * test_queue_destroy.c: queues that are destroyed the moment they are done with: by the context
+ * that got the last element, or was told that all is dealt with, or that the queue is shut down,
+ * while the call that brought it about is still on its way out. Their memory is overwritten and
+ * freed at once, so that a late touch is seen, above all by the sanitizers.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,7 @@ struct player {
 static void destroy_and_free(conc_queue *q)
 {
     conc_queue_destroy(q);
-    memset(q, 0xff, sizeof *q); /* whoever takes its guard waits for ever */
+    memset(q, 0xff, sizeof *q); /* a context that takes its guard waits for ever */
     free(q);
 }
 

@@ -58,7 +58,7 @@ static void test_join_that_waited_when_its_time_is_up_says_so(void **state)
     call_start(&c, "joiner");
     conc__test_advance(CONC_S(61));
     assert_int_equal(call_result(&c), -ETIMEDOUT);
-    conc_queue_task_done(&q); /* nobody is woken any more */
+    conc_queue_task_done(&q); /* no waiter is woken any more */
     conc_queue_destroy(&q);
 }
 

@@ -10,9 +10,9 @@
 #include "base/hooks.h"
 #include "queue_calls.h"
 
-/* How long to wait besides. One who wants the guard sleeps by then, and wakes too late to come
- * between the next calls; one who must not want it, but does, is caught so. What is right passes
- * whatever happens in that time. */
+/* How long to wait besides. A context that wants the guard sleeps by then, and wakes too late to
+ * come between the next calls; one that wants it but must not is caught in this way. A correct
+ * library passes whatever happens in that time. */
 #define GRACE CONC_MS(30)
 
 struct pause {
@@ -66,7 +66,7 @@ static void test_put_let_in_as_it_gives_up_succeeds_and_touches_the_queue_no_mor
     assert_next(&q, in_order, 3); /* the first lets it in: 30 is compared */
     assert_true(pause.done);
     conc_queue_destroy(&q);
-    memset(&q, 0xff, sizeof q); /* whoever takes this guard waits for ever */
+    memset(&q, 0xff, sizeof q); /* a context that takes this guard waits for ever */
     assert_int_equal(call_result(&put), 0);
 }
 

@@ -12,7 +12,7 @@
 #include "base/hooks.h"
 #include "queue/store.h"
 
-/* An element with a priority, and who it is. */
+/* An element with a priority, and which one it is. */
 struct ranked {
     int rank, id;
 };
@@ -164,7 +164,7 @@ struct model {
     unsigned char items[MODEL_MAX][ITEM_MAX];
 };
 
-/* The first byte is the rank, 0 to 7, whatever the size; the others tell who it is. */
+/* The first byte is the rank, 0 to 7, whatever the size; the others say which one it is. */
 static int compare_first_bytes(const void *a, const void *b, void *arg)
 {
     return (int)*(const unsigned char *)a - (int)*(const unsigned char *)b;

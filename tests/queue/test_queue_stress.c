@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_queue_stress.c: many who put and get, in every way that there is, with time-outs, cancels
- * and shutdowns at random moments: nothing is lost, nothing comes twice, nothing comes out of turn.
+ * test_queue_stress.c: many contexts that put and get, in every way that there is, with time-outs,
+ * cancels and shutdowns at random moments: nothing is lost, nothing comes twice, nothing comes out
+ * of turn.
  */
 #include <string.h>
 
@@ -10,7 +11,7 @@
 
 enum { HANDS_MAX = 4, ITEMS_MAX = 400, BATCH_MAX = 5 };
 
-/* An element: who put it, and its number among that one's, from 0. */
+/* An element: which hand put it, and its number among that hand's, from 0. */
 struct item {
     uint32_t from, number;
 };
@@ -28,7 +29,7 @@ struct world {
     bool closed;
 };
 
-/* One who puts or gets. */
+/* A context that puts or gets. */
 struct hand {
     struct test_thread thread;
     struct world *world;
@@ -111,7 +112,7 @@ static size_t some_number(struct hand *h)
     return test_random_below(&h->random, 2) ? 1 : 1 + test_random_below(&h->random, BATCH_MAX);
 }
 
-/* ---- Those who put and get ---- */
+/* ---- The hands: contexts that put and get ---- */
 
 static void putter_main(void *arg)
 {

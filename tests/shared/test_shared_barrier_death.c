@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Stress: processes are killed at random moments while they come to a barrier, wait at it, break it
- * and reset it; those that live go on, and the barrier is whole. (test_shared_death.c: the others of
- * conc/shared.h.)
+ * and reset it; those that live go on, and the barrier is whole. (test_shared_death.c: the others
+ * of conc/shared.h.)
  */
 #include "sharing.h"
 
@@ -17,8 +17,8 @@ static struct table *table;
 
 /* ---- What the children do, until they are killed ---- */
 
-/* Waits with a deadline, since a party may be dead; whoever finds the barrier broken makes it whole
- * again. */
+/* Waits with a deadline, since a party may be dead; a party that finds the barrier broken makes it
+ * whole again. */
 static void come_for_ever(void *unused)
 {
     struct test_random chance = test_random_for((unsigned)getpid());
@@ -49,7 +49,7 @@ static int job_come(void *arg, void *result)
     return 0;
 }
 
-/* All parties come, each gets an index of its own, and nobody is left. */
+/* All parties come, each gets an index of its own, and none is left waiting. */
 static void check_whole(void)
 {
     conc_future *parties[PARTIES];

@@ -140,8 +140,8 @@ static void wait_for_progress(void)
     UNTIL(load_relaxed(&table->progress) != before);
 }
 
-/* Children of some kinds, of which one after another is killed and started anew; each time somebody
- * must get on. In the end all are killed. */
+/* Children of some kinds, of which one after another is killed and started anew; each time some
+ * child must make progress. In the end all are killed. */
 static void kill_them(void (*const fns[])(void *arg), size_t kinds, void (*after_kill)(void))
 {
     pid_t pids[CHILDREN];
@@ -212,7 +212,7 @@ static void test_queues_survive_putters_and_getters(void)
     free_all();
 }
 
-/* Who dies may have had a unit. */
+/* The child that died may have had a unit. */
 static void give_one_back(void)
 {
     if (conc_shared_sem_value(&table->sem) < 2)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Tests of the event, the semaphore and the barrier between processes; and that all changes wake
- * who sleeps.
+ * the sleepers.
  */
 #include "sharing.h"
 
@@ -284,8 +284,8 @@ static void test_barrier_when_aborted_stays_broken(void)
     free_table();
 }
 
-/* Complete, and reset before those who waited have looked: they still learn that it was complete;
- * and the other way round. */
+/* Complete, and reset before the waiters have looked: they still learn that it was complete; and
+ * the other way round. */
 static void test_barrier_when_reset_after_completion_was_complete(void)
 {
     init_barrier(2);

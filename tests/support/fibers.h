@@ -2,8 +2,8 @@
  *
  * fibers.h: a second kind of context, for tests: fibers, which take turns in a loop's thread. They
  * fill in struct context_ops, and nothing below knows of them; so a test that passes between
- * fibers, and between fibers and threads, shows that no primitive knows whom it blocks. And the same
- * with the library's own tasks.
+ * fibers, and between fibers and threads, shows that no primitive knows what kind of context it
+ * blocks. And the same with the library's own tasks.
  */
 #ifndef CONC_TESTS_FIBERS_H
 #define CONC_TESTS_FIBERS_H

@@ -39,7 +39,7 @@ static inline int processes_setup(void **state)
 /* With an iterator in both orders. */
 #define FOR_BOTH_ORDERS(options) for (int u_ = 0; u_ < 2 && ((options)->unordered = u_, true); u_++)
 
-/* Once for each kind in which jobs run beside each other, and beside who submits them. */
+/* Once for each kind in which jobs run beside each other, and beside their submitter. */
 #define ON_CONCURRENT_EXECUTORS(test)                                                     \
     ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"),                                  \
         ON_EXECUTOR(test, POOL_OF_4, "pool_of_4"),                                        \

@@ -151,9 +151,9 @@ void unobserved_watch(struct unobserved *u)
     conc_future_on_unobserved(note_unobserved, u);
 }
 
-/* By and by: valgrind takes a great leap of the stack pointer for another stack. How far it has come
- * the frame's address tells, as sanitizers make frames larger and lay variables elsewhere. Each call
- * reads its caller's room, so that the compiler cannot make a loop of it. */
+/* Step by step: valgrind takes a great leap of the stack pointer for another stack. The frame's
+ * address shows how far it has come, as sanitizers make frames larger and lay variables elsewhere.
+ * Each call reads its caller's room, so that the compiler cannot make a loop of it. */
 __attribute__((noinline)) static int use_stack(const char *begin, size_t size,
                                                volatile char *callers)
 {

@@ -6,8 +6,8 @@
  *     static void test_something(void) { conc_loop *loop = new_loop(); ... }
  *     ... ON_EVERY_BACKEND(test_something) ...
  *
- * A wake-up that is lost there is lost for good (conc__hooks.sound_sleep): who moves the clock does
- * so on the loop itself.
+ * A wake-up that is lost there is lost for good (conc__hooks.sound_sleep): a test that moves the
+ * clock does so on the loop itself.
  *
  * In tasks and callbacks only CHECK and CHECK_EQUAL may fail: cmocka's assertions would jump to
  * another stack.

@@ -16,7 +16,8 @@
 /* Far beyond any honest delay, and within the watchdog's. */
 #define PATIENT conc_in(CONC_S(60))
 
-/* gcc's TSan cannot start a thread in a child whose parent had several ("dup thread with used id"). */
+/* gcc's TSan cannot start a thread in a child whose parent had several ("dup thread with used
+ * id"). */
 #if defined(__SANITIZE_THREAD__) && !defined(__clang__)
 #define CHILD_MAY_START_THREADS false
 #else
@@ -66,7 +67,7 @@ void check_sized(conc_future *f, struct sized s);
 
 conc_fn job_pid;    /* its process */
 conc_fn job_parent; /* the fork server of its process */
-conc_fn job_stop;   /* stops its process, until somebody lets it go on or kills it */
+conc_fn job_stop;   /* stops its process, until the test lets it go on or kills it */
 
 conc_executor *make_pool(size_t n, const conc_process_pool_options *options);
 

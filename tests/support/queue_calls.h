@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * queue_calls.h: calls on a queue of ints, in threads of their own, for tests of what happens to
- * those who wait.
+ * waiting calls.
  */
 #ifndef CONC_TESTS_QUEUE_CALLS_H
 #define CONC_TESTS_QUEUE_CALLS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * room.h: the plainest primitive that can be built on wait/wait.h, to test that by itself: contexts
- * wait in a room until somebody lets them out, with a number.
+ * wait in a room until another lets them out, with a number.
  */
 #ifndef CONC_TESTS_ROOM_H
 #define CONC_TESTS_ROOM_H

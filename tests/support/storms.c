@@ -87,7 +87,7 @@ conc_future *run_somewhere(struct test_random *random, conc_fn *fn, const void *
     return conc_submit(places[test_random_below(random, PLACES)], fn, arg, size, 0);
 }
 
-/* ---- Calls that somebody may cancel ---- */
+/* ---- Calls that may be cancelled ---- */
 
 #define LONGEST CONC_US(500)
 

@@ -10,7 +10,7 @@
 
 #include <conc/lock.h>
 
-/* Bytes of buffers: of one that is nobody's, and of one that is to be read into. */
+/* Bytes of buffers: of one that no call uses, and of one that is to be read into. */
 enum { POISON = 0xa5, UNTOUCHED = 0x5a };
 
 bool is_all(const unsigned char *p, size_t n, unsigned char value);
@@ -23,9 +23,9 @@ void places_close(void);
 
 conc_future *run_somewhere(struct test_random *random, conc_fn *fn, const void *arg, size_t size);
 
-/* ---- Calls that somebody may cancel ---- */
+/* ---- Calls that may be cancelled ---- */
 
-/* One who calls, and the scope in which he does. */
+/* A context that makes calls, and the scope in which it does. */
 struct caller {
     struct test_random random;
     conc_lock lock; /* of the next */

@@ -23,7 +23,7 @@
 
 static void die(void) __attribute__((noreturn));
 
-/* Who waits for whom is what one wants to know of a test that hangs. */
+/* Of a test that hangs, one needs to know which context waits for which. */
 static void die(void)
 {
     fflush(stdout);
@@ -150,7 +150,7 @@ __attribute__((constructor)) static void choose_address(void)
 
 const char *own_host(void) { return own_address; }
 
-/* ---- Who is blocked ---- */
+/* ---- Blocked contexts ---- */
 
 struct look {
     const char *name;

@@ -2,7 +2,7 @@
  *
  * support.h: what the test programs have in common. Nothing here sleeps to synchronise: a test
  * waits until something is so, within a bound far beyond any honest delay, after which the program
- * prints who waits for what and aborts.
+ * prints what each context waits for, and aborts.
  */
 #ifndef CONC_TESTS_SUPPORT_H
 #define CONC_TESTS_SUPPORT_H
@@ -66,15 +66,15 @@ bool stress_goes_on(const struct stress *stress);
 /* Does the program run under valgrind, where everything is many times slower? */
 bool on_valgrind(void);
 
-/* n; fewer where a thread is dear, under valgrind and TSan: for tests with hundreds or thousands.
- * */
+/* n; fewer where a thread is dear, under valgrind and TSan: for tests with hundreds or
+ * thousands. */
 size_t crowd_of(size_t n);
 
 /* An address of this machine's that no other test program listens at: a port that was closed here
- * may be somebody else's a moment later. */
+ * may be another program's a moment later. */
 const char *own_host(void);
 
-/* ---- Who is blocked ---- */
+/* ---- Blocked contexts ---- */
 
 /* Until the context of that name is blocked on `what` ("lock", "sleep" ...; NULL: on anything). */
 void wait_until_blocked(const char *name, const char *what);

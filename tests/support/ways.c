@@ -98,7 +98,8 @@ int way_setup(void **state)
 int way_teardown(void **state)
 {
     int left = leaks_teardown(state), more;
-    /* What closes a ring, and what a thread that nobody joins keeps, may take a moment. */
+    /* The kernel's closing of a ring, and the end of a thread that is not joined, may take a
+     * moment. */
     for (int64_t end = real_now() + CONC_S(10);
          (more = count_descriptors() - descriptors) && real_now() < end;)
         conc_yield();

@@ -12,6 +12,7 @@
 
 #include "base/hooks.h"
 #include "support.h"
+#include "sync/words.h"
 #include "wait/thread.h"
 #include "wait/wait.h"
 
@@ -241,15 +242,13 @@ static void test_round_that_completes_as_one_times_out_is_complete(void **state)
     assert_false(conc_barrier_is_broken(&b));
 }
 
-#define BROKEN 1u
-
 /* Take the guard between the moment in which a party has given up and the one in which it sends the
  * others away; false: it was faster. */
 static bool cut_in(conc_barrier *b)
 {
     for (unsigned i = 1;; i++) {
         uint32_t v = load_relaxed(&b->word);
-        if ((v & BROKEN) && !(v & GUARD_HELD) && cas_acquire(&b->word, &v, v | GUARD_HELD))
+        if ((v & BARRIER_BROKEN) && !(v & GUARD_HELD) && cas_acquire(&b->word, &v, v | GUARD_HELD))
             break;
         if (i % 10000 == 0)
             sched_yield();
@@ -266,7 +265,7 @@ static void reset_meanwhile(conc_barrier *b, struct party *p, struct conc__waite
     assert_int_equal(conc_barrier_n_waiting(b), 1); /* it has uncounted itself */
     struct conc__waiter *chain = waitlist_take_all(&b->waiters);
     conc__waitlist_push(&b->waiters, newcomer);
-    guard_unlock_with(&b->word, BROKEN, 0);
+    guard_unlock_with(&b->word, BARRIER_BROKEN, 0);
     conc__waiter_deliver_all(chain, -CONC_EBROKEN);
     end_parties(p, 1, -ETIMEDOUT);
     end_parties(p + 1, 1, -CONC_EBROKEN);

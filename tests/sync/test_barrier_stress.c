@@ -11,7 +11,7 @@
 
 #define THREADS 7
 
-/* ---- All come before anybody goes on ---- */
+/* ---- All come before any goes on ---- */
 
 struct lockstep {
     conc_barrier barrier;
@@ -27,7 +27,7 @@ struct walker {
     unsigned index;
 };
 
-/* The last to come looks at all, while nobody goes on. */
+/* The last to come looks at all, while none goes on. */
 static int look_at_steps(void *arg)
 {
     struct lockstep *l = arg;
@@ -147,7 +147,8 @@ static void come_and_go(void *arg)
     }
 }
 
-/* When the time is over those who are left are too few: send them away, until none is left. */
+/* When the time is over the members that are left are too few: send them away, until none is
+ * left. */
 static void end_members(struct crowd *c, struct member *m)
 {
     while (stress_goes_on(&c->stress))

@@ -92,7 +92,7 @@ static void test_take_takes_just_n(void **state)
     assert_int_equal(conc_bucket_take(&b, 5, CONC_NOW), -EAGAIN);
     assert_int_equal(conc_bucket_take(&b, 5, conc_in(0)), -ETIMEDOUT);
     assert_int_equal(conc_bucket_take(&b, 5, conc_in(CONC_MS(5))), -ETIMEDOUT);
-    assert_true(conc_bucket_tokens(&b) >= left); /* who gave up has taken nothing */
+    assert_true(conc_bucket_tokens(&b) >= left); /* a taker that gave up has taken nothing */
     assert_int_equal(conc_bucket_take(&b, 0, CONC_NOW), 0);
     assert_int_equal(conc_bucket_take(&b, 11, CONC_NOW), -EINVAL);
     assert_int_equal(conc_bucket_take(&b, 4, CONC_NOW), 0);
@@ -131,8 +131,8 @@ struct take {
     uint32_t n;
 };
 
-/* Take 1 to `most` tokens as often as possible while time passes in random steps of up to `step`.
- * */
+/* Take 1 to `most` tokens as often as possible while time passes in random steps of up to
+ * `step`. */
 static void take_greedily(conc_bucket *b, uint32_t most, int64_t step, struct take *takes)
 {
     struct test_random r = test_random_for(most);
@@ -222,7 +222,7 @@ struct taker {
     uint32_t n;
     conc_deadline deadline;
     conc_scope scope;
-    uint32_t *last; /* counts who has got some */
+    uint32_t *last; /* counts the takers that have got some */
     int result, exit;
     uint32_t place;
 };

@@ -12,12 +12,12 @@
 #include "wait/thread.h"
 #include "wait/wait.h"
 
-/* ---- One who waits, in a thread of its own ---- */
+/* ---- A waiter, in a thread of its own ---- */
 
 struct room {
     conc_lock lock;
     conc_cond cond;
-    int order[8], n; /* who returned; under the lock */
+    int order[8], n; /* the waiters that returned; under the lock */
 };
 
 #define ROOM_INIT(room)                                              \
@@ -192,7 +192,7 @@ static void test_wait_releases_the_lock(void **state)
     struct room room = ROOM_INIT(room);
     struct waiter w = {.index = 0};
     start_waiters(&room, &w, 1);
-    assert_true(conc_lock_try_acquire(&room.lock) == 0);
+    assert_int_equal(conc_lock_try_acquire(&room.lock), 0);
     assert_int_equal(conc_cond_notify(&room.cond, 1), 0);
     assert_int_equal(room.n, 0); /* it goes on when the lock is released, not before */
     wait_until_n_blocked(&room.cond, 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_cond_stress.c: no notification is lost, whoever gives up; and many pass the lock round.
+ * test_cond_stress.c: no notification is lost, whichever waiter gives up; and many pass the lock
+ * round.
  */
 #include <stdlib.h>
 
@@ -9,11 +10,11 @@
 #include "base/atomic.h"
 #include "support.h"
 
-/* ---- No notification is lost ----
- *
- * A few items are put, with one notification for each. Patient consumers wait for ever. Impatient
+/* ---- No notification is lost ---- */
+
+/* A few items are put, with one notification for each. Patient consumers wait for ever. Impatient
  * ones leave with an error, and then don't look whether there is an item: if one of them swallowed
- * a notification an item would stay, and with it the producer, who waits until there is none. */
+ * a notification an item would stay, and with it the producer, which waits until there is none. */
 
 struct market {
     conc_lock lock;

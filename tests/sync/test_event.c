@@ -10,9 +10,8 @@
 
 #include "base/hooks.h"
 #include "support.h"
+#include "sync/words.h"
 #include "wait/wait.h"
-
-#define SET 1u
 
 static void test_event_is_not_set_at_first(void **state)
 {
@@ -98,7 +97,7 @@ static void test_set_wakes_all(void **state)
     end_waiters(w, 8);
     for (int i = 0; i < 8; i++)
         assert_int_equal(w[i].result, 0);
-    assert_int_equal(event.word, SET);
+    assert_int_equal(event.word, EVENT_SET);
 }
 
 static void test_who_was_woken_returns_0_though_it_was_cleared(void **state)
@@ -141,7 +140,7 @@ static void test_set_that_races_a_time_out_is_success(void **state)
     conc__test_advance(CONC_S(1000));
     WAIT_UNTIL(load_relaxed(&event.word) & GUARD_SLEEPERS); /* it is giving up */
     struct conc__waiter *chain = waitlist_take_all(&event.waiters);
-    guard_unlock_with(&event.word, 2u, SET);
+    guard_unlock_with(&event.word, EVENT_WAITERS, EVENT_SET);
     conc__waiter_deliver_all(chain, 0);
     end_waiters(&w, 1);
     assert_int_equal(w.result, 0);
@@ -209,7 +208,7 @@ static void set_what_comes(void *arg)
     struct test_random r = test_random_for(conc_context_id(NULL));
     for (unsigned i = 1; !load_relaxed(&desk->stop); i++) {
         if (i % 1000 == 0)
-            sched_yield(); /* or two on one core would take turns only */
+            sched_yield(); /* or two threads on one core would only take turns */
         conc_event *event = __atomic_exchange_n(&desk->event, NULL, __ATOMIC_ACQ_REL);
         if (event) {
             dawdle(&r);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_fibers.c: every primitive between threads, between fibers (tests/support/fibers.h), between tasks, and
- * between them and threads: each scenario runs in all kinds of contexts, and cannot tell in which.
- * Giving up: test_fibers_cancel.c. Queues and futures: test_fibers_values.c.
+ * test_fibers.c: every primitive between threads, between fibers (tests/support/fibers.h), between
+ * tasks, and between them and threads: each scenario runs in all kinds of contexts, and cannot tell
+ * in which. Giving up: test_fibers_cancel.c. Queues and futures: test_fibers_values.c.
  */
 #include <stdio.h>
 #include <string.h>
@@ -166,7 +166,7 @@ static void use_rlock(size_t i, void *arg)
         CHECK(!conc_rlock_is_owned(&l->rlock)); /* another in the same thread may own it */
         CHECK_EQUAL(conc_rlock_release(&l->rlock), -EPERM);
         conc_rlock_enter(&l->rlock);
-        CHECK(conc_rlock_try_acquire(&l->rlock) == 0);
+        CHECK_EQUAL(conc_rlock_try_acquire(&l->rlock), 0);
         CHECK_EQUAL(conc_rlock_acquire(&l->rlock, CONC_NOW), 0);
         count_up(l, round);
         for (int j = 0; j < 3; j++)

@@ -10,10 +10,9 @@
 
 #include "base/hooks.h"
 #include "support.h"
+#include "sync/lock_impl.h"
+#include "sync/words.h"
 #include "wait/wait.h"
-
-#define LOCKED 1u
-#define PATIENCE CONC_MS(1)
 
 /* ---- Alone ---- */
 
@@ -28,7 +27,7 @@ static void test_lock_is_free_at_first(void **state)
     conc_lock *locks[] = {&zero, &initialised, &made};
     for (int i = 0; i < 3; i++) {
         assert_false(conc_lock_is_locked(locks[i]));
-        assert_true(conc_lock_try_acquire(locks[i]) == 0);
+        assert_int_equal(conc_lock_try_acquire(locks[i]), 0);
         assert_int_equal(conc_lock_release(locks[i]), 0);
     }
 }
@@ -55,13 +54,13 @@ static void test_release_of_a_free_lock_is_EPERM(void **state)
 static void test_try_takes_a_free_lock_only(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
-    assert_true(conc_lock_try_acquire(&lock) == 0);
+    assert_int_equal(conc_lock_try_acquire(&lock), 0);
     assert_true(conc_lock_is_locked(&lock));
-    assert_false(conc_lock_try_acquire(&lock) == 0); /* not even for its holder */
+    assert_int_equal(conc_lock_try_acquire(&lock), -EAGAIN); /* not even for its holder */
     assert_int_equal(conc_lock_release(&lock), 0);
 }
 
-static void test_acquire_until_takes_a_free_lock_whatever_the_deadline(void **state)
+static void test_acquire_takes_a_free_lock_whatever_the_deadline(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
     const conc_deadline deadlines[] = {CONC_FOREVER, CONC_NOW, conc_in(0), conc_in(CONC_S(1))};
@@ -72,7 +71,7 @@ static void test_acquire_until_takes_a_free_lock_whatever_the_deadline(void **st
     }
 }
 
-static void test_acquire_until_gives_up_on_a_held_lock(void **state)
+static void test_acquire_gives_up_on_a_held_lock(void **state)
 {
     conc_lock lock = CONC_LOCK_INIT;
     conc_lock_enter(&lock);
@@ -81,7 +80,7 @@ static void test_acquire_until_gives_up_on_a_held_lock(void **state)
     int64_t before = real_now();
     assert_int_equal(conc_lock_acquire(&lock, conc_in(CONC_MS(10))), -ETIMEDOUT);
     assert_true(real_now() - before >= CONC_MS(10));
-    assert_int_equal(lock.word, LOCKED); /* nothing is left of the waiters */
+    assert_int_equal(lock.word, LOCK_LOCKED); /* nothing is left of the waiters */
     assert_int_equal(conc_lock_release(&lock), 0);
     assert_int_equal(lock.word, 0);
 }
@@ -187,7 +186,7 @@ static void test_leave_twice_is_harmless(void **state)
 
 struct log {
     conc_lock lock;
-    int order[8], n; /* who got it; under the lock */
+    int order[8], n; /* the takers that got it; under the lock */
 };
 
 struct taker {
@@ -236,7 +235,7 @@ static void test_impatient_waiters_are_handed_the_lock_in_order(void **state)
     struct taker t[4] = {0};
     conc_lock_enter(&log.lock);
     start_takers(&log, t, 4);
-    conc__test_advance(2 * PATIENCE);
+    conc__test_advance(2 * LOCK_PATIENCE);
     assert_int_equal(conc_lock_release(&log.lock), 0);
     end_takers(t, 4);
     assert_int_equal(log.n, 4);
@@ -260,9 +259,9 @@ static void test_impatient_waiter_cannot_be_overtaken(void **state)
     conc_lock_enter(&log.lock);
     test_thread_start(&t.thread, "waiter", hold_until_told, &t);
     wait_until_blocked("waiter", "lock");
-    conc__test_advance(2 * PATIENCE);
+    conc__test_advance(2 * LOCK_PATIENCE);
     assert_int_equal(conc_lock_release(&log.lock), 0);
-    assert_false(conc_lock_try_acquire(&log.lock) == 0); /* it was handed over: never free */
+    assert_int_equal(conc_lock_try_acquire(&log.lock), -EAGAIN); /* handed over: never free */
     assert_true(conc_lock_is_locked(&log.lock));
     conc_lock_enter(&log.lock);
     test_thread_join(&t.thread);
@@ -290,9 +289,9 @@ static void test_overtaken_waiter_is_first_again(void **state)
         start_takers(&log, t, 3);
         if (release_and_overtake(&log)) {
             overtaken++;
-            /* WAKING has gone when the woken one is on the list again. */
-            WAIT_UNTIL(load_relaxed(&log.lock.word) == (LOCKED | 2u));
-            conc__test_advance(2 * PATIENCE);
+            /* LOCK_WAKING has gone when the woken one is on the list again. */
+            WAIT_UNTIL(load_relaxed(&log.lock.word) == (LOCK_LOCKED | LOCK_WAITERS));
+            conc__test_advance(2 * LOCK_PATIENCE);
             assert_int_equal(conc_lock_release(&log.lock), 0);
         }
         end_takers(t, 3);
@@ -362,8 +361,8 @@ static void test_hand_over_that_races_a_time_out_returns_success(void **state)
     WAIT_UNTIL(load_relaxed(&log.lock.word) & GUARD_SLEEPERS); /* it is giving up */
     /* What the release does, up to where the guard is free again. */
     struct conc__waiter *w = waitlist_pop(&log.lock.waiters);
-    guard_unlock_with(&log.lock.word, 2u, 0);
-    conc__waiter_deliver(w, 2 /* LOCK_HANDED */);
+    guard_unlock_with(&log.lock.word, LOCK_WAITERS, 0);
+    conc__waiter_deliver(w, LOCK_HANDED);
     test_thread_join(&t.thread);
     assert_int_equal(t.result, 0);
     assert_int_equal(log.n, 1);
@@ -375,8 +374,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_acquire_holds_until_release),
     cmocka_unit_test(test_release_of_a_free_lock_is_EPERM),
     cmocka_unit_test(test_try_takes_a_free_lock_only),
-    cmocka_unit_test(test_acquire_until_takes_a_free_lock_whatever_the_deadline),
-    cmocka_unit_test(test_acquire_until_gives_up_on_a_held_lock),
+    cmocka_unit_test(test_acquire_takes_a_free_lock_whatever_the_deadline),
+    cmocka_unit_test(test_acquire_gives_up_on_a_held_lock),
     cmocka_unit_test(test_any_thread_may_release),
     cmocka_unit_test(test_with_lock_releases_however_it_is_left),
     cmocka_unit_test(test_with_lock_nests_and_stands_in_loops),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_lock_stress.c: many contexts at one lock, by every way of taking it; how long the unluckiest
- * waits; and a lock in an object that is freed by whoever holds it last.
+ * waits; and a lock in an object that is freed by its last holder.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include "base/atomic.h"
 #include "base/hooks.h"
 #include "support.h"
+#include "sync/words.h"
 
 #define THREADS 8
 
@@ -108,7 +109,7 @@ static void test_lock_on_one_core_lets_one_in_at_a_time(void **state)
     use_all_cores();
 }
 
-/* ---- Nobody starves ---- */
+/* ---- No context starves ---- */
 
 struct greedy {
     conc_lock lock;
@@ -123,7 +124,7 @@ struct greedy {
 static int64_t longest_wait(const struct greedy *g)
 {
     int64_t bound = CONC_MS(400) + THREADS * g->stall;
-    return on_valgrind() ? 10 * bound : bound; /* whose own scheduler is not fair */
+    return on_valgrind() ? 10 * bound : bound; /* valgrind's own scheduler is not fair */
 }
 
 static void work_for(int64_t ns)
@@ -132,7 +133,7 @@ static void work_for(int64_t ns)
         continue;
 }
 
-/* On a machine that stands still now and then everybody waits that long. */
+/* On a machine that stands still now and then every thread waits that long. */
 static void measure_stalls(void *arg)
 {
     struct greedy *g = arg;
@@ -251,16 +252,14 @@ static void dawdle(struct test_random *r)
         n--;
 }
 
-#define WAITERS 2u /* in a lock's word */
-
-/* Hold the lock until somebody has lain down, so that the release must wake: if somebody comes. */
+/* Hold the lock until a waiter is enlisted, if one comes, so that the release must wake it. */
 static void hold_until_waited_for(struct object *object)
 {
-    for (int i = 0; i < 30 && !(load_relaxed(&object->lock.word) & WAITERS); i++)
+    for (int i = 0; i < 30 && !(load_relaxed(&object->lock.word) & LOCK_WAITERS); i++)
         sched_yield();
 }
 
-/* Each takes each lock just once: if one lies down and nobody wakes it, it sleeps for ever. */
+/* Each takes each lock just once: a waiter that is not woken sleeps for ever. */
 static void drop_reference(struct owners *o, struct object *object, struct test_random *r)
 {
     dawdle(r);
@@ -274,7 +273,7 @@ static void drop_reference(struct owners *o, struct object *object, struct test_
     else
         dawdle(r);
     if (test_random_below(r, 16) == 0)
-        conc__test_advance(CONC_MS(2)); /* who waits has lost patience: it is handed the lock */
+        conc__test_advance(CONC_MS(2)); /* the waiter's patience is over: it is handed the lock */
     unsigned left = --object->refs;
     CHECK_EQUAL(conc_lock_release(&object->lock), 0);
     if (left == 0) { /* the others may still be in their release */

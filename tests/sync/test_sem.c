@@ -10,9 +10,8 @@
 
 #include "base/hooks.h"
 #include "support.h"
+#include "sync/words.h"
 #include "wait/wait.h"
-
-#define WAITERS 0x20000000u
 
 /* ---- Alone ---- */
 
@@ -111,11 +110,11 @@ static void test_release_beyond_the_bound_gives_nothing(void **state)
 struct waiter {
     struct test_thread thread;
     conc_sem *sem;
-    uint32_t *last; /* counts who has got one */
+    uint32_t *last; /* counts the takers that have got one */
     conc_deadline deadline;
     conc_scope scope;
     int result, exit;
-    uint32_t place; /* the how-manyeth it was; 0: got none */
+    uint32_t place; /* its place in the order of getting one; 0: got none */
 };
 
 static void get_unit(void *arg)
@@ -154,7 +153,7 @@ static void test_units_go_to_waiters_in_order_of_arrival(void **state)
     start_waiters(&sem, &last, w, 4);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(conc_sem_release(&sem, 1), 0);
-        /* it was given: nobody who comes now can be faster */
+        /* it was given: a taker that comes now cannot be faster */
         assert_int_equal(conc_sem_value(&sem), 0);
         assert_int_equal(conc_sem_acquire(&sem, CONC_NOW), -EAGAIN);
         test_thread_join(&w[i].thread);
@@ -173,7 +172,7 @@ static void test_release_n_serves_waiters_and_keeps_the_rest(void **state)
     assert_int_equal(conc_sem_release(&sem, 3), 0);
     end_waiters(w, 3);
     wait_until_n_blocked(&sem, 2);
-    assert_int_equal(sem.word, WAITERS);
+    assert_int_equal(sem.word, SEM_WAITERS);
     assert_int_equal(conc_sem_release(&sem, 6), 0);
     end_waiters(w + 3, 2);
     assert_int_equal(sem.word, 4);
@@ -226,7 +225,7 @@ static void test_unit_that_races_a_time_out_is_taken(void **state)
     conc__test_advance(CONC_S(1000));
     WAIT_UNTIL(load_relaxed(&sem.word) & GUARD_SLEEPERS); /* it is giving up */
     struct conc__waiter *chain = conc__waitlist_take(&sem.waiters, 1, NULL);
-    guard_unlock_with(&sem.word, WAITERS, 0);
+    guard_unlock_with(&sem.word, SEM_WAITERS, 0);
     conc__waiter_deliver_all(chain, 0);
     end_waiters(&w, 1);
     assert_int_equal(w.result, 0);
@@ -308,7 +307,7 @@ static void test_units_are_neither_lost_nor_made(void **state)
     assert_true(p.timed_out > 0 && p.cancelled > 0);
 }
 
-/* ---- Freed by whoever gets the last unit ---- */
+/* ---- Freed by the taker of the last unit ---- */
 
 struct desk {
     conc_sem *sem; /* NULL: none to be released. Atomic */
@@ -328,7 +327,7 @@ static void release_what_comes(void *arg)
     struct test_random r = test_random_for(conc_context_id(NULL));
     for (unsigned i = 1; !load_relaxed(&desk->stop); i++) {
         if (i % 1000 == 0)
-            sched_yield(); /* or two on one core would take turns only */
+            sched_yield(); /* or two threads on one core would only take turns */
         conc_sem *sem = __atomic_exchange_n(&desk->sem, NULL, __ATOMIC_ACQ_REL);
         if (sem) {
             dawdle(&r);

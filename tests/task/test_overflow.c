@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_overflow.c: what is said of a stack that has overflowed. Each case is a child process, whose
+ * test_overflow.c: the report of a stack that has overflowed. Each case is a child process, whose
  * stderr is read.
  */
 #include <limits.h>
@@ -229,7 +229,7 @@ static void test_handlers_stack_goes_with_its_thread(void **state)
     unsigned char in_core;
     test_thread_start(&t, NULL, look_at_handler_stack, &stack);
     test_thread_join(&t);
-    assert_int_equal(mincore(stack.ss_sp, 1, &in_core), -1); /* nothing is there any more */
+    assert_int_equal(mincore(stack.ss_sp, 1, &in_core), -1); /* it is no longer mapped */
 }
 
 static void keep_own_handler_stack(void *arg)

@@ -18,9 +18,6 @@
 #define KIB ((size_t)1024)
 #define SMALLEST (16 * KIB)
 
-/* What stack.c has as WARM_MAX and SLAB_MAX. */
-enum { WARM = 1024, SLAB = 1024 };
-
 static struct stack get(size_t size)
 {
     struct stack stack;
@@ -185,7 +182,7 @@ static void free_many(struct stack *stacks, size_t n)
 
 static void test_free_keeps_few_warm(void **state)
 {
-    enum { N = WARM + 4 * SLAB };
+    enum { N = WARM_STACKS_MAX + 4 * SLAB_STACKS_MAX };
     struct stack *stacks = get_many(N, 2 * SMALLEST);
     size_t warm = 0;
     for (size_t i = 0; i < N; i++)
@@ -196,7 +193,7 @@ static void test_free_keeps_few_warm(void **state)
         assert_true(resident >= 0);
         warm += i % 100 != 0 && resident;
     }
-    assert_in_range(warm, 1, WARM);
+    assert_in_range(warm, 1, WARM_STACKS_MAX);
     for (size_t i = 0; i < N; i += 100)
         conc__stack_free(&stacks[i]);
     free(stacks);
@@ -204,13 +201,13 @@ static void test_free_keeps_few_warm(void **state)
 
 static void test_free_unmaps_slabs(void **state)
 {
-    enum { N = WARM + 4 * SLAB };
+    enum { N = WARM_STACKS_MAX + 4 * SLAB_STACKS_MAX };
     struct stack *stacks = get_many(N, 2 * SMALLEST);
     size_t unmapped = 0;
     free_many(stacks, N);
     for (size_t i = 0; i < N; i++)
         unmapped += is_resident(stacks[i].base) < 0;
-    assert_in_range(unmapped, SLAB, N - WARM);
+    assert_in_range(unmapped, SLAB_STACKS_MAX, N - WARM_STACKS_MAX);
     free(stacks);
     /* and what is left is as good as new */
     stacks = get_many(N, 2 * SMALLEST);
@@ -228,7 +225,7 @@ static bool is_among(const struct stack *stack, const struct stack *stacks, size
 
 static void test_stack_that_was_cold_is_guarded(void **state)
 {
-    enum { N = WARM + 100, MORE = 4 * SLAB };
+    enum { N = WARM_STACKS_MAX + 100, MORE = 4 * SLAB_STACKS_MAX };
     static struct stack again[MORE];
     struct stack *stacks = get_many(N, SMALLEST), *cold = NULL;
     for (size_t i = 0; i < N; i++)

@@ -20,7 +20,7 @@
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void) { return "die_after_fork=0"; }
 
-/* ---- One who waits ---- */
+/* ---- One waiter ---- */
 
 /* Has to be the first: the thread is started but once. */
 static void test_without_a_thread_nothing_is_caught(void **state)
@@ -157,7 +157,7 @@ static void test_end_of_a_child_can_be_waited_for(void **state)
     release(SIGCHLD);
 }
 
-/* ---- Several who wait ---- */
+/* ---- Several waiters ---- */
 
 static void test_who_waits_longest_gets_the_signal(void **state)
 {
@@ -308,7 +308,7 @@ static int receive_in_child(void *arg)
     send_signal(SIGUSR1);
     if (wait_for(SIGUSR1, CONC_FOREVER) != SIGUSR1)
         return 2;
-    send_signal(SIGUSR2); /* for which somebody waits in the parent only */
+    send_signal(SIGUSR2); /* for which a context waits in the parent only */
     if (conc__signal_add(&callback) != 0 || conc_event_wait(&called, CONC_FOREVER) != 0)
         return 3;
     conc__signal_remove(&callback);

@@ -140,7 +140,7 @@ static void test_remove_waits_until_the_callback_is_over(void **state)
     assert_int_equal(after.count, 0);
 }
 
-static void test_signal_that_somebody_waits_for_is_not_taken_from_him(void **state)
+static void test_signal_that_a_context_waits_for_is_not_taken_from_it(void **state)
 {
     struct calls c = {.count = 0};
     struct waiter w = {.result = 0};
@@ -268,7 +268,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_callback_that_is_added_late_gets_what_was_kept),
     cmocka_unit_test(test_removed_callback_is_not_called),
     cmocka_unit_test(test_remove_waits_until_the_callback_is_over),
-    cmocka_unit_test(test_signal_that_somebody_waits_for_is_not_taken_from_him),
+    cmocka_unit_test(test_signal_that_a_context_waits_for_is_not_taken_from_it),
     cmocka_unit_test(test_callback_may_remove_itself),
     cmocka_unit_test(test_release_restores_the_users_handler),
     cmocka_unit_test(test_program_and_callbacks_hold_a_signal_each_for_itself),

@@ -335,7 +335,7 @@ static void test_a_thread_given_back_runs_on(void **state)
     conc_thread_free(start(job_count, &counter, sizeof counter, NULL));
     conc_thread_free(start(job_raise, &(int){-EIO}, sizeof(int), NULL));
     WAIT_UNTIL(load_acquire(&count) == 1);
-    WAIT_UNTIL(load_acquire(&u.count) == 1); /* nobody looked at its error */
+    WAIT_UNTIL(load_acquire(&u.count) == 1); /* its error was not looked at */
     assert_int_equal(u.err, -EIO);
     assert_string_equal(u.message, "job failed: -5");
     conc_event_set(&gate.open);
@@ -372,7 +372,7 @@ static void test_a_thread_may_give_itself_back(void **state)
         struct self s = {0}, *p = &s;
         s.thread = start(in_callback ? job_about_itself : job_frees_itself, &p, sizeof p, NULL);
         conc_future *f = conc_future_ref(conc_thread_future(s.thread));
-        if (in_callback) /* after the one who waits below is woken */
+        if (in_callback) /* after the waiter below is woken */
             assert_int_equal(conc_future_add_done_callback(f, free_in_callback, &s), 0);
         conc_event_set(&s.go);
         assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), 0);

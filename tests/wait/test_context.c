@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_context.c: who is running: names, ids, the registry of all contexts. What each is blocked on:
+ * test_context.c: contexts: names, ids, the registry of all of them. What each is blocked on:
  * test_dump.c.
  */
 #include <stdio.h>
@@ -257,7 +257,7 @@ static void test_destructor_that_calls_libconc_leaves_no_context_behind(void **s
     uint32_t id = 0;
     struct test_thread t;
     int32_t before = conc__hooks.allocated;
-    conc_context_current(); /* so that the library's key exists, and is the elder */
+    conc_context_current(); /* so that the library's key is made first, before the test's */
     assert_int_equal(pthread_key_create(&late_key, call_libconc_late), 0);
     test_thread_start(&t, NULL, have_late_destructor, &id);
     test_thread_join(&t);

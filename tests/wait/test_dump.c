@@ -214,7 +214,7 @@ static int check_info(const conc_context_info *info, void *arg)
 {
     CHECK(info->id != 0);
     CHECK(!strcmp(info->kind, "thread"));
-    CHECK(*info->name); /* a context that anybody can see has its name */
+    CHECK(*info->name); /* a context that can be seen has its name */
     CHECK(info->blocked_on ? *info->blocked_on : !info->object && !info->holder);
     CHECK(info->blocked_ns >= 0);
     CHECK(!info->holder || (info->blocked_on && !strcmp(info->blocked_on, "lock")));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_local.c: values that each context has for itself: setting and resetting them; that each is
- * destroyed once, and no memory stays behind. How they are inherited, and end: test_local_inherit.c.
+ * destroyed once, and no memory stays behind. How they are inherited, and end:
+ * test_local_inherit.c.
  */
 #include <conc/local.h>
 

@@ -261,7 +261,8 @@ struct branch {
     unsigned depth, index;
 };
 
-/* The destructor writes without atomics: whoever let go before must be done. */
+/* The destructor writes without atomics: all contexts that released the value before must be
+ * done. */
 static void destroy_in_tree(void *arg)
 {
     struct value *value = arg;

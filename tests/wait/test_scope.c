@@ -292,7 +292,7 @@ static void test_calls_with_NOW_are_exempt(void **state)
     assert_int_equal(conc_sem_acquire(&sem, CONC_NOW), 0);
     assert_int_equal(conc_sem_acquire(&sem, CONC_NOW), -EAGAIN);
     assert_int_equal(conc_sleep_until(CONC_NOW), 0);
-    assert_int_equal(conc_scope_exit(&s), 0); /* nobody was told */
+    assert_int_equal(conc_scope_exit(&s), 0); /* no call was told */
 }
 
 static void take_lock(void *lock)

@@ -100,7 +100,7 @@ static void test_list_take_chains_the_first_n(void **state)
     }
 }
 
-/* ---- One who waits in a room, in a thread of its own ---- */
+/* ---- A guest waits in a room, in a thread of its own ---- */
 
 struct guest {
     struct test_thread thread;

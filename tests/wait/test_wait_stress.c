@@ -14,10 +14,10 @@
 #include "wait/thread.h"
 
 #define ROOMS 4
-#define NOT_SERVED (-7) /* an outcome that nobody gives */
+#define NOT_SERVED (-7) /* an outcome that no waker gives */
 
-/* How many tickets, and which: a lost and a doubled one can't make up for each other in all three.
- * */
+/* How many tickets, and which: a lost and a doubled one can't make up for each other in all
+ * three. */
 struct tickets {
     uint64_t count, sum, squares;
 };

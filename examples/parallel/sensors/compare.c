@@ -30,7 +30,7 @@ enum { COUNT_MAX = 1000 };
 
 static const int64_t PATIENCE = CONC_S(60); /* of a run with a server, besides the latency */
 
-/* ---- The server ------------------------------------------------------------------------------ */
+/* ---- The server ---- */
 
 /* A connection is a descriptor. */
 static void raise_descriptor_limit(void)
@@ -72,14 +72,16 @@ static int serve(void *arg, void *result)
     if (err)
         return err;
     err = server_model_make(&model, "tasks", 0);
-    if (!err) {
-        err = server_new(&server, &options, &model);
-        if (!err) {
-            err = serve_parent(server, parent);
-            server_free(server);
-        }
-        server_model_free(&model);
-    }
+    if (err)
+        goto free_pipe;
+    err = server_new(&server, &options, &model);
+    if (err)
+        goto free_model;
+    err = serve_parent(server, parent);
+    server_free(server);
+free_model:
+    server_model_free(&model);
+free_pipe:
     conc_pipe_free(parent);
     return err;
 }
@@ -100,21 +102,21 @@ static int start_server(conc_process **ret, conc_pipe **ours, int64_t latency, c
                                  .n_fds = 1,
                              });
     conc_pipe_free(theirs);
-    if (!err) {
-        ptrdiff_t n = conc_pipe_recv_into(*ours, url, room, CONC_FOREVER);
-
-        if (n > 0)
-            return 0;
-        err = (int)n;
-        if (n == -ENODATA) /* it has ended: it knows why */
-            err = conc_process_join(*ret, CONC_FOREVER);
-        conc_process_free(*ret);
-    }
+    if (err)
+        goto free_pipe;
+    ptrdiff_t n = conc_pipe_recv_into(*ours, url, room, CONC_FOREVER);
+    if (n > 0)
+        return 0;
+    err = (int)n;
+    if (n == -ENODATA) /* it has ended, and its error says why */
+        err = conc_process_join(*ret, CONC_FOREVER);
+    conc_process_free(*ret);
+free_pipe:
     conc_pipe_free(*ours);
     return err;
 }
 
-/* ---- The runs -------------------------------------------------------------------------------- */
+/* ---- The runs ---- */
 
 struct comparing {
     struct table table;
@@ -185,7 +187,7 @@ static void print_rest(const struct table *table)
     }
 }
 
-/* ---- All of it ------------------------------------------------------------------------------- */
+/* ---- All of it ---- */
 
 static int compare_in_directory(struct comparing *c)
 {
@@ -196,16 +198,17 @@ static int compare_in_directory(struct comparing *c)
     if (err)
         return err;
     err = conc_process_pool_new(&c->measurer, 1, NULL);
-    if (!err) {
-        printf("N APIs, each of which answers after %g ms\n",
-               (double)c->table.latency / (double)CONC_MS(1));
-        err = measure_all(c);
-        if (!err)
-            print_rest(&c->table);
-        if (conc_is_cancelled()) /* a run that has begun is not waited for */
-            conc_process_pool_kill_workers(c->measurer);
-        conc_executor_free(c->measurer);
-    }
+    if (err)
+        goto stop_server;
+    printf("N APIs, each of which answers after %g ms\n",
+           (double)c->table.latency / (double)CONC_MS(1));
+    err = measure_all(c);
+    if (!err)
+        print_rest(&c->table);
+    if (conc_is_cancelled()) /* a run that has begun is not waited for */
+        conc_process_pool_kill_workers(c->measurer);
+    conc_executor_free(c->measurer);
+stop_server:
     conc_pipe_free(pipe);
     conc_process_free(server);
     return err;

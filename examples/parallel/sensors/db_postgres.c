@@ -26,7 +26,7 @@ struct postgres {
     PGconn *connection;
 };
 
-/* Two programs that create a table at the same moment may both find it missing; and whoever may
+/* Two programs that create a table at the same moment may both find it missing; and a user that may
  * not create tables may still write to one that is there. So: one at a time, and look first. */
 static const char LOCK[] = "SELECT pg_advisory_xact_lock(hashtext('sensor_values'))";
 static const char LOOK[] = "SELECT to_regclass('sensor_values')";
@@ -41,7 +41,7 @@ static const char INSERT[] = "INSERT INTO sensor_values (sensor_name, collected_
 
 enum { INSERT_VALUES = 4 };
 
-/* ---- Errors ---------------------------------------------------------------------------------- */
+/* ---- Errors ---- */
 
 /* The first line of what libpq says: the rest is detail. */
 static int postgres_error(int err, const char *message)
@@ -75,7 +75,7 @@ static int wait_for(const struct postgres *p, short events)
     return ready < 0 ? wait_error(ready) : 0;
 }
 
-/* ---- Statements ------------------------------------------------------------------------------ */
+/* ---- Statements ---- */
 
 /* Send what libpq has in its buffer, reading meanwhile: a server that has much to say may not
  * listen before it has said it. */
@@ -142,7 +142,7 @@ static int execute(struct postgres *p, const char *statement, const char *const 
     }
 }
 
-/* ---- Names ----------------------------------------------------------------------------------- */
+/* ---- Names ---- */
 
 /* What libpq is told besides the URL: the host, once for each of its addresses, and these. */
 struct addresses {
@@ -214,7 +214,7 @@ static int find_addresses(const char *url, struct addresses *ret, conc_deadline 
     return err;
 }
 
-/* ---- The connection -------------------------------------------------------------------------- */
+/* ---- The connection ---- */
 
 static void ignore_notice(void *arg, const PGresult *result) {}
 
@@ -246,21 +246,24 @@ static int connect_to(struct postgres *p, const char *url)
     const char *values[] = {url, "UTF8", "sensors", NULL, NULL, NULL};
     int err = find_addresses(url, &found, p->db.deadline);
 
-    if (!err && (buffer_terminate(&found.hosts) < 0 || buffer_terminate(&found.numbers) < 0))
+    if (err)
+        goto out;
+    if (buffer_terminate(&found.hosts) < 0 || buffer_terminate(&found.numbers) < 0) {
         err = conc_raise(-ENOMEM, "PostgreSQL: out of memory");
-    if (!err && found.hosts.size > 0) {
+        goto out;
+    }
+    if (found.hosts.size > 0) {
         keys[3] = "host";
         values[3] = found.hosts.data;
         keys[4] = "hostaddr";
         values[4] = found.numbers.data;
     }
-    if (!err) {
-        p->connection = PQconnectStartParams(keys, values, 1);
-        if (p->connection == NULL)
-            err = conc_raise(-ENOMEM, "PostgreSQL: out of memory");
-        else if (PQstatus(p->connection) == CONNECTION_BAD)
-            err = connection_error(p);
-    }
+    p->connection = PQconnectStartParams(keys, values, 1);
+    if (p->connection == NULL)
+        err = conc_raise(-ENOMEM, "PostgreSQL: out of memory");
+    else if (PQstatus(p->connection) == CONNECTION_BAD)
+        err = connection_error(p);
+out:
     buffer_free(&found.hosts);
     buffer_free(&found.numbers);
     if (err)
@@ -274,16 +277,18 @@ static int begin(struct postgres *p)
     bool missing = false;
     int err = execute(p, "BEGIN", NULL, 0, NULL);
 
-    if (!err)
-        err = execute(p, LOCK, NULL, 0, NULL);
-    if (!err)
-        err = execute(p, LOOK, NULL, 0, &missing);
-    if (!err && missing)
-        err = execute(p, CREATE, NULL, 0, NULL);
-    return err;
+    if (err)
+        return err;
+    err = execute(p, LOCK, NULL, 0, NULL);
+    if (err)
+        return err;
+    err = execute(p, LOOK, NULL, 0, &missing);
+    if (err)
+        return err;
+    return missing ? execute(p, CREATE, NULL, 0, NULL) : 0;
 }
 
-/* ---- As a database --------------------------------------------------------------------------- */
+/* ---- As a database ---- */
 
 static void postgres_close(struct db *db)
 {
@@ -302,12 +307,16 @@ static int postgres_open(struct db **ret, const char *url, const char *rest, con
         return conc_raise(-ENOMEM, "out of memory");
     p->db = (struct db){&DB_POSTGRES, deadline};
     err = connect_to(p, url);
-    if (!err)
-        err = begin(p);
     if (err)
-        postgres_close(&p->db);
-    else
-        *ret = &p->db;
+        goto fail;
+    err = begin(p);
+    if (err)
+        goto fail;
+    *ret = &p->db;
+    return 0;
+
+fail:
+    postgres_close(&p->db);
     return err;
 }
 
@@ -319,7 +328,8 @@ static int postgres_add(struct db *db, const char *server, const struct data_poi
     return execute((struct postgres *)db, INSERT, values, INSERT_VALUES, NULL);
 }
 
-/* In a shield: who stops waiting for this answer does not know what has happened. */
+/* In a shield: a caller that stopped waiting for this answer would not know whether the rows were
+ * written. */
 static int postgres_commit(struct db *db)
 {
     conc_scope shield;

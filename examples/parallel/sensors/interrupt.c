@@ -74,8 +74,8 @@ int run_until_interrupted(int (*fn)(void *arg), void *arg, int *signo)
     return err;
 }
 
-/* What is ignored stays so in a copy of the program, and when the program is executed anew: one of
- * the two is the process that all others are made by. */
+/* A signal that is ignored stays ignored in a fork()ed copy of the program, and when the program is
+ * executed anew: the process that makes all others is one of these two. */
 int init_deaf_processes(void)
 {
     const struct sigaction ignore = {.sa_handler = SIG_IGN};

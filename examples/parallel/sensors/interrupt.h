@@ -10,8 +10,8 @@
 /**
  * Call a function; when a SIGINT or SIGTERM comes meanwhile, it is cancelled.
  *
- * In a task the signal is awaited by another task of the loop, elsewhere by a thread: who waits is
- * chosen by an executor, how is the same.
+ * In a task the signal is awaited by another task of the loop, elsewhere by a thread: the executor
+ * makes the difference, the job is the same.
  *
  * @param signo  gives the signal that came; 0: none
  * @return what the function has returned; -ENOMEM: it was not called
@@ -21,9 +21,9 @@
 int run_until_interrupted(int (*fn)(void *arg), void *arg, int *signo);
 
 /**
- * conc_process_prepare(), so that processes made by libconc pay no heed to these signals: a terminal's
- * Ctrl-C comes to all of a program's processes, but is the parent's business. At the top of main():
- * while it runs a signal is lost.
+ * conc_process_prepare(), so that processes made by libconc ignore these signals: a terminal's
+ * Ctrl-C comes to all of a program's processes, but only the parent is to act on it. At the top of
+ * main(): while it runs a signal is lost.
  *
  * @return as conc_process_prepare()
  */

@@ -30,7 +30,7 @@ static const int64_t LOOK_EVERY = CONC_MS(25);
 
 enum { DEPTH_MAX = 8, ARGUMENTS = 7 };
 
-/* ---- Memory ---------------------------------------------------------------------------------- */
+/* ---- Memory ---- */
 
 static double process_kib(int pid)
 {
@@ -86,7 +86,7 @@ static double tree_kib(int pid, int depth)
     return kib;
 }
 
-/* ---- The child ------------------------------------------------------------------------------- */
+/* ---- The child ---- */
 
 /* This program's command line for a run; free() it. */
 static char **make_arguments(const struct order *order, const char *db, const char *timeout)
@@ -103,7 +103,7 @@ static char **make_arguments(const struct order *order, const char *db, const ch
     return argv;
 }
 
-/* In the child: become the program. It says nothing, but what goes wrong. */
+/* In the child: become the program. It prints only what goes wrong. */
 static void __attribute__((noreturn)) become(const char *program, char **argv, int errors)
 {
     const int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -168,7 +168,7 @@ static int run_error(const struct order *order, int errors, int status)
                       *said != '\0' ? said : "without a word");
 }
 
-/* ---- A run ----------------------------------------------------------------------------------- */
+/* ---- A run ---- */
 
 static int run(const struct order *order, const char *program, int errors, struct cost *cost)
 {

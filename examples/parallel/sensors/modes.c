@@ -36,7 +36,7 @@ void outcomes_free(struct outcome *outcomes, size_t count)
     free(outcomes);
 }
 
-/* ---- One after another ----------------------------------------------------------------------- */
+/* ---- One after another ---- */
 
 static int add_data_sequential(const struct query *queries, size_t count, struct outcome *outcomes,
                                size_t workers)
@@ -49,7 +49,7 @@ static int add_data_sequential(const struct query *queries, size_t count, struct
     return conc_check_cancel();
 }
 
-/* ---- Threads --------------------------------------------------------------------------------- */
+/* ---- Threads ---- */
 
 /* What a thread puts into the queue: whose points, and the points. */
 struct found {
@@ -135,7 +135,7 @@ static int add_data_threads(const struct query *queries, size_t count, struct ou
     return err;
 }
 
-/* ---- Executors ------------------------------------------------------------------------------- */
+/* ---- Executors ---- */
 
 /* All futures' results. When the caller is cancelled, so are they; a process that has begun is not
  * asked, but killed. */
@@ -207,7 +207,7 @@ static int add_data_tasks(const struct query *queries, size_t count, struct outc
     return add_data_by(NULL, queries, count, outcomes);
 }
 
-/* ---- Their names ----------------------------------------------------------------------------- */
+/* ---- Their names ---- */
 
 const struct mode MODES[MODES_COUNT] = {
     {"sequential", add_data_sequential, false}, {"nonblocking", add_data_nonblocking, false},

@@ -59,7 +59,7 @@ static void end_request(struct request *r, int err)
     r->addresses = NULL;
 }
 
-/* ---- Connect --------------------------------------------------------------------------------- */
+/* ---- Connect ---- */
 
 /* Begin to connect to the next address; `err`: why the one before would not do. */
 static int try_next(struct request *r, int err)
@@ -112,7 +112,7 @@ static int finish_connecting(struct request *r)
     return 0;
 }
 
-/* ---- Send, receive --------------------------------------------------------------------------- */
+/* ---- Send, receive ---- */
 
 static int send_more(struct request *r)
 {
@@ -146,7 +146,7 @@ static int read_from_socket(struct request *r)
     return err;
 }
 
-/* ---- All of them ----------------------------------------------------------------------------- */
+/* ---- All of them ---- */
 
 static int go_on(struct request *r)
 {

@@ -13,7 +13,7 @@
 
 #include "support/json.h"
 
-/* ---- The request ----------------------------------------------------------------------------- */
+/* ---- The request ---- */
 
 int query_make(struct query *ret, const char *server, const char *api_key, int64_t timeout)
 {
@@ -51,7 +51,7 @@ int make_request(const struct query *query, struct http_request *ret)
     return 0;
 }
 
-/* ---- The way --------------------------------------------------------------------------------- */
+/* ---- The way ---- */
 
 static int way_error(const char *url, int err)
 {
@@ -101,7 +101,7 @@ static int fetch(const struct query *query, struct http_response *ret, conc_dead
     return err;
 }
 
-/* ---- The answer ------------------------------------------------------------------------------ */
+/* ---- The answer ---- */
 
 static int64_t microseconds_now(void)
 {
@@ -184,7 +184,7 @@ int prepare_datapoints_from_response(const char *url, const struct http_response
     return err;
 }
 
-/* ---- All of it ------------------------------------------------------------------------------- */
+/* ---- All of it ---- */
 
 int get_data_points(void *arg, void *result)
 {

@@ -40,7 +40,7 @@ struct session {
     int signo; /* the signal that has ended it; 0: none */
 };
 
-/* ---- The database ---------------------------------------------------------------------------- */
+/* ---- The database ---- */
 
 /* A server is the same with and without a slash at its end. */
 static int add_points(struct db *db, const char *server, const conc_bytes *points)
@@ -96,7 +96,7 @@ static int store_from_task(struct session *s)
     return err;
 }
 
-/* ---- The collecting -------------------------------------------------------------------------- */
+/* ---- The collecting ---- */
 
 /* Name the servers that have failed. @return 0: go on, and write what there is */
 static int judge(struct session *s)
@@ -121,11 +121,12 @@ static int collect_sensor_data(void *arg)
     int err = s->mode->add_data_from_sensors(s->queries, s->count, s->outcomes,
                                              s->workers > 0 ? (size_t)s->workers : most);
 
-    if (!err)
-        err = judge(s);
-    if (!err)
-        err = s->mode->on_loop ? store_from_task(s) : store(&s, NULL);
-    return err;
+    if (err)
+        return err;
+    err = judge(s);
+    if (err)
+        return err;
+    return s->mode->on_loop ? store_from_task(s) : store(&s, NULL);
 }
 
 /* A conc_fn: the whole session. */
@@ -138,18 +139,17 @@ static int session_main(void *arg, void *result)
 
 static int session_run(struct session *s)
 {
-    int err = 0;
-
     s->queries = calloc(s->count, sizeof *s->queries);
     s->outcomes = calloc(s->count, sizeof *s->outcomes);
     if (s->queries == NULL || s->outcomes == NULL)
-        err = conc_raise(-ENOMEM, "out of memory");
-    for (size_t i = 0; !err && i < s->count; i++)
-        err = query_make(&s->queries[i], s->servers[i], s->api_key, s->timeout);
-    if (!err)
-        err = s->mode->on_loop ? conc_run(session_main, &s, sizeof s, NULL, 0)
-                               : session_main(&s, NULL);
-    return err;
+        return conc_raise(-ENOMEM, "out of memory");
+    for (size_t i = 0; i < s->count; i++) {
+        int err = query_make(&s->queries[i], s->servers[i], s->api_key, s->timeout);
+        if (err)
+            return err;
+    }
+    return s->mode->on_loop ? conc_run(session_main, &s, sizeof s, NULL, 0)
+                            : session_main(&s, NULL);
 }
 
 /* The end of main(): what was done, or why not. */
@@ -171,7 +171,7 @@ static int session_end(struct session *s, int err)
     return failures_report(&failures);
 }
 
-/* ---- The command line ------------------------------------------------------------------------ */
+/* ---- The command line ---- */
 
 static int usage_error(const char *message)
 {

@@ -19,7 +19,7 @@ enum {
     NEVER_SECONDS = 600, /* how long 'never' is */
 };
 
-/* ---- Reading --------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 /* Read the next request. 1; 0: there is none, the client has gone or was idle for too long; or a
  * negative status: it is refused with that. */
@@ -50,7 +50,7 @@ static void forget_input(struct connection *connection, conc_deadline until)
         continue;
 }
 
-/* ---- Answering ------------------------------------------------------------------------------- */
+/* ---- Answering ---- */
 
 struct exchange {
     struct server *server;
@@ -67,7 +67,7 @@ static int make_response(void *arg, void *result)
     traffic_request_begin(listening->traffic, listening->place);
     exchange->response->status = 200;
     route(exchange->server, exchange->request, exchange->response);
-    /* Before it is sent: who has an answer finds it in the counts. */
+    /* Before it is sent, so that a client that has its answer finds it in the counts. */
     traffic_request_end(listening->traffic, listening->place, exchange->response->status);
     return 0;
 }
@@ -117,7 +117,7 @@ static void refuse(struct connection *connection, int status)
     response_refuse(connection->stream, status);
 }
 
-/* ---- The job --------------------------------------------------------------------------------- */
+/* ---- The job ---- */
 
 static void serve_requests(struct connection *connection)
 {

@@ -11,7 +11,7 @@
 
 #include "support/server/internal.h"
 
-/* ---- Exchange rates -------------------------------------------------------------------------- */
+/* ---- Exchange rates ---- */
 
 /* What a euro is worth. Round figures: a demonstration, not a quotation. */
 static const struct {
@@ -44,7 +44,7 @@ void handle_latest(struct server *server, const struct request *request, const c
                  json_pack("{s:s, s:s, s:o}", "base", base, "date", "2021-06-30", "rates", rates));
 }
 
-/* ---- Posts ----------------------------------------------------------------------------------- */
+/* ---- Posts ---- */
 
 enum {
     POSTS_EACH = 10,     /* of a user */
@@ -133,7 +133,7 @@ void handle_posts(struct server *server, const struct request *request, const ch
     respond_json(response, 200, posts);
 }
 
-/* ---- Commits --------------------------------------------------------------------------------- */
+/* ---- Commits ---- */
 
 enum {
     PAGE_COMMITS = 30,   /* on a page, as GitHub has it */
@@ -253,7 +253,7 @@ void handle_commits(struct server *server, const struct request *request, const 
     respond_json(response, 200, commits);
 }
 
-/* ---- Sensors --------------------------------------------------------------------------------- */
+/* ---- Sensors ---- */
 
 void handle_sensors(struct server *server, const struct request *request, const char *rest,
                     struct response *response)

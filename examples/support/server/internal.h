@@ -44,9 +44,9 @@ struct connection {
 
     struct server *server;
     conc_stream *stream;
-    conc_deadline patience; /* for the request that is being read: since the last one's end, then
-                               since its own beginning. Not since its last byte, or a client could
-                               stay for ever by sending one now and then. */
+    /* For the request that is being read: since the last one's end, then since its own beginning.
+     * Not since its last byte, or a client could stay for ever by sending one now and then. */
+    conc_deadline patience;
     http_parser parser;
     struct request request; /* being read */
     char *header_value;     /* where the header that is being read goes; NULL: nowhere */
@@ -61,7 +61,7 @@ struct connection {
     char input[INPUT_BYTES];
 };
 
-/* ---- server.c -------------------------------------------------------------------------------- */
+/* ---- server.c ---- */
 
 /** Bind and listen as the options say, for so many processes. @return 0; a negative error with a
  * message */
@@ -82,12 +82,12 @@ void connection_leave(struct connection *connection);
 
 bool server_is_stopping(struct server *server);
 
-/* ---- connection.c: the job ------------------------------------------------------------------- */
+/* ---- connection.c: the job ---- */
 
 /** A conc_stream_fn: serve the connection to its end; its argument is a struct server. */
 int connection_serve(conc_stream *stream, void *arg);
 
-/* ---- parse.c: reading requests --------------------------------------------------------------- */
+/* ---- parse.c: reading requests ---- */
 
 /** Make ready for the next request, which is to come in time. */
 void request_begin(struct connection *connection);
@@ -99,7 +99,7 @@ void request_begin(struct connection *connection);
  */
 int request_parse(struct connection *connection);
 
-/* ---- write.c: sending responses -------------------------------------------------------------- */
+/* ---- write.c: sending responses ---- */
 
 /**
  * Send the response to the connection's request. @return 0: done, in full; negative: the connection
@@ -110,7 +110,7 @@ int response_send(struct connection *connection, const struct response *response
 /** Send a short answer, without waiting, to a client that will not be served any more. */
 void response_refuse(conc_stream *stream, int status);
 
-/* ---- routes.c -------------------------------------------------------------------------------- */
+/* ---- routes.c ---- */
 
 /** Fill in the response to a request: a status other than 200, headers, a body. */
 void route(struct server *server, const struct request *request, struct response *response);

@@ -31,7 +31,7 @@ struct request {
     char api_key[REQUEST_VALUE_MAX];
 };
 
-/* How an answer is sent: well, or in a way that tests a client's nerves. */
+/* How an answer is sent: as it should be, or in one of the ways that a client must survive. */
 enum manner {
     ANSWER_WHOLE,
     ANSWER_DRIP,    /* the body byte by byte, with a pause after each */

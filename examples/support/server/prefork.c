@@ -3,10 +3,10 @@
  * prefork.c: several processes accept from one listening socket.
  *
  * The socket is the parent's, which does not accept: each worker gets it as a descriptor, and the
- * kernel gives a connection to whoever takes it first. A worker is a whole server, with a model of
- * its own (model.c): a loop on which each connection is a task, or a thread for each, or a pool of
- * threads. What it has in common with the others is the socket and, in shared memory, the traffic
- * (traffic.c), where each has a place.
+ * kernel gives a connection to the worker that takes it first. A worker is a whole server, with a
+ * model of its own (model.c): a loop on which each connection is a task, or a thread for each, or a
+ * pool of threads. What it has in common with the others is the socket and, in shared memory, the
+ * traffic (traffic.c), where each has a place.
  *
  * The end: the workers have one end of a pipe, the parent alone has the other. When it closes that,
  * each of them sees the end of the input and stops. Signals are the parent's business: a Ctrl-C,
@@ -14,8 +14,8 @@
  * workers are too, by libconc.
  *
  * Each worker has a keeper, a thread of the parent's that waits for its end. If that comes without
- * having been asked for, the connections that it had are taken off the count of those that there are,
- * and another worker takes its place.
+ * having been asked for, the connections that it had are taken off the count of those that there
+ * are, and another worker takes its place.
  */
 #include "support/server/prefork.h"
 
@@ -34,7 +34,8 @@
 enum {
     KEY_BYTES = 256,
     MODEL_BYTES = 16,
-    PAUSE_MS = 100, /* before a worker is replaced: one that cannot live shall not cost all time */
+    /* Before a worker is replaced, so that one that always ends at once does not keep us busy. */
+    PAUSE_MS = 100,
 };
 
 /* The descriptors of a worker. */
@@ -65,7 +66,7 @@ struct prefork {
     struct keeper keepers[];
 };
 
-/* ---- A worker -------------------------------------------------------------------------------- */
+/* ---- A worker ---- */
 
 static void leave_signals_to_parent(void)
 {
@@ -122,18 +123,19 @@ static int worker(void *arg, void *result)
     if (err < 0)
         return err;
     err = make_server(orders, &model, &server);
-    if (err == 0) {
-        err = server_start(server);
-        if (err == 0)
-            wait_for_end();
-        server_stop(server, orders->grace);
-        server_free(server);
-    }
+    if (err < 0)
+        goto free_model;
+    err = server_start(server);
+    if (err == 0)
+        wait_for_end();
+    server_stop(server, orders->grace);
+    server_free(server);
+free_model:
     server_model_free(&model);
     return err;
 }
 
-/* ---- The parent ------------------------------------------------------------------------------ */
+/* ---- The parent ---- */
 
 static int start_worker(struct keeper *keeper)
 {
@@ -196,18 +198,19 @@ static int make_orders(struct orders *ret, const struct server_options *options,
 
 static int start_keepers(struct prefork *prefork, size_t workers)
 {
-    int err = 0;
-
-    while (prefork->count < workers && err == 0) {
+    while (prefork->count < workers) {
         struct keeper *keeper = &prefork->keepers[prefork->count];
 
         keeper->prefork = prefork;
         keeper->place = prefork->count++;
-        err = start_worker(keeper);
-        if (err == 0)
-            err = conc_thread_start(&keeper->thread, keep, &keeper, sizeof keeper, NULL);
+        int err = start_worker(keeper);
+        if (err < 0)
+            return err;
+        err = conc_thread_start(&keeper->thread, keep, &keeper, sizeof keeper, NULL);
+        if (err < 0)
+            return err;
     }
-    return err;
+    return 0;
 }
 
 int prefork_start(struct prefork **ret, const struct server_options *options,
@@ -228,17 +231,21 @@ int prefork_start(struct prefork **ret, const struct server_options *options,
         return err;
     }
     err = make_orders(&prefork->orders, options, how, prefork->listening.url);
-    if (err == 0)
-        err = conc_pipe_new(&prefork->ours, &prefork->theirs);
-    if (err == 0)
-        err = start_keepers(prefork, workers);
-    if (err < 0) {
-        snprintf(why, sizeof why, "%s", conc_error_message());
-        prefork_stop(prefork);
-        return conc_raise(err, "no workers: %s", *why != '\0' ? why : conc_strerror(err));
-    }
+    if (err < 0)
+        goto fail;
+    err = conc_pipe_new(&prefork->ours, &prefork->theirs);
+    if (err < 0)
+        goto fail;
+    err = start_keepers(prefork, workers);
+    if (err < 0)
+        goto fail;
     *ret = prefork;
     return 0;
+
+fail:
+    snprintf(why, sizeof why, "%s", conc_error_message());
+    prefork_stop(prefork);
+    return conc_raise(err, "no workers: %s", *why != '\0' ? why : conc_strerror(err));
 }
 
 const char *prefork_url(const struct prefork *prefork) { return prefork->listening.url; }

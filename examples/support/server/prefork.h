@@ -29,7 +29,8 @@ struct prefork_options {
  * @param options  borrowed until the return; limits, failures and counts are those of all processes
  *                 together
  * @param how      borrowed until the return
- * @return 0; -EINVAL: `inside` is no model, the API key is too long; a negative error; with a message
+ * @return 0; -EINVAL: `inside` is no model, the API key is too long; a negative error; all with a
+ *         message
  */
 int prefork_start(struct prefork **ret, const struct server_options *options,
                   const struct prefork_options *how);

@@ -79,7 +79,7 @@ void respond_header(struct response *response, const char *fmt, ...)
         memcpy(response->headers + length + n, "\r\n", 3);
 }
 
-/* ---- Requests -------------------------------------------------------------------------------- */
+/* ---- Requests ---- */
 
 static int hex_digit(char c)
 {

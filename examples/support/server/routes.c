@@ -111,7 +111,7 @@ void route(struct server *server, const struct request *request, struct response
     respond_error(response, 404, "no such path");
 }
 
-/* ---- Paths with a number --------------------------------------------------------------------- */
+/* ---- Paths with a number ---- */
 
 /* The number in "/N" or "/N/more". */
 static bool number_below(const char *rest, int64_t min, int64_t max, int64_t *ret)
@@ -201,7 +201,7 @@ void handle_stats(struct server *server, const struct request *request, const ch
     respond_json(response, 200, traffic_json(server->listening.traffic));
 }
 
-/* ---- Misbehaviour ---------------------------------------------------------------------------- */
+/* ---- Misbehaviour ---- */
 
 static void misbehave(struct response *response, const char *body, enum manner manner)
 {

@@ -6,9 +6,9 @@
  * job, connection_serve(). What is added here is the list of the connections, to tell the idle ones
  * when the server stops; and to refuse what is too many, in all processes together (traffic.c).
  *
- * The end: each connection's reading side is shut down. Who waits there for a request finds the
- * end of the input, as if the client had gone; who is about to answer one does so, and finds it
- * then. What lasts longer than the grace is cancelled by conc_server_stop().
+ * The end: each connection's reading side is shut down. A connection that waits for a request finds
+ * the end of the input, as if the client had gone; one that is about to answer a request does so,
+ * and finds the end then. What lasts longer than the grace is cancelled by conc_server_stop().
  */
 #include "support/server/server.h"
 
@@ -28,7 +28,7 @@ enum {
     CLOSE_MS = 1,
 };
 
-/* ---- The connections ------------------------------------------------------------------------- */
+/* ---- The connections ---- */
 
 int connection_enter(struct connection *connection)
 {
@@ -74,8 +74,8 @@ bool server_is_stopping(struct server *server)
     return stopped;
 }
 
-/* An error that a single connection ended with is its client's affair. But who cannot serve for
- * want of descriptors or memory says so, once a second at most. */
+/* An error that a single connection ended with is its client's affair. But a server that cannot
+ * serve for want of descriptors or memory says so, once a second at most. */
 static void on_error(int err, const char *message, void *arg)
 {
     struct server *server = arg;
@@ -93,7 +93,7 @@ static void on_error(int err, const char *message, void *arg)
                  conc_strerror(err));
 }
 
-/* ---- The server ------------------------------------------------------------------------------ */
+/* ---- The server ---- */
 
 static bool is_numeric(const char *host)
 {

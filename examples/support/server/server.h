@@ -19,11 +19,12 @@
 
 struct server;
 
-/** Who runs what. */
+/** Which executors run the server's jobs. */
 struct server_model {
     conc_executor *connections; /* a job for each connection, as long as that lasts */
-    conc_executor *requests;    /* a job for each request, for which its connection waits. NULL:
-                                   the connection's own job answers it */
+    /* A job for each request, for which its connection waits. NULL: the connection's own job
+     * answers it. */
+    conc_executor *requests;
 };
 
 /**

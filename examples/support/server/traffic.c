@@ -11,8 +11,8 @@
  * begins empty: it is for the other side.
  *
  * A process that is killed while it holds the lock leaves a total that is one off, at worst. What
- * there is at the moment is added up again from the places then; its own place is cleared by whoever
- * sees that it has ended.
+ * there is at the moment is added up again from the places then; its own place is cleared by the
+ * process that sees its end.
  */
 #include "support/server/traffic.h"
 

@@ -3,9 +3,9 @@
  * traffic.h: what makes a server on this machine like one far away: latency, a limit of requests,
  * failures; and counts.
  *
- * It holds no pointers, so that it can lie in memory that several processes share: limits and counts
- * are then those of all of them together. Each process has a place of its own, where it notes what is
- * its own for the moment: whoever sees that it has died takes that back.
+ * It holds no pointers, so that it can lie in memory that several processes share: limits and
+ * counts are then those of all of them together. Each process has a place of its own, where it
+ * notes what is its own for the moment: a process that sees that it has died takes that back.
  */
 #ifndef EXAMPLES_SERVER_TRAFFIC_H
 #define EXAMPLES_SERVER_TRAFFIC_H
@@ -60,7 +60,8 @@ void traffic_connection_end(struct traffic *traffic, size_t place);
 void traffic_request_begin(struct traffic *traffic, size_t place);
 void traffic_request_end(struct traffic *traffic, size_t place, int status);
 
-/** The process that had this place has ended, in whatever way: its connections have gone with it. */
+/** The process that had this place has ended, in whatever way: its connections have gone with
+ * it. */
 void traffic_leave(struct traffic *traffic, size_t place);
 
 /**

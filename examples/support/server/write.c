@@ -61,7 +61,7 @@ static int make_head(char *head, size_t size, const struct response *response, b
 int response_send(struct connection *connection, const struct response *response, bool keep_alive)
 {
     conc_stream *stream = connection->stream;
-    /* Who is cancelled has no more time, but for what fits into the socket. */
+    /* When we are cancelled there is no more time: only what fits into the socket is sent. */
     const conc_deadline until = conc_is_cancelled() ? CONC_NOW : conc_in(CONC_S(WRITE_SECONDS));
     const bool has_body =
         response->status != 204 && response->status != 304; /* RFC 9110, section 6.4.1 */
@@ -84,7 +84,7 @@ int response_send(struct connection *connection, const struct response *response
 
 void response_refuse(conc_stream *stream, int status)
 {
-    /* A new connection has room for it; who sends so much that it has none gets nothing. */
+    /* A new connection has room for it; if there is none, the client gets nothing. */
     conc_stream_printf(stream, CONC_NOW,
                        "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status,
                        status_words(status));

@@ -16,7 +16,7 @@
 
 #include "support/timeline.h"
 
-/* ---- Noting ---------------------------------------------------------------------------------- */
+/* ---- Noting ---- */
 
 enum { CONTEXTS = 8, ROUNDS = 200 };
 
@@ -181,7 +181,7 @@ static void test_a_thread_that_is_renamed_begins_a_lane(void **state)
     timeline_destroy(&t);
 }
 
-/* ---- Charts ---------------------------------------------------------------------------------- */
+/* ---- Charts ---- */
 
 /* A step of a context that never was. Times are in milliseconds after a moment. */
 static void add(struct timeline *t, uint32_t context, const char *name, const char *step,
@@ -295,7 +295,7 @@ static void test_letters_differ_as_long_as_there_are_any(void **state)
            "        P parse   U put   A p   R Parse it   B pup   C 9   . waiting\n");
 }
 
-/* ---- Pictures -------------------------------------------------------------------------------- */
+/* ---- Pictures ---- */
 
 /* A file's text; the file is removed. */
 static void take_file(const char *path, char *text, size_t room)

@@ -210,7 +210,7 @@ class Server:
             if answer.status == 200:
                 return connection
             connection.close()
-            # Who has just had an answer may be counted for a moment still.
+            # A client that has just had an answer may be counted for a moment still.
             assert answer.status == 503 and time.monotonic() < end, answer.status
 
     def stat(self, name):

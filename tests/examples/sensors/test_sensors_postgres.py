@@ -243,7 +243,7 @@ def test_a_session_that_is_ended_in_the_middle_of_the_transaction():
 
 
 def make_table_that_waits(when, deferred=""):
-    """Who adds a row with the name ACStatus has to wait for a lock: at once; or, deferred, when it is committed."""
+    """A program that adds a row with the name ACStatus has to wait for a lock: at once; or, deferred, when it is committed."""
     make_table("CREATE FUNCTION wait() RETURNS trigger AS $$ BEGIN PERFORM pg_advisory_xact_lock(5); "
                "RETURN new; END $$ LANGUAGE plpgsql; CREATE %s TRIGGER t %s INSERT ON sensor_values %s FOR EACH ROW "
                "WHEN (new.sensor_name = 'ACStatus') EXECUTE FUNCTION wait();" %

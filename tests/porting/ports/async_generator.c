@@ -8,13 +8,13 @@ static int pages(conc_generator *generator, void *arg)
     for (int n = 1; !err && n <= last; n++) {
         err = conc_sleep(CONC_MS(10)); /* a request */
         if (!err)
-            err = conc_generator_yield(generator, &n); /* -ECANCELED: nobody wants more */
+            err = conc_generator_yield(generator, &n); /* -ECANCELED: the consumer has gone */
     }
     puts("connection closed");
     return err;
 }
 
-/* The pages up to `stop`, of `last`. Works in a thread as well: the sleep is the consumer's. */
+/* The pages up to `stop`, of `last`. Works in a thread as well: it is the consumer that sleeps. */
 static int read_pages(int last, int stop)
 {
     conc_generator *book;
