@@ -79,7 +79,7 @@ typedef struct conc_scope {
     conc_deadline deadline;
     uint32_t cancelled;
     bool shield;
-    bool told; /* a call inside has returned -ECANCELED because of it */
+    bool told; /* a call inside was told that it is over */
 } conc_scope;
 
 /**
