@@ -39,7 +39,7 @@ typedef struct conc_barrier {
 #endif
 
 /**
- * Make a barrier. There is nothing to destroy; nobody may be waiting when its memory goes.
+ * Make a barrier. There is nothing to destroy; no context may be waiting when its memory goes.
  *
  * @param parties  how many must come before all go on
  * @param fn       its action, called by the last party to come, before any goes on; may be NULL.

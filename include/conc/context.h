@@ -141,7 +141,9 @@ CONC_API int conc_shield_exit(conc_scope *shield);
 CONC_API bool conc_is_cancelled(void);
 
 /**
- * The same as an error: 0, or -ECANCELED.
+ * conc_is_cancelled() as an error.
+ *
+ * @return 0; -ECANCELED
  *
  * Python: trio.lowlevel.checkpoint()
  * [any | no | yes]

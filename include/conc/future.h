@@ -42,8 +42,7 @@ CONC_API conc_future *conc_future_ref(conc_future *future);
 /**
  * Give a reference back; NULL is ignored. When the last one goes, so does the future; if it failed
  * and its result, error or message was never asked for, the unobserved hook is told
- * (conc_future_on_unobserved()). A job that was
- * submitted runs all the same.
+ * (conc_future_on_unobserved()). A job that was submitted runs all the same.
  *
  * [anywhere | no | no]
  */
@@ -160,9 +159,9 @@ CONC_API bool conc_future_cancel(conc_future *future);
 typedef void conc_done_fn(conc_future *future, void *arg);
 
 /**
- * Call fn(future, arg) when the future is done: in the context that completes it, after those
- * that wait were woken, callbacks in the order of their registration; at once, in the caller, if it
- * is done already. fn borrows the future, and must not block for long.
+ * Call fn(future, arg) when the future is done: in the context that completes it, after its waiters
+ * were woken, callbacks in the order of their registration; at once, in the caller, if it is done
+ * already. fn borrows the future, and must not block for long.
  *
  * @return 0; -ENOMEM: not registered
  *

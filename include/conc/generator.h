@@ -83,8 +83,8 @@ CONC_API CONC_MUST_CHECK int conc_generator_new(conc_generator **ret, conc_gener
  * Get the next item: run the body until it yields, or ends.
  *
  * When the deadline comes, or the caller is cancelled, while the body runs, the body's blocking
- * calls return -ECANCELED. It may still yield an item then, which is returned as ever. But mostly
- * it will end, and with it the generator. So to be asked again after a while without an item, a
+ * calls return -ECANCELED. It may still yield an item then, which is returned as always. But
+ * mostly it ends, and with it the generator. So to be asked again after a while without an item, a
  * body yields an item that means so.
  *
  * @param item      room for an item; NULL: it is thrown away; untouched unless 1 is returned

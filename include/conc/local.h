@@ -75,8 +75,8 @@ CONC_API void conc_local_free(conc_local *local);
 CONC_API CONC_MUST_CHECK int conc_local_set(conc_local *local, void *value);
 
 /**
- * The same, keeping what was there before for conc_local_reset(), which must follow in the same
- * context: the token holds on to the former value.
+ * conc_local_set() that keeps the former value for conc_local_reset(), which must follow in the
+ * same context: the token holds on to that value.
  *
  * @param token  uninitialised memory; untouched on failure
  * @return as conc_local_set()

@@ -13,11 +13,11 @@
  * Messages are of any size, 0 bytes to the limit. Several threads and tasks may use an end at once:
  * one sends and one receives at a time, the others wait for their turn.
  *
- * A call that is cancelled, or whose deadline comes, never tears a message. What has come of one is
- * kept for the next receive. Of a message that is being sent nothing may have gone, and then
- * nothing will; or a part has: then the rest goes with the next call that sends, conc_pipe_flush()
- * among them, and conc_pipe_n_unsent() tells that there is such a rest. (A message that fits into
- * the system's buffer, some 100 KiB, goes in one piece.)
+ * A call that is cancelled, or whose deadline comes, never tears a message. The part of a message
+ * that has come is kept for the next receive. Of a message that is being sent either nothing has
+ * gone, and then nothing will; or a part has. Then the rest goes with the next call that sends,
+ * conc_pipe_flush() among them, and conc_pipe_n_unsent() tells how much it is. (A message that fits
+ * into the system's buffer, some 100 KiB, goes in one piece.)
  */
 #ifndef CONC_PIPE_H
 #define CONC_PIPE_H
@@ -76,7 +76,8 @@ CONC_API int conc_pipe_fd(const conc_pipe *pipe);
 CONC_API void conc_pipe_free(conc_pipe *pipe);
 
 /**
- * Set the size of the largest message that this end receives: what claims to be larger is refused.
+ * Set the size of the largest message that this end receives: a message that claims to be larger is
+ * refused.
  * 1 GiB at first.
  *
  * [one (before the first receive) | no | no]

@@ -127,8 +127,8 @@ CONC_API bool conc_process_is_alive(const conc_process *process);
 CONC_API int conc_process_exitcode(const conc_process *process, int *ret);
 
 /**
- * Ask it to end: SIGTERM. Safe also when it has ended. The signal is on its way when the call
- * returns.
+ * Ask the process to end: SIGTERM. Safe also when it has ended. The signal is on its way when the
+ * call returns.
  *
  * @return 0; -ESRCH: it has ended; -ESHUTDOWN: as conc_process_join()
  *
@@ -137,7 +137,7 @@ CONC_API int conc_process_exitcode(const conc_process *process, int *ret);
 CONC_API int conc_process_terminate(conc_process *process);
 
 /**
- * End it: SIGKILL.
+ * End the process: SIGKILL.
  *
  * @return as conc_process_terminate()
  *

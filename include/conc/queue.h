@@ -200,14 +200,14 @@ CONC_API void conc_queue_shutdown(conc_queue *queue, bool immediate);
 CONC_API size_t conc_queue_size(const conc_queue *queue);
 
 /**
- * No elements? For the moment.
+ * Has it no elements? True only for the moment.
  *
  * Python: empty()
  */
 CONC_API bool conc_queue_is_empty(const conc_queue *queue);
 
 /**
- * As many as its capacity? For the moment.
+ * Has it as many elements as its capacity? True only for the moment.
  *
  * Python: full()
  */

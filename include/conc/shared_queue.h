@@ -109,21 +109,21 @@ CONC_API int conc_shared_queue_join(conc_shared_queue *queue, conc_deadline dead
 CONC_API void conc_shared_queue_shutdown(conc_shared_queue *queue, bool immediate);
 
 /**
- * How many elements there are; for the moment.
+ * How many elements there are; true only for the moment.
  *
  * Python: qsize()
  */
 CONC_API size_t conc_shared_queue_size(const conc_shared_queue *queue);
 
 /**
- * No elements? For the moment.
+ * Has it no elements? True only for the moment.
  *
  * Python: empty()
  */
 CONC_API bool conc_shared_queue_is_empty(const conc_shared_queue *queue);
 
 /**
- * As many as its capacity? For the moment.
+ * Has it as many elements as its capacity? True only for the moment.
  *
  * Python: full()
  */
