@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/** What a barrier does each time all have come. */
+/** What a barrier does each time all have come. A return other than 0 breaks the barrier. */
 typedef int conc_barrier_fn(void *arg);
 
 /** All fields are private. */
@@ -39,15 +39,16 @@ typedef struct conc_barrier {
 #endif
 
 /**
- * Make a barrier. There is nothing to destroy; nobody may be waiting when its memory goes.
+ * Make a barrier. There is nothing to destroy; no context may be waiting when its memory goes.
  *
  * @param parties  how many must come before all go on
- * @param fn       its action, called by the last to come, before anybody goes on; may be NULL. If it returns
- *                 other than 0 the barrier is broken.
+ * @param fn       its action, called by the last party to come, before any goes on; may be NULL.
+ *                 If it returns other than 0 the barrier is broken.
  * @param arg      given to the action
  * @return 0; -EINVAL: parties is 0
  *
- * Called from: anywhere. Blocks: no. Python: Barrier(parties, action)
+ * Python: Barrier(parties, action)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_barrier_init(conc_barrier *barrier, uint32_t parties,
                                                conc_barrier_fn *fn, void *arg);
@@ -58,34 +59,46 @@ CONC_API CONC_MUST_CHECK int conc_barrier_init(conc_barrier *barrier, uint32_t p
  * @return the caller's own index, 0 to parties - 1, in order of arrival; -ETIMEDOUT, -EAGAIN
  *         (CONC_NOW, and not the last), -ECANCELED: the caller gave up, and the barrier is broken
  *         now (CONC_NOW leaves it as it was); -CONC_EBROKEN: it was broken, or was broken or reset
- *         while the caller waited; whoever ran the action gets the action's own negative error.
+ *         while the caller waited; the party that ran the action gets the action's own negative
+ *         error
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Barrier.wait()
+ * Python: Barrier.wait()
+ * [any | yes | yes]
  */
 CONC_API int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline);
 
 /**
- * Back to the empty, unbroken state; who waits gets -CONC_EBROKEN.
+ * Put the barrier back into the empty, unbroken state. Parties that wait get -CONC_EBROKEN.
  *
- * Called from: any thread or task. Blocks: no. Python: Barrier.reset()
+ * Python: Barrier.reset()
  */
 CONC_API void conc_barrier_reset(conc_barrier *barrier);
 
 /**
- * Break the barrier: who waits, and who comes until a reset, gets -CONC_EBROKEN.
+ * Break the barrier: parties that wait, and those that come before a reset, get -CONC_EBROKEN.
  *
- * Called from: any thread or task. Blocks: no. Python: Barrier.abort()
+ * Python: Barrier.abort()
  */
 CONC_API void conc_barrier_abort(conc_barrier *barrier);
 
-/** Is it broken? Called from: any thread or task. Blocks: no. Python: Barrier.broken */
-CONC_API bool conc_barrier_is_broken(const conc_barrier *barrier);
 /**
- * How many parties it takes. Called from: any thread or task. Blocks: no. Python: Barrier.parties
+ * Is it broken?
+ *
+ * Python: Barrier.broken
+ */
+CONC_API bool conc_barrier_is_broken(const conc_barrier *barrier);
+
+/**
+ * How many parties it takes.
+ *
+ * Python: Barrier.parties
  */
 CONC_API uint32_t conc_barrier_parties(const conc_barrier *barrier);
+
 /**
- * How many are waiting now. Called from: any thread or task. Blocks: no. Python: Barrier.n_waiting
+ * How many are waiting now.
+ *
+ * Python: Barrier.n_waiting
  */
 CONC_API uint32_t conc_barrier_n_waiting(const conc_barrier *barrier);
 

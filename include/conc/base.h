@@ -26,11 +26,41 @@ extern "C" {
 /**
  * The version of the library that is linked, as "0.1.0". Static; never NULL.
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API const char *conc_version(void);
 
-/* ---- Time -------------------------------------------------------------------------------- */
+/* ---- How a function may be called ----
+ *
+ * A contract ends in one line of a fixed form, of which `scripts/check-grammar --table` makes a
+ * table:
+ *
+ *     [who may call it | does it block | is it a cancellation point]
+ *
+ * Where there is none it is [any | no | no]. A phrase in parentheses says more, or when that is so.
+ *
+ * Who:
+ *   any       any thread or task
+ *   anywhere  the same; what the call does has nothing to do with the thread or task that makes it
+ *   thread    a thread, not a task
+ *   task      a task, or a callback of a loop
+ *   loop      the thread of the loop; see conc/loop.h
+ *   owner     the thread or task that took, entered or made the object
+ *   holder    a thread or task that holds the lock
+ *   body      the body of the generator
+ *   one       one thread or task at a time
+ *   last      the last user: no other call on the object is under way, and none comes later
+ *
+ * Blocks: `no`; `yes`, if it has to wait; `as ...`: as that function or job does. A call that
+ * blocks suspends a thread, or a task while its loop runs others.
+ *
+ * Cancellation point: `yes`: it returns -ECANCELED when a scope around the caller has ended (see
+ * conc_scope), unless its deadline is CONC_NOW; `no`; `as ...`.
+ *
+ * No function may be called from a signal handler.
+ */
+
+/* ---- Time ---- */
 
 /* Durations are int64_t nanoseconds. The argument is evaluated once. */
 #define CONC_NS(n) ((int64_t)(n))
@@ -62,7 +92,8 @@ typedef struct conc_deadline {
 /**
  * The time now in nanoseconds on CLOCK_MONOTONIC.
  *
- * Called from: anywhere. Blocks: no. Python: time.monotonic_ns()
+ * Python: time.monotonic_ns()
+ * [anywhere | no | no]
  */
 CONC_API int64_t conc_now(void);
 
@@ -70,14 +101,14 @@ CONC_API int64_t conc_now(void);
  * The deadline `ns` nanoseconds from now. Zero or less: a deadline already past (a call that would
  * have to wait returns -ETIMEDOUT at once). So far ahead that it cannot be told: CONC_FOREVER.
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API conc_deadline conc_in(int64_t ns);
 
 /**
  * The deadline at the time `ns`, as conc_now() counts. Zero or less: a deadline already past.
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API conc_deadline conc_at(int64_t ns);
 
@@ -85,11 +116,11 @@ CONC_API conc_deadline conc_at(int64_t ns);
  * How many nanoseconds are left until the deadline; 0 if it has passed (or is CONC_NOW), INT64_MAX
  * if it is CONC_FOREVER. For calls of other libraries that want a timeout.
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API int64_t conc_remaining(conc_deadline deadline);
 
-/* ---- Errors ------------------------------------------------------------------------------ */
+/* ---- Errors ---- */
 
 /*
  * Functions return 0 (or a count) on success and a negative error on failure: -EINVAL, -ETIMEDOUT
@@ -101,14 +132,15 @@ CONC_API int64_t conc_remaining(conc_deadline deadline);
  * What an error means, in a few words: for errno's errors and libconc's own, negative or positive.
  * Static; never NULL ("unknown error" for what has no name).
  *
- * Called from: anywhere. Blocks: no. Python: os.strerror()
+ * Python: os.strerror()
+ * [anywhere | no | no]
  */
 CONC_API const char *conc_strerror(int err);
 
 /** A question that is asked again and again until it is true; see conc_cond_wait_for(). */
 typedef bool conc_predicate_fn(void *arg);
 
-/** Told of an error that has no caller to be returned to; `message` is "" if there is none. */
+/** Told of an error that cannot be returned to a caller; `message` is "" if there is none. */
 typedef void conc_error_fn(int err, const char *message, void *arg);
 
 /**
@@ -135,10 +167,11 @@ typedef int conc_fn(void *arg, void *result);
  * @param err  the error; returned as it is
  * @return err
  *
- * Called from: any thread or task. Blocks: no. Python: raise
+ * Python: raise
  */
 CONC_API int conc_raise(int err, const char *fmt, ...) CONC_PRINTF(2, 3);
 
+/** A message's longest length, the final zero included. */
 #define CONC_MESSAGE_MAX 256
 
 /**
@@ -146,7 +179,7 @@ CONC_API int conc_raise(int err, const char *fmt, ...) CONC_PRINTF(2, 3);
  * result; "" if there was none. Valid until the next libconc call in this context; copy it to keep
  * it.
  *
- * Called from: any thread or task. Blocks: no. Python: str(exception)
+ * Python: str(exception)
  */
 CONC_API const char *conc_error_message(void);
 

@@ -3,9 +3,9 @@
  * conc/bucket.h: a token bucket, to keep to a rate: "at most ten requests a second".
  *
  * It starts empty and never holds more than `burst` tokens, so over any t seconds at most burst +
- * rate * t tokens are given, and under steady demand the rate is reached. A burst of 1 is strict
- * pacing: one token every 1/rate seconds at the soonest, so that what a late wake-up costs cannot
- * be made up for; a burst of 2 can.
+ * rate * t tokens are given, and under steady demand the rate is reached. With a burst of 1 tokens
+ * are at least 1/rate seconds apart, so the time that a late wake-up has cost cannot be made up
+ * for. With a burst of 2 it can.
  */
 #ifndef CONC_BUCKET_H
 #define CONC_BUCKET_H
@@ -18,7 +18,7 @@ extern "C" {
 
 /** All fields are private. */
 typedef struct conc_bucket {
-    conc_sem turn; /* who may look at the tokens; first come first served */
+    conc_sem turn; /* its holder may look at the tokens; first come first served */
     double per_second;
     double burst;
     uint32_t word; /* the guard of the two below */
@@ -49,7 +49,7 @@ typedef struct conc_bucket {
  * @param burst       the most that it holds; at least 1, or 0 for one second's worth (at least 1)
  * @return 0; -EINVAL
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_bucket_init(conc_bucket *bucket, double per_second, double burst);
 
@@ -60,16 +60,12 @@ CONC_API CONC_MUST_CHECK int conc_bucket_init(conc_bucket *bucket, double per_se
  * @return 0; -ETIMEDOUT, -EAGAIN (not there, and CONC_NOW), -ECANCELED: none were taken; -EINVAL: n
  *         is more than the bucket ever holds
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_bucket_take(conc_bucket *bucket, uint32_t n,
                                               conc_deadline deadline);
 
-/**
- * How many tokens there are now.
- *
- * Called from: any thread or task. Blocks: no.
- */
+/** How many tokens there are now. */
 CONC_API double conc_bucket_tokens(const conc_bucket *bucket);
 
 #ifdef __cplusplus

@@ -49,8 +49,8 @@ typedef struct conc_bytes {
  *
  * As the size of a job's result: it is a conc_bytes, empty at first, which the job fills by
  * conc_bytes_new() or conc_bytes_copy(). The future owns it: if the job fails it is freed.
- * conc_future_value() borrows it; who gets it by conc_future_result(), conc_call(), conc_map() ...
- * gets a copy, for conc_bytes_free() (or -ENOMEM).
+ * conc_future_value() borrows it; conc_future_result(), conc_call(), conc_map() ... give a copy,
+ * for conc_bytes_free() (or -ENOMEM).
  */
 #define CONC_BYTES ((size_t)-1)
 
@@ -60,7 +60,8 @@ typedef struct conc_bytes {
  * @param ret  gives bytes of any content, for conc_bytes_free(); untouched on failure
  * @return 0; -ENOMEM
  *
- * Called from: anywhere. Blocks: no. Python: bytearray(n)
+ * Python: bytearray(n)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_bytes_new(conc_bytes *ret, size_t n);
 
@@ -71,11 +72,16 @@ CONC_API CONC_MUST_CHECK int conc_bytes_new(conc_bytes *ret, size_t n);
  * @param from  n bytes; borrowed; NULL if n is 0
  * @return 0; -ENOMEM
  *
- * Called from: anywhere. Blocks: no. Python: bytes(from)
+ * Python: bytes(from)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_bytes_copy(conc_bytes *ret, const void *from, size_t n);
 
-/** Free them, and make the struct empty. Called from: anywhere. Blocks: no. */
+/**
+ * Free them, and make the struct empty.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API void conc_bytes_free(conc_bytes *bytes);
 
 #ifdef __cplusplus

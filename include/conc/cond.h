@@ -44,9 +44,18 @@ typedef struct conc_cond {
     }
 #endif
 
-/** Bind a condition to a lock. Nobody may be in a wait, notified or not, when its memory goes. */
+/**
+ * Bind a condition to a lock. No context may be in a wait, notified or not, when its memory goes.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API void conc_cond_init(conc_cond *cond, conc_lock *lock);
-/** Bind a condition to a re-entrant lock; a wait releases it wholly, however often it was taken. */
+
+/**
+ * Bind a condition to a re-entrant lock; a wait releases it wholly, however often it was taken.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API void conc_cond_init_rlock(conc_cond *cond, conc_rlock *rlock);
 
 /**
@@ -57,8 +66,8 @@ CONC_API void conc_cond_init_rlock(conc_cond *cond, conc_rlock *rlock);
  * @return 0: notified; -ETIMEDOUT, -ECANCELED, -EAGAIN (CONC_NOW); the caller holds the lock again
  *         in every case. -EPERM: the lock was not held (an rlock: not by the caller)
  *
- * Called from: any thread or task that holds the lock. Blocks: yes (taking the lock again is no
- * subject to the deadline). Cancellation point: yes. Python: Condition.wait()
+ * Python: Condition.wait()
+ * [holder | yes (taking the lock again has no deadline) | yes]
  */
 CONC_API int conc_cond_wait(conc_cond *cond, conc_deadline deadline);
 
@@ -67,25 +76,30 @@ CONC_API int conc_cond_wait(conc_cond *cond, conc_deadline deadline);
  *
  * @return 0: the predicate was true; else as conc_cond_wait(), and the predicate was false at last
  *
- * Called from, blocks, cancellation point: as conc_cond_wait(). Python: Condition.wait_for()
+ * Python: Condition.wait_for()
+ * [holder | yes (taking the lock again has no deadline) | yes]
  */
 CONC_API int conc_cond_wait_for(conc_cond *cond, conc_predicate_fn *fn, void *arg,
                                 conc_deadline deadline);
 
 /**
- * Wake at most n of those who wait, in the order in which they came. They go on when the lock is
+ * Wake at most n waiters, in the order in which they came. They go on when the lock is
  * released. Without waiters it costs no system call.
  *
  * @return 0; -EPERM: the lock is not held (an rlock: not by the caller)
  *
- * Called from: any thread or task that holds the lock. Blocks: no. Python: Condition.notify(n)
+ * Python: Condition.notify(n)
+ * [holder | no | no]
  */
 CONC_API int conc_cond_notify(conc_cond *cond, size_t n);
 
 /**
- * Wake all who wait. Otherwise as conc_cond_notify().
+ * Wake all waiters.
+ *
+ * @return as conc_cond_notify()
  *
  * Python: Condition.notify_all()
+ * [holder | no | no]
  */
 CONC_API int conc_cond_notify_all(conc_cond *cond);
 

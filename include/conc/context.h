@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/context.h: who is running, cancellation and deadline scopes, sleeping, and the list of all
- * contexts.
+ * conc/context.h: what is running (a thread or a task), cancellation and deadline scopes, sleeping,
+ * and the list of all contexts.
  *
  * A context is what runs: a thread, or a task. Every thread that calls libconc has one, also those
  * that libconc did not start.
@@ -25,8 +25,7 @@ typedef struct conc_context conc_context;
 /**
  * The calling context. Borrowed: valid in the calling thread or task while it runs. Never NULL.
  *
- * Called from: any thread or task. Blocks: no. Python: threading.current_thread(),
- * asyncio.current_task()
+ * Python: threading.current_thread(), asyncio.current_task()
  */
 CONC_API conc_context *conc_context_current(void);
 
@@ -35,7 +34,7 @@ CONC_API conc_context *conc_context_current(void);
  *
  * @param context  NULL: the calling one
  *
- * Called from: any thread or task. Blocks: no. Python: threading.get_ident()
+ * Python: threading.get_ident()
  */
 CONC_API uint32_t conc_context_id(const conc_context *context);
 
@@ -45,7 +44,7 @@ CONC_API uint32_t conc_context_id(const conc_context *context);
  *
  * @param context  NULL: the calling one
  *
- * Called from: any thread or task. Blocks: no. Python: Thread.name
+ * Python: Thread.name
  */
 CONC_API const char *conc_context_name(const conc_context *context);
 
@@ -54,11 +53,11 @@ CONC_API const char *conc_context_name(const conc_context *context);
  *
  * @param name  borrowed; cut at CONC_NAME_MAX - 1 bytes
  *
- * Called from: any thread or task. Blocks: no. Python: Thread.name = ...
+ * Python: Thread.name = ...
  */
 CONC_API void conc_context_set_name(const char *name);
 
-/* ---- Cancellation and deadlines ------------------------------------------------------------ */
+/* ---- Cancellation and deadlines ---- */
 
 /**
  * A scope: a block of calls with a deadline of its own, or that another context may cancel.
@@ -80,7 +79,7 @@ typedef struct conc_scope {
     conc_deadline deadline;
     uint32_t cancelled;
     bool shield;
-    bool told;
+    bool told; /* a call inside was told that it is over */
 } conc_scope;
 
 /**
@@ -89,7 +88,7 @@ typedef struct conc_scope {
  * @param scope     uninitialised memory, borrowed until conc_scope_exit()
  * @param deadline  when the scope ends by itself; CONC_FOREVER: never. (CONC_NOW: at once.)
  *
- * Called from: any thread or task. Blocks: no. Python: asyncio.timeout(), trio.CancelScope
+ * Python: asyncio.timeout(), trio.CancelScope
  */
 CONC_API void conc_scope_enter(conc_scope *scope, conc_deadline deadline);
 
@@ -101,7 +100,7 @@ CONC_API void conc_scope_enter(conc_scope *scope, conc_deadline deadline);
  *         that an outer end is never swallowed by an inner one). -EPERM: not the innermost scope of
  *         the caller; nothing is left.
  *
- * Called from: the context that entered it. Blocks: no.
+ * [owner | no | no]
  */
 CONC_API int conc_scope_exit(conc_scope *scope);
 
@@ -109,18 +108,18 @@ CONC_API int conc_scope_exit(conc_scope *scope);
  * End a scope: calls inside it return -ECANCELED from now on, the one that blocks included. The
  * caller makes sure that the scope is not left meanwhile. Cancelling twice is harmless.
  *
- * Called from: any thread or task. Blocks: no. Python: CancelScope.cancel()
+ * Python: CancelScope.cancel()
  */
 CONC_API void conc_scope_cancel(conc_scope *scope);
 
 /**
  * Shield what follows from cancellation and from the deadlines of the scopes around it, until
- * conc_shield_exit(): for clean-up that must block. Scopes entered inside the shield work as always.
+ * conc_shield_exit(): for clean-up that must block. Scopes entered inside the shield work as
+ * always.
  *
  * @param shield  uninitialised memory, borrowed until conc_shield_exit()
  *
- * Called from: any thread or task. Blocks: no. Python: asyncio.shield(),
- * trio.CancelScope(shield=True)
+ * Python: asyncio.shield(), trio.CancelScope(shield=True)
  */
 CONC_API void conc_shield_enter(conc_scope *shield);
 
@@ -129,7 +128,7 @@ CONC_API void conc_shield_enter(conc_scope *shield);
  *
  * @return 0; -EPERM: not the caller's innermost
  *
- * Called from: the context that began it. Blocks: no.
+ * [owner | no | no]
  */
 CONC_API int conc_shield_exit(conc_scope *shield);
 
@@ -137,27 +136,29 @@ CONC_API int conc_shield_exit(conc_scope *shield);
  * Has the caller been cancelled: has a scope around it ended (a job's future cancelled, a deadline
  * passed)? For long computations that do not block.
  *
- * Called from: any thread or task. Blocks: no. Python: Task.cancelling()
+ * Python: Task.cancelling()
  */
 CONC_API bool conc_is_cancelled(void);
 
 /**
- * The same as an error: 0, or -ECANCELED.
+ * conc_is_cancelled() as an error.
  *
- * Called from: any thread or task. Blocks: no. Cancellation point: yes. Python:
- * trio.lowlevel.checkpoint()
+ * @return 0; -ECANCELED
+ *
+ * Python: trio.lowlevel.checkpoint()
+ * [any | no | yes]
  */
 CONC_API int conc_check_cancel(void);
 
-/* ---- Sleeping ------------------------------------------------------------------------------- */
+/* ---- Sleeping ---- */
 
 /**
  * Sleep for `ns` nanoseconds; zero or less lets others run, as conc_yield() does.
  *
  * @return 0: slept to the end; -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: time.sleep(),
- * asyncio.sleep()
+ * Python: time.sleep(), asyncio.sleep()
+ * [any | yes | yes]
  */
 CONC_API int conc_sleep(int64_t ns);
 
@@ -167,18 +168,18 @@ CONC_API int conc_sleep(int64_t ns);
  *
  * @return 0: the time has come; -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * [any | yes | yes]
  */
 CONC_API int conc_sleep_until(conc_deadline deadline);
 
 /**
  * Let others run. No cancellation point.
  *
- * Called from: any thread or task. Blocks: no. Python: time.sleep(0), asyncio.sleep(0)
+ * Python: time.sleep(0), asyncio.sleep(0)
  */
 CONC_API void conc_yield(void);
 
-/* ---- All contexts ---------------------------------------------------------------------------- */
+/* ---- All contexts ---- */
 
 /** What conc_context_foreach() tells of a context. Strings are valid during the callback only. */
 typedef struct conc_context_info {
@@ -201,19 +202,19 @@ typedef int conc_context_fn(const conc_context_info *info, void *arg);
  *
  * @return 0; fn's last return; -ENOMEM
  *
- * Called from: any thread or task. Blocks: no. Python: threading.enumerate(), asyncio.all_tasks()
+ * Python: threading.enumerate(), asyncio.all_tasks()
  */
 CONC_API int conc_context_foreach(conc_context_fn *fn, void *arg);
 
 /**
- * Print a line for every context: its name, what it is blocked on, for how long, and who holds
- * that. The first thing to call when a program hangs.
+ * Print a line for every context: its name, what it is blocked on, for how long, and which context
+ * holds that. The first thing to call when a program hangs.
  *
  * @param out  borrowed
  * @return 0; -ENOMEM; -EIO: writing failed
  *
- * Called from: any thread or task (not from a signal handler). Blocks: only as writing to `out`
- * does. Python: faulthandler.dump_traceback(), asyncio.print_call_graph()
+ * Python: faulthandler.dump_traceback(), asyncio.print_call_graph()
+ * [any | as writing to `out` | no]
  */
 CONC_API int conc_dump(FILE *out);
 

@@ -2,8 +2,8 @@
  *
  * conc/event.h: a flag that contexts can wait for.
  *
- * It may lie on the stack of the only one who waits for it: conc_event_set() does not touch it any
- * more once a waiter can know that it is set.
+ * It may lie on the stack of the only context that waits for it: conc_event_set() does not touch it
+ * any more once a waiter can know that it is set.
  */
 #ifndef CONC_EVENT_H
 #define CONC_EVENT_H
@@ -32,29 +32,32 @@ typedef struct conc_event {
 #endif
 
 /**
- * Make an event that is not set. There is nothing to destroy; nobody may be waiting when its memory
- * goes.
+ * Make an event that is not set. There is nothing to destroy; no context may be waiting when its
+ * memory goes.
+ *
+ * [anywhere | no | no]
  */
 CONC_API void conc_event_init(conc_event *event);
 
 /**
- * Set the flag and wake all who wait. What the caller did before is seen by whoever sees the flag.
+ * Set the flag and wake all waiters. What the caller did before is seen by every context that sees
+ * the flag.
  *
- * Called from: any thread or task. Blocks: no. Python: Event.set()
+ * Python: Event.set()
  */
 CONC_API void conc_event_set(conc_event *event);
 
 /**
- * Clear the flag. Who was woken before still returns 0.
+ * Clear the flag. A waiter that was woken before still returns 0.
  *
- * Called from: any thread or task. Blocks: no. Python: Event.clear()
+ * Python: Event.clear()
  */
 CONC_API void conc_event_clear(conc_event *event);
 
 /**
  * Is the flag set?
  *
- * Called from: any thread or task. Blocks: no. Python: Event.is_set()
+ * Python: Event.is_set()
  */
 CONC_API bool conc_event_is_set(const conc_event *event);
 
@@ -63,7 +66,8 @@ CONC_API bool conc_event_is_set(const conc_event *event);
  *
  * @return 0; -ETIMEDOUT, -EAGAIN (not set, and CONC_NOW), -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Event.wait()
+ * Python: Event.wait()
+ * [any | yes | yes]
  */
 CONC_API int conc_event_wait(conc_event *event, conc_deadline deadline);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/executor.h: who runs a job: the caller itself, a thread of its own, a pool of threads. One
+ * conc/executor.h: what runs a job: the caller itself, a thread of its own, a pool of threads. One
  * interface.
  *
  *     conc_executor *pool;
@@ -21,7 +21,7 @@ extern "C" {
 
 typedef struct conc_executor conc_executor;
 
-/* ---- Giving it work -------------------------------------------------------------------------- */
+/* ---- Giving it work ---- */
 
 /**
  * Have a job run.
@@ -35,8 +35,8 @@ typedef struct conc_executor conc_executor;
  *         caller was cancelled while it waited for room in a bounded queue), -EINVAL (no fn; no arg
  *         with a size)
  *
- * Called from: any thread or task. Blocks: only an inline executor, and a pool whose max_queued is
- * reached. Python: Executor.submit()
+ * Python: Executor.submit()
+ * [any | yes (an inline executor, and a pool whose max_queued is reached) | yes (then)]
  */
 CONC_API CONC_MUST_CHECK conc_future *conc_submit(conc_executor *executor, conc_fn *fn,
                                                   const void *arg, size_t arg_size,
@@ -50,42 +50,43 @@ CONC_API CONC_MUST_CHECK conc_future *conc_submit(conc_executor *executor, conc_
  *         then); a refusal as of conc_submit(). The deadline also ends the wait for room in a
  *         bounded queue and what blocks in an inline job.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Pool.apply()
+ * Python: Pool.apply()
+ * [any | yes | yes]
  */
 CONC_API int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size,
                        void *ret, size_t result_size, conc_deadline deadline);
 
 /** All-zero: the defaults. */
 typedef struct conc_map_options {
-    size_t chunk; /* how many elements one job takes, one after another; 0: 1. More is cheaper for
-                     small jobs. */
-    int *errors;  /* room for n errors: then all jobs run, each one's error (or 0) is stored, and 0
-                     returned */
+    /* How many elements one job takes, one after another; 0: 1. More is cheaper for small jobs. */
+    size_t chunk;
+
+    /* Room for n errors: then all jobs run, each one's error (or 0) is stored, and 0 returned. */
+    int *errors;
 } conc_map_options;
 
 /**
  * Run the job once for every element of an array, and store the results in an array, in order.
  *
- * @param in   n arguments of in_size bytes each (of n conc_bytes if that is CONC_BYTES); copied
- * @param out  room for n results of out_size bytes each (NULL if out_size is 0). On failure it
- *             holds some of the results; nothing is written to it after the return. n conc_bytes,
- *             if out_size is CONC_BYTES, are always the caller's to free; those that there is no
- *             result for are empty.
+ * @param in       n arguments of in_size bytes each (n conc_bytes if that is CONC_BYTES); copied
+ * @param out      room for n results of out_size bytes each (NULL if out_size is 0). On failure it
+ *                 holds some of the results; nothing is written to it after the return. If out_size
+ *                 is CONC_BYTES its n conc_bytes are always the caller's to free; an element
+ *                 without a result has an empty one.
  * @param options  borrowed; NULL: all-zero
  * @return 0; the first element's error (in the order of the array), -ETIMEDOUT, -EAGAIN (CONC_NOW),
  *         -ECANCELED; the jobs that remain are cancelled then. -ENOMEM and the other refusals of
  *         conc_submit(). As for the deadline, see conc_call(). With `errors`, only the wait's own
  *         errors, and the elements that were not done have -ECANCELED.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Executor.map(),
- * Pool.map()
+ * Python: Executor.map(), Pool.map()
+ * [any | yes | yes]
  */
 CONC_API int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n,
                       size_t in_size, void *out, size_t out_size, const conc_map_options *options,
                       conc_deadline deadline);
 
-/* ---- Its end -----------------------------------------------------------------------------------
- * */
+/* ---- Its end ---- */
 
 /** May be combined with |. */
 typedef enum conc_shutdown_flags {
@@ -102,8 +103,8 @@ typedef enum conc_shutdown_flags {
  * @return 0; -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED: it is shut down, but not all has ended
  *         (call again to wait on); -EDEADLK: asked to wait by one of its own jobs; -EINVAL
  *
- * Called from: any thread or task. Blocks: with CONC_SHUTDOWN_WAIT. Cancellation point: with it.
  * Python: Executor.shutdown(wait, cancel_futures)
+ * [any | yes (with CONC_SHUTDOWN_WAIT) | yes (with CONC_SHUTDOWN_WAIT)]
  */
 CONC_API int conc_executor_shutdown(conc_executor *executor, unsigned flags,
                                     conc_deadline deadline);
@@ -112,43 +113,51 @@ CONC_API int conc_executor_shutdown(conc_executor *executor, unsigned flags,
  * Shut down, wait until every job has ended, and free the executor. NULL is ignored. Futures stay
  * valid. To bound the time, shut down with a deadline first.
  *
- * @return 0; -EDEADLK: called by one of its own jobs; nothing was freed
+ * @return 0; -EDEADLK (called by one of its own jobs): refused, nothing is freed
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: no.
+ * [any | yes | no]
  */
 CONC_API int conc_executor_free(conc_executor *executor);
 
-/* ---- Makers -------------------------------------------------------------------------------------
- * */
+/* ---- Makers ---- */
 
 /**
  * An executor that runs a job in conc_submit() itself: for tests, and to compare.
  *
+ * @param ret  gives an executor, for conc_executor_free()
  * @return 0; -ENOMEM
+ *
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_inline_new(conc_executor **ret);
 
 /**
  * An executor that starts a thread for every job.
  *
+ * @param ret  gives an executor, for conc_executor_free()
  * @return 0; -ENOMEM
+ *
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_thread_per_job_new(conc_executor **ret);
 
-/** All-zero: the defaults. */
+/** Called in each new worker of a pool; if it returns other than 0 the pool is broken. */
 typedef int conc_worker_init_fn(void *arg);
+
+/** Called in each worker whose init succeeded, at its end. */
 typedef void conc_worker_fini_fn(void *arg);
 
+/** All-zero: the defaults. */
 typedef struct conc_thread_pool_options {
     const char *name; /* workers are called name-0, name-1 ...; NULL: "worker" */
-    /* Called in each new worker; if it returns other than 0 the pool is broken. */
     conc_worker_init_fn *init;
-    /* Called in each worker whose init succeeded, at its end. */
     conc_worker_fini_fn *fini;
-    void *arg;         /* given to both */
-    size_t max_queued; /* jobs that may wait for a worker before conc_submit() blocks; 0: no bound.
-                          A worker of the pool itself is never blocked: it runs the job that it
-                          submits at once. */
+    void *arg; /* given to both */
+
+    /* Jobs that may wait for a worker before conc_submit() blocks; 0: no bound. A worker of the
+       pool itself is never blocked: it runs the job that it submits at once. */
+    size_t max_queued;
+
     size_t stack_size; /* bytes; 0: the system's default */
 } conc_thread_pool_options;
 
@@ -160,8 +169,8 @@ typedef struct conc_thread_pool_options {
  * @param options  borrowed; NULL: all-zero
  * @return 0; -ENOMEM
  *
- * Called from: anywhere. Blocks: no. Python: ThreadPoolExecutor(max_workers, thread_name_prefix,
- * initializer)
+ * Python: ThreadPoolExecutor(max_workers, thread_name_prefix, initializer)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_thread_pool_new(conc_executor **ret, size_t threads,
                                                   const conc_thread_pool_options *options);

@@ -2,9 +2,9 @@
  *
  * conc/future.h: the result, or error, that a job will have; and waiting for one or many.
  *
- * A future is reference-counted: whoever gets one owns a reference and gives it back with
- * conc_future_unref(). It is pending, then running, then done: finished (with a result or an error)
- * or cancelled.
+ * A future is reference-counted: a caller that is given one owns a reference, and gives it back
+ * with conc_future_unref(). It is pending, then running, then done: finished (with a result or an
+ * error) or cancelled.
  */
 #ifndef CONC_FUTURE_H
 #define CONC_FUTURE_H
@@ -25,19 +25,26 @@ typedef struct conc_future conc_future;
  * @param result_size  bytes of its result; CONC_BYTES: it is a conc_bytes
  * @return 0; -ENOMEM
  *
- * Called from: anywhere. Blocks: no. Python: concurrent.futures.Future(), loop.create_future()
+ * Python: concurrent.futures.Future(), loop.create_future()
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_future_new(conc_future **ret, size_t result_size);
 
-/** One more reference, for the return's owner. Called from: anywhere. Blocks: no. */
+/**
+ * One more reference, which the caller owns.
+ *
+ * @return the future
+ *
+ * [anywhere | no | no]
+ */
 CONC_API conc_future *conc_future_ref(conc_future *future);
 
 /**
  * Give a reference back; NULL is ignored. When the last one goes, so does the future; if it failed
- * and nobody asked for its result, error or message, the unobserved hook is told. A job that was
- * submitted runs all the same.
+ * and its result, error or message was never asked for, the unobserved hook is told
+ * (conc_future_on_unobserved()). A job that was submitted runs all the same.
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API void conc_future_unref(conc_future *future);
 
@@ -48,7 +55,8 @@ CONC_API void conc_future_unref(conc_future *future);
  * @return 0; -EINVAL: it is done already (a cancelled one too); -EPERM: it belongs to a job that
  *         libconc runs; -ENOMEM: for the copy of a conc_bytes; it is not done
  *
- * Called from: any thread or task. Blocks: no (callbacks run in it). Python: Future.set_result()
+ * Python: Future.set_result()
+ * [any | no (callbacks run in it) | no]
  */
 CONC_API int conc_future_set_result(conc_future *future, const void *value);
 
@@ -60,7 +68,8 @@ CONC_API int conc_future_set_result(conc_future *future, const void *value);
  * @return 0; -EINVAL: it is done already, or err is not negative; -EPERM: it belongs to a job that
  *         libconc runs
  *
- * Called from: any thread or task. Blocks: no (callbacks run in it). Python: Future.set_exception()
+ * Python: Future.set_exception()
+ * [any | no (callbacks run in it) | no]
  */
 CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt, ...)
     CONC_PRINTF(3, 4);
@@ -78,8 +87,8 @@ CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt
  *         the future was cancelled, or the caller; -ETIMEDOUT, -EAGAIN (not done, CONC_NOW);
  *         -ENOMEM: for the copy. conc_future_is_done() tells the wait's errors from the job's.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * Future.result(timeout)
+ * Python: Future.result(timeout)
+ * [any | yes | yes]
  */
 CONC_API int conc_future_result(conc_future *future, void *ret, conc_deadline deadline);
 
@@ -88,14 +97,14 @@ CONC_API int conc_future_result(conc_future *future, void *ret, conc_deadline de
  *
  * @return 0; -ETIMEDOUT, -EAGAIN, -ECANCELED (the caller was cancelled)
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * [any | yes | yes]
  */
 CONC_API int conc_future_wait(conc_future *future, conc_deadline deadline);
 
 /**
  * The error of a done future: 0, the job's error, or -ECANCELED; -EAGAIN: not done yet.
  *
- * Called from: any thread or task. Blocks: no. Python: Future.exception()
+ * Python: Future.exception()
  */
 CONC_API int conc_future_error(conc_future *future);
 
@@ -103,25 +112,34 @@ CONC_API int conc_future_error(conc_future *future);
  * The message of a failed future's error; "" if there is none, or it isn't done. Valid while the
  * caller's reference is.
  *
- * Called from: any thread or task. Blocks: no. Python: str(Future.exception())
+ * Python: str(Future.exception())
  */
 CONC_API const char *conc_future_message(conc_future *future);
 
 /**
- * Where a finished future's result lies; NULL if it failed, is not done, or its result size is 0.
- * A conc_bytes if that is CONC_BYTES. Borrowed while the caller's reference is valid.
- *
- * Called from: any thread or task. Blocks: no.
+ * Where a finished future's result lies; NULL if it failed, is not done, or its result size is 0. A
+ * conc_bytes if that is CONC_BYTES. Borrowed while the caller's reference is valid.
  */
 CONC_API const void *conc_future_value(conc_future *future);
 
-/** Finished or cancelled? Called from: any thread or task. Blocks: no. Python: Future.done() */
-CONC_API bool conc_future_is_done(const conc_future *future);
-/** Being run now? Called from: any thread or task. Blocks: no. Python: Future.running() */
-CONC_API bool conc_future_is_running(const conc_future *future);
 /**
- * Cancelled before it ran, or ended by its cancellation? Called from: any thread or task. Blocks:
- * no. Python: Future.cancelled()
+ * Finished or cancelled?
+ *
+ * Python: Future.done()
+ */
+CONC_API bool conc_future_is_done(const conc_future *future);
+
+/**
+ * Being run now?
+ *
+ * Python: Future.running()
+ */
+CONC_API bool conc_future_is_running(const conc_future *future);
+
+/**
+ * Cancelled before it ran, or ended by its cancellation?
+ *
+ * Python: Future.cancelled()
  */
 CONC_API bool conc_future_is_cancelled(const conc_future *future);
 
@@ -132,8 +150,8 @@ CONC_API bool conc_future_is_cancelled(const conc_future *future);
  *
  * @return true: it was pending or running; false: it was done already
  *
- * Called from: any thread or task. Blocks: no (a pending one's callbacks run in it). Python:
- * Future.cancel()
+ * Python: Future.cancel()
+ * [any | no (a pending one's callbacks run in it) | no]
  */
 CONC_API bool conc_future_cancel(conc_future *future);
 
@@ -141,18 +159,19 @@ CONC_API bool conc_future_cancel(conc_future *future);
 typedef void conc_done_fn(conc_future *future, void *arg);
 
 /**
- * Call fn(future, arg) when the future is done: in the context that completes it, after those
- * that wait were woken, callbacks in the order of their registration; at once, in the caller, if it
- * is done already. fn borrows the future, and must not block for long.
+ * Call fn(future, arg) when the future is done: in the context that completes it, after its waiters
+ * were woken, callbacks in the order of their registration; at once, in the caller, if it is done
+ * already. fn borrows the future, and must not block for long.
  *
  * @return 0; -ENOMEM: not registered
  *
- * Called from: any thread or task. Blocks: no. Python: Future.add_done_callback()
+ * Python: Future.add_done_callback()
  */
 CONC_API int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *arg);
 
-/* ---- Many futures ---------------------------------------------------------------------------- */
+/* ---- Many futures ---- */
 
+/** What conc_wait() waits for. */
 typedef enum conc_wait_mode {
     CONC_FIRST_COMPLETED, /* until one is done */
     CONC_FIRST_ERROR,     /* until one has failed or was cancelled, or all are done */
@@ -166,8 +185,8 @@ typedef enum conc_wait_mode {
  * @return how many are done now, when the wait's end has come; -ETIMEDOUT, -EAGAIN, -ECANCELED: it
  *         has not; -ENOMEM
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: concurrent.futures.wait(), asyncio.wait()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode,
                            conc_deadline deadline);
@@ -181,8 +200,8 @@ CONC_API ssize_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode
  * @return 0; the first error (errors is NULL), with its message in conc_error_message();
  *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -ENOMEM
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: asyncio.gather(return_exceptions=False or True)
+ * [any | yes | yes]
  */
 CONC_API int conc_gather(conc_future *const *futures, size_t n, int *errors,
                          conc_deadline deadline);
@@ -193,7 +212,8 @@ CONC_API int conc_gather(conc_future *const *futures, size_t n, int *errors,
  *
  * @return as conc_future_result()
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: asyncio.wait_for()
+ * Python: asyncio.wait_for()
+ * [any | yes | yes]
  */
 CONC_API int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline);
 
@@ -201,14 +221,14 @@ CONC_API int conc_wait_for(conc_future *future, void *ret, conc_deadline deadlin
 typedef struct conc_as_completed conc_as_completed;
 
 /**
- * Begin: the futures are watched from now on.
+ * Make an iterator. The futures are watched from now on.
  *
  * @param ret      gives an iterator
  * @param futures  n futures; the array is borrowed during the call, each future shared until the
  *                 iterator is freed
  * @return 0; -ENOMEM
  *
- * Called from: any thread or task. Blocks: no. Python: as_completed()
+ * Python: as_completed()
  */
 CONC_API CONC_MUST_CHECK int conc_as_completed_new(conc_as_completed **ret,
                                                    conc_future *const *futures, size_t n);
@@ -216,30 +236,33 @@ CONC_API CONC_MUST_CHECK int conc_as_completed_new(conc_as_completed **ret,
 /**
  * The next future that is done; wait for one if there is none.
  *
- * @param future  the future, borrowed from the iterator (may be NULL)
- * @param index   its place in the array (may be NULL)
+ * @param future  gives the future, borrowed from the iterator; NULL: not wanted
+ * @param index   gives its place in the array; NULL: not wanted
  * @return 1; 0: all have been given; -ETIMEDOUT, -EAGAIN, -ECANCELED
  *
- * Called from: the context that made the iterator, or one at a time. Blocks: yes. Cancellation
- * point: yes.
+ * [one | yes | yes]
  */
 CONC_API int conc_as_completed_next(conc_as_completed *as_completed, conc_future **future,
                                     size_t *index, conc_deadline deadline);
 
-/** End, wherever it stands; NULL is ignored. Called from: anywhere. Blocks: no. */
+/**
+ * Free the iterator, also one that has not given all; NULL is ignored.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API void conc_as_completed_free(conc_as_completed *as_completed);
 
-/* ---- Errors that nobody looked at --------------------------------------------------------------
- * */
+/* ---- Unobserved errors ---- */
 
 /**
- * Set what happens when a failed future dies and nobody looked at its error; NULL: the default, a
- * line on stderr. Cancelled futures are not reported.
+ * Set what happens when the last reference to a failed future goes, and its error was never looked
+ * at; NULL: the default, a line on stderr. Cancelled futures are not reported.
  *
  * @param fn  called with the error, its message ("" if none) and `arg`, in the context that gave
  *            back the last reference
  *
- * Called from: anywhere. Blocks: no. Python: loop.set_exception_handler()
+ * Python: loop.set_exception_handler()
+ * [anywhere | no | no]
  */
 CONC_API void conc_future_on_unobserved(conc_error_fn *fn, void *arg);
 

@@ -23,11 +23,11 @@
  *     return err; // 0, or the error that the body has ended with
  *
  * The function, the generator's body, has a stack of its own but runs in the context of its
- * consumer: whoever calls conc_generator_next(). It may block like any function; then the consumer,
- * be it a thread or a task, blocks. What belongs to a context is the consumer's, so a body that may
- * be resumed by different contexts must not hold an rlock while it yields; and if they are
- * different threads, not keep the address of a thread-local variable (nor use errno across a
- * yield).
+ * consumer: the context that calls conc_generator_next(). It may block like any function; then the
+ * consumer, be it a thread or a task, blocks. What belongs to a context is the consumer's, so a
+ * body that may be resumed by different contexts must not hold an rlock while it yields; and if
+ * they are different threads, not keep the address of a thread-local variable (nor use errno across
+ * a yield).
  *
  * Cancellation and deadlines: while the body runs, the scopes around its consumer, and the deadline
  * given to conc_generator_next(), hold for it too. While it is suspended at a yield its own scopes
@@ -58,8 +58,8 @@ typedef int conc_generator_fn(conc_generator *generator, void *arg);
 
 /** All-zero: the defaults. */
 typedef struct conc_generator_options {
-    size_t stack_size; /* bytes at least; 0: 256 KiB of address space, of which only what is touched
-                          takes memory */
+    /* Bytes at least; 0: 256 KiB of address space, of which only what is touched takes memory. */
+    size_t stack_size;
 } conc_generator_options;
 
 /**
@@ -72,7 +72,8 @@ typedef struct conc_generator_options {
  * @param options    borrowed; NULL: all-zero
  * @return 0; -ENOMEM; -EINVAL: no fn, no arg with a size, or a stack of more than 1 GiB
  *
- * Called from: anywhere. Blocks: no. Python: calling a generator function, async or not
+ * Python: calling a generator function, async or not
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_generator_new(conc_generator **ret, conc_generator_fn *fn,
                                                 const void *arg, size_t arg_size, size_t item_size,
@@ -82,8 +83,8 @@ CONC_API CONC_MUST_CHECK int conc_generator_new(conc_generator **ret, conc_gener
  * Get the next item: run the body until it yields, or ends.
  *
  * When the deadline comes, or the caller is cancelled, while the body runs, the body's blocking
- * calls return -ECANCELED. It may still yield an item then, which is returned as ever. But mostly
- * it will end, and with it the generator. So to be asked again after a while without an item, a
+ * calls return -ECANCELED. It may still yield an item then, which is returned as always. But
+ * mostly it ends, and with it the generator. So to be asked again after a while without an item, a
  * body yields an item that means so.
  *
  * @param item      room for an item; NULL: it is thrown away; untouched unless 1 is returned
@@ -93,8 +94,8 @@ CONC_API CONC_MUST_CHECK int conc_generator_new(conc_generator **ret, conc_gener
  *         told so, and the body has ended; or, of the first two, it was so from the start, and the
  *         body was not run. -EBUSY: it runs already (in another context, or the body is the caller)
  *
- * Called from: any thread or task. Blocks: as the body does. Cancellation point: yes. Python:
- * next(), anext()
+ * Python: next(), anext()
+ * [any | as the body | yes]
  */
 CONC_API int conc_generator_next(conc_generator *generator, void *item, conc_deadline deadline);
 
@@ -106,8 +107,8 @@ CONC_API int conc_generator_next(conc_generator *generator, void *item, conc_dea
  *         body must return; or a scope that the body has entered has ended, and the item was not
  *         given. -EPERM: the caller is not the body
  *
- * Called from: the generator's body. Blocks: yes. Cancellation point: of the body's own scopes
- * only. Python: yield
+ * Python: yield
+ * [body | yes | yes (of the body's own scopes)]
  */
 CONC_API int conc_generator_yield(conc_generator *generator, const void *item);
 
@@ -116,11 +117,11 @@ CONC_API int conc_generator_yield(conc_generator *generator, const void *item);
  * cancelled (its yields and blocking calls return -ECANCELED), and must return, so that it can tidy
  * up; in a shield it may block for that. What it returns is lost.
  *
- * @return 0; -EBUSY: it runs (the body is the caller, or another context is in
- *         conc_generator_next()): nothing is freed
+ * @return 0; -EBUSY (it runs: the body is the caller, or another context is in
+ *         conc_generator_next()): refused, nothing is freed
  *
- * Called from: any thread or task. Blocks: as the body does. Cancellation point: no. Python:
- * close(), aclose()
+ * Python: close(), aclose()
+ * [any | as the body | no]
  */
 CONC_API int conc_generator_free(conc_generator *generator);
 

@@ -26,7 +26,12 @@ typedef struct conc_group {
     conc_future *failed; /* the member's that failed first; a reference */
 } conc_group;
 
-/** Make an empty group. Called from: anywhere. Blocks: no. Python: TaskGroup() */
+/**
+ * Make an empty group.
+ *
+ * Python: TaskGroup()
+ * [anywhere | no | no]
+ */
 CONC_API void conc_group_init(conc_group *group);
 
 /**
@@ -41,35 +46,31 @@ CONC_API void conc_group_init(conc_group *group);
  *         has failed; -EINVAL; -ENOMEM and other refusals of conc_submit(), which end the group as
  *         a member's error does
  *
- * Called from: any thread or task, members included. Blocks: as conc_submit(). Python:
- * TaskGroup.create_task()
+ * Python: TaskGroup.create_task()
+ * [any (members too) | as conc_submit() | as conc_submit()]
  */
 CONC_API ssize_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
                                    const void *arg, size_t arg_size, void *ret, size_t result_size);
 
 /**
  * Wait until all members have ended. When the deadline comes, or the caller is cancelled, the
- * members are cancelled, and it still waits until they have ended: so a member that never blocks in
- * libconc, nor asks conc_is_cancelled(), can delay it.
+ * members are cancelled, and the call still waits until they have ended. So a member that does not
+ * block in libconc, and does not ask conc_is_cancelled(), can delay it.
  *
  * @return 0: all succeeded, and the results are stored; the error of the member that failed first
  *         (its message in conc_error_message()); -ETIMEDOUT, -ECANCELED: the wait was ended and the
  *         members with it, or conc_group_cancel() was called. CONC_NOW: -EAGAIN if not all have
  *         ended, and nothing is cancelled.
  *
- * Called from: one context, not a member. Blocks: yes. Cancellation point: yes. Python: async with
- * TaskGroup()
+ * Python: async with TaskGroup()
+ * [one (not a member) | yes | yes]
  */
 CONC_API int conc_group_wait(conc_group *group, conc_deadline deadline);
 
-/**
- * Cancel all members, and those to come.
- *
- * Called from: any thread or task. Blocks: no.
- */
+/** Cancel all members, and those to come. */
 CONC_API void conc_group_cancel(conc_group *group);
 
-/** How many jobs have been submitted. Called from: any thread or task. Blocks: no. */
+/** How many jobs have been submitted. */
 CONC_API size_t conc_group_size(const conc_group *group);
 
 /**
@@ -79,14 +80,14 @@ CONC_API size_t conc_group_size(const conc_group *group);
  * @param message  gives its message, "" if none, valid until conc_group_destroy(); may be NULL
  * @return 0, its error, -ECANCELED; -EAGAIN: not ended; -EINVAL: no such member
  *
- * Called from: any thread or task. Blocks: no. Python: ExceptionGroup.exceptions
+ * Python: ExceptionGroup.exceptions
  */
 CONC_API int conc_group_error(const conc_group *group, size_t index, const char **message);
 
 /**
  * Free what the group holds; members that have not ended are cancelled and waited for.
  *
- * Called from: one context, not a member. Blocks: only if not waited for. Cancellation point: no.
+ * [one (not a member) | yes (if it was not waited for) | no]
  */
 CONC_API void conc_group_destroy(conc_group *group);
 

@@ -29,16 +29,32 @@ extern "C" {
 
 typedef struct conc_imap conc_imap;
 
-/** All-zero: the defaults. */
+/**
+ * A source of elements, instead of an array.
+ *
+ * It is called by the context that calls conc_imap_new() or conc_imap_next(), and only when there
+ * is room for the element that it is asked for. If it waits, results that have come meanwhile wait
+ * with it. The deadline of the call ends its waits too: if it returns the -ECANCELED that it then
+ * gets, it is asked again by the next call.
+ *
+ * @param item  where it stores the element: in_size bytes, zeroed; NULL if that is 0. A conc_bytes
+ *              that it sets is borrowed until it is called again.
+ * @param arg   as given in the options
+ * @return 1: an element; 0: there are no more; a negative error: there are no more either, and
+ *         conc_imap_next() returns the error once all others are taken. Another positive return is
+ *         a mistake and becomes -EINVAL.
+ */
 typedef int conc_imap_source_fn(void *item, void *arg);
 
+/** All-zero: the defaults. */
 typedef struct conc_imap_options {
-    size_t ahead;   /* the most elements that are submitted and not taken; 0: 64, which is two for
-                       each thread of the largest pool that conc_thread_pool_new() makes by itself:
-                       when a worker is done, the next job is there */
-    bool unordered; /* give them as they end; else in order */
-    conc_imap_source_fn *next; /* where elements come from, instead of an array: see
-                                  conc_imap_new() */
+    /* The most elements that are submitted and not taken; 0: 64, which is two for each thread of
+       the largest pool that conc_thread_pool_new() makes by itself: when a worker is done, the next
+       job is there. */
+    size_t ahead;
+
+    bool unordered;            /* give them as they end; else in order */
+    conc_imap_source_fn *next; /* the source; NULL: there is an array */
     void *arg;                 /* given to it */
 } conc_imap_options;
 
@@ -49,18 +65,13 @@ typedef struct conc_imap_item {
 } conc_imap_item;
 
 /**
- * Begin to run the job once for every element.
+ * Make an iterator, and begin to run the job once for every element.
  *
- * `next`, the source, is called by whoever calls conc_imap_new() and conc_imap_next(), and only
- * when there is room for the element that it is asked for. It stores it in item (in_size bytes,
- * zeroed; NULL if 0; a conc_bytes that it sets is borrowed until it is called again) and returns 1;
- * or 0: there are no more; or a negative error, which ends them too, and which conc_imap_next()
- * returns once all others are taken. Another positive return is a mistake and becomes -EINVAL. If
- * it waits, what has ended meanwhile waits with it. The call's deadline ends its waits too: if it
- * returns the -ECANCELED that it then gets, it is asked again by the next call.
+ * It blocks as conc_submit() and the source do, until an element has ended. A scope bounds that;
+ * then conc_imap_next() goes on with what is not submitted.
  *
  * @param ret       gives an iterator, for conc_imap_free()
- * @param executor  who runs the jobs; borrowed until the iterator is freed
+ * @param executor  runs the jobs; borrowed until the iterator is freed
  * @param in        n elements of in_size bytes each, borrowed until the iterator is freed; NULL,
  *                  and n is 0, if there is a source
  * @param in_size   may be 0 (jobs without an argument), or CONC_BYTES
@@ -68,9 +79,8 @@ typedef struct conc_imap_item {
  * @param options   borrowed; NULL: all-zero
  * @return 0; -ENOMEM; -EINVAL: no ret, executor, fn or in, or both an array and a source
  *
- * Called from: any thread or task. Blocks: as conc_submit() and the source do, until an element has
- * ended (a scope bounds it; then conc_imap_next() goes on with what is not submitted). Python:
- * Pool.imap(), Pool.imap_unordered(), Executor.map(buffersize)
+ * Python: Pool.imap(), Pool.imap_unordered(), Executor.map(buffersize)
+ * [any | as conc_submit() | as conc_submit()]
  */
 CONC_API CONC_MUST_CHECK int conc_imap_new(conc_imap **ret, conc_executor *executor, conc_fn *fn,
                                            const void *in, size_t n, size_t in_size,
@@ -89,17 +99,17 @@ CONC_API CONC_MUST_CHECK int conc_imap_new(conc_imap **ret, conc_executor *execu
  *         conc_bytes). As in conc_call(), the deadline also ends what blocks in an inline job: then
  *         that element has failed with -ECANCELED.
  *
- * Called from: the context that made the iterator, or one at a time. Blocks: yes. Cancellation
- * point: yes. Python: next(), of what Pool.imap() returns
+ * Python: next(), of what Pool.imap() returns
+ * [one | yes | yes]
  */
 CONC_API int conc_imap_next(conc_imap *imap, void *out, conc_imap_item *item,
                             conc_deadline deadline);
 
 /**
- * End, wherever it stands: jobs that have not ended are cancelled, and not waited for. NULL is
- * ignored.
+ * Free the iterator, also one that has not given all: jobs that have not ended are cancelled, and
+ * not waited for. NULL is ignored.
  *
- * Called from: as conc_imap_next(). Blocks: no.
+ * [one | no | no]
  */
 CONC_API void conc_imap_free(conc_imap *imap);
 

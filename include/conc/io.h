@@ -3,18 +3,18 @@
  * conc/io.h: files, pipes and any other descriptor: read, write, open, close and their kind, with a
  * deadline, as cancellation points, from tasks and from threads. Sockets: conc/net.h.
  *
- * Descriptors are the system's own numbers: whatever else one does with them is done with the
- * system's calls. Those made here are closed on exec. EINTR never reaches the caller, and writing
- * to a pipe or socket that nobody reads is -EPIPE, never a SIGPIPE.
+ * Descriptors are the system's own numbers: everything else is done with them by the system's
+ * calls. Those made here are closed on exec. EINTR never reaches the caller, and writing
+ * to a pipe or socket whose reader is gone is -EPIPE, never a SIGPIPE.
  *
- * When a call has returned, nobody reads or writes the caller's memory any more, also if it was
- * cancelled or its deadline came. -ECANCELED and -ETIMEDOUT mean that nothing was read or written;
- * a call that was served in the same moment succeeds.
+ * When a call has returned, the caller's memory is not read or written any more, also if the call
+ * was cancelled or its deadline came. -ECANCELED and -ETIMEDOUT mean that nothing was read or
+ * written; a call that was served in the same moment succeeds.
  *
- * What can be waited for (pipes, terminals, sockets, devices ...) is interrupted at any point. What
- * cannot (files, directories) is short of that: a deadline or a cancellation keeps a call from
- * beginning; once the disk is at work its end is awaited, while other tasks run on, and the result
- * is the call's own. So with CONC_NOW such a call is done all the same.
+ * A call on what can be waited for (pipes, terminals, sockets, devices ...) is interrupted at any
+ * point. A call on files and directories is not: a deadline or a cancellation keeps it from
+ * beginning, but once the disk is at work the call waits for its end, while other tasks run on, and
+ * the result is the call's own. So with CONC_NOW such a call is done all the same.
  */
 #ifndef CONC_IO_H
 #define CONC_IO_H
@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-/* ---- Any descriptor -------------------------------------------------------------------------- */
+/* ---- Any descriptor ---- */
 
 /**
  * Read what there is, up to n bytes; wait until there is something.
@@ -41,7 +41,8 @@ extern "C" {
  *         -ETIMEDOUT, -ECANCELED; -EBADF, also if this loop closed it meanwhile; -ECONNRESET, -EIO
  *         and what else read(2) tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.read()
+ * Python: os.read()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_read(int fd, void *buf, size_t n, conc_deadline deadline);
 
@@ -53,7 +54,8 @@ CONC_API ssize_t conc_read(int fd, void *buf, size_t n, conc_deadline deadline);
  *         -ETIMEDOUT, -ECANCELED; -EPIPE: nobody reads; -EBADF, -ENOSPC and what else write(2)
  *         tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.write()
+ * Python: os.write()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_write(int fd, const void *buf, size_t n, conc_deadline deadline);
 
@@ -63,7 +65,8 @@ CONC_API ssize_t conc_write(int fd, const void *buf, size_t n, conc_deadline dea
  *
  * @return 0; or as conc_write(): then an unknown part was written
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: file.write()
+ * Python: file.write()
+ * [any | yes | yes]
  */
 CONC_API int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline);
 
@@ -74,7 +77,7 @@ CONC_API int conc_write_all(int fd, const void *buf, size_t n, conc_deadline dea
  * @return 0; -EBADF; -EIO, -ENOSPC, -EDQUOT: a late error of an earlier write. It is closed in any
  *         case.
  *
- * Called from: any thread or task. Blocks: no. Cancellation point: no. Python: os.close()
+ * Python: os.close()
  */
 CONC_API int conc_close(int fd);
 
@@ -86,12 +89,12 @@ CONC_API int conc_close(int fd);
  *         -EAGAIN (none, CONC_NOW), -ETIMEDOUT, -ECANCELED; -EBADF, also if this loop closed it
  *         meanwhile. What is always ready (a file) is so at once.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: select.poll(),
- * loop.add_reader()
+ * Python: select.poll(), loop.add_reader()
+ * [any | yes | yes]
  */
 CONC_API int conc_poll_fd(int fd, short events, conc_deadline deadline);
 
-/* ---- Files ----------------------------------------------------------------------------------- */
+/* ---- Files ---- */
 
 /**
  * Open a file.
@@ -102,7 +105,8 @@ CONC_API int conc_poll_fd(int fd, short events, conc_deadline deadline);
  * @return a descriptor, for conc_close(); -EINVAL: no path; -ETIMEDOUT, -ECANCELED; -ENOENT,
  *         -EACCES, -EMFILE and what else open(2) tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: open(), os.open()
+ * Python: open(), os.open()
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_open(const char *path, int flags, mode_t mode,
                                        conc_deadline deadline);
@@ -113,7 +117,8 @@ CONC_API CONC_MUST_CHECK int conc_open(const char *path, int flags, mode_t mode,
  * @param at  bytes from the beginning
  * @return as conc_read(); -ESPIPE: it has no places
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.pread()
+ * Python: os.pread()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_pread(int fd, void *buf, size_t n, off_t at, conc_deadline deadline);
 
@@ -123,7 +128,8 @@ CONC_API ssize_t conc_pread(int fd, void *buf, size_t n, off_t at, conc_deadline
  * @param at  bytes from the beginning
  * @return as conc_write(); -ESPIPE: it has no places
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.pwrite()
+ * Python: os.pwrite()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_pwrite(int fd, const void *buf, size_t n, off_t at, conc_deadline deadline);
 
@@ -133,12 +139,18 @@ CONC_API ssize_t conc_pwrite(int fd, const void *buf, size_t n, off_t at, conc_d
  * @return 0; -ETIMEDOUT, -ECANCELED; -EIO, -ENOSPC: it is not; -EINVAL: not a thing that can be
  *         synchronised; -EBADF
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.fsync()
+ * Python: os.fsync()
+ * [any | yes | yes]
  */
 CONC_API int conc_fsync(int fd, conc_deadline deadline);
 
-/** conc_fsync() without what is not needed to read the data again, as the time of the last change.
- * @return the same. Python: os.fdatasync() */
+/**
+ * conc_fsync() without what is not needed to read the data again, as the time of the last change.
+ * @return the same.
+ *
+ * Python: os.fdatasync()
+ * [any | yes | yes]
+ */
 CONC_API int conc_fdatasync(int fd, conc_deadline deadline);
 
 /**
@@ -147,7 +159,8 @@ CONC_API int conc_fdatasync(int fd, conc_deadline deadline);
  * @return 0; -ETIMEDOUT, -ECANCELED; -EINVAL: a size below 0, or not a file open for writing;
  *         -EFBIG, -EBADF
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.ftruncate()
+ * Python: os.ftruncate()
+ * [any | yes | yes]
  */
 CONC_API int conc_ftruncate(int fd, off_t size, conc_deadline deadline);
 
@@ -159,23 +172,39 @@ CONC_API int conc_ftruncate(int fd, off_t size, conc_deadline deadline);
  * @return 0; -EINVAL: no path, no ret; -ETIMEDOUT, -ECANCELED; -ENOENT, -EACCES and what else
  *         stat(2) tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.stat()
+ * Python: os.stat()
+ * [any | yes | yes]
  */
 CONC_API int conc_stat(const char *path, struct stat *ret, conc_deadline deadline);
 
-/** conc_stat() of a symbolic link itself. @return the same. Python: os.lstat() */
+/**
+ * conc_stat() of a symbolic link itself.
+ *
+ * @return the same.
+ *
+ * Python: os.lstat()
+ * [any | yes | yes]
+ */
 CONC_API int conc_lstat(const char *path, struct stat *ret, conc_deadline deadline);
 
-/** conc_stat() of an open file. @return the same; -EBADF. Python: os.fstat() */
+/**
+ * conc_stat() of an open file.
+ *
+ * @return the same; -EBADF.
+ *
+ * Python: os.fstat()
+ * [any | yes | yes]
+ */
 CONC_API int conc_fstat(int fd, struct stat *ret, conc_deadline deadline);
 
 /**
- * Remove a file's name, and the file if that was its last and nobody has it open.
+ * Remove a file's name; and the file, if that was its last name and it is not open anywhere.
  *
  * @return 0; -EINVAL: no path; -ETIMEDOUT, -ECANCELED; -ENOENT, -EISDIR and what else unlink(2)
  *         tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.unlink()
+ * Python: os.unlink()
+ * [any | yes | yes]
  */
 CONC_API int conc_unlink(const char *path, conc_deadline deadline);
 
@@ -185,7 +214,8 @@ CONC_API int conc_unlink(const char *path, conc_deadline deadline);
  * @return 0; -EINVAL: no from, no to; -ETIMEDOUT, -ECANCELED; -ENOENT, -EXDEV and what else
  *         rename(2) tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.replace()
+ * Python: os.replace()
+ * [any | yes | yes]
  */
 CONC_API int conc_rename(const char *from, const char *to, conc_deadline deadline);
 
@@ -195,7 +225,8 @@ CONC_API int conc_rename(const char *from, const char *to, conc_deadline deadlin
  * @param mode  its permissions, before the umask
  * @return 0; -EINVAL: no path; -ETIMEDOUT, -ECANCELED; -EEXIST and what else mkdir(2) tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.mkdir()
+ * Python: os.mkdir()
+ * [any | yes | yes]
  */
 CONC_API int conc_mkdir(const char *path, mode_t mode, conc_deadline deadline);
 
@@ -204,7 +235,8 @@ CONC_API int conc_mkdir(const char *path, mode_t mode, conc_deadline deadline);
  *
  * @return 0; -EINVAL: no path; -ETIMEDOUT, -ECANCELED; -ENOTEMPTY and what else rmdir(2) tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: os.rmdir()
+ * Python: os.rmdir()
+ * [any | yes | yes]
  */
 CONC_API int conc_rmdir(const char *path, conc_deadline deadline);
 

@@ -23,9 +23,7 @@ extern "C" {
 /** A key, under which every context has a value of its own, or none. */
 typedef struct conc_local conc_local;
 
-/**
- * What conc_local_set_token() notes for conc_local_reset(). All fields are private.
- */
+/** What conc_local_set_token() notes for conc_local_reset(). All fields are private. */
 typedef struct conc_local_token {
     conc_local *key; /* NULL: it has been used */
     void *before;
@@ -39,25 +37,29 @@ typedef void conc_destructor_fn(void *value);
  * Make a key. Keys are meant to be few and to live long: one for each kind of value, not one for
  * each value.
  *
+ * The destructor is called once for each value that was set and is not NULL, when the last context
+ * that had it lets go of it, because it sets or resets it, or ends; in that context, with no lock
+ * held. It may call libconc, but must not set its own key, unless the context is ending: then it
+ * may, and what it sets is destroyed too; after CONC_LOCAL_ROUNDS rounds of that conc_local_set()
+ * fails.
+ *
  * @param ret  gives a key, for conc_local_free()
- * @param fn   its destructor: NULL, or: called once for each value that was set and is not NULL, when the
- *                    last context that had it lets go of it, because it sets or resets it, or ends;
- *                    in that context, with no lock held. It may call libconc, but must not set its
- *                    own key, unless the context is ending: then it may, and what it sets is
- *                    destroyed too; after CONC_LOCAL_ROUNDS rounds of that conc_local_set() fails.
+ * @param fn   its destructor; NULL: none
  * @return 0; -ENOMEM
  *
- * Called from: anywhere. Blocks: no. Python: threading.local(), contextvars.ContextVar(name)
+ * Python: threading.local(), contextvars.ContextVar(name)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_local_new(conc_local **ret, conc_destructor_fn *fn);
 
+/** How often a context that ends destroys values that its destructors have set. */
 #define CONC_LOCAL_ROUNDS 4
 
 /**
- * Give a key back; NULL is ignored. Nobody may use it any more. Values that contexts still have are
+ * Free a key; NULL is ignored. It may not be used any more. Values that contexts still have are
  * destroyed, with its destructor, when these let go of them: when they end, at the latest.
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API void conc_local_free(conc_local *local);
 
@@ -67,19 +69,19 @@ CONC_API void conc_local_free(conc_local *local);
  * @param value  anything, also NULL; the library takes it, on 0 only
  * @return 0; -ENOMEM; -ESHUTDOWN: the context is ending, and will not destroy any more values
  *
- * Called from: any thread or task. Blocks: no (but for the destructor of the former value).
  * Python: ContextVar.set(), setting an attribute of a threading.local
+ * [any | no (but for the former value's destructor) | no]
  */
 CONC_API CONC_MUST_CHECK int conc_local_set(conc_local *local, void *value);
 
 /**
- * The same, keeping what was there before for conc_local_reset(), which must follow in the same
- * context: the token holds on to the former value.
+ * conc_local_set() that keeps the former value for conc_local_reset(), which must follow in the
+ * same context: the token holds on to that value.
  *
  * @param token  uninitialised memory; untouched on failure
  * @return as conc_local_set()
  *
- * Called from: any thread or task. Blocks: no. Python: token = ContextVar.set()
+ * Python: token = ContextVar.set()
  */
 CONC_API CONC_MUST_CHECK int conc_local_set_token(conc_local *local, void *value,
                                                   conc_local_token *token);
@@ -92,7 +94,8 @@ CONC_API CONC_MUST_CHECK int conc_local_set_token(conc_local *local, void *value
  *         task was spawned in between); -EINVAL: the token has been used, or is another context's;
  *         -ESHUTDOWN: the context is ending: the former value is let go too
  *
- * Called from: the context that made the token. Blocks: no. Python: ContextVar.reset(token)
+ * Python: ContextVar.reset(token)
+ * [owner | no | no]
  */
 CONC_API int conc_local_reset(conc_local_token *token);
 
@@ -101,14 +104,14 @@ CONC_API int conc_local_reset(conc_local_token *token);
  *
  * @return the value; NULL: none is set (or NULL is)
  *
- * Called from: any thread or task. Blocks: no. Python: ContextVar.get(None)
+ * Python: ContextVar.get(None)
  */
 CONC_API void *conc_local_get(const conc_local *local);
 
 /**
  * Has the caller a value, be it NULL?
  *
- * Called from: any thread or task. Blocks: no. Python: hasattr(local, name)
+ * Python: hasattr(local, name)
  */
 CONC_API bool conc_local_is_set(const conc_local *local);
 

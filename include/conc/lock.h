@@ -7,9 +7,9 @@
  *         counter++;
  *     }
  *
- * Whoever runs may take a free lock before those who wait (that is what makes it fast), but not for
- * long: the first who waits is handed the lock after a millisecond, so nobody starves. 16 bytes;
- * all-zero is a free lock.
+ * A context that runs may take a free lock before the waiters do (that is what makes it fast), but
+ * not for long: the first waiter is handed the lock after a millisecond, so no waiter starves. 16
+ * bytes; all-zero is a free lock.
  */
 #ifndef CONC_LOCK_H
 #define CONC_LOCK_H
@@ -38,20 +38,25 @@ typedef struct conc_lock {
     }
 #endif
 
-/** Make a free lock. There is nothing to destroy; nobody may be waiting when its memory goes. */
+/**
+ * Make a free lock. There is nothing to destroy; no context may be waiting when its memory goes.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API void conc_lock_init(conc_lock *lock);
 
 /**
  * Take the lock; wait while another holds it. Cannot fail.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: Lock.__enter__()
+ * Python: Lock.__enter__()
+ * [any | yes | no]
  */
 CONC_API void conc_lock_enter(conc_lock *lock);
 
 /**
  * Release the lock, which is held: the other end of conc_lock_enter(). As conc_lock_release().
  *
- * Called from: any thread or task. Blocks: no. Python: Lock.__exit__()
+ * Python: Lock.__exit__()
  */
 CONC_API void conc_lock_exit(conc_lock *lock);
 
@@ -60,35 +65,35 @@ CONC_API void conc_lock_exit(conc_lock *lock);
  *
  * @return 0: the caller holds it; -EAGAIN: it is held
  *
- * Called from: any thread or task. Blocks: no. Python: Lock.acquire(blocking=False)
+ * Python: Lock.acquire(blocking=False)
  */
 CONC_API CONC_MUST_CHECK int conc_lock_try_acquire(conc_lock *lock);
 
 /**
- * Take the lock; wait until the deadline at most. To be cancelled in it, or to give up; else
- * conc_lock_enter() is simpler, which cannot fail.
+ * Take the lock; wait until the deadline at most. Where the wait need not end early,
+ * conc_lock_enter() is simpler: it cannot fail.
  *
- * @return 0: the caller holds it; -ETIMEDOUT, -EAGAIN (held, and CONC_NOW), -ECANCELED: it doesn't
+ * @return 0: the caller holds it; -ETIMEDOUT, -EAGAIN (held, and CONC_NOW), -ECANCELED: it does not
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * Lock.acquire(timeout=...)
+ * Python: Lock.acquire(timeout=...)
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_lock_acquire(conc_lock *lock, conc_deadline deadline);
 
 /**
- * Release the lock; one of those who wait gets its chance.
+ * Release the lock; one waiter is woken to take it.
  *
  * @return 0; -EPERM: it was not held
  *
- * Called from: any thread or task, not only the one that took it. Blocks: no. Python:
- * Lock.release()
+ * Python: Lock.release()
+ * [any (not only the one that took it) | no | no]
  */
 CONC_API int conc_lock_release(conc_lock *lock);
 
 /**
  * Is the lock held by anybody? True only for the moment.
  *
- * Called from: any thread or task. Blocks: no. Python: Lock.locked()
+ * Python: Lock.locked()
  */
 CONC_API bool conc_lock_is_locked(const conc_lock *lock);
 

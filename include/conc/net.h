@@ -30,7 +30,7 @@ extern "C" {
 
 struct addrinfo; /* netdb.h hides it from strict ISO C */
 
-/* ---- TCP ------------------------------------------------------------------------------------- */
+/* ---- TCP ---- */
 
 /**
  * Connect to a TCP server. The host's addresses are tried one after another, IPv6 and IPv4 in turn,
@@ -43,8 +43,8 @@ struct addrinfo; /* netdb.h hides it from strict ISO C */
  *         else connect(2) and socket(2) tell, of the last address, with a message that names host
  *         and port
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: socket.create_connection(), asyncio.open_connection()
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_tcp_connect(const char *host, uint16_t port,
                                               conc_deadline deadline);
@@ -60,8 +60,8 @@ CONC_API CONC_MUST_CHECK int conc_tcp_connect(const char *host, uint16_t port,
  * @return a listening socket, for conc_accept() and conc_close(); -EADDRINUSE, -EADDRNOTAVAIL,
  *         -EACCES, -EMFILE ..., with a message that names host and port; as conc_getaddrinfo()
  *
- * Called from: any thread or task. Blocks: while a name is looked up; and only then it is a
- * cancellation point. Python: socket.create_server(), asyncio.start_server()
+ * Python: socket.create_server(), asyncio.start_server()
+ * [any | yes (while a name is looked up) | yes (then)]
  */
 CONC_API CONC_MUST_CHECK int conc_tcp_listen(const char *host, uint16_t port, int backlog);
 
@@ -70,11 +70,12 @@ CONC_API CONC_MUST_CHECK int conc_tcp_listen(const char *host, uint16_t port, in
  *
  * @return the port; 0: none yet; -EINVAL: not an IP socket; -EBADF, -ENOTSOCK
  *
- * Called from: anywhere. Blocks: no. Python: sock.getsockname()[1]
+ * Python: sock.getsockname()[1]
+ * [anywhere | no | no]
  */
 CONC_API int conc_tcp_port(int fd);
 
-/* ---- Unix sockets ---------------------------------------------------------------------------- */
+/* ---- Unix sockets ---- */
 
 /**
  * Connect to a server on this machine.
@@ -84,8 +85,8 @@ CONC_API int conc_tcp_port(int fd);
  *         full, CONC_NOW); -EINVAL: no path; -ENAMETOOLONG; -ENOENT, -ECONNREFUSED and what else
  *         connect(2) tells, with a message that names the path
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: asyncio.open_unix_connection()
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_unix_connect(const char *path, conc_deadline deadline);
 
@@ -98,16 +99,16 @@ CONC_API CONC_MUST_CHECK int conc_unix_connect(const char *path, conc_deadline d
  * @return a listening socket, for conc_accept() and conc_close(); -EINVAL, -ENAMETOOLONG;
  *         -EADDRINUSE, -EACCES ..., with a message that names the path
  *
- * Called from: anywhere. Blocks: no. Python: asyncio.start_unix_server()
+ * Python: asyncio.start_unix_server()
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_unix_listen(const char *path, int backlog);
 
-/* ---- Names ----------------------------------------------------------------------------------- */
+/* ---- Names ---- */
 
 /**
  * Look up the addresses of a host and service. A name is looked up in a thread of its own; if the
- * call ends before the answer has come, the thread finds that nobody waits, and drops it. Numbers
- * are only converted.
+ * call ends before the answer has come, the thread drops the answer. Numbers are only converted.
  *
  * @param host     a name or an address; NULL: this machine (see AI_PASSIVE)
  * @param service  a name or a port; NULL: none. Not both NULL.
@@ -118,13 +119,13 @@ CONC_API CONC_MUST_CHECK int conc_unix_listen(const char *path, int backlog);
  *         service; -EHOSTUNREACH: no name server could tell (EAI_AGAIN, EAI_FAIL); -EINVAL: neither
  *         host nor service, no ret, bad hints; -ENOMEM; -EMFILE and other errors of the system's
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: socket.getaddrinfo(), loop.getaddrinfo()
+ * [any | yes | yes]
  */
 CONC_API int conc_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                               struct addrinfo **ret, conc_deadline deadline);
 
-/* ---- Sockets --------------------------------------------------------------------------------- */
+/* ---- Sockets ---- */
 
 /**
  * Make a socket, which is closed on exec.
@@ -132,12 +133,19 @@ CONC_API int conc_getaddrinfo(const char *host, const char *service, const struc
  * @param type  SOCK_STREAM, SOCK_DGRAM ..., as of socket(2)
  * @return a socket, for conc_close(); -EAFNOSUPPORT, -EMFILE, -EINVAL and what else socket(2) tells
  *
- * Called from: anywhere. Blocks: no. Python: socket.socket()
+ * Python: socket.socket()
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_socket(int domain, int type, int protocol);
 
-/** Give it an address. @return 0; -EADDRINUSE, -EACCES and what else bind(2) tells. Called from:
- * anywhere. Blocks: no. Python: sock.bind() */
+/**
+ * Give it an address.
+ *
+ * @return 0; -EADDRINUSE, -EACCES and what else bind(2) tells.
+ *
+ * Python: sock.bind()
+ * [anywhere | no | no]
+ */
 CONC_API int conc_bind(int fd, const struct sockaddr *addr, socklen_t size);
 
 /**
@@ -146,7 +154,8 @@ CONC_API int conc_bind(int fd, const struct sockaddr *addr, socklen_t size);
  * @param backlog  how many connections may wait for conc_accept(); 0: as many as the system allows
  * @return 0; -EINVAL: below 0; -EADDRINUSE, -EOPNOTSUPP, -EBADF
  *
- * Called from: anywhere. Blocks: no. Python: sock.listen()
+ * Python: sock.listen()
+ * [anywhere | no | no]
  */
 CONC_API int conc_listen(int fd, int backlog);
 
@@ -162,8 +171,8 @@ CONC_API int conc_listen(int fd, int backlog);
  *         goes on waiting, so sleep a little before the next call; -EINVAL: it does not listen, or
  *         was shut down; -EBADF, also if this loop closed it meanwhile
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.accept(),
- * loop.sock_accept()
+ * Python: sock.accept(), loop.sock_accept()
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_accept(int fd, struct sockaddr *addr, socklen_t *size,
                                          conc_deadline deadline);
@@ -175,8 +184,8 @@ CONC_API CONC_MUST_CHECK int conc_accept(int fd, struct sockaddr *addr, socklen_
  *         the socket is good for nothing but to be closed; -ECONNREFUSED, -ENETUNREACH and
  *         what else connect(2) tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.connect(),
- * loop.sock_connect()
+ * Python: sock.connect(), loop.sock_connect()
+ * [any | yes | yes]
  */
 CONC_API int conc_connect(int fd, const struct sockaddr *addr, socklen_t size,
                           conc_deadline deadline);
@@ -189,8 +198,8 @@ CONC_API int conc_connect(int fd, const struct sockaddr *addr, socklen_t size,
  *         there, CONC_NOW), -ETIMEDOUT, -ECANCELED; -ECONNRESET: the peer broke off;
  *         -ENOTCONN, -EBADF (also if this loop closed it meanwhile) and what else recv(2) tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.recv(),
- * loop.sock_recv()
+ * Python: sock.recv(), loop.sock_recv()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_recv(int fd, void *buf, size_t n, int flags, conc_deadline deadline);
 
@@ -203,7 +212,8 @@ CONC_API ssize_t conc_recv(int fd, void *buf, size_t n, int flags, conc_deadline
  *         -ECANCELED; -EPIPE, -ECONNRESET: the peer is gone, or this end was shut down; -EMSGSIZE:
  *         too large for a datagram; -ENOTCONN, -EBADF and what else send(2) tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.send()
+ * Python: sock.send()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_send(int fd, const void *buf, size_t n, int flags, conc_deadline deadline);
 
@@ -213,21 +223,21 @@ CONC_API ssize_t conc_send(int fd, const void *buf, size_t n, int flags, conc_de
  *
  * @return 0; or as conc_send(): then an unknown part was sent
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.sendall(),
- * loop.sock_sendall()
+ * Python: sock.sendall(), loop.sock_sendall()
+ * [any | yes | yes]
  */
 CONC_API int conc_sendall(int fd, const void *buf, size_t n, int flags, conc_deadline deadline);
 
 /**
- * conc_recv() that tells who sent it.
+ * conc_recv() that tells the sender.
  *
  * @param addr  gives the sender's address, cut at *size bytes; NULL: not wanted
  * @param size  the room in addr; gives the address' size, 0 on a connected stream. NULL if addr is.
  *              Untouched on failure.
  * @return as conc_recv()
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.recvfrom(),
- * loop.sock_recvfrom()
+ * Python: sock.recvfrom(), loop.sock_recvfrom()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
                                socklen_t *size, conc_deadline deadline);
@@ -238,8 +248,8 @@ CONC_API ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct so
  * @param addr  of `size` bytes; borrowed; NULL: the one that it is connected to
  * @return as conc_send(); -EDESTADDRREQ
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.sendto(),
- * loop.sock_sendto()
+ * Python: sock.sendto(), loop.sock_sendto()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_sendto(int fd, const void *buf, size_t n, int flags,
                              const struct sockaddr *addr, socklen_t size, conc_deadline deadline);
@@ -251,8 +261,8 @@ CONC_API ssize_t conc_sendto(int fd, const void *buf, size_t n, int flags,
  * @param msg  as of recvmsg(2)
  * @return as conc_recv()
  *
- * Called from: any thread or task. Blocks: yes, but for MSG_ERRQUEUE. Cancellation point: yes.
  * Python: sock.recvmsg()
+ * [any | yes (but for MSG_ERRQUEUE) | yes]
  */
 CONC_API ssize_t conc_recvmsg(int fd, struct msghdr *msg, int flags, conc_deadline deadline);
 
@@ -262,17 +272,18 @@ CONC_API ssize_t conc_recvmsg(int fd, struct msghdr *msg, int flags, conc_deadli
  * @param msg  as of sendmsg(2); borrowed
  * @return as conc_send()
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: sock.sendmsg()
+ * Python: sock.sendmsg()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_sendmsg(int fd, const struct msghdr *msg, int flags, conc_deadline deadline);
 
 /**
- * End one direction of a connection, or both: who waits for it, here or at the peer, is told.
+ * End one direction of a connection, or both. Calls that wait for it, here or at the peer, return.
  *
  * @param how  SHUT_RD, SHUT_WR, SHUT_RDWR
  * @return 0; -ENOTCONN, -EBADF, -EINVAL
  *
- * Called from: any thread or task. Blocks: no. Python: sock.shutdown()
+ * Python: sock.shutdown()
  */
 CONC_API int conc_shutdown(int fd, int how);
 

@@ -13,11 +13,11 @@
  * Messages are of any size, 0 bytes to the limit. Several threads and tasks may use an end at once:
  * one sends and one receives at a time, the others wait for their turn.
  *
- * A call that is cancelled, or whose deadline comes, never tears a message. What has come of one is
- * kept for the next receive. Of a message that is being sent nothing may have gone, and then
- * nothing will; or a part has: then the rest goes with the next call that sends, conc_pipe_flush()
- * among them, and conc_pipe_n_unsent() tells that there is such a rest. (A message that fits into the
- * system's buffer, some 100 KiB, goes in one piece.)
+ * A call that is cancelled, or whose deadline comes, never tears a message. The part of a message
+ * that has come is kept for the next receive. Of a message that is being sent either nothing has
+ * gone, and then nothing will; or a part has. Then the rest goes with the next call that sends,
+ * conc_pipe_flush() among them, and conc_pipe_n_unsent() tells how much it is. (A message that fits
+ * into the system's buffer, some 100 KiB, goes in one piece.)
  */
 #ifndef CONC_PIPE_H
 #define CONC_PIPE_H
@@ -28,7 +28,8 @@
 extern "C" {
 #endif
 
-typedef struct conc_pipe conc_pipe; /* one of its ends */
+/** One end of a pipe. */
+typedef struct conc_pipe conc_pipe;
 
 /** The most descriptors that a message can carry. */
 #define CONC_PIPE_FDS_MAX 32
@@ -40,7 +41,8 @@ typedef struct conc_pipe conc_pipe; /* one of its ends */
  * @param b  gives the other
  * @return 0; -EINVAL: no a, no b; -EMFILE, -ENFILE, -ENOMEM
  *
- * Called from: anywhere. Blocks: no. Python: multiprocessing.Pipe()
+ * Python: multiprocessing.Pipe()
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_pipe_new(conc_pipe **a, conc_pipe **b);
 
@@ -51,14 +53,16 @@ CONC_API CONC_MUST_CHECK int conc_pipe_new(conc_pipe **a, conc_pipe **b);
  * @param fd   a connected Unix stream socket; taken only on 0
  * @return 0; -EINVAL: no ret, not such a socket; -EBADF; -ENOMEM
  *
- * Called from: anywhere. Blocks: no. Python: multiprocessing.connection.Connection(handle)
+ * Python: multiprocessing.connection.Connection(handle)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_pipe_new_from_fd(conc_pipe **ret, int fd);
 
 /**
  * Its descriptor, borrowed: to give it to a process. Nothing else may read from it or write to it.
  *
- * Called from: anywhere. Blocks: no. Python: Connection.fileno()
+ * Python: Connection.fileno()
+ * [anywhere | no | no]
  */
 CONC_API int conc_pipe_fd(const conc_pipe *pipe);
 
@@ -66,19 +70,21 @@ CONC_API int conc_pipe_fd(const conc_pipe *pipe);
  * Close an end, in which no call may be going on. What has not been received is lost, and so is the
  * rest of a message that was not sent to its end. NULL is ignored.
  *
- * Called from: the last user. Blocks: no. Python: Connection.close()
+ * Python: Connection.close()
+ * [last | no | no]
  */
 CONC_API void conc_pipe_free(conc_pipe *pipe);
 
 /**
- * Set the size of the largest message that this end receives: what claims to be larger is refused.
+ * Set the size of the largest message that this end receives: a message that claims to be larger is
+ * refused.
  * 1 GiB at first.
  *
- * Called from: one context, before the first receive. Blocks: no.
+ * [one (before the first receive) | no | no]
  */
 CONC_API void conc_pipe_set_limit(conc_pipe *pipe, size_t bytes);
 
-/* ---- Sending --------------------------------------------------------------------------------- */
+/* ---- Sending ---- */
 
 /**
  * Send a message.
@@ -88,8 +94,8 @@ CONC_API void conc_pipe_set_limit(conc_pipe *pipe, size_t bytes);
  *         -EPIPE: the other end is closed, with a message; -EINVAL: no buf; -ENOMEM: a part was
  *         sent, and there is no room to keep the rest: then this direction is closed
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Connection.send(),
- * send_bytes()
+ * Python: Connection.send(), send_bytes()
+ * [any | yes | yes]
  */
 CONC_API int conc_pipe_send(conc_pipe *pipe, const void *buf, size_t n, conc_deadline deadline);
 
@@ -100,8 +106,8 @@ CONC_API int conc_pipe_send(conc_pipe *pipe, const void *buf, size_t n, conc_dea
  * @param n_fds  up to CONC_PIPE_FDS_MAX
  * @return as conc_pipe_send(); -EBADF: one of them is none; -ETOOMANYREFS: too many on their way
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * multiprocessing.reduction.send_handle()
+ * Python: multiprocessing.reduction.send_handle()
+ * [any | yes | yes]
  */
 CONC_API int conc_pipe_send_fds(conc_pipe *pipe, const void *buf, size_t n, const int *fds,
                                 size_t n_fds, conc_deadline deadline);
@@ -111,15 +117,16 @@ CONC_API int conc_pipe_send_fds(conc_pipe *pipe, const void *buf, size_t n, cons
  *
  * @return as conc_pipe_send()
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * [any | yes | yes]
  */
 CONC_API int conc_pipe_flush(conc_pipe *pipe, conc_deadline deadline);
 
-/** How many bytes of a message that was begun have not been sent; 0: none was cut short. Called
- * from: any thread or task. Blocks: no. */
+/**
+ * How many bytes of a message that was begun have not been sent; 0: none was cut short.
+ */
 CONC_API size_t conc_pipe_n_unsent(const conc_pipe *pipe);
 
-/* ---- Receiving ------------------------------------------------------------------------------- */
+/* ---- Receiving ---- */
 
 /**
  * Receive a message; wait for one. Descriptors that come with it are closed.
@@ -131,8 +138,8 @@ CONC_API size_t conc_pipe_n_unsent(const conc_pipe *pipe);
  *         limit, -EBADMSG: what came is no message: nothing can be received any more; the last
  *         three with a message; -ENOMEM: for this message; it can be received later
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Connection.recv(),
- * recv_bytes()
+ * Python: Connection.recv(), recv_bytes()
+ * [any | yes | yes]
  */
 CONC_API int conc_pipe_recv(conc_pipe *pipe, conc_bytes *ret, conc_deadline deadline);
 
@@ -144,8 +151,8 @@ CONC_API int conc_pipe_recv(conc_pipe *pipe, conc_bytes *ret, conc_deadline dead
  * @return the message's size; -ENOBUFS: it is larger than the room: it stays to be received; as
  *         conc_pipe_recv()
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * Connection.recv_bytes_into()
+ * Python: Connection.recv_bytes_into()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_pipe_recv_into(conc_pipe *pipe, void *buf, size_t room,
                                      conc_deadline deadline);
@@ -158,8 +165,8 @@ CONC_API ssize_t conc_pipe_recv_into(conc_pipe *pipe, void *buf, size_t room,
  * @return as conc_pipe_recv(); -EMFILE: descriptors were lost, because this process has too many;
  *         the message is lost too
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * multiprocessing.reduction.recv_handle()
+ * Python: multiprocessing.reduction.recv_handle()
+ * [any | yes | yes]
  */
 CONC_API int conc_pipe_recv_fds(conc_pipe *pipe, conc_bytes *ret, int *fds, size_t *n_fds,
                                 conc_deadline deadline);
@@ -169,7 +176,8 @@ CONC_API int conc_pipe_recv_fds(conc_pipe *pipe, conc_bytes *ret, int *fds, size
  *
  * @return 0; -EAGAIN (nothing, CONC_NOW), -ETIMEDOUT, -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Connection.poll()
+ * Python: Connection.poll()
+ * [any | yes | yes]
  */
 CONC_API int conc_pipe_poll(conc_pipe *pipe, conc_deadline deadline);
 

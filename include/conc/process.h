@@ -8,25 +8,26 @@
  *     err = conc_process_join(p, conc_in(CONC_S(10)));
  *     conc_process_free(p);
  *
- * They are children of a fork server: a small process that is started once, and has one thread
- * always, so that a process can be started from a program with many. What a job finds in the
+ * They are children of a fork server: a small process that is started once, and always has one
+ * thread, so that a process can be started from a program with many. What a job finds in the
  * program's variables depends on when that server was started:
  *
- * - by conc_process_prepare() at the top of main(), or by the first start, while the program had one
- *   thread: what was there then. (Python: the start method "fork")
+ * - by conc_process_prepare() at the top of main(), or by the first start, while the program had
+ *   one thread: what was there then. (Python: the start method "fork")
  * - by the first start, when the program had several threads already, or from a task or a
  *   generator's body: what is there before main() (constructors have run; of libraries that use
  *   libconc themselves, perhaps not). (Python: "forkserver")
  *
- * Later changes are seen in neither case, and what a job changes stays its own: what it is to know
- * it gets as its argument, by a pipe, or in shared memory. It has the standard descriptors and
- * those that it is given, no others. All these processes end when the program does, however that
- * ends.
+ * A job sees no later change in either case, and what it changes stays its own: it is told what it
+ * has to know by its argument, by a pipe, or in shared memory. It has the standard descriptors and
+ * those that it is given, no others. All these processes end when the program ends, in whatever
+ * way.
  *
- * fork() is the program's own affair. Its child has the calling thread alone. What the child makes
- * works. Of what was there before, primitives, queues and done futures work, unless a thread that is
- * not there had them in hand just then. Executors, loops, servers, processes and jobs that have not
- * ended are the parent's: calls that need them return -ESHUTDOWN, and none of them hangs.
+ * A program may call fork() itself. Its child has the calling thread alone. What the child makes
+ * works. Of what was there before, primitives, queues and done futures work, unless another thread
+ * of the parent was in a call on them at that moment. Executors, loops, servers, processes and jobs
+ * that have not ended are the parent's: calls that need them return -ESHUTDOWN, and none of them
+ * hangs.
  */
 #ifndef CONC_PROCESS_H
 #define CONC_PROCESS_H
@@ -47,8 +48,8 @@ typedef struct conc_process conc_process;
  *
  * @return 0; -EAGAIN, -ENOMEM, -EMFILE ...: it cannot be started, with a message
  *
- * Called from: any thread. Blocks: for some milliseconds at most. Python:
- * multiprocessing.set_start_method()
+ * Python: multiprocessing.set_start_method()
+ * [thread | yes (for some milliseconds at most) | no]
  */
 CONC_API int conc_process_prepare(void);
 
@@ -65,24 +66,33 @@ typedef struct conc_process_options {
  * @param ret       gives a process, for conc_process_free()
  * @param fn        the job, of the program or of a library; it gets no room for a result
  * @param arg       its argument, of arg_size bytes (a conc_bytes if that is CONC_BYTES): copied to
- *                  the process (NULL if arg_size is 0).
- *                  Pointers in it mean nothing there.
+ *                  the process (NULL if arg_size is 0). Pointers in it mean nothing there.
  * @param options   borrowed; NULL: all-zero
  * @return 0; -EINVAL: no ret, no fn, no arg with a size, more than CONC_PIPE_FDS_MAX descriptors;
  *         -EBADF; -EAGAIN: too many processes; -EMFILE; -ENOMEM; -CONC_EBROKEN: the fork server was
  *         killed meanwhile: call again
  *
- * Called from: any thread or task. Blocks: until the process is there. Cancellation point: no.
  * Python: Process(target, args).start()
+ * [any | yes (until the process is there) | no]
  */
 CONC_API CONC_MUST_CHECK int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg,
                                                 size_t arg_size,
                                                 const conc_process_options *options);
 
-/** Its process id. Called from: anywhere. Blocks: no. Python: Process.pid */
+/**
+ * Its process id.
+ *
+ * Python: Process.pid
+ * [anywhere | no | no]
+ */
 CONC_API pid_t conc_process_pid(const conc_process *process);
 
-/** Its name; valid until the free. Called from: anywhere. Blocks: no. Python: Process.name */
+/**
+ * Its name; valid until the free.
+ *
+ * Python: Process.name
+ * [anywhere | no | no]
+ */
 CONC_API const char *conc_process_name(const conc_process *process);
 
 /**
@@ -94,11 +104,16 @@ CONC_API const char *conc_process_name(const conc_process *process);
  *         CONC_NOW), -ETIMEDOUT, -ECANCELED; -ESHUTDOWN: it was started before a fork, by the
  *         caller's parent
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Process.join()
+ * Python: Process.join()
+ * [any | yes | yes]
  */
 CONC_API int conc_process_join(conc_process *process, conc_deadline deadline);
 
-/** Has it not ended yet? Called from: any thread or task. Blocks: no. Python: Process.is_alive() */
+/**
+ * Has it not ended yet?
+ *
+ * Python: Process.is_alive()
+ */
 CONC_API bool conc_process_is_alive(const conc_process *process);
 
 /**
@@ -107,36 +122,46 @@ CONC_API bool conc_process_is_alive(const conc_process *process);
  * @param ret  gives its exit status, 0 to 255; or -N if signal N ended it; untouched on failure
  * @return 0; -EAGAIN: it has not ended; -EINVAL: no ret; -ESHUTDOWN: as conc_process_join()
  *
- * Called from: any thread or task. Blocks: no. Python: Process.exitcode
+ * Python: Process.exitcode
  */
 CONC_API int conc_process_exitcode(const conc_process *process, int *ret);
 
 /**
- * Ask it to end: SIGTERM. Safe also when it has ended. The signal is on its way when the call
- * returns.
+ * Ask the process to end: SIGTERM. Safe also when it has ended. The signal is on its way when the
+ * call returns.
  *
  * @return 0; -ESRCH: it has ended; -ESHUTDOWN: as conc_process_join()
  *
- * Called from: any thread or task. Blocks: no. Python: Process.terminate()
+ * Python: Process.terminate()
  */
 CONC_API int conc_process_terminate(conc_process *process);
 
-/** End it: SIGKILL. @return as conc_process_terminate(). Python: Process.kill() */
+/**
+ * End the process: SIGKILL.
+ *
+ * @return as conc_process_terminate()
+ *
+ * Python: Process.kill()
+ */
 CONC_API int conc_process_kill(conc_process *process);
 
 /**
- * Free what there is of it here; kill it if it has not ended, and wait for that. NULL is ignored.
+ * Free the process object. A process that has not ended is killed, and the call waits for its end.
+ * NULL is ignored.
  *
- * Called from: the last user. Blocks: until a killed one is gone. Cancellation point: no. Python:
- * Process.close()
+ * Python: Process.close()
+ * [last | yes (until a killed one is gone) | no]
  */
 CONC_API void conc_process_free(conc_process *process);
 
-/* ---- In the process -------------------------------------------------------------------------- */
+/* ---- In the process ---- */
 
 /**
  * The name of the process that runs: the one that it was started with; "main" in one that was not
- * started so. Called from: anywhere. Blocks: no. Python: multiprocessing.current_process().name
+ * started so.
+ *
+ * Python: multiprocessing.current_process().name
+ * [anywhere | no | no]
  */
 CONC_API const char *conc_process_current_name(void);
 
@@ -146,7 +171,7 @@ CONC_API const char *conc_process_current_name(void);
  * @param i  its place in the options
  * @return the descriptor; -1: there are not so many
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API int conc_process_fd(size_t i);
 

@@ -20,18 +20,17 @@
  * does not reach one that a worker has been given: one at a time; and a few ahead, while jobs take
  * far less than a millisecond and many are waiting.
  *
- * Workers ignore SIGINT, which a terminal's Ctrl-C sends to them too: what it means is for the program
- * to say.
+ * Workers ignore SIGINT, which a terminal's Ctrl-C sends to them too: the program decides what it
+ * means.
  *
  * A worker that dies (by a signal, by exit(), for lack of memory) breaks the pool: all futures that
  * are not done fail with -CONC_EBROKEN and a message that tells of the death, and so does every
- * later submission. When the program ends, in whatever way, its workers do.
+ * later submission. When the program ends, in whatever way, its workers end too.
  *
  * Callbacks of futures run in a thread of the pool's, and hold up its other results; to wait there
- * for the pool's end is -EDEADLK. A job may make
- * pools and start processes of its own, but not use those of the program. After a fork the child
- * cannot use its parent's pools (-ESHUTDOWN), nor the values of futures that came from them: their
- * memory is the parent's to use again.
+ * for the pool's end is -EDEADLK. A job may make pools and start processes of its own, but not use
+ * those of the program. After a fork the child cannot use its parent's pools (-ESHUTDOWN), nor the
+ * values of futures that came from them: the parent uses their memory again.
  */
 #ifndef CONC_PROCESS_POOL_H
 #define CONC_PROCESS_POOL_H
@@ -48,12 +47,15 @@ extern "C" {
 /** All-zero: the defaults. */
 typedef struct conc_process_pool_options {
     const char *name; /* workers are called name-0, name-1 ...; NULL: "worker" */
-    conc_fn *init; /* called in each new worker, without room for a result; if it fails the pool is
-                         broken */
-    const void *arg;            /* for init: arg_size bytes, copied */
-    size_t arg_size;            /* or CONC_BYTES: it is a conc_bytes */
-    const int *fds;             /* descriptors that each worker gets: conc_process_fd(); borrowed */
-    size_t n_fds;               /* up to CONC_PROCESS_POOL_FDS_MAX */
+
+    /* Called in each new worker, without room for a result; if it fails the pool is broken. */
+    conc_fn *init;
+    const void *arg; /* for init: arg_size bytes, copied */
+    size_t arg_size; /* or CONC_BYTES: it is a conc_bytes */
+
+    const int *fds; /* descriptors that each worker gets: conc_process_fd(); borrowed */
+    size_t n_fds;   /* up to CONC_PROCESS_POOL_FDS_MAX */
+
     size_t max_jobs_per_worker; /* then a fresh process takes its place; 0: no limit */
 } conc_process_pool_options;
 
@@ -67,8 +69,8 @@ typedef struct conc_process_pool_options {
  *         too many processes; -ENOMEM: or too many threads; -EMFILE, -CONC_EBROKEN: as
  *         conc_process_start()
  *
- * Called from: any thread or task. Blocks: until the processes are there. Cancellation point: no.
  * Python: ProcessPoolExecutor(max_workers, initializer, initargs, max_tasks_per_child)
+ * [any | yes (until the processes are there) | no]
  */
 CONC_API CONC_MUST_CHECK int conc_process_pool_new(conc_executor **ret, size_t workers,
                                                    const conc_process_pool_options *options);
@@ -78,11 +80,17 @@ CONC_API CONC_MUST_CHECK int conc_process_pool_new(conc_executor **ret, size_t w
  *
  * @return 0; -EINVAL: not a process pool; -ESHUTDOWN: it is the parent's
  *
- * Called from: any thread or task. Blocks: no. Python: ProcessPoolExecutor.terminate_workers()
+ * Python: ProcessPoolExecutor.terminate_workers()
  */
 CONC_API int conc_process_pool_terminate_workers(conc_executor *pool);
 
-/** The same by SIGKILL. @return the same. Python: ProcessPoolExecutor.kill_workers() */
+/**
+ * End the workers of a process pool, by SIGKILL: it is shut down, and breaks.
+ *
+ * @return as conc_process_pool_terminate_workers()
+ *
+ * Python: ProcessPoolExecutor.kill_workers()
+ */
 CONC_API int conc_process_pool_kill_workers(conc_executor *pool);
 
 #ifdef __cplusplus

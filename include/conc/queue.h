@@ -4,12 +4,12 @@
  * priority; bounded or not; with task_done/join and a graceful or immediate shutdown, as CPython
  * 3.13's.
  *
- * Elements are copied in and out. Who waits is served in order of arrival: an element that is put
+ * Elements are copied in and out. Waiters are served in order of arrival: an element that is put
  * goes straight to the getter that has waited longest, and a get lets in the element of the putter
  * that has waited longest. The queue is not touched any more once another context can know of an
- * operation's effect, so that whoever gets the last element (or returns from the join, or is told
- * of the shutdown) may destroy the queue, even if the call that brought that about has not returned
- * yet.
+ * operation's effect. So the context that gets the last element (or returns from the join, or is
+ * told of the shutdown) may destroy the queue, even if the call that brought that about has not
+ * returned yet.
  */
 #ifndef CONC_QUEUE_H
 #define CONC_QUEUE_H
@@ -20,6 +20,7 @@
 extern "C" {
 #endif
 
+/** In which order a queue gives its elements. */
 typedef enum conc_queue_order {
     CONC_FIFO,
     CONC_LIFO,
@@ -27,9 +28,9 @@ typedef enum conc_queue_order {
 } conc_queue_order;
 
 /**
- * Less than 0: `a` comes out before `b`; more: after; 0: whichever was put first. Both are aligned
- * for any type of the element's size, as far as malloc() aligns. Called under the queue's guard: it
- * must not call the queue, nor block.
+ * Less than 0: `a` comes out before `b`; more: after; 0: the one that was put first. Both are
+ * aligned for any type of the element's size, as far as malloc() aligns. Called under the queue's
+ * guard: it must not call the queue, nor block.
  */
 typedef int conc_compare_fn(const void *a, const void *b, void *arg);
 
@@ -72,41 +73,43 @@ typedef struct conc_queue {
  * @return 0; -EINVAL; -ENOMEM. On failure there is nothing to destroy.
  *
  * A bounded queue of up to 64 KiB has all of its memory from the start, so that putting into it
- * never fails for want of memory. Others grow as they need it, and give it back when they are
+ * never fails for lack of memory. Other queues grow as they need it, and give it back when they are
  * destroyed or shut down with `immediate`.
  *
- * Called from: anywhere. Blocks: no. Python: queue.Queue(maxsize), LifoQueue, asyncio.Queue
+ * Python: queue.Queue(maxsize), LifoQueue, asyncio.Queue
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacity,
                                              conc_queue_order order);
 
 /**
- * Make a queue that gives the smallest element first, in the order of `compare`; equals in the
- * order they came.
+ * Make a queue that gives the smallest element first; equals in the order in which they came.
  *
- * @param arg  for `compare`
+ * @param fn   compares two elements
+ * @param arg  for fn
  * @return as conc_queue_init()
  *
- * Called from: anywhere. Blocks: no. Python: queue.PriorityQueue
+ * Python: queue.PriorityQueue
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_queue_init_priority(conc_queue *queue, size_t elem_size,
                                                       size_t capacity, conc_compare_fn *fn,
                                                       void *arg);
 
 /**
- * Call `drop` for each element that is thrown away, by an immediate shutdown or by
+ * Call fn for each element that is thrown away, by an immediate shutdown or by
  * conc_queue_destroy(): for elements that own something. It is called in the order in which they
  * would have come out, in the context that shuts down or destroys, with no lock held.
  *
- * Called from: before the queue is shared. Blocks: no.
+ * [one (before the queue is shared) | no | no]
  */
 CONC_API void conc_queue_on_drop(conc_queue *queue, conc_drop_fn *fn, void *arg);
 
 /**
- * Free what the queue holds. Nobody may be inside a call on it, but for those whose effect the
+ * Free what the queue holds. No other call on it may be under way, but for those whose effect the
  * caller has seen.
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API void conc_queue_destroy(conc_queue *queue);
 
@@ -117,8 +120,8 @@ CONC_API void conc_queue_destroy(conc_queue *queue);
  * @return 0; -EAGAIN (full, CONC_NOW), -ETIMEDOUT, -ECANCELED, -ESHUTDOWN (also while it waited),
  *         -ENOMEM (see conc_queue_init()). The item is, or was, in the queue only on 0.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: Queue.put(), put_nowait()
+ * [any | yes | yes]
  */
 CONC_API int conc_queue_put(conc_queue *queue, const void *item, conc_deadline deadline);
 
@@ -129,8 +132,8 @@ CONC_API int conc_queue_put(conc_queue *queue, const void *item, conc_deadline d
  * @return 0; -EAGAIN (empty, CONC_NOW), -ETIMEDOUT, -ECANCELED: nothing was taken; -ESHUTDOWN: shut
  *         down and empty
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
  * Python: Queue.get(), get_nowait()
+ * [any | yes | yes]
  */
 CONC_API int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline);
 
@@ -142,7 +145,7 @@ CONC_API int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadlin
  * @return how many were put: n, or the first few of them if waiting or memory then failed; else,
  *         with none put, as conc_queue_put(). n = 0 returns 0.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n,
                                      conc_deadline deadline);
@@ -153,7 +156,7 @@ CONC_API ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_
  * @param items  room for n elements
  * @return how many were taken, at least 1; else as conc_queue_get(). n = 0 returns 0.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_queue_get_many(conc_queue *queue, void *items, size_t n,
                                      conc_deadline deadline);
@@ -163,7 +166,7 @@ CONC_API ssize_t conc_queue_get_many(conc_queue *queue, void *items, size_t n,
  *
  * @return 0; -EINVAL: said more often than elements were put
  *
- * Called from: any thread or task. Blocks: no. Python: Queue.task_done()
+ * Python: Queue.task_done()
  */
 CONC_API int conc_queue_task_done(conc_queue *queue);
 
@@ -172,32 +175,41 @@ CONC_API int conc_queue_task_done(conc_queue *queue);
  *
  * @return 0; -EAGAIN (CONC_NOW), -ETIMEDOUT, -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Queue.join()
+ * Python: Queue.join()
+ * [any | yes | yes]
  */
 CONC_API int conc_queue_join(conc_queue *queue, conc_deadline deadline);
 
 /**
- * Close the queue for good. Whoever puts, or waits to put, gets -ESHUTDOWN. What is in it can still
- * be taken out, and then getters get -ESHUTDOWN; with `immediate` it is thrown away at once (and
- * counts as dealt with). May be called again, also to throw away what a first call left.
+ * Close the queue for good. A context that puts, or waits to put, gets -ESHUTDOWN. What is in it
+ * can still be taken out, and then getters get -ESHUTDOWN; with `immediate` it is thrown away at
+ * once (and counts as dealt with). May be called again, also to throw away what a first call left.
  *
  * What is thrown away has been dropped (conc_queue_on_drop()) when this returns; a getter or a
  * joiner may return before that.
  *
- * Called from: any thread or task. Blocks: no. Python: Queue.shutdown(immediate) (3.13)
+ * Python: Queue.shutdown(immediate) (3.13)
  */
 CONC_API void conc_queue_shutdown(conc_queue *queue, bool immediate);
 
 /**
- * How many elements there are; true only for the moment. Called from: any thread or task. Blocks:
- * no. Python: qsize()
+ * How many elements there are; true only for the moment.
+ *
+ * Python: qsize()
  */
 CONC_API size_t conc_queue_size(const conc_queue *queue);
-/** No elements? For the moment. Called from: any thread or task. Blocks: no. Python: empty() */
-CONC_API bool conc_queue_is_empty(const conc_queue *queue);
+
 /**
- * As many as its capacity? For the moment. Called from: any thread or task. Blocks: no. Python:
- * full()
+ * Has it no elements? True only for the moment.
+ *
+ * Python: empty()
+ */
+CONC_API bool conc_queue_is_empty(const conc_queue *queue);
+
+/**
+ * Has it as many elements as its capacity? True only for the moment.
+ *
+ * Python: full()
  */
 CONC_API bool conc_queue_is_full(const conc_queue *queue);
 

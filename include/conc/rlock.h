@@ -31,14 +31,19 @@ typedef struct conc_rlock {
     }
 #endif
 
-/** Make a free lock. There is nothing to destroy; nobody may be waiting when its memory goes. */
+/**
+ * Make a free lock. There is nothing to destroy; no context may be waiting when its memory goes.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API void conc_rlock_init(conc_rlock *rlock);
 
 /**
- * Take the lock, or take it once more; wait while another context owns it. Cannot fail (taken 2^32
- * - 1 times over, the program ends with a message).
+ * Take the lock, or take it once more; wait while another context owns it. Cannot fail (a lock that
+ * is taken 2^32 - 1 times over ends the program, with a message).
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: RLock.__enter__()
+ * Python: RLock.__enter__()
+ * [any | yes | no]
  */
 CONC_API void conc_rlock_enter(conc_rlock *rlock);
 
@@ -46,7 +51,8 @@ CONC_API void conc_rlock_enter(conc_rlock *rlock);
  * Release the lock once, which the caller owns: the other end of conc_rlock_enter(). As
  * conc_rlock_release().
  *
- * Called from: its owner. Blocks: no. Python: RLock.__exit__()
+ * Python: RLock.__exit__()
+ * [owner | no | no]
  */
 CONC_API void conc_rlock_exit(conc_rlock *rlock);
 
@@ -55,7 +61,7 @@ CONC_API void conc_rlock_exit(conc_rlock *rlock);
  *
  * @return 0: the caller holds it (once more); -EAGAIN: another does
  *
- * Called from: any thread or task. Blocks: no. Python: RLock.acquire(blocking=False)
+ * Python: RLock.acquire(blocking=False)
  */
 CONC_API CONC_MUST_CHECK int conc_rlock_try_acquire(conc_rlock *rlock);
 
@@ -65,8 +71,8 @@ CONC_API CONC_MUST_CHECK int conc_rlock_try_acquire(conc_rlock *rlock);
  * @return 0: the caller holds it (once more); -ETIMEDOUT, -EAGAIN (another's, and CONC_NOW),
  *         -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * RLock.acquire(timeout=...)
+ * Python: RLock.acquire(timeout=...)
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_rlock_acquire(conc_rlock *rlock, conc_deadline deadline);
 
@@ -75,21 +81,22 @@ CONC_API CONC_MUST_CHECK int conc_rlock_acquire(conc_rlock *rlock, conc_deadline
  *
  * @return 0; -EPERM: the caller does not own it
  *
- * Called from: its owner. Blocks: no. Python: RLock.release()
+ * Python: RLock.release()
+ * [owner | no | no]
  */
 CONC_API int conc_rlock_release(conc_rlock *rlock);
 
 /**
  * Does the caller own the lock?
  *
- * Called from: any thread or task. Blocks: no. Python: RLock._is_owned()
+ * Python: RLock._is_owned()
  */
 CONC_API bool conc_rlock_is_owned(const conc_rlock *rlock);
 
 /**
  * Does anybody own the lock? True only for the moment.
  *
- * Called from: any thread or task. Blocks: no. Python: RLock.locked() (3.14)
+ * Python: RLock.locked() (3.14)
  */
 CONC_API bool conc_rlock_is_locked(const conc_rlock *rlock);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * conc/sem.h: a counting semaphore, with a bound if wanted. Units go to those who wait in the order
- * in which they came.
+ * conc/sem.h: a counting semaphore, with a bound if wanted. Units go to waiters in the order in
+ * which they came.
  */
 #ifndef CONC_SEM_H
 #define CONC_SEM_H
@@ -44,13 +44,14 @@ typedef struct conc_sem {
 #endif
 
 /**
- * Make a semaphore. There is nothing to destroy; nobody may be waiting when its memory goes.
+ * Make a semaphore. There is nothing to destroy; no context may be waiting when its memory goes.
  *
  * @param value  its units at the start
  * @param bound  the most it may ever hold; 0: no bound but CONC_SEM_MAX
  * @return 0; -EINVAL: value or bound above CONC_SEM_MAX, or value above the bound
  *
- * Called from: anywhere. Blocks: no. Python: Semaphore(value), BoundedSemaphore(value)
+ * Python: Semaphore(value), BoundedSemaphore(value)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_sem_init(conc_sem *sem, uint32_t value, uint32_t bound);
 
@@ -59,26 +60,22 @@ CONC_API CONC_MUST_CHECK int conc_sem_init(conc_sem *sem, uint32_t value, uint32
  *
  * @return 0; -ETIMEDOUT, -EAGAIN (none, and CONC_NOW), -ECANCELED: none was taken
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * Semaphore.acquire()
+ * Python: Semaphore.acquire()
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_sem_acquire(conc_sem *sem, conc_deadline deadline);
 
 /**
- * Give n units; as many of those who wait go on. Once others can have the last of the units the
- * semaphore is not touched any more, so that who gets it may free the semaphore.
+ * Give n units; as many waiters go on. Once other contexts can have the last of the units the
+ * semaphore is not touched any more, so that the one that gets it may free the semaphore.
  *
  * @return 0; -EOVERFLOW: there would be more than the bound; nothing was given. -EINVAL: n is 0
  *
- * Called from: any thread or task. Blocks: no. Python: Semaphore.release(n)
+ * Python: Semaphore.release(n)
  */
 CONC_API int conc_sem_release(conc_sem *sem, uint32_t n);
 
-/**
- * How many units there are at the moment.
- *
- * Called from: any thread or task. Blocks: no.
- */
+/** How many units there are at the moment. */
 CONC_API uint32_t conc_sem_value(const conc_sem *sem);
 
 #ifdef __cplusplus

@@ -29,9 +29,9 @@ extern "C" {
 typedef struct conc_server conc_server;
 
 /**
- * Serve a connection. The stream is borrowed; after the return what was written is sent, and it is
- * closed. Whoever has to be stopped is cancelled: it gets -ECANCELED from the call that it blocks
- * in, and should return; what it has not flushed is dropped.
+ * A handler: serve a connection. The stream is borrowed; after the return what was written is sent,
+ * and it is closed. A handler that has to be stopped is cancelled: it gets -ECANCELED from the call
+ * that it blocks in, and should return; what it has not flushed is dropped.
  *
  * @param arg  as given when the server was started, shared by all connections
  * @return 0, or a negative error (see conc_raise()), which is reported
@@ -50,17 +50,17 @@ typedef struct conc_server_options {
 
     conc_stream_options stream;
 
-    /* ns: for sending what a handler has left unsent; 0: 30 seconds. */
+    /* For sending what a handler has left unsent; 0: 30 seconds. */
     int64_t close_timeout_ns;
 
-    /* ns: for conc_tcp_serve() and conc_unix_serve(): how long the handlers may go on once the
-       serving has ended; 0: not at all, they are cancelled at once. */
+    /* For conc_tcp_serve() and conc_unix_serve(): how long the handlers may go on once the serving
+       has ended; 0: not at all, they are cancelled at once. */
     int64_t grace_ns;
 
     /* Called with a handler's error (or, if it has none, the error of closing its stream) and with
        errors of the accepting, each with its message ("": none) and the handlers' `arg`, in the
        context that has had the error. It must not block for long, nor stop the server. A cancelled
-       handler is no error. NULL: as for a future's error that nobody looked at, see
+       handler is no error. NULL: as for a future's error that was not looked at, see
        conc_future_on_unobserved(). */
     conc_error_fn *on_error;
 } conc_server_options;
@@ -74,13 +74,13 @@ typedef struct conc_server_options {
  *
  * @param ret      gives a server, for conc_server_free()
  * @param fd       a listening socket of any stream kind; taken on 0
- * @param handler  called for each connection
+ * @param fn       the handler, called for each connection
  * @param arg      for the handler
  * @param options  borrowed; NULL: all-zero
  * @return 0; -EINVAL: no ret or handler; no executor, and no loop runs here; -EBADF; -ENOMEM;
  *         -ESHUTDOWN: the loop is being freed
  *
- * Called from: any thread or task. Blocks: no. Python: asyncio.start_server(), socketserver
+ * Python: asyncio.start_server(), socketserver
  */
 CONC_API CONC_MUST_CHECK int conc_server_start(conc_server **ret, int fd, conc_stream_fn *fn,
                                                void *arg, const conc_server_options *options);
@@ -88,25 +88,24 @@ CONC_API CONC_MUST_CHECK int conc_server_start(conc_server **ret, int fd, conc_s
 /**
  * Stop accepting, at once, and wait until the handlers have ended and their streams are closed.
  * When the deadline comes, or the caller is cancelled, the handlers are cancelled and their end is
- * awaited: so one that never blocks in libconc, nor asks conc_is_cancelled(), can delay it. May be
- * called again, and by several.
+ * awaited: so one that does not block in libconc, and does not ask conc_is_cancelled(), can delay
+ * it. May be called again, and by several.
  *
  * @return 0: all have ended by themselves; -ETIMEDOUT, -ECANCELED: the rest was cancelled, and has
  *         ended now; -EAGAIN (CONC_NOW): not all have ended, and nothing was cancelled; -EDEADLK:
  *         called by a handler of this server; nothing was done
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Server.close(),
- * wait_closed()
+ * Python: Server.close(), wait_closed()
+ * [any | yes | yes]
  */
 CONC_API int conc_server_stop(conc_server *server, conc_deadline deadline);
 
 /**
  * Free a server; if it is not stopped, stop it, cancelling its handlers. NULL is ignored.
  *
- * @return 0; -EDEADLK: called by a handler of this server; nothing was done
+ * @return 0; -EDEADLK (called by a handler of this server): refused, nothing is freed
  *
- * Called from: one context, the last user. Blocks: only if it was not stopped. Cancellation point:
- * no.
+ * [last | yes (if it was not stopped) | no]
  */
 CONC_API int conc_server_free(conc_server *server);
 
@@ -115,35 +114,40 @@ CONC_API int conc_server_free(conc_server *server);
  *
  * @return the port; -EINVAL: not an IP socket
  *
- * Called from: anywhere. Blocks: no. Python: server.sockets[0].getsockname()[1]
+ * Python: server.sockets[0].getsockname()[1]
+ * [anywhere | no | no]
  */
 CONC_API int conc_server_port(const conc_server *server);
 
-/** How many connections there are; true only for the moment. Called from: anywhere. Blocks: no. */
+/**
+ * How many connections there are; true only for the moment.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API size_t conc_server_n_connections(const conc_server *server);
 
 /**
  * Listen on a TCP port and serve there until the caller is cancelled, or the deadline comes; then
- * stop (see `grace`).
+ * stop (see `grace_ns`).
  *
  * @param host, port  as of conc_tcp_listen()
  * @return -ECANCELED, -ETIMEDOUT: it was ended; as conc_tcp_listen() and conc_server_start(); an
  *         error of the accepting that ended it
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * asyncio.start_server(), Server.serve_forever()
+ * Python: asyncio.start_server(), Server.serve_forever()
+ * [any | yes | yes]
  */
 CONC_API int conc_tcp_serve(const char *host, uint16_t port, conc_stream_fn *fn, void *arg,
                             const conc_server_options *options, conc_deadline deadline);
 
 /**
- * The same on a Unix socket, whose file, if it has one, is removed in the end.
+ * conc_tcp_serve() on a Unix socket, whose file, if it has one, is removed in the end.
  *
  * @param path  as of conc_unix_listen()
- * @return the same; as conc_unix_listen()
+ * @return as conc_tcp_serve(), but as conc_unix_listen() where that says conc_tcp_listen()
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * asyncio.start_unix_server()
+ * Python: asyncio.start_unix_server()
+ * [any | yes | yes]
  */
 CONC_API int conc_unix_serve(const char *path, conc_stream_fn *fn, void *arg,
                              const conc_server_options *options, conc_deadline deadline);

@@ -23,16 +23,16 @@
  * in any memory that is shared (MAP_SHARED) and writable, between processes of one kernel and one
  * PID namespace that were built alike. They are larger and slower than their private twins
  * (conc/lock.h ...): use those within one process. There is nothing to destroy, but the memory may
- * only go when no call on what lies in it is under way in this process, and nothing in it is held
- * by it.
+ * only go when no call on what lies in it is under way in this process, and this process holds
+ * nothing in it.
  *
  * Waiting: a thread sleeps in the kernel. A task looks again and again, without blocking its loop:
  * it learns of a change late by an eighth of the time that it has waited, and by 5 ms at most.
- * Nobody queues: whoever comes to look first is first.
+ * There is no order among waiters: the one that looks first is served first.
  *
- * Death: a process that is killed takes nothing with it but what it holds, and leaves every struct
- * whole. A lock's next taker is told (-EOWNERDEAD), a tenth of a second later at most, as is
- * whoever waited for a wake-up that the dead owed.
+ * Death: a process that is killed loses only what it holds, and leaves every struct whole. A lock's
+ * next taker is told (-EOWNERDEAD), a tenth of a second later at most, and so is a waiter for a
+ * wake-up that the dead process owed.
  *
  * Python: multiprocessing.Value, Array, shared_memory, Lock, RLock, Condition, Event, Semaphore,
  * Barrier
@@ -48,7 +48,7 @@
 extern "C" {
 #endif
 
-/* ---- Memory ---------------------------------------------------------------------------------- */
+/* ---- Memory ---- */
 
 /**
  * Make a block of memory that processes forked later share, and others can be given as a
@@ -60,8 +60,7 @@ extern "C" {
  * @param size  bytes; above 0
  * @return 0; -EINVAL: size; -ENOMEM, -EMFILE, -ENFILE
  *
- * Called from: any thread or task. Blocks: no. Python: multiprocessing.Value(), Array(),
- * SharedMemory(create=True)
+ * Python: multiprocessing.Value(), Array(), SharedMemory(create=True)
  */
 CONC_API CONC_MUST_CHECK int conc_shared_new(void **ret, size_t size);
 
@@ -70,9 +69,9 @@ CONC_API CONC_MUST_CHECK int conc_shared_new(void **ret, size_t size);
  * the last view, or with the last process that has one; there is nothing to unlink.
  *
  * @param shared  a block, which it takes; NULL: does nothing
- * @return 0; -EINVAL: not the address of a block
+ * @return 0; -EINVAL (not the address of a block): refused, nothing is freed
  *
- * Called from: any thread or task. Blocks: no. Python: SharedMemory.close(), unlink()
+ * Python: SharedMemory.close(), unlink()
  */
 CONC_API int conc_shared_free(void *shared);
 
@@ -81,21 +80,19 @@ CONC_API int conc_shared_free(void *shared);
  * (conc_shared_map() there). The block's own: not to be closed.
  *
  * @return the descriptor; -EINVAL: not the address of a block
- *
- * Called from: any thread or task. Blocks: no.
  */
 CONC_API int conc_shared_fd(const void *shared);
 
 /**
- * Map a block of which one has the descriptor: one more view, in the same process or another, to be
- * freed with conc_shared_free().
+ * Map a block by its descriptor: one more view, in the same process or another, to be freed with
+ * conc_shared_free().
  *
  * @param ret   gives its address
  * @param size  gives its size in bytes, a multiple of a page; may be NULL
  * @param fd    borrowed
  * @return 0; -EINVAL: not a descriptor of a block; -EBADF; -ENOMEM, -EMFILE
  *
- * Called from: any thread or task. Blocks: no. Python: SharedMemory(name)
+ * Python: SharedMemory(name)
  */
 CONC_API CONC_MUST_CHECK int conc_shared_map(void **ret, size_t *size, int fd);
 
@@ -105,7 +102,7 @@ struct conc__shared_spot {
     uint32_t waiters; /* how many wait, and how many have died waiting */
 };
 
-/* ---- Lock ------------------------------------------------------------------------------------ */
+/* ---- Lock ---- */
 
 /**
  * A lock, owned by the thread that took it (a task's: its loop's thread, which runs all of its
@@ -124,7 +121,8 @@ typedef struct conc_shared_lock {
  *
  * @return 0; -ENOTSUP: the system has no such locks
  *
- * Called from: anywhere. Blocks: no. Python: multiprocessing.Lock()
+ * Python: multiprocessing.Lock()
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_shared_lock_init(conc_shared_lock *lock);
 
@@ -135,7 +133,8 @@ CONC_API CONC_MUST_CHECK int conc_shared_lock_init(conc_shared_lock *lock);
  *         it: set right what it guards, then call conc_shared_lock_make_consistent().
  *         -ENOTRECOVERABLE: it was then released without that call; the lock is of no more use.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: Lock.acquire()
+ * Python: Lock.acquire()
+ * [any | yes | no]
  */
 CONC_API CONC_MUST_CHECK int conc_shared_lock_enter(conc_shared_lock *lock);
 
@@ -143,14 +142,17 @@ CONC_API CONC_MUST_CHECK int conc_shared_lock_enter(conc_shared_lock *lock);
  * Release the lock, which the caller holds: the other end of conc_shared_lock_enter(). As
  * conc_shared_lock_release().
  *
- * Called from: its holder. Blocks: no. Python: multiprocessing.Lock.__exit__()
+ * Python: multiprocessing.Lock.__exit__()
+ * [owner | no | no]
  */
 CONC_API void conc_shared_lock_exit(conc_shared_lock *lock);
 
 /**
  * Take the lock if it is free: conc_shared_lock_acquire() with CONC_NOW.
  *
- * Called from: any thread or task. Blocks: no. Python: Lock.acquire(block=False)
+ * @return as conc_shared_lock_acquire()
+ *
+ * Python: Lock.acquire(block=False)
  */
 CONC_API CONC_MUST_CHECK int conc_shared_lock_try_acquire(conc_shared_lock *lock);
 
@@ -158,10 +160,10 @@ CONC_API CONC_MUST_CHECK int conc_shared_lock_try_acquire(conc_shared_lock *lock
  * Take the lock; wait until the deadline at most.
  *
  * @return 0, -EOWNERDEAD, -ENOTRECOVERABLE: as conc_shared_lock_enter(). -ETIMEDOUT, -EAGAIN
- *         (held, and CONC_NOW), -ECANCELED: the caller doesn't hold it.
+ *         (held, and CONC_NOW), -ECANCELED: the caller does not hold it.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * Lock.acquire(timeout=...)
+ * Python: Lock.acquire(timeout=...)
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_shared_lock_acquire(conc_shared_lock *lock,
                                                       conc_deadline deadline);
@@ -171,24 +173,24 @@ CONC_API CONC_MUST_CHECK int conc_shared_lock_acquire(conc_shared_lock *lock,
  *
  * @return 0; -EINVAL: the caller was not told that the owner is dead
  *
- * Called from: the thread or task that holds it. Blocks: no.
+ * [owner | no | no]
  */
 CONC_API int conc_shared_lock_make_consistent(conc_shared_lock *lock);
 
 /**
- * Release the lock; one of those who wait gets its chance.
+ * Release the lock; one waiter is woken to take it.
  *
  * @return 0; -EPERM: the calling thread does not own it
  *
- * Called from: the thread that took it, or any task of that thread's loop. Blocks: no. Python:
- * Lock.release()
+ * Python: Lock.release()
+ * [owner (or any task of its thread's loop) | no | no]
  */
 CONC_API int conc_shared_lock_release(conc_shared_lock *lock);
 
-/** Does anybody hold it, alive or dead? For the moment. Called from: any thread or task. */
+/** Is the lock held, by a living owner or a dead one? True only for the moment. */
 CONC_API bool conc_shared_lock_is_locked(const conc_shared_lock *lock);
 
-/* ---- Re-entrant lock ------------------------------------------------------------------------- */
+/* ---- Re-entrant lock ---- */
 
 /** A lock that its owner, one thread or task, may take again. All fields are private. */
 typedef struct conc_shared_rlock {
@@ -197,7 +199,14 @@ typedef struct conc_shared_rlock {
     uint64_t owner; /* its process and context; written by the owner */
 } conc_shared_rlock;
 
-/** As conc_shared_lock_init(). Python: multiprocessing.RLock() */
+/**
+ * Make a free lock.
+ *
+ * @return as conc_shared_lock_init()
+ *
+ * Python: multiprocessing.RLock()
+ * [anywhere | no | no]
+ */
 CONC_API CONC_MUST_CHECK int conc_shared_rlock_init(conc_shared_rlock *rlock);
 
 /**
@@ -206,7 +215,8 @@ CONC_API CONC_MUST_CHECK int conc_shared_rlock_init(conc_shared_rlock *rlock);
  * @return as conc_shared_lock_enter(): only the first time can say that the last owner died, and
  *         then the lock is taken once; or -EOVERFLOW: taken 2^32 - 1 times over
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: no. Python: RLock.acquire()
+ * Python: RLock.acquire()
+ * [any | yes | no]
  */
 CONC_API CONC_MUST_CHECK int conc_shared_rlock_enter(conc_shared_rlock *rlock);
 
@@ -214,24 +224,35 @@ CONC_API CONC_MUST_CHECK int conc_shared_rlock_enter(conc_shared_rlock *rlock);
  * Release the lock, which the caller holds: the other end of conc_shared_rlock_enter(). As
  * conc_shared_rlock_release().
  *
- * Called from: its holder. Blocks: no. Python: multiprocessing.RLock.__exit__()
+ * Python: multiprocessing.RLock.__exit__()
+ * [owner | no | no]
  */
 CONC_API void conc_shared_rlock_exit(conc_shared_rlock *rlock);
 
-/** The same with CONC_NOW. Called from: any thread or task. Blocks: no. */
+/**
+ * Take the lock if it is free or the caller's own: conc_shared_rlock_acquire() with CONC_NOW.
+ *
+ * @return as conc_shared_rlock_acquire()
+ */
 CONC_API CONC_MUST_CHECK int conc_shared_rlock_try_acquire(conc_shared_rlock *rlock);
 
 /**
- * The same, waiting until the deadline at most.
+ * Take the lock, or take it once more; wait until the deadline at most.
  *
  * @return as conc_shared_rlock_enter(); -ETIMEDOUT, -EAGAIN (another's, and CONC_NOW), -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_shared_rlock_acquire(conc_shared_rlock *rlock,
                                                        conc_deadline deadline);
 
-/** As conc_shared_lock_make_consistent(). */
+/**
+ * As conc_shared_lock_make_consistent().
+ *
+ * @return as conc_shared_lock_make_consistent()
+ *
+ * [owner | no | no]
+ */
 CONC_API int conc_shared_rlock_make_consistent(conc_shared_rlock *rlock);
 
 /**
@@ -239,31 +260,42 @@ CONC_API int conc_shared_rlock_make_consistent(conc_shared_rlock *rlock);
  *
  * @return 0; -EPERM: the caller does not own it
  *
- * Called from: its owner. Blocks: no. Python: RLock.release()
+ * Python: RLock.release()
+ * [owner | no | no]
  */
 CONC_API int conc_shared_rlock_release(conc_shared_rlock *rlock);
 
-/** Does the caller own it? Called from: any thread or task. Blocks: no. */
+/** Does the caller own the lock? */
 CONC_API bool conc_shared_rlock_is_owned(const conc_shared_rlock *rlock);
 
-/** Does anybody own it, alive or dead? For the moment. Called from: any thread or task. */
+/** Is the lock owned, by a living context or a dead one? True only for the moment. */
 CONC_API bool conc_shared_rlock_is_locked(const conc_shared_rlock *rlock);
 
-/* ---- Condition ------------------------------------------------------------------------------- */
+/* ---- Condition ---- */
 
 /** All fields are private, and guarded by the lock. */
 typedef struct conc_shared_cond {
     struct conc__shared_spot spot;
     uint32_t next;    /* the next waiter's number */
     uint32_t limit;   /* notifications are for numbers below this */
-    uint32_t waiting; /* who waits, and who has died waiting */
-    uint32_t permits; /* notifications that nobody has taken yet */
+    uint32_t waiting; /* waiters, with those that have died waiting */
+    uint32_t permits; /* notifications that no waiter has taken yet */
     int64_t lock_at;  /* the lock's distance from the condition, in bytes */
     bool is_rlock;
 } conc_shared_cond;
 
-/** Bind a condition to a lock in the same block, or to a re-entrant one. Called from: anywhere. */
+/**
+ * Bind a condition to a lock in the same block.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API void conc_shared_cond_init(conc_shared_cond *cond, conc_shared_lock *lock);
+
+/**
+ * Bind a condition to a re-entrant lock in the same block.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API void conc_shared_cond_init_rlock(conc_shared_cond *cond, conc_shared_rlock *rlock);
 
 /**
@@ -273,37 +305,46 @@ CONC_API void conc_shared_cond_init_rlock(conc_shared_cond *cond, conc_shared_rl
  *
  * @return 0: notified; -ETIMEDOUT, -ECANCELED, -EAGAIN (CONC_NOW); the caller holds the lock again
  *         in every case. -EOWNERDEAD: it holds it, and is told as by conc_shared_lock_enter();
- *         that may have been a notification. -ENOTRECOVERABLE: it doesn't hold it. -EPERM: it
- *         didn't hold it.
+ *         that may have been a notification. -ENOTRECOVERABLE: it does not hold it. -EPERM:
+ *         it did not hold it.
  *
- * Called from: any thread or task that holds the lock. Blocks: yes (taking the lock again is no
- * subject to the deadline). Cancellation point: yes. Python: Condition.wait()
+ * Python: Condition.wait()
+ * [holder | yes (taking the lock again has no deadline) | yes]
  */
 CONC_API int conc_shared_cond_wait(conc_shared_cond *cond, conc_deadline deadline);
 
 /**
- * Wait until predicate(arg) is true. It is called with the lock held, first at once.
+ * Wait until fn(arg) is true. It is called with the lock held, first at once.
  *
  * @return 0: the predicate was true; else as conc_shared_cond_wait()
  *
- * Called from, blocks, cancellation point: as conc_shared_cond_wait(). Python: Condition.wait_for()
+ * Python: Condition.wait_for()
+ * [holder | yes (taking the lock again has no deadline) | yes]
  */
 CONC_API int conc_shared_cond_wait_for(conc_shared_cond *cond, conc_predicate_fn *fn, void *arg,
                                        conc_deadline deadline);
 
 /**
- * Wake at most n of those who wait.
+ * Wake at most n waiters.
  *
  * @return 0; -EPERM: the lock is not held (an rlock: not by the caller)
  *
- * Called from: any thread or task that holds the lock. Blocks: no. Python: Condition.notify(n)
+ * Python: Condition.notify(n)
+ * [holder | no | no]
  */
 CONC_API int conc_shared_cond_notify(conc_shared_cond *cond, size_t n);
 
-/** Wake all who wait. Otherwise as conc_shared_cond_notify(). Python: Condition.notify_all() */
+/**
+ * Wake all waiters.
+ *
+ * @return as conc_shared_cond_notify()
+ *
+ * Python: Condition.notify_all()
+ * [holder | no | no]
+ */
 CONC_API int conc_shared_cond_notify_all(conc_shared_cond *cond);
 
-/* ---- Event ----------------------------------------------------------------------------------- */
+/* ---- Event ---- */
 
 /** All fields are private. All-zero: not set. */
 typedef struct conc_shared_event {
@@ -311,20 +352,30 @@ typedef struct conc_shared_event {
     struct conc__shared_spot spot;
 } conc_shared_event;
 
-/** Make an event that is not set. Called from: anywhere. Python: multiprocessing.Event() */
+/**
+ * Make an event that is not set.
+ *
+ * Python: multiprocessing.Event()
+ * [anywhere | no | no]
+ */
 CONC_API void conc_shared_event_init(conc_shared_event *event);
 
 /**
- * Set the flag and wake all who wait. What the caller did before is seen by whoever sees the flag.
+ * Set the flag and wake all waiters. What the caller did before is seen by every context that sees
+ * the flag.
  *
- * Called from: any thread or task. Blocks: no. Python: Event.set()
+ * Python: Event.set()
  */
 CONC_API void conc_shared_event_set(conc_shared_event *event);
 
-/** Clear the flag; who waited while it was set still returns 0. Called from: any thread or task. */
+/** Clear the flag. A waiter that waited while it was set still returns 0. */
 CONC_API void conc_shared_event_clear(conc_shared_event *event);
 
-/** Is the flag set? Called from: any thread or task. Blocks: no. Python: Event.is_set() */
+/**
+ * Is the flag set?
+ *
+ * Python: Event.is_set()
+ */
 CONC_API bool conc_shared_event_is_set(const conc_shared_event *event);
 
 /**
@@ -332,11 +383,12 @@ CONC_API bool conc_shared_event_is_set(const conc_shared_event *event);
  *
  * @return 0; -ETIMEDOUT, -EAGAIN (not set, and CONC_NOW), -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Event.wait()
+ * Python: Event.wait()
+ * [any | yes | yes]
  */
 CONC_API int conc_shared_event_wait(conc_shared_event *event, conc_deadline deadline);
 
-/* ---- Semaphore ------------------------------------------------------------------------------- */
+/* ---- Semaphore ---- */
 
 /** The most units that a shared semaphore can hold. */
 #define CONC_SHARED_SEM_MAX 0x7fffffffu
@@ -349,13 +401,15 @@ typedef struct conc_shared_sem {
 } conc_shared_sem;
 
 /**
- * Make a semaphore. Units that a dead process has taken are gone: what must come back is a lock.
+ * Make a semaphore. Units that a dead process has taken are lost: where they must come back, use a
+ * lock.
  *
  * @param value  its units at the start
  * @param bound  the most it may ever hold; 0: no bound but CONC_SHARED_SEM_MAX
  * @return 0; -EINVAL: value or bound above CONC_SHARED_SEM_MAX, or value above the bound
  *
- * Called from: anywhere. Blocks: no. Python: Semaphore(value), BoundedSemaphore(value)
+ * Python: Semaphore(value), BoundedSemaphore(value)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_shared_sem_init(conc_shared_sem *sem, uint32_t value,
                                                   uint32_t bound);
@@ -365,24 +419,24 @@ CONC_API CONC_MUST_CHECK int conc_shared_sem_init(conc_shared_sem *sem, uint32_t
  *
  * @return 0; -ETIMEDOUT, -EAGAIN (none, and CONC_NOW), -ECANCELED: none was taken
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * Semaphore.acquire()
+ * Python: Semaphore.acquire()
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_shared_sem_acquire(conc_shared_sem *sem, conc_deadline deadline);
 
 /**
- * Give n units; as many of those who wait go on.
+ * Give n units; as many waiters go on.
  *
  * @return 0; -EOVERFLOW: there would be more than the bound; nothing was given. -EINVAL: n is 0
  *
- * Called from: any thread or task. Blocks: no. Python: Semaphore.release()
+ * Python: Semaphore.release()
  */
 CONC_API int conc_shared_sem_release(conc_shared_sem *sem, uint32_t n);
 
-/** How many units there are at the moment. Called from: any thread or task. Blocks: no. */
+/** How many units there are at the moment. */
 CONC_API uint32_t conc_shared_sem_value(const conc_shared_sem *sem);
 
-/* ---- Barrier --------------------------------------------------------------------------------- */
+/* ---- Barrier ---- */
 
 /** The most parties that a shared barrier can have. */
 #define CONC_SHARED_BARRIER_MAX 0xfffffu
@@ -401,7 +455,8 @@ typedef struct conc_shared_barrier {
  * @param parties  how many must come before all go on
  * @return 0; -EINVAL: parties is 0 or above CONC_SHARED_BARRIER_MAX
  *
- * Called from: anywhere. Blocks: no. Python: multiprocessing.Barrier(parties)
+ * Python: multiprocessing.Barrier(parties)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_shared_barrier_init(conc_shared_barrier *barrier,
                                                       uint32_t parties);
@@ -415,21 +470,32 @@ CONC_API CONC_MUST_CHECK int conc_shared_barrier_init(conc_shared_barrier *barri
  *         now (CONC_NOW leaves it as it was); -CONC_EBROKEN: it was broken, or was broken or reset
  *         while the caller waited
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Barrier.wait()
+ * Python: Barrier.wait()
+ * [any | yes | yes]
  */
 CONC_API int conc_shared_barrier_wait(conc_shared_barrier *barrier, conc_deadline deadline);
 
-/** Back to the empty, unbroken state; who waits gets -CONC_EBROKEN. Called from: any context. */
+/**
+ * Put the barrier back into the empty, unbroken state. Parties that wait get -CONC_EBROKEN.
+ */
 CONC_API void conc_shared_barrier_reset(conc_shared_barrier *barrier);
 
-/** Break it: who waits, and who comes before a reset, gets -CONC_EBROKEN. Called from: as reset. */
+/**
+ * Break the barrier: parties that wait, and those that come before a reset, get -CONC_EBROKEN.
+ */
 CONC_API void conc_shared_barrier_abort(conc_shared_barrier *barrier);
 
-/** Is it broken? Called from: any thread or task. Blocks: no. Python: Barrier.broken */
+/**
+ * Is it broken?
+ *
+ * Python: Barrier.broken
+ */
 CONC_API bool conc_shared_barrier_is_broken(const conc_shared_barrier *barrier);
-/** How many parties it takes. Called from: any thread or task. Blocks: no. */
+
+/** How many parties it takes. */
 CONC_API uint32_t conc_shared_barrier_parties(const conc_shared_barrier *barrier);
-/** How many are waiting now. Called from: any thread or task. Blocks: no. */
+
+/** How many are waiting now. */
 CONC_API uint32_t conc_shared_barrier_n_waiting(const conc_shared_barrier *barrier);
 
 #ifdef __cplusplus

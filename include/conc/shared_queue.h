@@ -8,8 +8,9 @@
  *     conc_shared_queue *orders = block;
  *     err = conc_shared_queue_init(orders, sizeof(struct order), 1000);
  *
- * A process that is killed while it puts has put its element whole, or not at all; an element that
- * it has taken out is gone, and was never told done, so that a join goes on waiting for it.
+ * A process that is killed while it puts has put its element whole, or not at all. An element that
+ * it has taken out is lost. conc_shared_queue_task_done() was not called for it, so a join goes on
+ * waiting for it.
  */
 #ifndef CONC_SHARED_QUEUE_H
 #define CONC_SHARED_QUEUE_H
@@ -25,7 +26,7 @@ typedef struct conc_shared_queue {
     pthread_mutex_t mutex; /* of all the rest but the spots */
     struct conc__shared_spot getters, putters, joiners;
     uint64_t put, got; /* elements ever put and taken out */
-    uint64_t done;     /* elements told done */
+    uint64_t done;     /* calls of conc_shared_queue_task_done() */
     uint64_t dropped;  /* by an immediate shutdown */
     uint64_t capacity, elem_size;
     uint32_t is_shutdown;
@@ -35,7 +36,7 @@ typedef struct conc_shared_queue {
  * How many bytes such a queue takes, its elements included; 0: more than a size_t can tell, or an
  * argument is 0.
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API size_t conc_shared_queue_bytes(size_t elem_size, size_t capacity);
 
@@ -47,7 +48,8 @@ CONC_API size_t conc_shared_queue_bytes(size_t elem_size, size_t capacity);
  * @param capacity   the most elements it holds; above 0
  * @return 0; -EINVAL; -ENOTSUP: the system has no locks for processes
  *
- * Called from: anywhere. Blocks: no. Python: multiprocessing.JoinableQueue(maxsize)
+ * Python: multiprocessing.JoinableQueue(maxsize)
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_shared_queue_init(conc_shared_queue *queue, size_t elem_size,
                                                     size_t capacity);
@@ -59,7 +61,8 @@ CONC_API CONC_MUST_CHECK int conc_shared_queue_init(conc_shared_queue *queue, si
  * @return 0; -EAGAIN (full, CONC_NOW), -ETIMEDOUT, -ECANCELED, -ESHUTDOWN (also while it waited).
  *         The item is, or was, in the queue only on 0.
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Queue.put()
+ * Python: Queue.put()
+ * [any | yes | yes]
  */
 CONC_API int conc_shared_queue_put(conc_shared_queue *queue, const void *item,
                                    conc_deadline deadline);
@@ -71,7 +74,8 @@ CONC_API int conc_shared_queue_put(conc_shared_queue *queue, const void *item,
  * @return 0; -EAGAIN (empty, CONC_NOW), -ETIMEDOUT, -ECANCELED: nothing was taken; -ESHUTDOWN: shut
  *         down and empty
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Queue.get()
+ * Python: Queue.get()
+ * [any | yes | yes]
  */
 CONC_API int conc_shared_queue_get(conc_shared_queue *queue, void *item, conc_deadline deadline);
 
@@ -81,7 +85,7 @@ CONC_API int conc_shared_queue_get(conc_shared_queue *queue, void *item, conc_de
  *
  * @return 0; -EINVAL: said more often than elements were put
  *
- * Called from: any thread or task. Blocks: no. Python: JoinableQueue.task_done()
+ * Python: JoinableQueue.task_done()
  */
 CONC_API int conc_shared_queue_task_done(conc_shared_queue *queue);
 
@@ -90,26 +94,39 @@ CONC_API int conc_shared_queue_task_done(conc_shared_queue *queue);
  *
  * @return 0; -EAGAIN (CONC_NOW), -ETIMEDOUT, -ECANCELED
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * JoinableQueue.join()
+ * Python: JoinableQueue.join()
+ * [any | yes | yes]
  */
 CONC_API int conc_shared_queue_join(conc_shared_queue *queue, conc_deadline deadline);
 
 /**
- * Close the queue for good. Whoever puts, or waits to put, gets -ESHUTDOWN. What is in it can still
- * be taken out, and then getters get -ESHUTDOWN; with `immediate` it is thrown away at once (and
- * counts as dealt with). May be called again, also to throw away what a first call left.
+ * Close the queue for good. A context that puts, or waits to put, gets -ESHUTDOWN. What is in it
+ * can still be taken out, and then getters get -ESHUTDOWN; with `immediate` it is thrown away at
+ * once (and counts as dealt with). May be called again, also to throw away what a first call left.
  *
- * Called from: any thread or task. Blocks: no. Python: Queue.shutdown(immediate) of the queue
- * module
+ * Python: Queue.shutdown(immediate) of the queue module
  */
 CONC_API void conc_shared_queue_shutdown(conc_shared_queue *queue, bool immediate);
 
-/** How many elements there are; for the moment. Called from: any thread or task. Python: qsize() */
+/**
+ * How many elements there are; true only for the moment.
+ *
+ * Python: qsize()
+ */
 CONC_API size_t conc_shared_queue_size(const conc_shared_queue *queue);
-/** No elements? For the moment. Called from: any thread or task. Python: empty() */
+
+/**
+ * Has it no elements? True only for the moment.
+ *
+ * Python: empty()
+ */
 CONC_API bool conc_shared_queue_is_empty(const conc_shared_queue *queue);
-/** As many as its capacity? For the moment. Called from: any thread or task. Python: full() */
+
+/**
+ * Has it as many elements as its capacity? True only for the moment.
+ *
+ * Python: full()
+ */
 CONC_API bool conc_shared_queue_is_full(const conc_shared_queue *queue);
 
 #ifdef __cplusplus

@@ -8,12 +8,12 @@
  *     sigaddset(&set, SIGTERM);
  *     int signo = conc_signal_wait(&set, CONC_FOREVER);    // Ctrl-C, and nothing dies of it
  *
- * A signal that is caught does nothing by itself any more: it is kept until somebody waits for it,
+ * A signal that is caught does nothing by itself any more: it is kept until a context waits for it,
  * once, however often it comes meanwhile. It is caught from the first wait for it on, or from
  * conc_signal_catch(), until conc_signal_release().
  *
  * At least one thread must not block the signal (pthread_sigmask()), or it never arrives. It may be
- * any thread: system calls that the signal finds it in go on (SA_RESTART). A program that sets an
+ * any thread: a system call that the signal interrupts goes on (SA_RESTART). A program that sets an
  * action of its own with sigaction() takes the signal away from libconc: it should release it
  * before. A child process after fork() catches the same signals, and none that came before the fork
  * is pending in it; a program that is executed has the default actions.
@@ -32,40 +32,38 @@ extern "C" {
 
 /**
  * Wait for one of the signals in `set`, which is caught from now on. Of several that are pending
- * the lowest comes first; of several who wait the one that has waited longest gets it. A loop's
+ * the lowest comes first; of several waiters the one that has waited longest gets it. A loop's
  * handler for the signal is not called then.
  *
  * @param set  borrowed
  * @return the signal's number; -ETIMEDOUT, -EAGAIN (none pending, CONC_NOW), -ECANCELED; -EINVAL:
  *         as conc_signal_catch(); -ENOMEM: no memory, or no more threads
  *
- * Called from: any thread or task, not a signal handler. Blocks: yes. Cancellation point: yes.
  * Python: signal.sigwait(), signal.sigtimedwait()
+ * [any | yes | yes]
  */
 CONC_API int conc_signal_wait(const sigset_t *set, conc_deadline deadline);
 
 /**
- * Catch the signals in `set`: from now on they are kept for conc_signal_wait() instead of doing what
- * they did. Those that are caught already stay so.
+ * Catch the signals in `set`: from now on they are kept for conc_signal_wait() instead of doing
+ * what they did. Those that are caught already stay so.
  *
  * @param set  borrowed
  * @return 0; -EINVAL: NULL or empty, or with a signal that cannot be caught (SIGKILL, SIGSTOP) or
- *         that a fault of the program raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL): none is caught then;
- *         -ENOMEM: no memory, or no more threads
+ *         that a fault of the program raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL): none is caught
+ *         then; -ENOMEM: no memory, or no more threads
  *
- * Called from: any thread or task, not a signal handler. Blocks: no. Python: signal.signal()
+ * Python: signal.signal()
  */
 CONC_API int conc_signal_catch(const sigset_t *set);
 
 /**
  * Let the signals in `set` do what they did before they were caught; what was kept of them is
  * forgotten. Those that are not caught, those that have got another action since, and those that a
- * loop has a handler for stay as they are. Who waits for them waits on.
+ * loop has a handler for stay as they are. Contexts that wait for them wait on.
  *
  * @param set  borrowed
  * @return 0; -EINVAL: as conc_signal_catch(): none is released
- *
- * Called from: any thread or task, not a signal handler. Blocks: no.
  */
 CONC_API int conc_signal_release(const sigset_t *set);
 

@@ -36,9 +36,12 @@ typedef struct conc_stream conc_stream;
 
 /** All-zero: the defaults. */
 typedef struct conc_stream_options {
-    size_t read_limit;  /* bytes: the longest line, or piece up to a delimiter, the delimiter
-                           included; and how far is read ahead. 0: 64 KiB */
-    size_t write_limit; /* bytes that are kept for sending before a write has to wait; 0: 64 KiB */
+    /* Bytes: the longest line, or piece up to a delimiter, the delimiter included; and how far is
+       read ahead. 0: 64 KiB. */
+    size_t read_limit;
+
+    /* Bytes that are kept for sending before a write has to wait; 0: 64 KiB. */
+    size_t write_limit;
 } conc_stream_options;
 
 /**
@@ -49,7 +52,7 @@ typedef struct conc_stream_options {
  * @param options  borrowed; NULL: all-zero
  * @return 0; -EINVAL: no ret; -EBADF; -ENOMEM
  *
- * Called from: anywhere. Blocks: no.
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_stream_new(conc_stream **ret, int fd,
                                              const conc_stream_options *options);
@@ -59,8 +62,8 @@ CONC_API CONC_MUST_CHECK int conc_stream_new(conc_stream **ret, int fd,
  *
  * @return 0; as these two
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * asyncio.open_connection()
+ * Python: asyncio.open_connection()
+ * [any | yes | yes]
  */
 CONC_API CONC_MUST_CHECK int conc_stream_connect(conc_stream **ret, const char *host, uint16_t port,
                                                  const conc_stream_options *options,
@@ -75,22 +78,27 @@ CONC_API CONC_MUST_CHECK int conc_stream_connect(conc_stream **ret, const char *
  * @param deadline  for the sending
  * @return 0; as conc_stream_flush(): not everything was sent
  *
- * Called from: the last user. Blocks: yes. Cancellation point: yes. Python: StreamWriter.close(),
- * wait_closed()
+ * Python: StreamWriter.close(), wait_closed()
+ * [last | yes | yes]
  */
 CONC_API int conc_stream_close(conc_stream *stream, conc_deadline deadline);
 
 /**
  * Close the descriptor and free the stream at once; what was not sent is dropped. NULL is ignored.
  *
- * Called from: the last user. Blocks: no. Python: transport.abort()
+ * Python: transport.abort()
+ * [last | no | no]
  */
 CONC_API void conc_stream_abort(conc_stream *stream);
 
-/** The descriptor, borrowed. Called from: anywhere. Blocks: no. */
+/**
+ * The descriptor, borrowed.
+ *
+ * [anywhere | no | no]
+ */
 CONC_API int conc_stream_fd(const conc_stream *stream);
 
-/* ---- Reading --------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 /**
  * Read what there is, up to n bytes; wait until there is something.
@@ -100,8 +108,8 @@ CONC_API int conc_stream_fd(const conc_stream *stream);
  *         -ETIMEDOUT, -ECANCELED; -EBUSY: another context is reading; -ECONNRESET and what else
  *         conc_recv() tells; -ENOMEM
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * StreamReader.read(n)
+ * Python: StreamReader.read(n)
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_stream_read(conc_stream *stream, void *buf, size_t n, conc_deadline deadline);
 
@@ -111,8 +119,8 @@ CONC_API ssize_t conc_stream_read(conc_stream *stream, void *buf, size_t n, conc
  * @param buf  room for n bytes, which may be more than the read limit; untouched on failure
  * @return 0; -ENODATA: the end came before, with a message that tells when; as conc_stream_read()
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * StreamReader.readexactly()
+ * Python: StreamReader.readexactly()
+ * [any | yes | yes]
  */
 CONC_API int conc_stream_read_exactly(conc_stream *stream, void *buf, size_t n,
                                       conc_deadline deadline);
@@ -127,8 +135,8 @@ CONC_API int conc_stream_read_exactly(conc_stream *stream, void *buf, size_t n,
  *         the end came before the delimiter; -EMSGSIZE: the read limit came before it (both with a
  *         message); -EINVAL: no delimiter; as conc_stream_read()
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * StreamReader.readuntil()
+ * Python: StreamReader.readuntil()
+ * [any | yes | yes]
  */
 CONC_API ssize_t conc_stream_read_until(conc_stream *stream, const void *delimiter, size_t size,
                                         char **ret, conc_deadline deadline);
@@ -136,16 +144,16 @@ CONC_API ssize_t conc_stream_read_until(conc_stream *stream, const void *delimit
 /**
  * Read a line.
  *
- * @param line  gives the line with its '\n' and, after that, a zero; borrowed as in
- *              conc_stream_read_until(). The last line may lack the '\n'.
+ * @param ret  gives the line with its '\n' and, after that, a zero; borrowed as in
+ *             conc_stream_read_until(). The last line may lack the '\n'.
  * @return its length, the '\n' included, the zero not; 0: the end; else as conc_stream_read_until()
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * StreamReader.readline()
+ * Python: StreamReader.readline()
+ * [any | yes | yes]
  */
-CONC_API ssize_t conc_stream_read_line(conc_stream *stream, char **line, conc_deadline deadline);
+CONC_API ssize_t conc_stream_read_line(conc_stream *stream, char **ret, conc_deadline deadline);
 
-/* ---- Writing --------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 /**
  * Write n bytes: keep them to be sent with others, by the next flush or when there are more than
@@ -157,18 +165,19 @@ CONC_API ssize_t conc_stream_read_line(conc_stream *stream, char **line, conc_de
  * @return 0: they are sent, or kept; else none of them is: -EAGAIN (no room, CONC_NOW), -ETIMEDOUT,
  *         -ECANCELED; -EPIPE, -ECONNRESET and what else conc_send() tells; -ENOMEM
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * StreamWriter.write(), drain()
+ * Python: StreamWriter.write(), drain()
+ * [any | yes | yes]
  */
 CONC_API int conc_stream_write(conc_stream *stream, const void *buf, size_t n,
                                conc_deadline deadline);
 
 /**
  * conc_stream_write() of a text that is made as by printf(3). (The deadline cannot be the last
- here.) *
+ * here.)
+ *
  * @return as conc_stream_write(); -EINVAL: the format does not make a text
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes.
+ * [any | yes | yes]
  */
 CONC_API int conc_stream_printf(conc_stream *stream, conc_deadline deadline, const char *fmt, ...)
     CONC_PRINTF(3, 4);
@@ -179,8 +188,8 @@ CONC_API int conc_stream_printf(conc_stream *stream, conc_deadline deadline, con
  * @return 0; -EAGAIN (no room for all of it, CONC_NOW), -ETIMEDOUT, -ECANCELED: the rest is kept;
  *         -EPIPE, -ECONNRESET and what else conc_send() tells
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * StreamWriter.drain()
+ * Python: StreamWriter.drain()
+ * [any | yes | yes]
  */
 CONC_API int conc_stream_flush(conc_stream *stream, conc_deadline deadline);
 
@@ -189,9 +198,10 @@ CONC_API int conc_stream_flush(conc_stream *stream, conc_deadline deadline);
  * (The end of a pipe is its close.)
  *
  * @return 0, also if called again; as conc_stream_flush(), and the end was not sent; -ENOTSOCK: a
- pipe *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python:
- * StreamWriter.write_eof()
+ *         pipe
+ *
+ * Python: StreamWriter.write_eof()
+ * [any | yes | yes]
  */
 CONC_API int conc_stream_write_eof(conc_stream *stream, conc_deadline deadline);
 

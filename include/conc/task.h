@@ -3,8 +3,8 @@
  * conc/task.h: tasks: jobs that take turns on one thread, the thread of their loop.
  *
  * A task is an ordinary job with a stack of its own. Wherever it would block in libconc (a lock, a
- * queue, a sleep, a read ...) its loop runs the others meanwhile. It never moves to another thread. Its
- * future is all there is to hold of it: wait for it, cancel it, ask for its result.
+ * queue, a sleep, a read ...) its loop runs the others meanwhile. It never moves to another thread.
+ * The program holds a task by its future alone: wait for it, cancel it, ask for its result.
  *
  *     static int hello(void *arg, void *result)
  *     {
@@ -30,9 +30,10 @@ extern "C" {
 
 /** All-zero: the defaults. */
 typedef struct conc_task_options {
-    const char *name;  /* borrowed during the call; NULL: "task-N" */
-    size_t stack_size; /* bytes at least; 0: 256 KiB of address space, of which only what is touched
-                          takes memory */
+    const char *name; /* borrowed during the call; NULL: "task-N" */
+
+    /* Bytes at least; 0: 256 KiB of address space, of which only what is touched takes memory. */
+    size_t stack_size;
 } conc_task_options;
 
 /**
@@ -42,11 +43,12 @@ typedef struct conc_task_options {
  * @param fn           the job
  * @param arg          its argument, of arg_size bytes: copied (NULL if arg_size is 0)
  * @param result_size  bytes of its result
- * @return gives its future; never NULL. A refusal is a future that has failed: -EINVAL: no fn, no arg
- *         with a size, or no loop runs in the calling thread; -ESHUTDOWN: the loop is being freed;
- *         -ENOMEM
+ * @return gives its future; never NULL. A refusal is a future that has failed: -EINVAL: no fn, no
+ *         arg with a size, or no loop runs in the calling thread; -ESHUTDOWN: the loop is being
+ *         freed; -ENOMEM
  *
- * Called from: a task, or a callback of a loop. Blocks: no. Python: asyncio.create_task()
+ * Python: asyncio.create_task()
+ * [task | no | no]
  */
 CONC_API CONC_MUST_CHECK conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size,
                                                  size_t result_size);
@@ -59,8 +61,7 @@ CONC_API CONC_MUST_CHECK conc_future *conc_spawn(conc_fn *fn, const void *arg, s
  * @param options  borrowed; NULL: all-zero
  * @return as conc_spawn(); -EINVAL also: a stack of more than 1 GiB
  *
- * Called from: any thread or task. Blocks: no. Python: loop.create_task(),
- * asyncio.run_coroutine_threadsafe(), create_task(..., name=...)
+ * Python: loop.create_task(), asyncio.run_coroutine_threadsafe(), create_task(..., name=...)
  */
 CONC_API CONC_MUST_CHECK conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg,
                                                       size_t arg_size, size_t result_size,

@@ -35,7 +35,7 @@ typedef struct conc_thread_options {
  * @return 0; -ENOMEM: no memory, or no more threads; -EINVAL: no fn, no arg with a size, an
  *         impossible stack size
  *
- * Called from: any thread or task. Blocks: no. Python: Thread(target, name, args).start()
+ * Python: Thread(target, name, args).start()
  */
 CONC_API CONC_MUST_CHECK int conc_thread_start(conc_thread **ret, conc_fn *fn, const void *arg,
                                                size_t arg_size, const conc_thread_options *options);
@@ -47,51 +47,72 @@ CONC_API CONC_MUST_CHECK int conc_thread_start(conc_thread **ret, conc_fn *fn, c
  * @return 0; the job's own error (message in conc_error_message()); -ETIMEDOUT, -EAGAIN (CONC_NOW),
  *         -ECANCELED; -EDEADLK: it is the caller itself
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Thread.join()
+ * Python: Thread.join()
+ * [any | yes | yes]
  */
 CONC_API int conc_thread_join(conc_thread *thread, void *ret, conc_deadline deadline);
 
 /**
- * Give the thread back; NULL is ignored. One that still runs runs on by itself; its error, if it
- * has one and nobody looked, is reported as an unobserved future's.
+ * Free the thread object; NULL is ignored. A thread that still runs goes on by itself. If it ends
+ * with an error that was not looked at, that is reported as an unobserved future's.
  *
- * Called from: anywhere. Blocks: no. Python: daemon threads
+ * Python: daemon threads
+ * [anywhere | no | no]
  */
 CONC_API void conc_thread_free(conc_thread *thread);
 
-/** Cancel the thread's job, as conc_future_cancel() does. @return false: it has ended already */
+/**
+ * Cancel the thread's job, as conc_future_cancel() does.
+ *
+ * @return false: it has ended already
+ */
 CONC_API bool conc_thread_cancel(conc_thread *thread);
 
 /**
- * The thread's end as a future, borrowed: for conc_wait() and its kind. Called from: anywhere.
- * Blocks: no.
+ * The thread's end as a future, borrowed: for conc_wait() and its kind.
+ *
+ * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK conc_future *conc_thread_future(conc_thread *thread);
 
-/** Has it not ended yet? Called from: anywhere. Blocks: no. Python: Thread.is_alive() */
-CONC_API bool conc_thread_is_alive(const conc_thread *thread);
-/** Its name, valid while the thread is. Called from: anywhere. Blocks: no. Python: Thread.name */
-CONC_API const char *conc_thread_name(const conc_thread *thread);
 /**
- * The id of its context, as in conc_context_foreach(); never 0. Called from: anywhere. Blocks: no.
+ * Has it not ended yet?
+ *
+ * Python: Thread.is_alive()
+ * [anywhere | no | no]
+ */
+CONC_API bool conc_thread_is_alive(const conc_thread *thread);
+
+/**
+ * Its name, valid while the thread is.
+ *
+ * Python: Thread.name
+ * [anywhere | no | no]
+ */
+CONC_API const char *conc_thread_name(const conc_thread *thread);
+
+/**
+ * The id of its context, as in conc_context_foreach(); never 0.
+ *
  * Python: Thread.ident
+ * [anywhere | no | no]
  */
 CONC_API uint32_t conc_thread_id(const conc_thread *thread);
 
-/* ---- A job after a while ------------------------------------------------------------------------
- * */
+/* ---- A job after a while ---- */
 
 typedef struct conc_timer conc_timer;
 
 /**
- * Run a job, in a thread of its own, after `after` nanoseconds, unless it is cancelled before.
+ * Run a job, in a thread of its own, after `after_ns` nanoseconds, unless it is cancelled before.
  *
- * @param ret    gives a timer, for conc_timer_free()
- * @param after  nanoseconds; zero or less: at once
- * @param arg    its argument, of arg_size bytes: copied
+ * @param ret       gives a timer, for conc_timer_free()
+ * @param after_ns  zero or less: at once
+ * @param fn        the job
+ * @param arg       its argument, of arg_size bytes: copied (NULL if arg_size is 0)
  * @return 0; -ENOMEM; -EINVAL
  *
- * Called from: any thread or task. Blocks: no. Python: threading.Timer(interval, function).start()
+ * Python: threading.Timer(interval, function).start()
  */
 CONC_API CONC_MUST_CHECK int conc_timer_start(conc_timer **ret, int64_t after_ns, conc_fn *fn,
                                               const void *arg, size_t arg_size);
@@ -101,7 +122,7 @@ CONC_API CONC_MUST_CHECK int conc_timer_start(conc_timer **ret, int64_t after_ns
  *
  * @return true: the job will not run; false: it has begun, or is over
  *
- * Called from: any thread or task. Blocks: no. Python: Timer.cancel()
+ * Python: Timer.cancel()
  */
 CONC_API bool conc_timer_cancel(conc_timer *timer);
 
@@ -111,13 +132,15 @@ CONC_API bool conc_timer_cancel(conc_timer *timer);
  * @return 0; the job's error; -ECANCELED: the timer was cancelled, or the caller; -ETIMEDOUT,
  *         -EAGAIN; -EDEADLK: called by the timer's own job
  *
- * Called from: any thread or task. Blocks: yes. Cancellation point: yes. Python: Timer.join()
+ * Python: Timer.join()
+ * [any | yes | yes]
  */
 CONC_API int conc_timer_join(conc_timer *timer, conc_deadline deadline);
 
 /**
- * Give the timer back; NULL is ignored. One that is not cancelled still runs. Called from:
- * anywhere. Blocks: no.
+ * Free the timer object; NULL is ignored. A timer that is not cancelled still runs its job.
+ *
+ * [anywhere | no | no]
  */
 CONC_API void conc_timer_free(conc_timer *timer);
 

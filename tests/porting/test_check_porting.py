@@ -14,7 +14,7 @@ import runner
 
 SOURCE = sys.argv[1]
 READ = ["docs/porting.md", "docs/porting", "include/conc", "lib/conc.map", "tests/porting/ports",
-        "tests/porting/in_short.c"]
+        "tests/porting/in_short.c", "docs/grammar.md", "CHANGELOG.md"]
 CHECK = [sys.executable, os.path.join(SOURCE, "scripts/check-porting"), "--root"]
 NAMES = "scripts/python-3.13-names.txt"
 THREADING = "docs/porting/threading.md"
