@@ -19,7 +19,7 @@ static int64_t tasks = 10000;
 static int64_t asleep, woken;
 static long memory_before;
 
-/* A line of /proc/self/status: "Threads:	1"; -1: it is not there. */
+/* A line of /proc/self/status: "Threads:", a tab, "1"; -1: it is not there. */
 static long process_status(const char *name)
 {
     FILE *file = fopen("/proc/self/status", "r");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * offload.h: for ops that can only be done by a thread that blocks: a driver has a few. See offload.c.
+ * offload.h: for ops that can only be done by a thread that blocks: a driver has a few. See
+ * offload.c.
  */
 #ifndef CONC_LIB_OP_OFFLOAD_H
 #define CONC_LIB_OP_OFFLOAD_H

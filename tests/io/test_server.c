@@ -86,7 +86,7 @@ static void test_server_serves_a_thousand_at_once(void)
 }
 
 /* The same handler, whatever runs it: a pool, a loop for each of two threads, the accepting
-   itself. */
+ * itself. */
 static void test_server_serves_with_any_executor(void)
 {
     conc_executor *executors[3];

@@ -320,7 +320,7 @@ static int job_chop(void *arg, void *result)
 }
 
 /* The next piece, read in one of several ways; each must be what the text says. Gives its
-   length. */
+ * length. */
 static size_t read_piece(conc_stream *s, const char *text, size_t left, struct test_random *r)
 {
     static const char *const delimiters[] = {"\n", "ab", "aab", "abab\n"};
