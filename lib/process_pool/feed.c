@@ -40,29 +40,16 @@ enum {
  * there is none. */
 static conc_future *feed_dequeue(struct process_pool *pool, conc_future **dropped)
 {
-    conc_future *job = pool->returned;
-    if (job) {
-        pool->returned = job->link;
-        return job;
-    }
-    while ((job = pool->first)) {
-        pool->first = job->link;
-        pool->queued--;
+    conc_future *job;
+    if (pool->returned)
+        return job_chain_pop(&pool->returned);
+    while ((job = job_queue_pop(&pool->queue))) {
         if (conc_job_claim(job))
             return job;
         job->link = *dropped;
         *dropped = job;
     }
     return NULL;
-}
-
-void conc__pool_drop(conc_future *chain)
-{
-    while (chain) {
-        conc_future *job = chain;
-        chain = job->link;
-        conc_job_drop(job, -ECANCELED);
-    }
 }
 
 /* ---- Which worker gets something, under the guard ---- */
@@ -72,7 +59,7 @@ void conc__pool_drop(conc_future *chain)
 static size_t feed_window(const struct process_pool *pool)
 {
     const int64_t ns = pool->typical;
-    const size_t by_queue = 1 + pool->queued / (FEED_CROWD * pool->n);
+    const size_t by_queue = 1 + pool->queue.length / (FEED_CROWD * pool->n);
     size_t by_time = WINDOW_MAX;
     if (ns == 0 || ns > FEED_ONE_FROM)
         by_time = 1;
@@ -191,14 +178,14 @@ static struct pool_worker *feed_choose(struct process_pool *pool, conc_future **
         if (pool->workers[i].writing && feed_can_go_on(&pool->workers[i]))
             return &pool->workers[i];
     struct pool_worker *w = NULL;
-    if (pool->first || pool->returned || feed_take_back_for_idle(pool)) {
+    if (!job_queue_is_empty(&pool->queue) || pool->returned || feed_take_back_for_idle(pool)) {
         conc_future *job = (w = feed_worker_for_job(pool)) ? feed_dequeue(pool, dropped) : NULL;
         if (job) {
             feed_give(w, job);
             return w;
         }
     }
-    const bool no_more = pool->closed && !pool->first && !pool->returned;
+    const bool no_more = pool->closed && job_queue_is_empty(&pool->queue) && !pool->returned;
     for (size_t i = 0; i < pool->n; i++) {
         w = &pool->workers[i];
         bool is_done = no_more || (pool->max_jobs && w->jobs >= pool->max_jobs);
@@ -341,7 +328,7 @@ void conc__pool_feed(struct process_pool *pool)
     }
     pool->feeding = false;
     guard_unlock(&pool->word);
-    conc__pool_drop(dropped);
+    job_chain_cancel(dropped);
 }
 
 void conc__pool_start_feeding(struct process_pool *pool)

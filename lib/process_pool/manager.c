@@ -244,10 +244,9 @@ static int manager_collect(struct process_pool *pool, struct pool_worker *w)
 
 static conc_future *manager_take_all_jobs(struct process_pool *pool)
 {
-    conc_future *all = pool->first;
+    conc_future *all = job_queue_take_all(&pool->queue);
     while (pool->returned) {
-        conc_future *job = pool->returned;
-        pool->returned = job->link;
+        conc_future *job = job_chain_pop(&pool->returned);
         job->link = all;
         all = job;
     }
@@ -259,8 +258,6 @@ static conc_future *manager_take_all_jobs(struct process_pool *pool)
         }
         w->writing = false;
     }
-    pool->first = NULL;
-    pool->queued = 0;
     return all;
 }
 
@@ -333,7 +330,7 @@ static void manager_end_worker(struct process_pool *pool, struct pool_worker *w,
         conc__child_words(how, sizeof how, status);
     guard_lock(&pool->word);
     bool expected = load_relaxed(&w->state) == WORKER_LEAVING && !lost && !status;
-    bool more = !pool->closed || pool->first || pool->returned;
+    bool more = !pool->closed || !job_queue_is_empty(&pool->queue) || pool->returned;
     guard_unlock(&pool->word);
     if (!expected && !pool->broken && said == -CONC_EBROKEN)
         manager_break_by_init(pool, w);

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "base/fd_message.h"
+#include "executor/closing.h"
 #include "process_pool/pool_impl.h"
 #include "thread/create.h"
 
@@ -47,14 +48,6 @@ void conc__pool_wake(const struct process_pool *pool)
         return;
 }
 
-static void process_pool_enqueue(struct process_pool *pool, conc_future *job)
-{
-    job->link = NULL;
-    *(pool->first ? &pool->last->link : &pool->first) = job;
-    pool->last = job;
-    pool->queued++;
-}
-
 static bool process_pool_is_ours(const struct process_pool *pool)
 {
     return pool->forks == conc__forks();
@@ -68,7 +61,7 @@ static int process_pool_submit(conc_executor *executor, conc_future *job)
     guard_lock(&pool->word);
     const bool broken = pool->broken, closed = pool->closed;
     if (!closed)
-        process_pool_enqueue(pool, job);
+        job_queue_push(&pool->queue, job);
     guard_unlock(&pool->word);
     if (broken)
         return conc_raise(-CONC_EBROKEN, "%s", pool->why);
@@ -80,24 +73,21 @@ static int process_pool_submit(conc_executor *executor, conc_future *job)
 
 /* ---- The end ---- */
 
+static bool process_pool_has_ended(conc_executor *executor)
+{
+    return process_pool_of(executor)->is_over;
+}
+
 static int process_pool_wait_ended(struct process_pool *pool, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    const struct closing closing = {
+        .executor = &pool->base,
+        .guard = &pool->word,
+        .closers = &pool->closers,
+        .has_ended = process_pool_has_ended,
+    };
+    int err = conc__closing_wait(&closing, deadline);
     if (err)
-        return err;
-    struct conc__waiter w = waiter_here();
-    guard_lock(&pool->word);
-    bool waits = !pool->is_over;
-    if (waits && deadline_is_now(deadline)) {
-        guard_unlock(&pool->word);
-        return -EAGAIN;
-    }
-    if (waits)
-        conc__waitlist_push(&pool->closers, &w);
-    guard_unlock(&pool->word);
-    const struct wait_on on = {
-        .list = &pool->closers, .guard = &pool->word, .what = "shutdown", .object = pool};
-    if (waits && (err = conc__waiter_wait(&w, &on, deadline)))
         return err;
     guard_lock(&pool->word);
     bool join = !pool->joined;
@@ -118,13 +108,10 @@ static int process_pool_shut_down(conc_executor *executor, unsigned flags, conc_
         return -EDEADLK; /* the caller is a callback: the manager would wait for itself */
     guard_lock(&pool->word);
     pool->closed = true;
-    if (flags & CONC_SHUTDOWN_CANCEL_PENDING) {
-        pending = pool->first;
-        pool->first = NULL;
-        pool->queued = 0;
-    }
+    if (flags & CONC_SHUTDOWN_CANCEL_PENDING)
+        pending = job_queue_take_all(&pool->queue);
     guard_unlock(&pool->word);
-    conc__pool_drop(pending);
+    job_chain_cancel(pending);
     conc__pool_feed(pool);
     conc__pool_wake(pool);
     return flags & CONC_SHUTDOWN_WAIT ? process_pool_wait_ended(pool, deadline) : 0;

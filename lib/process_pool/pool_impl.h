@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <pthread.h>
 
+#include "executor/job_queue.h"
 #include "future/future_impl.h"
 #include "process/code.h"
 #include "process/spawner.h"
@@ -145,9 +146,8 @@ struct process_pool {
     conc_bytes start;      /* the first message to a worker; its name changes: the manager's */
     struct pollfd *polled; /* room for what the manager polls */
 
-    uint32_t word;             /* the guard of the fields down to `typical` */
-    conc_future *first, *last; /* the queue, chained by `link` */
-    size_t queued;
+    uint32_t word; /* the guard of the fields down to `typical` */
+    struct job_queue queue;
     conc_future *returned; /* taken back from workers: claimed, and before the queue */
     struct conc__waitlist closers;
     bool feeding;    /* some context is the feeder */
@@ -173,9 +173,6 @@ _Static_assert(offsetof(struct process_pool, base) == 0,
 
 /* Give jobs to workers, as far as there are both. One context at a time does that: the feeder. */
 void conc__pool_feed(struct process_pool *pool);
-
-/* Cancel a chain of jobs. Takes their references. Not under the guard. */
-void conc__pool_drop(conc_future *chain);
 
 /* Become the feeder, until conc__pool_stop_feeding(). Waits while another context is. */
 void conc__pool_start_feeding(struct process_pool *pool);
