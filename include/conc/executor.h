@@ -155,7 +155,7 @@ typedef struct conc_thread_pool_options {
     void *arg; /* given to both */
 
     /* Jobs that may wait for a worker before conc_submit() blocks; 0: no bound. A worker of the
-       pool itself is never blocked: it runs the job that it submits at once. */
+     * pool itself is never blocked: it runs the job that it submits at once. */
     size_t max_queued;
 
     size_t stack_size; /* bytes; 0: the system's default */

@@ -49,8 +49,8 @@ typedef int conc_imap_source_fn(void *item, void *arg);
 /** All-zero: the defaults. */
 typedef struct conc_imap_options {
     /* The most elements that are submitted and not taken; 0: 64, which is two for each thread of
-       the largest pool that conc_thread_pool_new() makes by itself: when a worker is done, the next
-       job is there. */
+     * the largest pool that conc_thread_pool_new() makes by itself: when a worker is done, the next
+     * job is there. */
     size_t ahead;
 
     bool unordered;            /* give them as they end; else in order */

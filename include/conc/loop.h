@@ -33,7 +33,7 @@ typedef struct conc_loop conc_loop;
 /** How a loop talks to the kernel. The behaviour is the same. */
 typedef enum conc_backend {
     /* What CONC_BACKEND=uring|epoll in the environment says; else io_uring where the system allows
-       it, else epoll. */
+     * it, else epoll. */
     CONC_BACKEND_ANY = 0,
     CONC_BACKEND_URING,
     CONC_BACKEND_EPOLL,
@@ -44,7 +44,7 @@ typedef struct conc_loop_options {
     conc_backend backend;
 
     /* As of conc_loop_set_debug(); 0: what CONC_DEBUG in the environment says, in milliseconds;
-       else no reports. */
+     * else no reports. */
     int64_t slow_after_ns;
 } conc_loop_options;
 

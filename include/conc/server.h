@@ -41,11 +41,11 @@ typedef int conc_stream_fn(conc_stream *stream, void *arg);
 /** All-zero: the defaults. */
 typedef struct conc_server_options {
     /* Runs the handlers, a job for each connection; must outlive the server. NULL: the loop of the
-       calling task or callback, so that each connection is a task. */
+     * calling task or callback, so that each connection is a task. */
     conc_executor *executor;
 
     /* At a time; more wait in the kernel's backlog. 0: no bound but the executor's and the
-       descriptors'. */
+     * descriptors'. */
     size_t max_connections;
 
     conc_stream_options stream;
@@ -54,14 +54,14 @@ typedef struct conc_server_options {
     int64_t close_timeout_ns;
 
     /* For conc_tcp_serve() and conc_unix_serve(): how long the handlers may go on once the serving
-       has ended; 0: not at all, they are cancelled at once. */
+     * has ended; 0: not at all, they are cancelled at once. */
     int64_t grace_ns;
 
     /* Called with a handler's error (or, if it has none, the error of closing its stream) and with
-       errors of the accepting, each with its message ("": none) and the handlers' `arg`, in the
-       context that has had the error. It must not block for long, nor stop the server. A cancelled
-       handler is no error. NULL: as for a future's error that was not looked at, see
-       conc_future_on_unobserved(). */
+     * errors of the accepting, each with its message ("": none) and the handlers' `arg`, in the
+     * context that has had the error. It must not block for long, nor stop the server. A cancelled
+     * handler is no error. NULL: as for a future's error that was not looked at, see
+     * conc_future_on_unobserved(). */
     conc_error_fn *on_error;
 } conc_server_options;
 

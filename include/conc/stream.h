@@ -37,7 +37,7 @@ typedef struct conc_stream conc_stream;
 /** All-zero: the defaults. */
 typedef struct conc_stream_options {
     /* Bytes: the longest line, or piece up to a delimiter, the delimiter included; and how far is
-       read ahead. 0: 64 KiB. */
+     * read ahead. 0: 64 KiB. */
     size_t read_limit;
 
     /* Bytes that are kept for sending before a write has to wait; 0: 64 KiB. */

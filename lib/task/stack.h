@@ -53,7 +53,7 @@ bool conc__stack_guards(const struct stack *stack, const void *address);
  * it; the report of an overflow reads it. */
 extern __thread const struct stack *conc__stack_here __attribute__((tls_model("initial-exec")));
 
-/* Does the calling thread stand on one, a task's or a generator's? It has a few hundred KiB then. */
+/* Does the calling thread stand on one, a task's or a generator's, of a few hundred KiB? */
 static inline bool stack_is_small(void) { return conc__stack_here; }
 
 /* Give the calling thread a stack for signals, until it ends, so that a stack overflow in it is
