@@ -16,7 +16,7 @@
 #define CONC_MUST_CHECK __attribute__((warn_unused_result))
 
 #define CONC_VERSION_MAJOR 0
-#define CONC_VERSION_MINOR 1
+#define CONC_VERSION_MINOR 2
 #define CONC_VERSION_PATCH 0
 
 #ifdef __cplusplus
@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 /**
- * The version of the library that is linked, as "0.1.0". Static; never NULL.
+ * The version of the library that is linked, as "0.2.0". Static; never NULL.
  *
  * [anywhere | no | no]
  */

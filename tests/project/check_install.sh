@@ -68,7 +68,7 @@ try() {
     "$@" $cflags $sanitize program.c -o "$language-static" -x none $static_libs || fail "$language, static: does not build"
     run "$language-shared"
     run "$language-static"
-    readelf -d "$language-shared" | grep -q 'NEEDED.*\[libconc\.so\.0\]' || fail "$language-shared does not need libconc.so.0"
+    readelf -d "$language-shared" | grep -q 'NEEDED.*\[libconc\.so\.0\.2\]' || fail "$language-shared does not need libconc.so.0.2"
     ! readelf -d "$language-static" | grep -q 'NEEDED.*libconc' || fail "$language-static needs a shared libconc"
 }
 

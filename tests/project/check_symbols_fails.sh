@@ -25,7 +25,7 @@ conc_two(int (*callback)(void *arg),
          void *arg);
 }
 EOF
-    echo 'LIBCONC_0 { global: conc_one; conc_two; local: *; };' >"$root/lib/conc.map"
+    echo 'LIBCONC_0.2 { global: conc_one; conc_two; local: *; };' >"$root/lib/conc.map"
 }
 
 failed=0
@@ -41,11 +41,11 @@ good
 "$symbols" --root "$root" --check || failed=1
 
 good
-echo 'LIBCONC_0 { global: conc_one; local: *; };' >"$root/lib/conc.map"
+echo 'LIBCONC_0.2 { global: conc_one; local: *; };' >"$root/lib/conc.map"
 expect 'lib/conc.map lacks conc_two'
 
 good
-echo 'LIBCONC_0 { global: conc_one; conc_two; conc_three; local: *; };' >"$root/lib/conc.map"
+echo 'LIBCONC_0.2 { global: conc_one; conc_two; conc_three; local: *; };' >"$root/lib/conc.map"
 expect 'lib/conc.map has conc_three'
 
 good
