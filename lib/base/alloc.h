@@ -13,7 +13,7 @@
 #include "base/hooks.h"
 
 /* Tests count the blocks that are there. */
-static inline void *count_block(void *p)
+static inline void *alloc_count_block(void *p)
 {
 #ifdef CONC_TEST_HOOKS
     if (p)
@@ -28,7 +28,7 @@ static inline void *alloc_bytes(size_t size)
     if (conc__test_fails(&conc__hooks.fail_alloc_in))
         return NULL;
 #endif
-    return count_block(malloc(size));
+    return alloc_count_block(malloc(size));
 }
 
 /* Zeroed room for n elements; NULL also if n * size is more than a size_t can tell. */
@@ -38,7 +38,7 @@ static inline void *alloc_array(size_t n, size_t size)
     if (conc__test_fails(&conc__hooks.fail_alloc_in))
         return NULL;
 #endif
-    return count_block(calloc(n, size));
+    return alloc_count_block(calloc(n, size));
 }
 
 static inline void free_bytes(void *p)

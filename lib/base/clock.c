@@ -12,7 +12,7 @@
 
 #define NS_PER_S 1000000000LL
 
-static int64_t offset(void)
+static int64_t clock_offset(void)
 {
 #ifdef CONC_TEST_HOOKS
     /* relaxed: only the time itself is communicated. */
@@ -22,16 +22,16 @@ static int64_t offset(void)
 #endif
 }
 
-static int64_t read_clock(clockid_t id)
+static int64_t clock_read(clockid_t id)
 {
     struct timespec t;
     clock_gettime(id, &t); /* cannot fail for these clocks */
-    return t.tv_sec * NS_PER_S + t.tv_nsec + offset();
+    return t.tv_sec * NS_PER_S + t.tv_nsec + clock_offset();
 }
 
-int64_t conc_now(void) { return read_clock(CLOCK_MONOTONIC); }
+int64_t conc_now(void) { return clock_read(CLOCK_MONOTONIC); }
 
-int64_t conc__coarse_now(void) { return read_clock(CLOCK_MONOTONIC_COARSE); }
+int64_t conc__coarse_now(void) { return clock_read(CLOCK_MONOTONIC_COARSE); }
 
 conc_deadline conc_at(int64_t ns)
 {
@@ -57,7 +57,7 @@ int64_t conc_remaining(conc_deadline deadline)
 
 struct timespec conc__kernel_time(conc_deadline deadline)
 {
-    int64_t ns = deadline.ns - offset();
+    int64_t ns = deadline.ns - clock_offset();
     if (ns < 0)
         ns = 0;
     struct timespec t = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};

@@ -26,7 +26,7 @@
 #define TSAN_LIMIT CONC_MS(50)
 
 /* When a wait has to end at the latest; NULL: never. */
-static const struct timespec *end_of_wait(conc_deadline deadline, struct timespec *at)
+static const struct timespec *futex_end_of_wait(conc_deadline deadline, struct timespec *at)
 {
 #ifdef WITH_TSAN
     deadline = deadline_earlier(deadline, conc_in(TSAN_LIMIT));
@@ -38,7 +38,7 @@ static const struct timespec *end_of_wait(conc_deadline deadline, struct timespe
 }
 
 /* After a wait, with its result. errno is kept. */
-static long let_handlers_run(long result)
+static long futex_let_handlers_run(long result)
 {
 #ifdef WITH_TSAN
     int error = errno;
@@ -51,8 +51,8 @@ static long let_handlers_run(long result)
 void conc__futex_wait(uint32_t *word, uint32_t value, conc_deadline deadline)
 {
     struct timespec at;
-    let_handlers_run(syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
-                             end_of_wait(deadline, &at), NULL, FUTEX_BITSET_MATCH_ANY));
+    futex_let_handlers_run(syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
+                                   futex_end_of_wait(deadline, &at), NULL, FUTEX_BITSET_MATCH_ANY));
 }
 
 void conc__futex_wake(uint32_t *word, int n)
@@ -61,8 +61,8 @@ void conc__futex_wake(uint32_t *word, int n)
 }
 
 /* False: there is no such system call. */
-static bool wait_for_both(uint32_t *shared, uint32_t value, uint32_t *own, uint32_t own_value,
-                          const struct timespec *until)
+static bool futex_wait_both(uint32_t *shared, uint32_t value, uint32_t *own, uint32_t own_value,
+                            const struct timespec *until)
 {
 #if defined(SYS_futex_waitv) && defined(FUTEX_32)
     static uint32_t is_missing;
@@ -72,7 +72,7 @@ static bool wait_for_both(uint32_t *shared, uint32_t value, uint32_t *own, uint3
     };
     if (load_relaxed(&is_missing)) /* relaxed: only what a try has found out */
         return false;
-    if (let_handlers_run(syscall(SYS_futex_waitv, both, 2, 0, until, CLOCK_MONOTONIC)) >= 0)
+    if (futex_let_handlers_run(syscall(SYS_futex_waitv, both, 2, 0, until, CLOCK_MONOTONIC)) >= 0)
         return true;
     bool missing = errno == ENOSYS || errno == EPERM;
     if (missing)
@@ -87,10 +87,10 @@ void conc__futex_wait_shared(uint32_t *shared, uint32_t value, uint32_t *own, ui
                              conc_deadline deadline)
 {
     struct timespec at;
-    if (wait_for_both(shared, value, own, own_value, end_of_wait(deadline, &at)))
+    if (futex_wait_both(shared, value, own, own_value, futex_end_of_wait(deadline, &at)))
         return;
     at = conc__kernel_time(deadline_earlier(deadline, conc_in(WITHOUT_WAITV)));
-    let_handlers_run(
+    futex_let_handlers_run(
         syscall(SYS_futex, shared, FUTEX_WAIT_BITSET, value, &at, NULL, FUTEX_BITSET_MATCH_ANY));
 }
 

@@ -15,7 +15,7 @@
 /* How often to yield the core before sleeping. It lets a preempted holder finish, and, between
  * cores, gives the holder so many turns that the cache line moves seldom: measured, a queue between
  * two threads passes three times as many items as with a busy wait. */
-enum { YIELDS = 8 };
+enum { GUARD_YIELDS = 8 };
 
 bool conc__guard_lock_slow(uint32_t *word, uint32_t require)
 {
@@ -31,7 +31,7 @@ bool conc__guard_lock_slow(uint32_t *word, uint32_t require)
         if (!(v & GUARD_HELD)) {
             if (cas_acquire(word, &v, v | mine))
                 return true;
-        } else if (tries < YIELDS) {
+        } else if (tries < GUARD_YIELDS) {
             sched_yield();
         } else if ((v & GUARD_SLEEPERS) || cas_relaxed(word, &v, v | GUARD_SLEEPERS)) {
             /* relaxed: the bit only asks for a wake-up; the kernel compares the whole word again */
