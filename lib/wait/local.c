@@ -26,7 +26,7 @@
  * anything here.
  *
  * The end: values are let go until there are none left, since destructors may set new ones; after
- * CONC_LOCAL_ROUNDS times the context gets the table `ended`, in which nothing can be set, and the
+ * CONC_LOCAL_ROUNDS times the context gets table_closed, in which nothing can be set, and the
  * last values are let go of. So nothing leaks, and it ends. (A thread whose end cannot be seen,
  * thread.c, has that table from the start.)
  *
@@ -52,7 +52,7 @@ struct box {
     struct conc_local *key;
 };
 
-struct entry {
+struct table_entry {
     const struct conc_local *key; /* NULL: free */
     struct box *box;
 };
@@ -61,19 +61,19 @@ struct locals {
     uint32_t refs;
     uint32_t mask; /* one less than the room, a power of two */
     uint32_t count;
-    struct entry entries[];
+    struct table_entry entries[];
 };
 
-enum { ROOM_MIN = 4 };
+enum { TABLE_ROOM_MIN = 4 };
 
 /* A table always has a free entry, where a search ends: at most three of four are taken. */
-static bool has_room(const struct locals *locals)
+static bool table_has_room(const struct locals *locals)
 {
     return locals->count < (locals->mask + 1) / 4 * 3;
 }
 
 /* What a context has that keeps no more values. Never written to. */
-static struct locals ended = {.refs = 2, .entries = {{NULL, NULL}}};
+static struct locals table_closed = {.refs = 2, .entries = {{NULL, NULL}}};
 
 /* ---- Keys ---- */
 
@@ -136,7 +136,7 @@ static void box_unref(struct box *box)
     key_unref(key);
 }
 
-static bool is_wanted(const struct box *box)
+static bool box_is_wanted(const struct box *box)
 {
     return box->is_set && !load_relaxed(&box->key->freed); /* relaxed: see conc_local_free() */
 }
@@ -144,7 +144,7 @@ static bool is_wanted(const struct box *box)
 /* ---- Tables ---- */
 
 /* Where the key stands, or would. */
-static struct entry *find(struct locals *locals, const struct conc_local *key)
+static struct table_entry *table_find(struct locals *locals, const struct conc_local *key)
 {
     uint32_t i = key->hash & locals->mask;
     while (locals->entries[i].key && locals->entries[i].key != key)
@@ -154,23 +154,23 @@ static struct entry *find(struct locals *locals, const struct conc_local *key)
 
 /* Put the box in, and return the one that it takes the place of. There is room. Takes and gives
  * references. */
-static struct box *put(struct locals *locals, struct box *box)
+static struct box *table_put(struct locals *locals, struct box *box)
 {
-    struct entry *entry = find(locals, box->key);
+    struct table_entry *entry = table_find(locals, box->key);
     struct box *before = entry->box;
     locals->count += !entry->key;
-    *entry = (struct entry){box->key, box};
+    *entry = (struct table_entry){box->key, box};
     return before;
 }
 
 static struct locals *table_new(uint32_t room)
 {
-    struct locals *locals = alloc_bytes(sizeof *locals + room * sizeof(struct entry));
+    struct locals *locals = alloc_bytes(sizeof *locals + room * sizeof(struct table_entry));
     if (!locals)
         return NULL;
     *locals = (struct locals){.refs = 1, .mask = room - 1};
     for (uint32_t i = 0; i < room; i++)
-        locals->entries[i] = (struct entry){NULL, NULL};
+        locals->entries[i] = (struct table_entry){NULL, NULL};
     return locals;
 }
 
@@ -184,22 +184,22 @@ static struct locals *table_ref(struct locals *locals)
  * NULL: no memory. */
 static struct locals *table_copy(const struct locals *from)
 {
-    uint32_t wanted = 0, room = ROOM_MIN;
+    uint32_t wanted = 0, room = TABLE_ROOM_MIN;
     for (uint32_t i = 0; from && i <= from->mask; i++)
-        wanted += from->entries[i].box && is_wanted(from->entries[i].box);
+        wanted += from->entries[i].box && box_is_wanted(from->entries[i].box);
     while (room / 2 <= wanted)
         room *= 2;
     struct locals *copy = table_new(room);
     /* A key that was freed since it was counted only leaves more room. */
     for (uint32_t i = 0; copy && from && i <= from->mask; i++)
-        if (from->entries[i].box && is_wanted(from->entries[i].box))
-            put(copy, box_ref(from->entries[i].box));
+        if (from->entries[i].box && box_is_wanted(from->entries[i].box))
+            table_put(copy, box_ref(from->entries[i].box));
     return copy;
 }
 
 void conc__locals_unref(struct locals *locals)
 {
-    if (!locals || locals == &ended || fetch_sub_acq_rel(&locals->refs, 1) != 1)
+    if (!locals || locals == &table_closed || fetch_sub_acq_rel(&locals->refs, 1) != 1)
         return;
     for (uint32_t i = 0; i <= locals->mask; i++)
         box_unref(locals->entries[i].box);
@@ -210,41 +210,41 @@ void conc__locals_unref(struct locals *locals)
 
 /* Make a box the caller's for its key. Takes the reference to it on 0; the box before it is let go
  * at the end. */
-static int bind(struct conc_context *self, struct box *box)
+static int local_bind(struct conc_context *self, struct box *box)
 {
     struct locals *locals = self->locals;
-    if (locals == &ended)
+    if (locals == &table_closed)
         return -ESHUTDOWN;
     /* acquire: those who had it with us are done reading */
     if (locals && load_acquire(&locals->refs) == 1 &&
-        (has_room(locals) || find(locals, box->key)->key)) {
-        box_unref(put(locals, box));
+        (table_has_room(locals) || table_find(locals, box->key)->key)) {
+        box_unref(table_put(locals, box));
         return 0;
     }
     struct locals *copy = table_copy(locals);
     if (!copy)
         return -ENOMEM;
-    struct box *before = put(copy, box);
+    struct box *before = table_put(copy, box);
     self->locals = copy;
     box_unref(before);
     conc__locals_unref(locals);
     return 0;
 }
 
-static struct box *box_of(const struct conc_local *key)
+static struct box *local_box_of(const struct conc_local *key)
 {
     const struct conc_context *self = conc__self; /* a thread without a context has no values */
-    return self && self->locals ? find(self->locals, key)->box : NULL;
+    return self && self->locals ? table_find(self->locals, key)->box : NULL;
 }
 
-static int set(struct conc_context *self, conc_local *key, void *value)
+static int local_set(struct conc_context *self, conc_local *key, void *value)
 {
     struct box *box = box_new(key);
     if (!box)
         return -ENOMEM;
     box->value = value;
     box->is_set = true;
-    int err = bind(self, box);
+    int err = local_bind(self, box);
     if (err) {
         box->value = NULL; /* it stays the caller's */
         box_unref(box);
@@ -252,16 +252,16 @@ static int set(struct conc_context *self, conc_local *key, void *value)
     return err;
 }
 
-int conc_local_set(conc_local *key, void *value) { return set(context_self(), key, value); }
+int conc_local_set(conc_local *key, void *value) { return local_set(context_self(), key, value); }
 
 int conc_local_set_token(conc_local *key, void *value, conc_local_token *token)
 {
     struct conc_context *self = context_self();
-    struct box *before = box_of(key);
+    struct box *before = local_box_of(key);
     before = before ? box_ref(before) : box_new(key);
     if (!before)
         return -ENOMEM;
-    int err = set(self, key, value);
+    int err = local_set(self, key, value);
     if (err)
         box_unref(before);
     else
@@ -275,8 +275,8 @@ int conc_local_reset(conc_local_token *token)
     if (!token->key || token->context != self->id)
         return -EINVAL;
     struct box *before = token->before;
-    if (self->locals != &ended) {
-        int err = bind(self, before);
+    if (self->locals != &table_closed) {
+        int err = local_bind(self, before);
         token->key = err ? token->key : NULL;
         return err;
     }
@@ -287,13 +287,13 @@ int conc_local_reset(conc_local_token *token)
 
 void *conc_local_get(const conc_local *key)
 {
-    const struct box *box = box_of(key);
+    const struct box *box = local_box_of(key);
     return box ? box->value : NULL;
 }
 
 bool conc_local_is_set(const conc_local *key)
 {
-    const struct box *box = box_of(key);
+    const struct box *box = local_box_of(key);
     return box && box->is_set;
 }
 
@@ -302,7 +302,7 @@ bool conc_local_is_set(const conc_local *key)
 struct locals *conc__locals_inherit(struct conc_context *from)
 {
     struct locals *locals = from->locals;
-    return locals && locals != &ended ? table_ref(locals) : NULL;
+    return locals && locals != &table_closed ? table_ref(locals) : NULL;
 }
 
 void conc__locals_adopt(struct conc_context *self, struct locals *locals) { self->locals = locals; }
@@ -316,7 +316,8 @@ struct locals *conc__locals_swap(struct conc_context *self, struct locals *local
 
 void conc__locals_drop(struct conc_context *self)
 {
-    for (int round = 1; self->locals && self->locals != &ended; round++)
-        conc__locals_unref(conc__locals_swap(self, round < CONC_LOCAL_ROUNDS ? NULL : &ended));
-    self->locals = &ended;
+    for (int round = 1; self->locals && self->locals != &table_closed; round++)
+        conc__locals_unref(
+            conc__locals_swap(self, round < CONC_LOCAL_ROUNDS ? NULL : &table_closed));
+    self->locals = &table_closed;
 }

@@ -11,7 +11,7 @@
 #include "wait/context.h"
 
 /* The context's buffer; NULL: out of memory. */
-static char *buffer(struct conc_context *self)
+static char *message_buffer(struct conc_context *self)
 {
     if (!self->message)
         self->message = alloc_bytes(CONC_MESSAGE_MAX);
@@ -33,7 +33,7 @@ int conc_raise(int err, const char *fmt, ...)
 void conc__set_message(struct conc_context *self, int err, const char *message)
 {
     self->message_err = 0;
-    if (message && *message && buffer(self)) {
+    if (message && *message && message_buffer(self)) {
         size_t n = strnlen(message, CONC_MESSAGE_MAX - 1);
         memmove(self->message, message, n);
         self->message[n] = '\0';

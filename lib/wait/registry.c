@@ -69,10 +69,10 @@ uint32_t conc__forks(void)
     return load_relaxed(&forks); /* relaxed: it changes while there is one thread */
 }
 
-static void before_fork(void) { guard_lock(&registry.word); }
-static void after_fork_in_parent(void) { guard_unlock(&registry.word); }
+static void registry_before_fork(void) { guard_lock(&registry.word); }
+static void registry_after_fork_in_parent(void) { guard_unlock(&registry.word); }
 
-static void after_fork_in_child(void)
+static void registry_after_fork_in_child(void)
 {
     struct conc_context *self = conc__self;
     store_relaxed(&forks, forks + 1); /* relaxed: as above */
@@ -86,10 +86,11 @@ static void after_fork_in_child(void)
     guard_unlock(&registry.word);
 }
 
-__attribute__((constructor)) static void watch_forks(void)
+__attribute__((constructor)) static void registry_watch_forks(void)
 {
     /* Out of memory this early: then a child must not use libconc. */
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    pthread_atfork(registry_before_fork, registry_after_fork_in_parent,
+                   registry_after_fork_in_child);
 }
 
 /* ---- Blocking ---- */
@@ -124,7 +125,7 @@ struct snapshot {
     char holder_name[CONC_NAME_MAX];
 };
 
-static void look_at(struct conc_context *context, struct snapshot *s, int64_t now)
+static void snapshot_fill(struct conc_context *context, struct snapshot *s, int64_t now)
 {
     memset(s, 0, sizeof *s);
     s->info.id = context->id;
@@ -142,7 +143,7 @@ static void look_at(struct conc_context *context, struct snapshot *s, int64_t no
     guard_unlock(&context->blocked);
 }
 
-static const struct snapshot *find(const struct snapshot *all, size_t n, uint32_t id)
+static const struct snapshot *snapshot_find(const struct snapshot *all, size_t n, uint32_t id)
 {
     for (size_t i = 0; i < n; i++)
         if (all[i].info.id == id)
@@ -151,11 +152,12 @@ static const struct snapshot *find(const struct snapshot *all, size_t n, uint32_
 }
 
 /* The strings lie in the snapshot itself, so they are set once it stands where it stays. */
-static void set_strings(struct snapshot *all, size_t n)
+static void snapshot_set_strings(struct snapshot *all, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct snapshot *s = &all[i];
-        const struct snapshot *holder = s->info.holder ? find(all, n, s->info.holder) : NULL;
+        const struct snapshot *holder =
+            s->info.holder ? snapshot_find(all, n, s->info.holder) : NULL;
         if (holder)
             memcpy(s->holder_name, holder->name, sizeof s->holder_name);
         s->info.name = s->name;
@@ -163,7 +165,7 @@ static void set_strings(struct snapshot *all, size_t n)
     }
 }
 
-static struct snapshot *take_snapshot(size_t *n)
+static struct snapshot *snapshot_take(size_t *n)
 {
     struct snapshot *all = NULL;
     size_t room = 0;
@@ -180,9 +182,9 @@ static struct snapshot *take_snapshot(size_t *n)
     int64_t now = conc_now();
     *n = 0;
     for (struct list_node *i = registry.contexts.head; i; i = list_next(&registry.contexts, i))
-        look_at(list_entry(i, struct conc_context, node), &all[(*n)++], now);
+        snapshot_fill(list_entry(i, struct conc_context, node), &all[(*n)++], now);
     guard_unlock(&registry.word);
-    set_strings(all, *n);
+    snapshot_set_strings(all, *n);
     return all;
 }
 
@@ -190,7 +192,7 @@ int conc_context_foreach(conc_context_fn *fn, void *arg)
 {
     context_self(); /* so that the caller is among them, and there is at least one */
     size_t n;
-    struct snapshot *all = take_snapshot(&n);
+    struct snapshot *all = snapshot_take(&n);
     if (!all)
         return -ENOMEM;
     int result = 0;
@@ -200,7 +202,7 @@ int conc_context_foreach(conc_context_fn *fn, void *arg)
     return result;
 }
 
-static int print_context(const conc_context_info *info, void *arg)
+static int registry_print_context(const conc_context_info *info, void *arg)
 {
     FILE *out = arg;
     int n = fprintf(out, "%6u %-6s %-20s ", info->id, info->kind, info->name);
@@ -220,7 +222,7 @@ static int print_context(const conc_context_info *info, void *arg)
 
 int conc_dump(FILE *out)
 {
-    int err = conc_context_foreach(print_context, out);
+    int err = conc_context_foreach(registry_print_context, out);
     if (!err && fflush(out) != 0) /* a program that hangs will not flush it any more */
         err = -EIO;
     return err;

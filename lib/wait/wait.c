@@ -47,7 +47,7 @@
 
 /* ---- Lists ---- */
 
-static void link_before(struct conc__waiter *at, struct conc__waiter *w)
+static void waiter_link_before(struct conc__waiter *at, struct conc__waiter *w)
 {
     w->next = at;
     w->prev = at->prev;
@@ -59,7 +59,7 @@ void conc__waitlist_push(struct conc__waitlist *list, struct conc__waiter *w)
 {
     store_relaxed(&w->list, list);
     if (list->head) {
-        link_before(list->head, w);
+        waiter_link_before(list->head, w);
     } else {
         w->next = w->prev = w;
         list->head = w;
@@ -106,7 +106,7 @@ int conc__must_end(struct conc_context *self, conc_deadline deadline, conc_deadl
 }
 
 /* Take the waiter off its list; false: somebody has taken it already, and will deliver. */
-static bool give_up(struct conc__waiter *w, const struct wait_on *on)
+static bool waiter_give_up(struct conc__waiter *w, const struct wait_on *on)
 {
     guard_lock(on->guard);
     /* relaxed: while it is this list, it changes only under this guard */
@@ -121,7 +121,7 @@ static bool give_up(struct conc__waiter *w, const struct wait_on *on)
     return listed;
 }
 
-static int take_delivery(struct conc__waiter *w)
+static int waiter_take_delivery(struct conc__waiter *w)
 {
     struct conc_context *self = w->context;
     while (!(self->ops->park(self, CONC_FOREVER) & PARK_DELIVERED))
@@ -143,8 +143,8 @@ int conc__waiter_wait(struct conc__waiter *w, const struct wait_on *on, conc_dea
             goto end;
         }
     }
-    if (!give_up(w, on))
-        result = take_delivery(w);
+    if (!waiter_give_up(w, on))
+        result = waiter_take_delivery(w);
     else if (result == -ECANCELED)
         conc__scopes_check(
             self, &until); /* only now: a wait that was served has not been ended by a scope */
@@ -158,7 +158,7 @@ end:
 int conc__waiter_wait_firmly(struct conc__waiter *w, const struct wait_on *on)
 {
     conc__blocked_begin(w->context, on->what, on->object, on->holder);
-    int result = take_delivery(w);
+    int result = waiter_take_delivery(w);
     conc__blocked_end(w->context);
     return result;
 }
