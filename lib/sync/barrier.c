@@ -27,21 +27,24 @@ int conc_barrier_init(conc_barrier *barrier, uint32_t parties, conc_barrier_fn *
 }
 
 /* relaxed: written under the guard; conc_barrier_n_waiting() looks without it */
-static void set_waiting(conc_barrier *barrier, uint32_t n) { store_relaxed(&barrier->waiting, n); }
+static void barrier_set_waiting(conc_barrier *barrier, uint32_t n)
+{
+    store_relaxed(&barrier->waiting, n);
+}
 
 /* Send away who waits; then the barrier has the bits given. */
-static void send_away(conc_barrier *barrier, uint32_t clear, uint32_t set)
+static void barrier_send_away(conc_barrier *barrier, uint32_t clear, uint32_t set)
 {
     guard_lock(&barrier->word);
     struct conc__waiter *chain = waitlist_take_all(&barrier->waiters);
-    set_waiting(barrier, 0);
+    barrier_set_waiting(barrier, 0);
     guard_unlock_with(&barrier->word, clear, set);
     conc__waiter_deliver_all(chain, -CONC_EBROKEN);
 }
 
-void conc_barrier_reset(conc_barrier *barrier) { send_away(barrier, BARRIER_BROKEN, 0); }
+void conc_barrier_reset(conc_barrier *barrier) { barrier_send_away(barrier, BARRIER_BROKEN, 0); }
 
-void conc_barrier_abort(conc_barrier *barrier) { send_away(barrier, 0, BARRIER_BROKEN); }
+void conc_barrier_abort(conc_barrier *barrier) { barrier_send_away(barrier, 0, BARRIER_BROKEN); }
 
 bool conc_barrier_is_broken(const conc_barrier *barrier)
 {
@@ -56,10 +59,10 @@ uint32_t conc_barrier_n_waiting(const conc_barrier *barrier)
 }
 
 /* The last party: release the guard, run the action, let the others go. */
-static int complete(conc_barrier *barrier, uint32_t index)
+static int barrier_complete(conc_barrier *barrier, uint32_t index)
 {
     struct conc__waiter *chain = waitlist_take_all(&barrier->waiters);
-    set_waiting(barrier, 0);
+    barrier_set_waiting(barrier, 0);
     guard_unlock(&barrier->word);
     int err = 0;
     if (barrier->action) {
@@ -75,22 +78,23 @@ static int complete(conc_barrier *barrier, uint32_t index)
     return (int)index;
 }
 
-static void gave_up(void *object)
+static void barrier_gave_up(void *object)
 {
     conc_barrier *barrier = object;
-    set_waiting(barrier, barrier->waiting - 1);
-    /* The word has the guard's bits too, which may change meanwhile. */
-    fetch_or_release(&barrier->word, BARRIER_BROKEN);
+    barrier_set_waiting(barrier, barrier->waiting - 1);
+    fetch_or_release(
+        &barrier->word,
+        BARRIER_BROKEN); /* the word has the guard's bits too, which may change meanwhile */
 }
 
-/* After gave_up(): those who wait with us go too, unless a reset has come and done it. */
-static void send_others_away(conc_barrier *barrier)
+/* After barrier_gave_up(): those who wait with us go too, unless a reset has come and done it. */
+static void barrier_send_others_away(conc_barrier *barrier)
 {
     guard_lock(&barrier->word);
     struct conc__waiter *chain = NULL;
     if (conc_barrier_is_broken(barrier)) {
         chain = waitlist_take_all(&barrier->waiters);
-        set_waiting(barrier, 0);
+        barrier_set_waiting(barrier, 0);
     }
     guard_unlock(&barrier->word);
     conc__waiter_deliver_all(chain, -CONC_EBROKEN);
@@ -111,21 +115,21 @@ int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
         return -CONC_EBROKEN;
     }
     if (index + 1 == barrier->parties)
-        return complete(barrier, index);
+        return barrier_complete(barrier, index);
     if (deadline_is_now(deadline)) {
         guard_unlock(&barrier->word);
         return -EAGAIN;
     }
-    set_waiting(barrier, index + 1);
+    barrier_set_waiting(barrier, index + 1);
     conc__waitlist_push(&barrier->waiters, &w);
     guard_unlock(&barrier->word);
     const struct wait_on on = {.list = &barrier->waiters,
                                .guard = &barrier->word,
                                .what = "barrier",
                                .object = barrier,
-                               .gave_up = gave_up};
+                               .gave_up = barrier_gave_up};
     int end = conc__waiter_wait(&w, &on, deadline);
     if (end == -ETIMEDOUT || end == -ECANCELED)
-        send_others_away(barrier);
+        barrier_send_others_away(barrier);
     return end < 0 ? end : (int)index;
 }

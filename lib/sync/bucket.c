@@ -35,7 +35,7 @@ int conc_bucket_init(conc_bucket *bucket, double per_second, double burst)
 }
 
 /* Under the guard: count the tokens that have come by now. */
-static void fill(conc_bucket *bucket, int64_t now)
+static void bucket_fill(conc_bucket *bucket, int64_t now)
 {
     if (bucket->since == 0)
         bucket->since = now;
@@ -45,11 +45,11 @@ static void fill(conc_bucket *bucket, int64_t now)
 }
 
 /* Take n tokens and return 0, or return the nanoseconds until they are there. */
-static int64_t take_or_delay(conc_bucket *bucket, uint32_t n)
+static int64_t bucket_take_or_delay(conc_bucket *bucket, uint32_t n)
 {
     double delay = 0;
     guard_lock(&bucket->word);
-    fill(bucket, conc_now());
+    bucket_fill(bucket, conc_now());
     if (bucket->level >= n)
         bucket->level -= n;
     else
@@ -59,10 +59,10 @@ static int64_t take_or_delay(conc_bucket *bucket, uint32_t n)
 }
 
 /* With the turn. */
-static int take(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
+static int bucket_take_in_turn(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
 {
     int64_t delay;
-    while ((delay = take_or_delay(bucket, n)) > 0) {
+    while ((delay = bucket_take_or_delay(bucket, n)) > 0) {
         if (deadline_is_now(deadline))
             return -EAGAIN;
         conc_deadline ready = conc_in(delay);
@@ -84,7 +84,7 @@ int conc_bucket_take(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
     int err = conc_sem_acquire(&bucket->turn, deadline);
     if (err)
         return err;
-    err = take(bucket, n, deadline);
+    err = bucket_take_in_turn(bucket, n, deadline);
     conc_sem_release(&bucket->turn, 1);
     return err;
 }
@@ -93,7 +93,7 @@ double conc_bucket_tokens(const conc_bucket *question)
 {
     conc_bucket *bucket = (conc_bucket *)(uintptr_t)question; /* only brings it up to date */
     guard_lock(&bucket->word);
-    fill(bucket, conc_now());
+    bucket_fill(bucket, conc_now());
     double level = bucket->level;
     guard_unlock(&bucket->word);
     return level;

@@ -28,13 +28,13 @@ void conc_cond_init_rlock(conc_cond *cond, conc_rlock *rlock)
     *cond = (conc_cond)CONC_COND_INIT_RLOCK(rlock);
 }
 
-static bool held(const conc_cond *cond)
+static bool cond_has_lock(const conc_cond *cond)
 {
     return cond->rlock ? conc_rlock_is_owned(cond->rlock) : conc_lock_is_locked(cond->lock);
 }
 
 /* Release the lock wholly; returns how deep an rlock was. */
-static uint32_t let_go(conc_cond *cond)
+static uint32_t cond_release_lock(conc_cond *cond)
 {
     uint32_t depth = 0;
     if (cond->rlock) {
@@ -48,7 +48,7 @@ static uint32_t let_go(conc_cond *cond)
 }
 
 /* Take it again after a wait that has ended so. */
-static void take_again(conc_cond *cond, int end, uint32_t depth)
+static void cond_take_lock_again(conc_cond *cond, int end, uint32_t depth)
 {
     conc__lock_resume(cond->lock, end < 0 ? LOCK_FREE : end);
     if (cond->rlock) {
@@ -59,7 +59,7 @@ static void take_again(conc_cond *cond, int end, uint32_t depth)
 
 int conc_cond_wait(conc_cond *cond, conc_deadline deadline)
 {
-    if (!held(cond))
+    if (!cond_has_lock(cond))
         return -EPERM;
     int err = checkpoint(deadline);
     if (err || deadline_is_now(deadline))
@@ -68,21 +68,21 @@ int conc_cond_wait(conc_cond *cond, conc_deadline deadline)
     guard_lock(&cond->word);
     conc__waitlist_push(&cond->waiters, &w);
     guard_unlock_with(&cond->word, 0, WAITERS);
-    uint32_t depth = let_go(cond);
+    uint32_t depth = cond_release_lock(cond);
     const struct wait_on on = {.list = &cond->waiters,
                                .guard = &cond->word,
                                .if_empty = WAITERS,
                                .what = "condition",
                                .object = cond};
     int end = conc__waiter_wait(&w, &on, deadline);
-    take_again(cond, end, depth);
+    cond_take_lock_again(cond, end, depth);
     return end < 0 ? end : 0;
 }
 
 int conc_cond_wait_for(conc_cond *cond, conc_predicate_fn *predicate, void *arg,
                        conc_deadline deadline)
 {
-    if (!held(cond))
+    if (!cond_has_lock(cond))
         return -EPERM;
     int err = checkpoint(deadline);
     while (!err && !predicate(arg)) {
@@ -95,7 +95,7 @@ int conc_cond_wait_for(conc_cond *cond, conc_predicate_fn *predicate, void *arg,
 
 int conc_cond_notify(conc_cond *cond, size_t n)
 {
-    if (!held(cond))
+    if (!cond_has_lock(cond))
         return -EPERM;
     if (!(load_relaxed(&cond->word) &
           WAITERS)) /* relaxed: the lock orders us after those who wait */

@@ -29,7 +29,7 @@
  * like any other, so it needs no case of its own.
  *
  * Fairness: a waiter's patience begins when it becomes the first of the list (`since`), so that the
- * k-th waits for about k times PATIENCE at most, and hand-overs, each of which idles the lock for a
+ * k-th waits for about k times LOCK_PATIENCE at most, and hand-overs, each of which idles the lock for a
  * wake-up, cannot become the rule.
  *
  * Order: acquire's swap acquires, release's releases, so critical sections are ordered. A hand-over
@@ -49,13 +49,13 @@
 enum { PAUSES = 8, YIELDS = 4 };
 
 /* relaxed: for reports only */
-static void note_holder(conc_lock *lock, const struct conc_context *holder)
+static void lock_note_holder(conc_lock *lock, const struct conc_context *holder)
 {
     store_relaxed(&lock->holder, holder->id);
 }
 
-/* Take the lock if it is free, clearing `waking` (LOCK_WAKING if it is ours, or 0) with it. */
-static bool take(conc_lock *lock, uint32_t waking)
+/* Take the lock if it is free, clearing `waking` (WAKING if it is ours, or 0) with it. */
+static bool lock_take(conc_lock *lock, uint32_t waking)
 {
     uint32_t v = load_relaxed(&lock->word); /* relaxed: the swap acquires */
     while (!(v & LOCK_LOCKED))
@@ -64,21 +64,21 @@ static bool take(conc_lock *lock, uint32_t waking)
     return false;
 }
 
-static bool take_yielding(conc_lock *lock, uint32_t waking)
+static bool lock_take_with_backoff(conc_lock *lock, uint32_t waking)
 {
     for (int i = 0; i < PAUSES + YIELDS; i++) {
-        if (take(lock, waking))
+        if (lock_take(lock, waking))
             return true;
         if (i < PAUSES)
             core_pause();
         else
             sched_yield();
     }
-    return take(lock, waking);
+    return lock_take(lock, waking);
 }
 
 /* Lie down on the list; false: the lock is free, try again. */
-static bool enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
+static bool lock_enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
 {
     if (!guard_lock_if(&lock->word, LOCK_LOCKED))
         return false;
@@ -92,9 +92,9 @@ static bool enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
     return true;
 }
 
-/* Acquire; `waking` is LOCK_WAKING if a release has woken us. A firm one has no deadline and cannot
- * be cancelled. */
-static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline, bool firm)
+/* Acquire; `waking` is WAKING if a release has woken us. A firm one has no deadline and cannot be
+ * cancelled. */
+static int lock_acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline, bool firm)
 {
     struct conc__waiter w = waiter_here();
     const struct wait_on on = {.list = &lock->waiters,
@@ -103,8 +103,8 @@ static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline
                                .what = "lock",
                                .object = lock,
                                .holder = &lock->holder};
-    while (!take_yielding(lock, waking)) {
-        if (!enlist(lock, &w, waking))
+    while (!lock_take_with_backoff(lock, waking)) {
+        if (!lock_enlist(lock, &w, waking))
             continue;
         int end = firm ? conc__waiter_wait_firmly(&w, &on) : conc__waiter_wait(&w, &on, deadline);
         if (end < 0)
@@ -113,7 +113,7 @@ static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline
             return 0;
         waking = end == LOCK_WOKEN ? LOCK_WAKING : 0;
     }
-    note_holder(lock, w.context);
+    lock_note_holder(lock, w.context);
     return 0;
 }
 
@@ -125,16 +125,16 @@ void conc_lock_enter(conc_lock *lock)
 {
     uint32_t v = 0;
     if (cas_acquire(&lock->word, &v, LOCK_LOCKED))
-        note_holder(lock, context_self());
+        lock_note_holder(lock, context_self());
     else
-        acquire_slow(lock, 0, CONC_FOREVER, true);
+        lock_acquire_slow(lock, 0, CONC_FOREVER, true);
 }
 
 int conc_lock_try_acquire(conc_lock *lock)
 {
-    if (!take(lock, 0))
+    if (!lock_take(lock, 0))
         return -EAGAIN;
-    note_holder(lock, context_self());
+    lock_note_holder(lock, context_self());
     return 0;
 }
 
@@ -143,14 +143,14 @@ int conc_lock_acquire(conc_lock *lock, conc_deadline deadline)
     int err = checkpoint(deadline);
     if (err || conc_lock_try_acquire(lock) == 0)
         return err;
-    return deadline_is_now(deadline) ? -EAGAIN : acquire_slow(lock, 0, deadline, false);
+    return deadline_is_now(deadline) ? -EAGAIN : lock_acquire_slow(lock, 0, deadline, false);
 }
 
 /* Under the guard, which it releases: let go, and see to the first waiter. */
-static void release_guarded(conc_lock *lock)
+static void lock_release_guarded(conc_lock *lock)
 {
     uint32_t v = load_relaxed(
-        &lock->word); /* relaxed: both bits change only under the guard while LOCK_LOCKED is set */
+        &lock->word); /* relaxed: both bits change only under the guard while LOCKED is set */
     if (!(v & LOCK_WAITERS) || (v & LOCK_WAKING)) {
         guard_unlock_with(&lock->word, LOCK_LOCKED, 0);
         return;
@@ -161,7 +161,7 @@ static void release_guarded(conc_lock *lock)
     if (!clear)
         lock->waiters.head->since = now;
     if (now - w->since >= LOCK_PATIENCE) {
-        note_holder(lock, w->context);
+        lock_note_holder(lock, w->context);
         guard_unlock_with(&lock->word, clear, 0);
         conc__waiter_deliver(w, LOCK_HANDED);
     } else {
@@ -170,14 +170,14 @@ static void release_guarded(conc_lock *lock)
     }
 }
 
-static int release_slow(conc_lock *lock)
+static int lock_release_slow(conc_lock *lock)
 {
     uint32_t v = load_relaxed(&lock->word); /* relaxed: the swap releases */
     while (v & LOCK_LOCKED) {
         if ((v & GUARD_HELD) || ((v & LOCK_WAITERS) && !(v & LOCK_WAKING))) {
             if (!guard_lock_if(&lock->word, LOCK_LOCKED))
                 break;
-            release_guarded(lock);
+            lock_release_guarded(lock);
             return 0;
         }
         if (cas_release(&lock->word, &v, v & ~LOCK_LOCKED))
@@ -189,7 +189,7 @@ static int release_slow(conc_lock *lock)
 int conc_lock_release(conc_lock *lock)
 {
     uint32_t v = LOCK_LOCKED;
-    return cas_release(&lock->word, &v, 0) ? 0 : release_slow(lock);
+    return cas_release(&lock->word, &v, 0) ? 0 : lock_release_slow(lock);
 }
 
 bool conc_lock_is_locked(const conc_lock *lock)
@@ -222,5 +222,5 @@ void conc__lock_adopt(conc_lock *lock, struct conc__waiter *chain)
 void conc__lock_resume(conc_lock *lock, int outcome)
 {
     if (outcome != LOCK_HANDED)
-        acquire_slow(lock, outcome == LOCK_WOKEN ? LOCK_WAKING : 0, CONC_FOREVER, true);
+        lock_acquire_slow(lock, outcome == LOCK_WOKEN ? LOCK_WAKING : 0, CONC_FOREVER, true);
 }
