@@ -26,7 +26,7 @@
  * takes it out and destroys the queue, so it must not take the queue's guard to find that out.
  * Therefore it lies, for the wait room, on a list of its own, in its own frame, under a guard of
  * its own; and an entry on the queue's list leads there. Whoever lets its last element in takes it
- * off the list of its own first (claim(), under both guards, the queue's first): from then on it
+ * off the list of its own first (putter_take(), under both guards, the queue's first): from then on it
  * waits for the delivery and touches nothing else. If it was faster, it gives up: nothing can be
  * got any more of what it would still put, so the queue lives, and it takes its entry off under the
  * queue's guard, which also makes sure that nobody looks at its frame any more.
@@ -49,6 +49,7 @@
  */
 #include <conc/queue.h>
 
+#include "base/list.h"
 #include "queue/store.h"
 #include "wait/wait.h"
 
@@ -68,7 +69,7 @@ static void chain_add(struct chain *chain, struct conc__waiter *w)
 }
 
 /* With no guard held. */
-static inline void deliver(const struct chain *chain)
+static inline void chain_deliver(const struct chain *chain)
 {
     if (chain->first)
         conc__waiter_deliver_all(chain->first, 0);
@@ -76,9 +77,9 @@ static inline void deliver(const struct chain *chain)
 
 /* ---- Those who wait to put ---- */
 
-/* In the frame of a put that waits. The entry's `slot` is the putter. */
+/* In the frame of a put that waits. */
 struct putter {
-    struct conc__waiter entry;  /* in queue->putters; under queue->word */
+    struct conc__waiter queued; /* in queue->putters; under queue->word */
     const unsigned char *items; /* those not in the queue yet; under queue->word */
     size_t left;                /* how many; the same */
     struct conc__waiter waiter; /* in `own`; under `word` */
@@ -86,9 +87,14 @@ struct putter {
     uint32_t word;
 };
 
+static struct putter *putter_of(struct conc__waiter *queued)
+{
+    return list_entry(queued, struct putter, queued);
+}
+
 /* Under the queue's guard: may the putter's last element be let in? Not if it is giving up; and if
  * not so, it cannot give up any more. */
-static bool claim(struct putter *p)
+static bool putter_take(struct putter *p)
 {
     guard_lock(&p->word);
     bool waits = waitlist_pop(&p->own) != NULL;
@@ -97,14 +103,14 @@ static bool claim(struct putter *p)
 }
 
 /* Under the guard: from the store's room, let in what the first of the putters has left. */
-static void let_in_first(conc_queue *queue, struct chain *served)
+static void queue_let_in_first(conc_queue *queue, struct chain *served)
 {
-    struct putter *p = queue->putters.head->slot;
+    struct putter *p = putter_of(queue->putters.head);
     size_t n = queue->store.limit - queue->store.count;
     if (n >= p->left) {
         n = p->left;
-        conc__waitlist_remove(&queue->putters, &p->entry);
-        if (!claim(p))
+        conc__waitlist_remove(&queue->putters, &p->queued);
+        if (!putter_take(p))
             return;
         chain_add(served, &p->waiter);
     }
@@ -115,24 +121,23 @@ static void let_in_first(conc_queue *queue, struct chain *served)
 }
 
 /* The same for all of them, as long as there is room. */
-static void let_in(conc_queue *queue, struct chain *served)
+static void queue_let_in(conc_queue *queue, struct chain *served)
 {
     while (!waitlist_is_empty(&queue->putters) && queue->store.count < queue->store.limit)
-        let_in_first(queue, served);
+        queue_let_in_first(queue, served);
 }
 
 /* Under the guard, which it releases: `done` of n elements are in; wait until all are. Returns as
  * conc_queue_put_many(). */
-static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size_t n, size_t done,
-                             struct chain *served, conc_deadline deadline)
+static ptrdiff_t queue_wait_to_put(conc_queue *queue, const unsigned char *items, size_t n,
+                                   size_t done, struct chain *served, conc_deadline deadline)
 {
     struct putter p = {
         .items = items + done * queue->store.elem_size, .left = n - done, .waiter = waiter_here()};
-    p.entry.slot = &p;
     conc__waitlist_push(&p.own, &p.waiter);
-    conc__waitlist_push(&queue->putters, &p.entry);
+    conc__waitlist_push(&queue->putters, &p.queued);
     guard_unlock(&queue->word);
-    deliver(served);
+    chain_deliver(served);
     const struct wait_on on = {
         .list = &p.own, .guard = &p.word, .what = "queue put", .object = queue};
     int err = conc__waiter_wait(&p.waiter, &on, deadline);
@@ -140,8 +145,8 @@ static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size
         return (ptrdiff_t)n; /* don't touch the queue: it may be gone */
     if (err != -ESHUTDOWN) { /* it has given up; nobody may look at its frame any more */
         guard_lock(&queue->word);
-        if (p.entry.list)
-            conc__waitlist_remove(&queue->putters, &p.entry);
+        if (p.queued.list)
+            conc__waitlist_remove(&queue->putters, &p.queued);
         guard_unlock(&queue->word);
     }
     return p.left < n ? (ptrdiff_t)(n - p.left) : err;
@@ -150,8 +155,8 @@ static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size
 /* ---- Putting ---- */
 
 /* Under the guard: hand elements to those who wait for some. Returns how many. */
-static size_t hand_over(conc_queue *queue, const unsigned char *items, size_t n,
-                        struct chain *served)
+static size_t queue_hand_over(conc_queue *queue, const unsigned char *items, size_t n,
+                              struct chain *served)
 {
     size_t done = 0;
     while (done < n && !waitlist_is_empty(&queue->getters)) {
@@ -167,7 +172,7 @@ static size_t hand_over(conc_queue *queue, const unsigned char *items, size_t n,
 
 /* Under the guard, nobody waiting to get: put into the store what there is room for. Returns how
  * many. */
-static size_t store_some(conc_queue *queue, const unsigned char *items, size_t n, int *err)
+static size_t queue_store_some(conc_queue *queue, const unsigned char *items, size_t n, int *err)
 {
     struct conc__store *store = &queue->store;
     size_t k = store->limit - store->count;
@@ -183,25 +188,26 @@ static size_t store_some(conc_queue *queue, const unsigned char *items, size_t n
 }
 
 /* Under the guard, which it releases. */
-static ptrdiff_t put_guarded(conc_queue *queue, const unsigned char *items, size_t n,
-                             conc_deadline deadline)
+static ptrdiff_t queue_put_guarded(conc_queue *queue, const unsigned char *items, size_t n,
+                                   conc_deadline deadline)
 {
     int err = queue->is_shutdown ? -ESHUTDOWN : 0;
     struct chain served = {.end = &served.first};
     size_t done = 0;
     if (!err)
-        done = hand_over(queue, items, n, &served);
+        done = queue_hand_over(queue, items, n, &served);
     if (!err && done < n)
-        done += store_some(queue, items + done * queue->store.elem_size, n - done, &err);
+        done += queue_store_some(queue, items + done * queue->store.elem_size, n - done, &err);
     queue->unfinished += done;
     if (done < n && !err && !deadline_is_now(deadline))
-        return wait_to_put(queue, items, n, done, &served, deadline);
+        return queue_wait_to_put(queue, items, n, done, &served, deadline);
     guard_unlock(&queue->word);
-    deliver(&served);
+    chain_deliver(&served);
     return done > 0 ? (ptrdiff_t)done : err ? err : -EAGAIN;
 }
 
-static inline ptrdiff_t put(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
+static inline ptrdiff_t queue_put_items(conc_queue *queue, const void *items, size_t n,
+                                        conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err)
@@ -213,36 +219,36 @@ static inline ptrdiff_t put(conc_queue *queue, const void *items, size_t n, conc
         guard_unlock(&queue->word);
         return 1;
     }
-    return put_guarded(queue, items, n, deadline);
+    return queue_put_guarded(queue, items, n, deadline);
 }
 
 int conc_queue_put(conc_queue *queue, const void *item, conc_deadline deadline)
 {
-    ptrdiff_t n = put(queue, item, 1, deadline);
+    ptrdiff_t n = queue_put_items(queue, item, 1, deadline);
     return n < 0 ? (int)n : 0;
 }
 
 ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
 {
-    return n == 0 ? 0 : put(queue, items, n, deadline);
+    return n == 0 ? 0 : queue_put_items(queue, items, n, deadline);
 }
 
 /* ---- Getting ---- */
 
 /* Under the guard: take up to n elements, and let in who waits to put. Returns how many. */
-static size_t take(conc_queue *queue, unsigned char *items, size_t n, struct chain *served)
+static size_t queue_take(conc_queue *queue, unsigned char *items, size_t n, struct chain *served)
 {
     size_t done = 0;
     while (done < n && queue->store.count > 0) {
         done += conc__store_pop(&queue->store, items + done * queue->store.elem_size, n - done);
-        let_in(queue, served);
+        queue_let_in(queue, served);
     }
     return done;
 }
 
 /* Under the guard, which it releases: wait for an element. */
-static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n,
-                             conc_deadline deadline)
+static ptrdiff_t queue_wait_to_get(conc_queue *queue, unsigned char *items, size_t n,
+                                   conc_deadline deadline)
 {
     struct conc__waiter w = waiter_here();
     w.slot = items;
@@ -260,27 +266,28 @@ static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n,
     /* A batch: what has come since, too. */
     struct chain served = {.end = &served.first};
     guard_lock(&queue->word);
-    done += take(queue, items + done * queue->store.elem_size, n - done, &served);
+    done += queue_take(queue, items + done * queue->store.elem_size, n - done, &served);
     guard_unlock(&queue->word);
-    deliver(&served);
+    chain_deliver(&served);
     return (ptrdiff_t)done;
 }
 
 /* Under the guard, which it releases. */
-static ptrdiff_t get_guarded(conc_queue *queue, unsigned char *items, size_t n,
-                             conc_deadline deadline)
+static ptrdiff_t queue_get_guarded(conc_queue *queue, unsigned char *items, size_t n,
+                                   conc_deadline deadline)
 {
     struct chain served = {.end = &served.first};
-    size_t done = take(queue, items, n, &served);
+    size_t done = queue_take(queue, items, n, &served);
     if (done == 0 && !queue->is_shutdown && !deadline_is_now(deadline))
-        return wait_to_get(queue, items, n, deadline);
+        return queue_wait_to_get(queue, items, n, deadline);
     int err = queue->is_shutdown ? -ESHUTDOWN : -EAGAIN;
     guard_unlock(&queue->word);
-    deliver(&served);
+    chain_deliver(&served);
     return done > 0 ? (ptrdiff_t)done : err;
 }
 
-static inline ptrdiff_t get(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
+static inline ptrdiff_t queue_get_items(conc_queue *queue, void *items, size_t n,
+                                        conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err)
@@ -291,18 +298,18 @@ static inline ptrdiff_t get(conc_queue *queue, void *items, size_t n, conc_deadl
         guard_unlock(&queue->word);
         return 1;
     }
-    return get_guarded(queue, items, n, deadline);
+    return queue_get_guarded(queue, items, n, deadline);
 }
 
 int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline)
 {
-    ptrdiff_t n = get(queue, item, 1, deadline);
+    ptrdiff_t n = queue_get_items(queue, item, 1, deadline);
     return n < 0 ? (int)n : 0;
 }
 
 ssize_t conc_queue_get_many(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
 {
-    return n == 0 ? 0 : get(queue, items, n, deadline);
+    return n == 0 ? 0 : queue_get_items(queue, items, n, deadline);
 }
 
 /* ---- Tasks ---- */
@@ -344,18 +351,18 @@ int conc_queue_join(conc_queue *queue, conc_deadline deadline)
 /* ---- Shutdown ---- */
 
 /* Under the guard: all who wait to put, but those who are giving up. */
-static void take_putters(conc_queue *queue, struct chain *putters)
+static void queue_take_putters(conc_queue *queue, struct chain *putters)
 {
-    struct conc__waiter *entry;
-    while ((entry = waitlist_pop(&queue->putters))) {
-        struct putter *p = entry->slot;
-        if (claim(p))
+    struct conc__waiter *queued;
+    while ((queued = waitlist_pop(&queue->putters))) {
+        struct putter *p = putter_of(queued);
+        if (putter_take(p))
             chain_add(putters, &p->waiter);
     }
 }
 
 /* Under the guard: take out what is in the queue; it counts as dealt with. */
-static struct conc__store take_store(conc_queue *queue)
+static struct conc__store queue_take_store(conc_queue *queue)
 {
     struct conc__store all = conc__store_split(&queue->store);
     /* it may have been told done before it was got, as in Python */
@@ -374,9 +381,9 @@ void conc_queue_shutdown(conc_queue *queue, bool immediate)
     guard_lock(&queue->word);
     queue->is_shutdown = true;
     getters = waitlist_take_all(&queue->getters); /* there are some only if it is empty */
-    take_putters(queue, &putters);
+    queue_take_putters(queue, &putters);
     if (immediate)
-        dropped = take_store(queue);
+        dropped = queue_take_store(queue);
     if (queue->unfinished == 0)
         joiners = waitlist_take_all(&queue->joiners);
     guard_unlock(&queue->word);
@@ -388,8 +395,8 @@ void conc_queue_shutdown(conc_queue *queue, bool immediate)
 
 /* ---- Beginning and end ---- */
 
-static int init(conc_queue *queue, size_t elem_size, size_t capacity, conc_queue_order order,
-                conc_compare_fn *compare, void *arg)
+static int queue_init_order(conc_queue *queue, size_t elem_size, size_t capacity,
+                            conc_queue_order order, conc_compare_fn *compare, void *arg)
 {
     if (elem_size == 0)
         return -EINVAL;
@@ -402,7 +409,7 @@ int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacity, conc_q
 {
     if (order != CONC_FIFO && order != CONC_LIFO)
         return -EINVAL;
-    return init(queue, elem_size, capacity, order, NULL, NULL);
+    return queue_init_order(queue, elem_size, capacity, order, NULL, NULL);
 }
 
 int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacity,
@@ -410,7 +417,7 @@ int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacit
 {
     if (!compare)
         return -EINVAL;
-    return init(queue, elem_size, capacity, CONC_PRIORITY, compare, arg);
+    return queue_init_order(queue, elem_size, capacity, CONC_PRIORITY, compare, arg);
 }
 
 void conc_queue_on_drop(conc_queue *queue, conc_drop_fn *drop, void *arg)
