@@ -38,15 +38,9 @@
  */
 #include <conc/lock.h>
 
-#include <sched.h>
-
+#include "base/backoff.h"
 #include "sync/lock_impl.h"
 #include "sync/words.h"
-
-/* Before lying down, which costs two system calls and a wake-up, look again: a few times at once,
- * for a short critical section on another core; then with the core yielded, for a holder on this
- * one. A longer busy wait is worse than none: it keeps the cache line moving. */
-enum { PAUSES = 8, YIELDS = 4 };
 
 /* relaxed: for reports only */
 static void lock_note_holder(conc_lock *lock, const struct conc_context *holder)
@@ -66,13 +60,10 @@ static bool lock_take(conc_lock *lock, uint32_t waking)
 
 static bool lock_take_with_backoff(conc_lock *lock, uint32_t waking)
 {
-    for (int i = 0; i < PAUSES + YIELDS; i++) {
+    for (int turn = 0; turn < BACKOFF_TURNS; turn++) {
         if (lock_take(lock, waking))
             return true;
-        if (i < PAUSES)
-            core_pause();
-        else
-            sched_yield();
+        backoff_rest(turn);
     }
     return lock_take(lock, waking);
 }
