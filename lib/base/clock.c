@@ -10,8 +10,6 @@
 #include "base/atomic.h"
 #include "base/hooks.h"
 
-#define NS_PER_S 1000000000LL
-
 static int64_t clock_offset(void)
 {
 #ifdef CONC_TEST_HOOKS
@@ -26,7 +24,7 @@ static int64_t clock_read(clockid_t id)
 {
     struct timespec t;
     clock_gettime(id, &t); /* cannot fail for these clocks */
-    return t.tv_sec * NS_PER_S + t.tv_nsec + clock_offset();
+    return clock_ns(t) + clock_offset();
 }
 
 int64_t conc_now(void) { return clock_read(CLOCK_MONOTONIC); }
@@ -58,10 +56,7 @@ int64_t conc_remaining(conc_deadline deadline)
 struct timespec conc__kernel_time(conc_deadline deadline)
 {
     int64_t ns = deadline.ns - clock_offset();
-    if (ns < 0)
-        ns = 0;
-    struct timespec t = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
-    return t;
+    return clock_timespec(ns > 0 ? ns : 0);
 }
 
 conc_deadline conc__sleep_limit(conc_deadline deadline)

@@ -20,6 +20,14 @@ struct timespec conc__kernel_time(conc_deadline deadline);
  * look again now and then. */
 conc_deadline conc__sleep_limit(conc_deadline deadline);
 
+/* A length of time, or a point in time, of at least 0, as the system's calls want it. */
+static inline struct timespec clock_timespec(int64_t ns)
+{
+    return (struct timespec){.tv_sec = ns / CONC_S(1), .tv_nsec = ns % CONC_S(1)};
+}
+
+static inline int64_t clock_ns(struct timespec t) { return t.tv_sec * CONC_S(1) + t.tv_nsec; }
+
 static inline bool deadline_is_now(conc_deadline d) { return d.ns == 0; }
 static inline bool deadline_is_forever(conc_deadline d) { return d.ns == INT64_MAX; }
 

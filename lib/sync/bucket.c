@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "base/guard.h"
 
-#define NS_PER_S 1e9
+#define NS_PER_S ((double)CONC_S(1))
 
 int conc_bucket_init(conc_bucket *bucket, double per_second, double burst)
 {
