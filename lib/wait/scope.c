@@ -6,7 +6,7 @@
  * which the look outwards stops. A scope has ended once it was cancelled or its deadline has come;
  * that never reverts. A call is over if any scope from the innermost up to the nearest shield has
  * ended. When a call is told so, every scope from the innermost up to the outermost that has ended
- * remembers it (`told`), and its exit reports why. A wait that finds the scopes ended, but is
+ * remembers it (`reported`), and its exit reports why. A wait that finds the scopes ended, but is
  * served in the same moment, succeeds: it looks first (conc__scopes_ended), and is told only once
  * it has given up.
  *
@@ -64,8 +64,8 @@ int conc__scopes_check(struct conc_context *self, conc_deadline *until)
     if (!ended)
         return 0;
     for (conc_scope *s = self->scope; s != ended; s = s->parent)
-        s->told = true;
-    ended->told = true;
+        s->reported = true;
+    ended->reported = true;
     return -ECANCELED;
 }
 
@@ -95,7 +95,7 @@ int conc_scope_exit(conc_scope *scope)
 {
     if (!scope_pop(scope, false))
         return -EPERM;
-    if (!scope->told)
+    if (!scope->reported)
         return 0;
     /* An outer end that came after ours is told by this exit: then the outer scope must know of it.
      * */
