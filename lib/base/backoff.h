@@ -24,11 +24,11 @@
  *     if (!is_there(arg) && !spinner_wait(&self->spinner, &limits, is_there, arg))
  *         sleep in the kernel;
  *
- * Handing over between two cores through the kernel takes tens of microseconds, a hundred times what a short job
- * takes. So before it sleeps the caller yields its core a few times and looks again: on one core
- * that runs the other side, on two it saves the trip through the kernel. It does so only while that
- * has lately paid. A fruitless spin halves the next one, down to none; then the caller sleeps a few
- * times without a spin, and after that one spin of full length tries again.
+ * Handing over between two cores through the kernel takes tens of microseconds, a hundred times
+ * what a short job takes. So before it sleeps the caller yields its core a few times and looks
+ * again: on one core that runs the other side, on two it saves the trip through the kernel. It does
+ * so only while that has lately paid. A fruitless spin halves the next one, down to none; then the
+ * caller sleeps a few times without a spin, and after that one spin of full length tries again.
  *
  * On a core that others want too, a yield takes as long as their turns. So a spin that takes longer
  * than its yields should is late, and ends: the caller's own deadline may pass meanwhile.
@@ -102,7 +102,8 @@ static inline void spinner_shorten(struct spinner *spinner, bool to_none)
     spinner->yields = to_none || half < SPINNER_YIELDS_MIN ? 0 : half;
 }
 
-/* Spin before a sleep, if that is worth while. True: is_there(arg) has become true; false: sleep. */
+/* Spin before a sleep, if that is worth while. True: is_there(arg) has become true; false:
+ * sleep. */
 static inline bool spinner_wait(struct spinner *spinner, const struct spin_limits *limits,
                                 bool (*is_there)(const void *arg), const void *arg)
 {

@@ -3,7 +3,7 @@
  * clock.c: CLOCK_MONOTONIC in nanoseconds, and deadlines on it.
  *
  * 0 is CONC_NOW and INT64_MAX is CONC_FOREVER; every other deadline is clamped between, so that a
- * time in the past is never mistaken for CONC_NOW (the one gives -ETIMEDOUT, the other -EAGAIN).
+ * time in the past is never mistaken for CONC_NOW (the first gives -ETIMEDOUT, the second -EAGAIN).
  */
 #include "base/clock.h"
 
@@ -62,7 +62,8 @@ struct timespec conc__kernel_time(conc_deadline deadline)
 conc_deadline conc__sleep_limit(conc_deadline deadline)
 {
 #ifdef CONC_TEST_HOOKS
-    bool sound = load_relaxed(&conc__hooks.sound_sleep); /* relaxed: set before anybody sleeps */
+    /* relaxed: set before any context sleeps */
+    bool sound = load_relaxed(&conc__hooks.sound_sleep);
     return sound ? deadline : deadline_earlier(deadline, conc_in(CONC_MS(2)));
 #else
     return deadline;

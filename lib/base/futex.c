@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * futex.c: see futex.h. The deadline goes to the kernel as an absolute time on CLOCK_MONOTONIC,
- * which is what FUTEX_WAIT_BITSET takes. Errors need no look: EAGAIN (the value has changed), EINTR
- * and ETIMEDOUT all mean 'look again', which the caller's loop does.
+ * which is what FUTEX_WAIT_BITSET takes. Errors are not looked at: EAGAIN (the value has changed),
+ * EINTR and ETIMEDOUT all mean 'look again', which the caller's loop does.
  *
- * A thread that waits for a word in shared memory must also hear of a kick, which comes to its own
- * word: futex_waitv(2) (Linux 5.16) sleeps on both. Where it is missing or refused, the thread sleeps
- * on the shared word only, for so short that the kick can wait (WITHOUT_WAITV).
+ * A thread that waits for a word in shared memory must also notice a kick, which changes its own
+ * word: futex_waitv(2) (Linux 5.16) sleeps on both. Where that call is missing or refused, the
+ * thread sleeps on the shared word only, for such a short time that the kick can wait
+ * (WITHOUT_WAITV).
  *
- * ThreadSanitizer puts a signal's handler off until the thread makes a call that it knows, which a
- * futex is not, and a wait goes on after a signal: so under it no wait is long (TSAN_LIMIT), and such a
- * call follows.
+ * ThreadSanitizer delays a signal's handler until the thread makes a call that it knows. A futex is
+ * no such call, and a wait goes on after a signal. So under it no wait is long (TSAN_LIMIT), and
+ * a call that it knows follows each.
  */
 #include "base/futex.h"
 
@@ -22,10 +23,11 @@
 #include "base/checkers.h"
 #include "base/clock.h"
 
+/* A wait's length, at most: where no kick can end it, and under ThreadSanitizer. */
 #define WITHOUT_WAITV CONC_MS(5)
 #define TSAN_LIMIT CONC_MS(50)
 
-/* When a wait has to end at the latest; NULL: never. */
+/* When a wait must end at the latest; NULL: never. */
 static const struct timespec *futex_end_of_wait(conc_deadline deadline, struct timespec *at)
 {
 #ifdef WITH_TSAN
@@ -37,7 +39,7 @@ static const struct timespec *futex_end_of_wait(conc_deadline deadline, struct t
     return at;
 }
 
-/* After a wait, with its result. errno is kept. */
+/* After a wait, with its result, which it returns. Keeps errno. */
 static long futex_let_handlers_run(long result)
 {
 #ifdef WITH_TSAN
@@ -60,7 +62,7 @@ void conc__futex_wake(uint32_t *word, int n)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
 }
 
-/* False: there is no such system call. */
+/* False: this system has no such call. */
 static bool futex_wait_both(uint32_t *shared, uint32_t value, uint32_t *own, uint32_t own_value,
                             const struct timespec *until)
 {
@@ -70,7 +72,7 @@ static bool futex_wait_both(uint32_t *shared, uint32_t value, uint32_t *own, uin
         {.val = value, .uaddr = (uintptr_t)shared, .flags = FUTEX_32},
         {.val = own_value, .uaddr = (uintptr_t)own, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG},
     };
-    if (load_relaxed(&is_missing)) /* relaxed: only what a try has found out */
+    if (load_relaxed(&is_missing)) /* relaxed: only what an earlier call has learned */
         return false;
     if (futex_let_handlers_run(syscall(SYS_futex_waitv, both, 2, 0, until, CLOCK_MONOTONIC)) >= 0)
         return true;

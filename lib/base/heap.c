@@ -5,9 +5,9 @@
  * How: the entry at index i (from 0) has its children at 4i + 1 to 4i + 4, and comes before all of
  * them. Four children, not two: the tree is half as deep, and four entries of 16 bytes share a
  * cache line, so going down a level costs one miss. The keys lie in the array, so comparing touches
- * no node, but for equal keys: there the node that was pushed first wins.
+ * no node unless two keys are equal: then the node that was pushed first comes first.
  *
- * Invariant: entries[i].node->place == i + 1. An entry is written only by heap_put(), which keeps it.
+ * Invariant: entries[i].node->place == i + 1. Only heap_put() writes an entry, and it keeps this.
  */
 #include "base/heap.h"
 
