@@ -42,6 +42,7 @@ static inline void list_push(struct list *list, struct list_node *node)
 
 static inline void list_remove(struct list *list, struct list_node *node)
 {
+    invariant(list_is_on(node), "a node that is removed is on a list");
     if (list->head == node)
         list->head = node->next == node ? NULL : node->next;
     node->prev->next = node->next;
