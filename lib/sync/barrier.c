@@ -2,14 +2,14 @@
  *
  * barrier.c: parties that wait for each other.
  *
- * How: under the guard each party counts itself. All but the last lie down on the list. The last
- * takes all of them off it and sets the count to zero, which begins the next round; runs the
- * action; and delivers to them. So a round that is complete can no more be broken or timed out, and
- * a party that comes meanwhile belongs to the next one.
+ * How: under the guard each party counts itself. All but the last push themselves on the list. The
+ * last takes all of them off it and sets the count to zero, which begins the next round; runs the
+ * action; and delivers to them. So a round that is complete can no longer be broken or time out,
+ * and a party that comes meanwhile belongs to the next one.
  *
- * BROKEN in the word changes under the guard only. Who gives up sets it, and uncounts itself, in
- * the moment in which it leaves the list (gave_up), so that no later party can count it; then it
- * sends the others away. Invariant: `waiting` is the length of the list.
+ * BROKEN in the word changes under the guard only. A party that gives up sets it, and uncounts
+ * itself, in the moment in which it leaves the list (barrier_gave_up), so that no later party can
+ * count it; then it sends the others away. Invariant: `waiting` is the length of the list.
  */
 #include <conc/barrier.h>
 
@@ -32,7 +32,7 @@ static void barrier_set_waiting(conc_barrier *barrier, uint32_t n)
     store_relaxed(&barrier->waiting, n);
 }
 
-/* Send away who waits; then the barrier has the bits given. */
+/* Send those who wait away; then clear and set these bits. */
 static void barrier_send_away(conc_barrier *barrier, uint32_t clear, uint32_t set)
 {
     guard_lock(&barrier->word);
@@ -66,8 +66,8 @@ static int barrier_complete(conc_barrier *barrier, uint32_t index)
     guard_unlock(&barrier->word);
     int err = 0;
     if (barrier->action) {
-        conc_with_lock (
-            &barrier->acting) /* the next round may be complete before this one's action is done */
+        /* The next round may be complete before this one's action is done. */
+        conc_with_lock (&barrier->acting)
             err = barrier->action(barrier->arg);
     }
     if (err)
@@ -78,16 +78,16 @@ static int barrier_complete(conc_barrier *barrier, uint32_t index)
     return (int)index;
 }
 
+/* Under the guard: a waiter has given up. */
 static void barrier_gave_up(void *object)
 {
     conc_barrier *barrier = object;
     barrier_set_waiting(barrier, barrier->waiting - 1);
-    fetch_or_release(
-        &barrier->word,
-        BARRIER_BROKEN); /* the word has the guard's bits too, which may change meanwhile */
+    /* The word has the guard's bits too, which may change meanwhile. */
+    fetch_or_release(&barrier->word, BARRIER_BROKEN);
 }
 
-/* After barrier_gave_up(): those who wait with us go too, unless a reset has come and done it. */
+/* After barrier_gave_up(): the other waiters go too, unless a reset has come since and did that. */
 static void barrier_send_others_away(conc_barrier *barrier)
 {
     guard_lock(&barrier->word);
@@ -104,7 +104,7 @@ int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err) {
-        conc_barrier_abort(barrier); /* the caller won't come: the others would wait for ever */
+        conc_barrier_abort(barrier); /* or the others would wait for ever */
         return err;
     }
     struct conc__waiter w = waiter_here();

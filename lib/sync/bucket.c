@@ -2,16 +2,17 @@
  *
  * bucket.c: a token bucket.
  *
- * How: takers queue up at a semaphore of one unit, which is first come first served. Whoever has
- * the unit looks how many tokens have gathered since the last look (never more than the burst),
- * takes what it wants, or sleeps until exactly then and looks again. So nobody spins, nobody
- * overtakes, and one who gives up has taken nothing and lets the next one through.
+ * How: takers wait in line at a semaphore of one unit, which is first come first served. The taker
+ * that has the unit looks how many tokens have gathered since the last look (never more than the
+ * burst). It takes what it wants, or sleeps exactly until that many are there and looks again. So
+ * no taker spins, none overtakes another, and one that gives up has taken nothing and lets the next
+ * one go on.
  *
  * Over any t seconds at most burst + rate * t tokens are given, because no more than `burst` are
  * ever there and no more than rate * t come. The sleep's end is rounded up to a whole nanosecond;
- * should the rounding of a double still leave the level short, one more nanosecond is slept.
+ * if the rounding of a double still leaves the level short, the taker sleeps one more nanosecond.
  *
- * `word` guards level and since, which conc_bucket_tokens() looks at from outside.
+ * `word` guards level and since, which conc_bucket_tokens() reads without the unit.
  */
 #include <conc/bucket.h>
 
@@ -58,7 +59,7 @@ static int64_t bucket_take_or_delay(conc_bucket *bucket, uint32_t n)
     return delay < (double)INT64_MAX / 2 ? (int64_t)delay : INT64_MAX / 2;
 }
 
-/* With the turn. */
+/* With the semaphore's unit. */
 static int bucket_take_in_turn(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
 {
     int64_t delay;
@@ -89,12 +90,14 @@ int conc_bucket_take(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
     return err;
 }
 
-double conc_bucket_tokens(const conc_bucket *question)
+double conc_bucket_tokens(const conc_bucket *bucket)
 {
-    conc_bucket *bucket = (conc_bucket *)(uintptr_t)question; /* only brings it up to date */
-    guard_lock(&bucket->word);
-    bucket_fill(bucket, conc_now());
-    double level = bucket->level;
-    guard_unlock(&bucket->word);
+    /* The number of tokens does not change, but this takes the guard; and it may be the first use
+     * of a static bucket, from which on its tokens gather. */
+    conc_bucket *changed = (conc_bucket *)(uintptr_t)bucket;
+    guard_lock(&changed->word);
+    bucket_fill(changed, conc_now());
+    double level = changed->level;
+    guard_unlock(&changed->word);
     return level;
 }

@@ -2,13 +2,14 @@
  *
  * lock.c: mutual exclusion.
  *
- * How: free, the word is 0; taking it is one compare-and-swap, releasing it another. Who finds it
- * held yields a little, then lies down on the list. A release that finds waiters wakes the first,
- * but does not give it the lock: the woken one must take it like anybody, and if a running context
- * was faster it goes back to the front of the list. That keeps the lock busy while the woken one's
- * core wakes up. A first waiter whose patience has run out is given the lock itself.
+ * How: when it is free the word is 0; taking it is one compare-and-swap, releasing it another. A
+ * context that finds it held yields a little, then goes on the list. A release that finds waiters
+ * wakes the first, but does not give it the lock: the woken one must take it like any other
+ * context, and if a running context was faster it goes back to the front of the list. That keeps
+ * the lock busy while the woken one's core wakes up. A first waiter that has waited for longer than
+ * LOCK_PATIENCE is handed the lock itself.
  *
- *     LOCKED   it is held
+ *     LOCKED   the lock is held
  *     WAITERS  the list is not empty (kept exact under the guard)
  *     WAKING   one waiter was woken and has not tried yet: a release need not wake another
  *
@@ -18,23 +19,23 @@
  *                                                  is taken
  *     LOCKED|WAITERS     -> WAITERS?|WAKING        release, and the first waiter is woken
  *     LOCKED|WAITERS     -> LOCKED|WAITERS?        release, and the lock handed to the first waiter
- *     LOCKED|WAITERS|WAKING -> WAITERS|WAKING      release: somebody is on the way
+ *     LOCKED|WAITERS|WAKING -> WAITERS|WAKING      release: a woken waiter is on its way
  *     ..|WAKING          -> LOCKED|..              the woken one takes it
  *     LOCKED|..|WAKING   -> LOCKED|WAITERS         the woken one lost; it is at the front again
  *
- * Invariants: WAITERS without LOCKED implies WAKING: nobody waits for a free lock without somebody
- * on the way to it. For that, LOCKED is never dropped past a held guard (whoever holds it may just
- * be enlisting), and the woken one clears WAKING only together with LOCKED becoming its own, or
- * under the guard with LOCKED seen. A woken waiter whose deadline has come goes through the list
- * like any other, so it needs no case of its own.
+ * Invariants: WAITERS without LOCKED implies WAKING: while the lock is free and has waiters, one of
+ * them is on its way to it. For that, LOCKED is never cleared while the guard is held (the guard's
+ * holder may just be pushing a waiter), and the woken one clears WAKING only together with taking
+ * LOCKED, or under the guard with LOCKED seen. A woken waiter whose deadline has come goes through
+ * the list like any other, so it needs no case of its own.
  *
- * Fairness: a waiter's patience begins when it becomes the first of the list (`since`), so that the
- * k-th waits for about k times LOCK_PATIENCE at most, and hand-overs, each of which idles the lock for a
- * wake-up, cannot become the rule.
+ * Fairness: a waiter's patience begins when it becomes the first of the list (`since`). So the k-th
+ * waits for about k times LOCK_PATIENCE at most. And hand-overs cannot become the rule: each of them
+ * leaves the lock idle for the length of a wake-up.
  *
  * Order: acquire's swap acquires, release's releases, so critical sections are ordered. A hand-over
- * is ordered by the delivery. Destruction: LOCKED is dropped by the last operation on the word
- * (guard.h), so that who takes the lock next may free it.
+ * is ordered by the delivery. Destruction: LOCKED is cleared by the last operation on the word
+ * (guard.h), so that the next holder may free the lock.
  */
 #include <conc/lock.h>
 
@@ -48,7 +49,8 @@ static void lock_note_holder(conc_lock *lock, const struct conc_context *holder)
     store_relaxed(&lock->holder, holder->id);
 }
 
-/* Take the lock if it is free, clearing `waking` (WAKING if it is ours, or 0) with it. */
+/* Take the lock if it is free, and clear `waking` with it: WAKING if this caller was woken, else
+ * 0. */
 static bool lock_take(conc_lock *lock, uint32_t waking)
 {
     uint32_t v = load_relaxed(&lock->word); /* relaxed: the swap acquires */
@@ -68,7 +70,7 @@ static bool lock_take_with_backoff(conc_lock *lock, uint32_t waking)
     return lock_take(lock, waking);
 }
 
-/* Lie down on the list; false: the lock is free, try again. */
+/* Push the waiter on the list; false: the lock is free, try again. */
 static bool lock_enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
 {
     if (!guard_lock_if(&lock->word, LOCK_LOCKED))
@@ -83,8 +85,7 @@ static bool lock_enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking
     return true;
 }
 
-/* Acquire; `waking` is WAKING if a release has woken us. A firm one has no deadline and cannot be
- * cancelled. */
+/* Acquire; `waking`: as in lock_take(). A firm call has no deadline and cannot be cancelled. */
 static int lock_acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline, bool firm)
 {
     struct conc__waiter w = waiter_here();
@@ -137,11 +138,12 @@ int conc_lock_acquire(conc_lock *lock, conc_deadline deadline)
     return deadline_is_now(deadline) ? -EAGAIN : lock_acquire_slow(lock, 0, deadline, false);
 }
 
-/* Under the guard, which it releases: let go, and see to the first waiter. */
+/* Under the guard, which it releases: release the lock, and wake the first waiter or hand it
+ * over. */
 static void lock_release_guarded(conc_lock *lock)
 {
-    uint32_t v = load_relaxed(
-        &lock->word); /* relaxed: both bits change only under the guard while LOCKED is set */
+    /* relaxed: both bits change only under the guard while LOCKED is set */
+    uint32_t v = load_relaxed(&lock->word);
     if (!(v & LOCK_WAITERS) || (v & LOCK_WAKING)) {
         guard_unlock_with(&lock->word, LOCK_LOCKED, 0);
         return;

@@ -3,7 +3,7 @@
  * rlock.c: a re-entrant lock: a lock, its owner, and how often the owner has taken it.
  *
  * Invariant: `owner` is a context only while that context holds `lock`, and only that context
- * writes it. So a context that reads itself there owns the lock, and whatever else it reads, it
+ * writes it. So a context that reads itself there owns the lock, and one that reads anything else
  * does not. `depth` is touched by the owner only. Order: relaxed is enough for `owner`: a context
  * always sees its own writes, and the lock orders everything else.
  */
@@ -19,11 +19,11 @@ static bool rlock_is_owned_by(const conc_rlock *rlock, const struct conc_context
     return load_relaxed(&rlock->owner) == self;
 }
 
-/* Once more by its owner. */
+/* Its owner takes it once more. */
 static void rlock_deepen(conc_rlock *rlock)
 {
     if (rlock->depth == UINT32_MAX) {
-        /* Four thousand million times, and as often not released: a runaway program. */
+        /* Four thousand million times taken and not released: a mistake of the program's. */
         fputs("libconc: an rlock was taken more often than can be counted\n", stderr);
         abort();
     }
