@@ -7,21 +7,21 @@
  *
  * Heap: 4-ary, the smallest element at 0, the children of i at 4i + 1 to 4i + 4: half as deep as a
  * binary one, and the children lie side by side. Each element is followed by its sequence number,
- * which breaks ties, so that equals come out in the order they came. Instead of swapping, a hole
- * moves to where the element in hand belongs.
+ * which breaks ties, so that equals come out in the order they came. There is no swapping: a hole
+ * moves to the place where the element belongs.
  *
  * Alignment: elements lie at multiples of their size (heap: of their size and number, rounded up to
  * the size's largest power of two), from an address that suits malloc's largest alignment. So
  * `compare` and `drop` may look at them in place.
  *
- * Memory: a bounded store of at most STORE_AT_ONCE bytes has all of it from the start, so that adding
- * never fails. Others grow, at least by half at a time beyond the first few elements and never
- * beyond the limit; the queue's guard is held meanwhile, but the longer the queue, the more seldom.
- * They don't shrink: a queue that was long once may be so again, and giving back memory that a put
- * may not get again would trade a sure thing for a chance.
+ * Memory: a bounded store of at most STORE_AT_ONCE bytes has all of it from the start, so that
+ * adding never fails. Others grow, at least by half at a time beyond the first few elements and
+ * never beyond the limit. The queue's guard is held meanwhile, but the longer the queue is, the
+ * more seldom it grows. A store does not shrink: a queue that was long once may be long again, and
+ * then a put might not get the memory again.
  *
  * Invariants: count <= room <= limit. first < room, or both are 0. Sizes in bytes never overflow:
- * grow() checks them.
+ * conc__store_grow() checks them.
  */
 #include "queue/store.h"
 
@@ -47,10 +47,10 @@ static size_t store_number_offset(size_t elem_size)
     return (elem_size + to) & ~to;
 }
 
-/* From one element of the heap to the next; 0: more than a size_t can tell. */
+/* From one element of the heap to the next; 0: it would overflow. */
 static size_t store_heap_stride(size_t elem_size)
 {
-    size_t align = elem_size & -elem_size; /* no type of that size can want more */
+    size_t align = elem_size & -elem_size; /* no type of that size can need more */
     if (align < sizeof(uint64_t))
         align = sizeof(uint64_t);
     if (align > _Alignof(max_align_t))
@@ -88,7 +88,7 @@ static size_t store_next_room(const struct conc__store *store, size_t needed)
     return room < store->limit ? room : store->limit;
 }
 
-/* The ring's elements in one piece: those from first on, and then those that went round. */
+/* Copy the ring's elements in one piece: those from first on, then those at the array's start. */
 static void store_copy_straight(const struct conc__store *store, unsigned char *to)
 {
     size_t ahead = store->room - store->first;
@@ -123,7 +123,7 @@ int conc__store_grow(struct conc__store *store, size_t n)
 
 /* ---- Ring ---- */
 
-/* The place of the ring's i-th element, or of the one to come (i = count). */
+/* The index of the ring's i-th element, or of the next one to be added (i = count). */
 static size_t store_ring_place(const struct conc__store *store, size_t i)
 {
     size_t ahead = store->room - store->first;
@@ -191,7 +191,7 @@ static void store_heap_push_one(struct conc__store *store, const unsigned char *
     size_t hole = store->count;
     while (hole > 0) {
         size_t parent = (hole - 1) / STORE_ARITY;
-        /* an equal parent came before: it stays */
+        /* An equal parent came earlier: it stays. */
         if (store->compare(item, store_at(store, parent), store->compare_arg) >= 0)
             break;
         store_move(store, hole, parent);
@@ -219,7 +219,7 @@ static size_t store_heap_first_child(const struct conc__store *store, size_t chi
     return best;
 }
 
-/* Take the element at 0 away: the last one goes to where the hole comes to rest. */
+/* Remove the element at 0: the hole moves down, and the last element fills it. */
 static void store_heap_remove_first(struct conc__store *store)
 {
     size_t last = store->count - 1, hole = 0;
@@ -242,7 +242,7 @@ static void store_heap_pop(struct conc__store *store, unsigned char *items, size
     }
 }
 
-/* ---- Both ---- */
+/* ---- Ring or heap ---- */
 
 void conc__store_push(struct conc__store *store, const void *items, size_t n)
 {
@@ -287,7 +287,7 @@ static void store_drop_next(struct conc__store *store, conc_drop_fn *drop, void 
         store->first = store_ring_place(store, 1);
         store->count--;
     } else {
-        drop(store->items, arg); /* it isn't compared any more */
+        drop(store->items, arg); /* this element is not compared any more */
         store_heap_remove_first(store);
     }
 }
