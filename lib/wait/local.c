@@ -10,29 +10,29 @@
  *     table  <- the contexts that have it
  *
  * A context that starts another gives it a reference to its table: that is all that inheriting
- * costs. A table that more than one context has never changes: who wants to set a value makes a
- * copy for itself first. A table that only its own context has changes in place. So get() needs no
- * atomics: what it reads either doesn't change, or only by the reader itself.
+ * costs. A table that several contexts share never changes: a context that wants to set a value
+ * makes a copy for itself first. A table that only its own context has changes in place. So
+ * conc_local_get() needs no atomics: what it reads does not change, or only by the reader itself.
  *
- * A box holds a reference to its key, so while a table knows a key no other one has its address,
+ * A box holds a reference to its key. So while a table knows a key no other key has its address,
  * and comparing addresses is enough: a new key never finds the value of an old one. Boxes of keys
- * that were freed are left behind whenever a table is copied, and it is copied before it is full,
- * so they cannot pile up.
+ * that were freed are not copied when a table is copied, and it is copied before it is full, so
+ * they cannot accumulate.
  *
- * Not to be set is a box too, one without a value: with it a token can restore that state without
- * memory. Such boxes are left behind as well.
+ * A key that is not set may have a box too, one without a value: with it a token can restore that
+ * state without memory. Such boxes are not copied either.
  *
- * Invariant: destructors run last, when the context's table is as it shall be: they may call
- * anything here.
+ * Invariant: destructors run last, when the context's table is in its new state: they may call any
+ * function of this file.
  *
- * The end: values are let go until there are none left, since destructors may set new ones; after
- * CONC_LOCAL_ROUNDS times the context gets table_closed, in which nothing can be set, and the
- * last values are let go of. So nothing leaks, and it ends. (A thread whose end cannot be seen,
+ * The end: values are released until there are none left, because destructors may set new ones.
+ * After CONC_LOCAL_ROUNDS rounds the context gets table_closed, in which nothing can be set, and
+ * the last values are released. So nothing leaks, and it ends. (A thread whose end cannot be seen,
  * thread.c, has that table from the start.)
  *
- * Order: who drops a reference releases, and who drops the last one acquires (fetch_sub_acq_rel):
- * the destructor sees what every context did with the value. Who finds itself alone with its table
- * acquires too: the readers that it had are done before it writes.
+ * Order: dropping a reference releases, and dropping the last one acquires (fetch_sub_acq_rel): the
+ * destructor sees what every context did with the value. A context that finds itself alone with its
+ * table acquires too: the readers that the table had are done before it writes.
  */
 #include "wait/local.h"
 
@@ -40,7 +40,7 @@
 
 struct conc_local {
     uint32_t refs;  /* the boxes, and the user */
-    uint32_t freed; /* the user's is gone. Atomic */
+    uint32_t freed; /* the user has given up its reference. Atomic */
     uint32_t hash;
     conc_destructor_fn *destructor;
 };
@@ -66,13 +66,13 @@ struct locals {
 
 enum { TABLE_ROOM_MIN = 4 };
 
-/* A table always has a free entry, where a search ends: at most three of four are taken. */
+/* A table always has a free entry, where a search ends: at most three of four are used. */
 static bool table_has_room(const struct locals *locals)
 {
     return locals->count < (locals->mask + 1) / 4 * 3;
 }
 
-/* What a context has that keeps no more values. Never written to. */
+/* The table of a context that keeps no more values. Never written to. */
 static struct locals table_closed = {.refs = 2, .entries = {{NULL, NULL}}};
 
 /* ---- Keys ---- */
@@ -90,7 +90,7 @@ int conc_local_new(conc_local **ret, conc_destructor_fn *destructor)
     if (!key)
         return -ENOMEM;
     key->refs = 1;
-    key->hash = fetch_add_relaxed(&made, 1); /* relaxed: a number. In a row they don't collide */
+    key->hash = fetch_add_relaxed(&made, 1); /* relaxed: a number. Successive ones don't collide */
     key->destructor = destructor;
     *ret = key;
     return 0;
@@ -100,7 +100,7 @@ void conc_local_free(conc_local *key)
 {
     if (!key)
         return;
-    store_relaxed(&key->freed, 1); /* relaxed: who doesn't see it yet keeps a value longer */
+    store_relaxed(&key->freed, 1); /* relaxed: a context that sees it late keeps a value longer */
     key_unref(key);
 }
 
@@ -143,7 +143,7 @@ static bool box_is_wanted(const struct box *box)
 
 /* ---- Tables ---- */
 
-/* Where the key stands, or would. */
+/* The key's entry, or the free one where it belongs. */
 static struct table_entry *table_find(struct locals *locals, const struct conc_local *key)
 {
     uint32_t i = key->hash & locals->mask;
@@ -152,7 +152,7 @@ static struct table_entry *table_find(struct locals *locals, const struct conc_l
     return &locals->entries[i];
 }
 
-/* Put the box in, and return the one that it takes the place of. There is room. Takes and gives
+/* Put the box in, and return the one that it replaces. There is room. Takes and gives
  * references. */
 static struct box *table_put(struct locals *locals, struct box *box)
 {
@@ -180,8 +180,8 @@ static struct locals *table_ref(struct locals *locals)
     return locals;
 }
 
-/* A copy of what is still wanted, with room for as much again as it holds, at least for one more.
- * NULL: no memory. */
+/* A copy of what is still wanted, with room for as much again, at least for one more. NULL: no
+ * memory. */
 static struct locals *table_copy(const struct locals *from)
 {
     uint32_t wanted = 0, room = TABLE_ROOM_MIN;
@@ -190,7 +190,7 @@ static struct locals *table_copy(const struct locals *from)
     while (room / 2 <= wanted)
         room *= 2;
     struct locals *copy = table_new(room);
-    /* A key that was freed since it was counted only leaves more room. */
+    /* A key that was freed after it was counted only leaves more room. */
     for (uint32_t i = 0; copy && from && i <= from->mask; i++)
         if (from->entries[i].box && box_is_wanted(from->entries[i].box))
             table_put(copy, box_ref(from->entries[i].box));
@@ -208,14 +208,14 @@ void conc__locals_unref(struct locals *locals)
 
 /* ---- A context's values ---- */
 
-/* Make a box the caller's for its key. Takes the reference to it on 0; the box before it is let go
- * at the end. */
+/* Make a box the caller's for its key. Takes the reference to it on 0; the box before it is
+ * released at the end. */
 static int local_bind(struct conc_context *self, struct box *box)
 {
     struct locals *locals = self->locals;
     if (locals == &table_closed)
         return -ESHUTDOWN;
-    /* acquire: those who had it with us are done reading */
+    /* acquire: the contexts that shared it are done reading */
     if (locals && load_acquire(&locals->refs) == 1 &&
         (table_has_room(locals) || table_find(locals, box->key)->key)) {
         box_unref(table_put(locals, box));

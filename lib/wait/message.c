@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * message.c: the message that an error carries. It belongs to the context that raised it, with the
- * error it was raised with, so that a message left over from an error that was dealt with is never
- * taken for another's.
+ * error it was raised with, so that the message of an error that was handled is never taken for
+ * another's.
  */
 #include <stdarg.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static char *message_buffer(struct conc_context *self)
 int conc_raise(int err, const char *fmt, ...)
 {
     struct conc_context *self = context_self();
-    char text[CONC_MESSAGE_MAX]; /* apart: the arguments may include the old message */
+    char text[CONC_MESSAGE_MAX]; /* a copy: the arguments may include the old message */
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);

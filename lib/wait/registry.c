@@ -2,14 +2,14 @@
  *
  * registry.c: the list of all contexts, and what each one is doing.
  *
- * How: a list under one guard. A snapshot copies what it needs while it holds the guard (so no
- * context leaves), and calls back afterwards with no guard held (so the callback may do anything,
- * and a context that ends never waits for a slow terminal).
+ * How: a list under one guard. A snapshot copies what it needs while it holds the guard, so that no
+ * context leaves. It calls back afterwards with no guard held, so that the callback may do
+ * anything, and a context that ends never waits for a slow terminal.
  *
  * A context that blocks writes what it blocks on, then sets BLOCKED in its `blocked` word
- * (release), also past a held guard. The snapshot takes the guard in that word and, if it sees
- * BLOCKED (acquire), may follow the pointers: the context cannot clear BLOCKED without that guard,
- * so it is still inside the call, and the object it blocks on is alive.
+ * (release), also while another context holds the guard of that word. The snapshot takes the guard
+ * in that word and, if it sees BLOCKED (acquire), may follow the pointers: the context cannot clear
+ * BLOCKED without that guard, so it is still inside the call, and the object it blocks on is alive.
  *
  * Locks: the registry's guard, then one context's `blocked`.
  *
@@ -33,13 +33,13 @@ static struct {
     uint32_t last_id;
 } registry;
 
-/* ---- Coming and going ---- */
+/* ---- Contexts come and go ---- */
 
 uint32_t conc__registry_new_id(void)
 {
     uint32_t id;
     do
-        id = fetch_add_relaxed(&registry.last_id, 1) + 1; /* relaxed: only that it is a new one */
+        id = fetch_add_relaxed(&registry.last_id, 1) + 1; /* relaxed: only a new one is needed */
     while (id == 0);
     return id;
 }
@@ -102,15 +102,14 @@ void conc__blocked_begin(struct conc_context *self, const char *what, const void
     self->object = object;
     self->holder = holder;
     self->blocked_since = conc__coarse_now();
-    /* A reader may hold the guard now (having seen that we don't block): keep its bits. */
+    /* A reader that has seen no BLOCKED may hold the guard now: keep its bits. */
     fetch_or_release(&self->blocked, BLOCKED);
 }
 
 void conc__blocked_end(struct conc_context *self)
 {
     uint32_t v = BLOCKED;
-    /* acquire: what we write into these fields next must not be seen by a reader that was here
-     * before */
+    /* acquire: a reader that was here before must not see what is written to these fields next */
     if (!cas_acquire(&self->blocked, &v, 0)) {
         guard_lock(&self->blocked);
         guard_unlock_with(&self->blocked, BLOCKED, 0);
@@ -132,12 +131,12 @@ static void snapshot_fill(struct conc_context *context, struct snapshot *s, int6
     s->info.kind = context->ops->kind;
     guard_lock(&context->blocked);
     memcpy(s->name, context->name, sizeof s->name);
-    if (load_acquire(&context->blocked) &
-        BLOCKED) { /* it may have been set since we took the guard */
+    /* It may have been set since the guard was taken. */
+    if (load_acquire(&context->blocked) & BLOCKED) {
         s->info.blocked_on = context->blocked_on;
         s->info.object = context->object;
-        s->info.holder =
-            context->holder ? load_relaxed(context->holder) : 0; /* relaxed: a report */
+        /* relaxed: a report */
+        s->info.holder = context->holder ? load_relaxed(context->holder) : 0;
         s->info.blocked_ns = now > context->blocked_since ? now - context->blocked_since : 0;
     }
     guard_unlock(&context->blocked);
@@ -151,7 +150,7 @@ static const struct snapshot *snapshot_find(const struct snapshot *all, size_t n
     return NULL;
 }
 
-/* The strings lie in the snapshot itself, so they are set once it stands where it stays. */
+/* The strings lie in the snapshot itself, so they are set when it does not move any more. */
 static void snapshot_set_strings(struct snapshot *all, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -190,7 +189,7 @@ static struct snapshot *snapshot_take(size_t *n)
 
 int conc_context_foreach(conc_context_fn *fn, void *arg)
 {
-    context_self(); /* so that the caller is among them, and there is at least one */
+    context_self(); /* so that the caller has one, and is listed */
     size_t n;
     struct snapshot *all = snapshot_take(&n);
     if (!all)
@@ -223,7 +222,7 @@ static int registry_print_context(const conc_context_info *info, void *arg)
 int conc_dump(FILE *out)
 {
     int err = conc_context_foreach(registry_print_context, out);
-    if (!err && fflush(out) != 0) /* a program that hangs will not flush it any more */
+    if (!err && fflush(out) != 0) /* a program that hangs will not flush it later */
         err = -EIO;
     return err;
 }

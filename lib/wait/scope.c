@@ -4,11 +4,11 @@
  *
  * How: a context's scopes are a stack, linked from the innermost outwards; a shield is a scope at
  * which the look outwards stops. A scope has ended once it was cancelled or its deadline has come;
- * that never reverts. A call is over if any scope from the innermost up to the nearest shield has
- * ended. When a call is told so, every scope from the innermost up to the outermost that has ended
- * remembers it (`reported`), and its exit reports why. A wait that finds the scopes ended, but is
- * served in the same moment, succeeds: it looks first (conc__scopes_ended), and is told only once
- * it has given up.
+ * that never reverts. A call must end if any scope from the innermost up to the nearest shield has
+ * ended. When a call returns for that reason, every scope from the innermost up to the outermost
+ * that has ended notes it (`reported`), and its exit says why. A wait that finds that scopes have
+ * ended, but is served in the same moment, succeeds: it looks first (conc__scopes_ended), and they
+ * note it only when the wait has given up (conc__scopes_check).
  *
  * Order: `cancelled` is the only field that others write: set (release) before the kick, read
  * (acquire) after it. All others belong to the scope's context.
@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "wait/context.h"
 
-/* Is there a deadline among the scopes? Only then the clock must be read. */
+/* The first deadline of the scopes. Only if there is one, the clock must be read. */
 static conc_deadline scope_earliest_deadline(const conc_scope *scope)
 {
     conc_deadline first = CONC_FOREVER;
@@ -97,8 +97,7 @@ int conc_scope_exit(conc_scope *scope)
         return -EPERM;
     if (!scope->reported)
         return 0;
-    /* An outer end that came after ours is told by this exit: then the outer scope must know of it.
-     * */
+    /* This exit reports an outer scope's end that came later: then the outer scope must note it. */
     if (conc_check_cancel() || load_acquire(&scope->cancelled))
         return -ECANCELED;
     return -ETIMEDOUT;
