@@ -15,6 +15,7 @@
 
 #include <limits.h>
 
+#include "base/invariant.h"
 #include "sync/words.h"
 #include "wait/wait.h"
 
@@ -82,6 +83,7 @@ static int barrier_complete(conc_barrier *barrier, uint32_t index)
 static void barrier_gave_up(void *object)
 {
     conc_barrier *barrier = object;
+    invariant(barrier->waiting > 0, "a party that gives up was counted");
     barrier_set_waiting(barrier, barrier->waiting - 1);
     /* The word has the guard's bits too, which may change meanwhile. */
     fetch_or_release(&barrier->word, BARRIER_BROKEN);

@@ -40,6 +40,7 @@
 #include <conc/lock.h>
 
 #include "base/backoff.h"
+#include "base/invariant.h"
 #include "sync/lock_impl.h"
 #include "sync/words.h"
 
@@ -149,6 +150,7 @@ static void lock_release_guarded(conc_lock *lock)
         return;
     }
     struct conc__waiter *w = waitlist_pop(&lock->waiters);
+    invariant(w, "a lock with WAITERS has a waiter");
     uint32_t clear = waitlist_is_empty(&lock->waiters) ? LOCK_WAITERS : 0;
     int64_t now = conc_now();
     if (!clear)

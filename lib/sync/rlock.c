@@ -64,17 +64,15 @@ int conc_rlock_try_acquire(conc_rlock *rlock)
 int conc_rlock_acquire(conc_rlock *rlock, conc_deadline deadline)
 {
     struct conc_context *self = context_self();
-    int err;
-    if (rlock_is_owned_by(rlock, self)) {
-        err = checkpoint(deadline);
-        if (!err)
-            rlock_deepen(rlock);
-    } else {
-        err = conc_lock_acquire(&rlock->lock, deadline);
-        if (!err)
-            rlock_become_owner(rlock, self);
-    }
-    return err;
+    bool again = rlock_is_owned_by(rlock, self);
+    int err = again ? checkpoint(deadline) : conc_lock_acquire(&rlock->lock, deadline);
+    if (err)
+        return err;
+    if (again)
+        rlock_deepen(rlock);
+    else
+        rlock_become_owner(rlock, self);
+    return 0;
 }
 
 int conc_rlock_release(conc_rlock *rlock)
