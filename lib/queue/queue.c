@@ -50,6 +50,7 @@
  */
 #include <conc/queue.h>
 
+#include "base/invariant.h"
 #include "base/list.h"
 #include "queue/store.h"
 #include "wait/wait.h"
@@ -177,11 +178,9 @@ static size_t queue_store_some(conc_queue *queue, const unsigned char *items, si
     struct conc__store *store = &queue->store;
     size_t k = store->limit - store->count;
     k = k < n ? k : n;
-    if (conc__store_spare(store) < k) {
-        *err = conc__store_grow(store, k);
-        if (*err)
-            k = conc__store_spare(store);
-    }
+    *err = conc__store_spare(store) < k ? conc__store_grow(store, k) : 0;
+    if (*err)
+        k = conc__store_spare(store);
     if (k > 0)
         conc__store_push(store, items, k);
     return k;
@@ -191,19 +190,23 @@ static size_t queue_store_some(conc_queue *queue, const unsigned char *items, si
 static ptrdiff_t queue_put_guarded(conc_queue *queue, const unsigned char *items, size_t n,
                                    conc_deadline deadline)
 {
-    int err = queue->is_shutdown ? -ESHUTDOWN : 0;
+    if (queue->is_shutdown) {
+        guard_unlock(&queue->word);
+        return -ESHUTDOWN;
+    }
+    int err = 0;
     struct chain served = {.end = &served.first};
-    size_t done = 0;
-    if (!err)
-        done = queue_hand_over(queue, items, n, &served);
-    if (!err && done < n)
+    size_t done = queue_hand_over(queue, items, n, &served);
+    if (done < n)
         done += queue_store_some(queue, items + done * queue->store.elem_size, n - done, &err);
     queue->unfinished += done;
     if (done < n && !err && !deadline_is_now(deadline))
         return queue_wait_to_put(queue, items, n, done, &served, deadline);
     guard_unlock(&queue->word);
     chain_deliver(&served);
-    return done > 0 ? (ptrdiff_t)done : err ? err : -EAGAIN;
+    if (done > 0)
+        return (ptrdiff_t)done;
+    return err ? err : -EAGAIN;
 }
 
 static inline ptrdiff_t queue_put_items(conc_queue *queue, const void *items, size_t n,
@@ -380,7 +383,8 @@ void conc_queue_shutdown(conc_queue *queue, bool immediate)
     void *const drop_arg = queue->drop_arg;
     guard_lock(&queue->word);
     queue->is_shutdown = true;
-    getters = waitlist_take_all(&queue->getters); /* there are some only if it is empty */
+    getters = waitlist_take_all(&queue->getters);
+    invariant(!getters || queue->store.count == 0, "getters wait only while a queue is empty");
     queue_take_putters(queue, &putters);
     if (immediate)
         dropped = queue_take_store(queue);
