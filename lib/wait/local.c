@@ -262,11 +262,12 @@ int conc_local_set_token(conc_local *key, void *value, conc_local_token *token)
     if (!before)
         return -ENOMEM;
     int err = local_set(self, key, value);
-    if (err)
+    if (err) {
         box_unref(before);
-    else
-        *token = (conc_local_token){.key = key, .before = before, .context = self->id};
-    return err;
+        return err;
+    }
+    *token = (conc_local_token){.key = key, .before = before, .context = self->id};
+    return 0;
 }
 
 int conc_local_reset(conc_local_token *token)
@@ -275,14 +276,16 @@ int conc_local_reset(conc_local_token *token)
     if (!token->key || token->context != self->id)
         return -EINVAL;
     struct box *before = token->before;
-    if (self->locals != &table_closed) {
-        int err = local_bind(self, before);
-        token->key = err ? token->key : NULL;
-        return err;
+    if (self->locals == &table_closed) {
+        token->key = NULL;
+        box_unref(before);
+        return -ESHUTDOWN;
     }
+    int err = local_bind(self, before);
+    if (err)
+        return err;
     token->key = NULL;
-    box_unref(before);
-    return -ESHUTDOWN;
+    return 0;
 }
 
 void *conc_local_get(const conc_local *key)

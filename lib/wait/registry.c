@@ -26,6 +26,9 @@
 
 #define BLOCKED 1u
 
+/* Contexts that may come while a snapshot allocates, before it has to allocate again. */
+enum { SNAPSHOT_SPARE = 16 };
+
 static struct {
     uint32_t word;        /* the guard of the next two */
     struct list contexts; /* the oldest first */
@@ -170,7 +173,7 @@ static struct snapshot *snapshot_take(size_t *n)
     size_t room = 0;
     guard_lock(&registry.word);
     while (registry.count > room) { /* allocate with the guard released, then look again */
-        room = registry.count + 16;
+        room = registry.count + SNAPSHOT_SPARE;
         guard_unlock(&registry.word);
         free_bytes(all);
         all = alloc_array(room, sizeof *all);
@@ -201,28 +204,32 @@ int conc_context_foreach(conc_context_fn *fn, void *arg)
     return result;
 }
 
+static int registry_print_state(const conc_context_info *info, FILE *out)
+{
+    if (!info->blocked_on)
+        return fprintf(out, "running");
+    return fprintf(out, "blocked on %s for %.3f s", info->blocked_on,
+                   (double)info->blocked_ns / (double)CONC_S(1));
+}
+
 static int registry_print_context(const conc_context_info *info, void *arg)
 {
     FILE *out = arg;
-    int n = fprintf(out, "%6u %-6s %-20s ", info->id, info->kind, info->name);
-    if (n >= 0 && !info->blocked_on)
-        n = fprintf(out, "running");
-    if (n >= 0 && info->blocked_on)
-        n = fprintf(out, "blocked on %s for %.3f s", info->blocked_on,
-                    (double)info->blocked_ns / 1e9);
-    if (n >= 0 && info->object)
-        n = fprintf(out, " (%p)", info->object);
-    if (n >= 0 && info->holder)
-        n = fprintf(out, ", held by %u %s", info->holder, info->holder_name);
-    if (n >= 0)
-        n = fprintf(out, "\n");
-    return n < 0 ? -EIO : 0;
+    if (fprintf(out, "%6u %-6s %-20s ", info->id, info->kind, info->name) < 0)
+        return -EIO;
+    if (registry_print_state(info, out) < 0)
+        return -EIO;
+    if (info->object && fprintf(out, " (%p)", info->object) < 0)
+        return -EIO;
+    if (info->holder && fprintf(out, ", held by %u %s", info->holder, info->holder_name) < 0)
+        return -EIO;
+    return fprintf(out, "\n") < 0 ? -EIO : 0;
 }
 
 int conc_dump(FILE *out)
 {
     int err = conc_context_foreach(registry_print_context, out);
-    if (!err && fflush(out) != 0) /* a program that hangs will not flush it later */
-        err = -EIO;
-    return err;
+    if (err)
+        return err;
+    return fflush(out) == 0 ? 0 : -EIO; /* a program that hangs will not flush it later */
 }

@@ -46,6 +46,8 @@
  */
 #include "wait/wait.h"
 
+#include "base/invariant.h"
+
 /* ---- Lists ---- */
 
 static void waiter_link_before(struct conc__waiter *at, struct conc__waiter *w)
@@ -58,6 +60,7 @@ static void waiter_link_before(struct conc__waiter *at, struct conc__waiter *w)
 
 void conc__waitlist_push(struct conc__waitlist *list, struct conc__waiter *w)
 {
+    invariant(!load_relaxed(&w->list), "a waiter that is pushed is on no list");
     store_relaxed(&w->list, list);
     if (list->head) {
         waiter_link_before(list->head, w);
@@ -75,6 +78,7 @@ void conc__waitlist_push_front(struct conc__waitlist *list, struct conc__waiter 
 
 void conc__waitlist_remove(struct conc__waitlist *list, struct conc__waiter *w)
 {
+    invariant(load_relaxed(&w->list) == list, "a waiter that is removed is on that list");
     if (list->head == w)
         list->head = w->next == w ? NULL : w->next;
     w->prev->next = w->next;
