@@ -79,7 +79,7 @@ typedef struct conc_scope {
     conc_deadline deadline;
     uint32_t cancelled;
     bool shield;
-    bool told; /* a call inside was told that it is over */
+    bool reported; /* a call inside has returned -ECANCELED */
 } conc_scope;
 
 /**

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * alloc.h: memory. Every allocation of the library comes from here, and each caller bears its
+ * alloc.h: memory. Every allocation of the library comes from here, and each caller handles its
  * failure.
  */
 #ifndef CONC_LIB_ALLOC_H
@@ -12,8 +12,8 @@
 #include "base/atomic.h"
 #include "base/hooks.h"
 
-/* Tests count the blocks that are there. */
-static inline void *count_block(void *p)
+/* Tests count the blocks that are allocated. */
+static inline void *alloc_count_block(void *p)
 {
 #ifdef CONC_TEST_HOOKS
     if (p)
@@ -28,17 +28,17 @@ static inline void *alloc_bytes(size_t size)
     if (conc__test_fails(&conc__hooks.fail_alloc_in))
         return NULL;
 #endif
-    return count_block(malloc(size));
+    return alloc_count_block(malloc(size));
 }
 
-/* Zeroed room for n elements; NULL also if n * size is more than a size_t can tell. */
+/* Zeroed room for n elements; NULL also if n * size overflows. */
 static inline void *alloc_array(size_t n, size_t size)
 {
 #ifdef CONC_TEST_HOOKS
     if (conc__test_fails(&conc__hooks.fail_alloc_in))
         return NULL;
 #endif
-    return count_block(calloc(n, size));
+    return alloc_count_block(calloc(n, size));
 }
 
 static inline void free_bytes(void *p)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * atomic.h: the atomic operations of the library. All of them go through here, always with the
- * order in the name, so that a test scheduler can take their place one day. Fields stay plain
+ * order in the name, so that a test scheduler can replace them one day. Fields stay plain
  * integers and pointers, because they stand in public headers, which C++ reads too.
  */
 #ifndef CONC_LIB_ATOMIC_H
@@ -25,7 +25,7 @@
 #define fetch_or_release(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELEASE)
 #define fetch_and_release(p, v) __atomic_fetch_and((p), (v), __ATOMIC_RELEASE)
 
-/* Replace *expected by desired; on failure *expected is what stands there now. May fail for no
+/* Write `desired` if *p is *expected; on failure *expected becomes what *p is. May fail for no
  * reason (weak): for loops. */
 static inline bool cas_acquire(uint32_t *p, uint32_t *expected, uint32_t desired)
 {
@@ -49,7 +49,7 @@ static inline bool cas_relaxed(uint32_t *p, uint32_t *expected, uint32_t desired
 #define cas_pointer_release(p, expected, desired)                                   \
     __atomic_compare_exchange_n((p), (expected), (desired), true, __ATOMIC_RELEASE, \
                                 __ATOMIC_RELAXED)
-/* Not weak: fails only if something else stands there. */
+/* Not weak: fails only if *p is something else. */
 #define cas_pointer_strong_relaxed(p, expected, desired)                             \
     __atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_RELAXED, \
                                 __ATOMIC_RELAXED)

@@ -25,9 +25,11 @@ int conc_bytes_new(conc_bytes *ret, size_t n)
 int conc_bytes_copy(conc_bytes *ret, const void *from, size_t n)
 {
     int err = conc_bytes_new(ret, n);
-    if (!err && n)
+    if (err)
+        return err;
+    if (n)
         memcpy(ret->data, from, n);
-    return err;
+    return 0;
 }
 
 void conc_bytes_free(conc_bytes *bytes)

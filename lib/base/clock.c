@@ -3,16 +3,14 @@
  * clock.c: CLOCK_MONOTONIC in nanoseconds, and deadlines on it.
  *
  * 0 is CONC_NOW and INT64_MAX is CONC_FOREVER; every other deadline is clamped between, so that a
- * time in the past is never mistaken for CONC_NOW (the one gives -ETIMEDOUT, the other -EAGAIN).
+ * time in the past is never mistaken for CONC_NOW (the first gives -ETIMEDOUT, the second -EAGAIN).
  */
 #include "base/clock.h"
 
 #include "base/atomic.h"
 #include "base/hooks.h"
 
-#define NS_PER_S 1000000000LL
-
-static int64_t offset(void)
+static int64_t clock_offset(void)
 {
 #ifdef CONC_TEST_HOOKS
     /* relaxed: only the time itself is communicated. */
@@ -22,16 +20,16 @@ static int64_t offset(void)
 #endif
 }
 
-static int64_t read_clock(clockid_t id)
+static int64_t clock_read(clockid_t id)
 {
     struct timespec t;
     clock_gettime(id, &t); /* cannot fail for these clocks */
-    return t.tv_sec * NS_PER_S + t.tv_nsec + offset();
+    return clock_ns(t) + clock_offset();
 }
 
-int64_t conc_now(void) { return read_clock(CLOCK_MONOTONIC); }
+int64_t conc_now(void) { return clock_read(CLOCK_MONOTONIC); }
 
-int64_t conc__coarse_now(void) { return read_clock(CLOCK_MONOTONIC_COARSE); }
+int64_t conc__coarse_now(void) { return clock_read(CLOCK_MONOTONIC_COARSE); }
 
 conc_deadline conc_at(int64_t ns)
 {
@@ -57,17 +55,15 @@ int64_t conc_remaining(conc_deadline deadline)
 
 struct timespec conc__kernel_time(conc_deadline deadline)
 {
-    int64_t ns = deadline.ns - offset();
-    if (ns < 0)
-        ns = 0;
-    struct timespec t = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
-    return t;
+    int64_t ns = deadline.ns - clock_offset();
+    return clock_timespec(ns > 0 ? ns : 0);
 }
 
 conc_deadline conc__sleep_limit(conc_deadline deadline)
 {
 #ifdef CONC_TEST_HOOKS
-    bool sound = load_relaxed(&conc__hooks.sound_sleep); /* relaxed: set before anybody sleeps */
+    /* relaxed: set before any context sleeps */
+    bool sound = load_relaxed(&conc__hooks.sound_sleep);
     return sound ? deadline : deadline_earlier(deadline, conc_in(CONC_MS(2)));
 #else
     return deadline;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * futex.c: see futex.h. The deadline goes to the kernel as an absolute time on CLOCK_MONOTONIC,
- * which is what FUTEX_WAIT_BITSET takes. Errors need no look: EAGAIN (the value has changed), EINTR
- * and ETIMEDOUT all mean 'look again', which the caller's loop does.
+ * which is what FUTEX_WAIT_BITSET takes. Errors are not looked at: EAGAIN (the value has changed),
+ * EINTR and ETIMEDOUT all mean 'look again', which the caller's loop does.
  *
- * A thread that waits for a word in shared memory must also hear of a kick, which comes to its own
- * word: futex_waitv(2) (Linux 5.16) sleeps on both. Where it is missing or refused, the thread sleeps
- * on the shared word only, for so short that the kick can wait (WITHOUT_WAITV).
+ * A thread that waits for a word in shared memory must also notice a kick, which changes its own
+ * word: futex_waitv(2) (Linux 5.16) sleeps on both. Where that call is missing or refused, the
+ * thread sleeps on the shared word only, for such a short time that the kick can wait
+ * (WITHOUT_WAITV).
  *
- * ThreadSanitizer puts a signal's handler off until the thread makes a call that it knows, which a
- * futex is not, and a wait goes on after a signal: so under it no wait is long (TSAN_LIMIT), and such a
- * call follows.
+ * ThreadSanitizer delays a signal's handler until the thread makes a call that it knows. A futex is
+ * no such call, and a wait goes on after a signal. So under it no wait is long (TSAN_LIMIT), and
+ * a call that it knows follows each.
  */
 #include "base/futex.h"
 
@@ -22,11 +23,12 @@
 #include "base/checkers.h"
 #include "base/clock.h"
 
+/* A wait's length, at most: where no kick can end it, and under ThreadSanitizer. */
 #define WITHOUT_WAITV CONC_MS(5)
 #define TSAN_LIMIT CONC_MS(50)
 
-/* When a wait has to end at the latest; NULL: never. */
-static const struct timespec *end_of_wait(conc_deadline deadline, struct timespec *at)
+/* When a wait must end at the latest; NULL: never. */
+static const struct timespec *futex_end_of_wait(conc_deadline deadline, struct timespec *at)
 {
 #ifdef WITH_TSAN
     deadline = deadline_earlier(deadline, conc_in(TSAN_LIMIT));
@@ -37,8 +39,8 @@ static const struct timespec *end_of_wait(conc_deadline deadline, struct timespe
     return at;
 }
 
-/* After a wait, with its result. errno is kept. */
-static long let_handlers_run(long result)
+/* After a wait, with its result, which it returns. Keeps errno. */
+static long futex_let_handlers_run(long result)
 {
 #ifdef WITH_TSAN
     int error = errno;
@@ -51,8 +53,8 @@ static long let_handlers_run(long result)
 void conc__futex_wait(uint32_t *word, uint32_t value, conc_deadline deadline)
 {
     struct timespec at;
-    let_handlers_run(syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
-                             end_of_wait(deadline, &at), NULL, FUTEX_BITSET_MATCH_ANY));
+    futex_let_handlers_run(syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
+                                   futex_end_of_wait(deadline, &at), NULL, FUTEX_BITSET_MATCH_ANY));
 }
 
 void conc__futex_wake(uint32_t *word, int n)
@@ -60,9 +62,9 @@ void conc__futex_wake(uint32_t *word, int n)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
 }
 
-/* False: there is no such system call. */
-static bool wait_for_both(uint32_t *shared, uint32_t value, uint32_t *own, uint32_t own_value,
-                          const struct timespec *until)
+/* False: this system has no such call. */
+static bool futex_wait_both(uint32_t *shared, uint32_t value, uint32_t *own, uint32_t own_value,
+                            const struct timespec *until)
 {
 #if defined(SYS_futex_waitv) && defined(FUTEX_32)
     static uint32_t is_missing;
@@ -70,9 +72,9 @@ static bool wait_for_both(uint32_t *shared, uint32_t value, uint32_t *own, uint3
         {.val = value, .uaddr = (uintptr_t)shared, .flags = FUTEX_32},
         {.val = own_value, .uaddr = (uintptr_t)own, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG},
     };
-    if (load_relaxed(&is_missing)) /* relaxed: only what a try has found out */
+    if (load_relaxed(&is_missing)) /* relaxed: only what an earlier call has learned */
         return false;
-    if (let_handlers_run(syscall(SYS_futex_waitv, both, 2, 0, until, CLOCK_MONOTONIC)) >= 0)
+    if (futex_let_handlers_run(syscall(SYS_futex_waitv, both, 2, 0, until, CLOCK_MONOTONIC)) >= 0)
         return true;
     bool missing = errno == ENOSYS || errno == EPERM;
     if (missing)
@@ -87,10 +89,10 @@ void conc__futex_wait_shared(uint32_t *shared, uint32_t value, uint32_t *own, ui
                              conc_deadline deadline)
 {
     struct timespec at;
-    if (wait_for_both(shared, value, own, own_value, end_of_wait(deadline, &at)))
+    if (futex_wait_both(shared, value, own, own_value, futex_end_of_wait(deadline, &at)))
         return;
     at = conc__kernel_time(deadline_earlier(deadline, conc_in(WITHOUT_WAITV)));
-    let_handlers_run(
+    futex_let_handlers_run(
         syscall(SYS_futex, shared, FUTEX_WAIT_BITSET, value, &at, NULL, FUTEX_BITSET_MATCH_ANY));
 }
 

@@ -2,9 +2,9 @@
  *
  * futex.h: sleep while a word has a value; wake those who sleep on it. See futex(2).
  *
- * Waking an address whose memory is gone does no harm (an error nobody asks for, or a wake-up
- * without cause in whatever lies there now), as long as every wait stands in a loop. All waits of
- * libconc do.
+ * Waking an address whose memory has been freed does no harm: it gives an error that is ignored, or
+ * a wake-up without cause to a thread that sleeps on what lies there now. For that every wait must
+ * stand in a loop, and all waits of libconc do.
  */
 #ifndef CONC_LIB_FUTEX_H
 #define CONC_LIB_FUTEX_H
@@ -20,9 +20,9 @@ void conc__futex_wait(uint32_t *word, uint32_t value, conc_deadline deadline);
 /* Wake at most n of those who sleep on the word. */
 void conc__futex_wake(uint32_t *word, int n);
 
-/* Between processes: sleep if *shared is still `value`, and the caller's own word still `own_value`,
- * until one of them is woken, or the deadline; may return at any time for no reason. Where the
- * system cannot wait for two words it returns every few milliseconds. */
+/* Between processes: sleep if *shared is still `value`, and the caller's own word is still
+ * `own_value`, until one of them is woken, or the deadline; may return at any time for no reason.
+ * Where the system cannot wait for two words it returns every few milliseconds. */
 void conc__futex_wait_shared(uint32_t *shared, uint32_t value, uint32_t *own, uint32_t own_value,
                              conc_deadline deadline);
 

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * guard.h: the small lock inside every primitive, that guards its lists. Two bits of the
+ * guard.h: the small lock inside every primitive, that guards its lists. It is two bits of the
  * primitive's word; the other 30 are the primitive's own.
  *
- *     HELD      somebody is inside
- *     SLEEPERS  somebody may sleep in the kernel until it is released
+ *     HELD      a thread holds the guard
+ *     SLEEPERS  a thread may sleep in the kernel until it is released
  *
- * It is held for some tens of nanoseconds, but its holder can be preempted, so those who want it
- * yield a few times, then sleep (spinning on would hang a program whose threads have real-time
- * priorities).
+ * The guard is held for some tens of nanoseconds, but its holder can be preempted. So a thread that
+ * wants it yields a few times, then sleeps. (To spin on would hang a program whose threads have
+ * real-time priorities.)
  *
- * Invariant: whoever holds it leaves the other bits' fast paths alone: they change by
+ * Invariant: the holder does not stop the fast paths of the other bits: they change by
  * compare-and-swap at any time, and keep HELD and SLEEPERS as they find them. Order: taking it
- * acquires, releasing it releases: what one did under the guard the next one sees. Destruction: the
- * release is one atomic operation, and the last touch of the primitive's memory (a wake-up that may
- * follow names only the address: futex.h). So whoever learns of an effect that was published by the
- * release may free the primitive at once.
+ * acquires, releasing it releases: the next holder sees what this one did under the guard.
+ * Destruction: the release is one atomic operation, and the last touch of the primitive's memory (a
+ * wake-up that may follow names only the address: futex.h). So a context that learns of an effect
+ * that the release has published may free the primitive at once.
  */
 #ifndef CONC_LIB_GUARD_H
 #define CONC_LIB_GUARD_H
@@ -27,8 +27,8 @@
 #define GUARD_SLEEPERS 0x40000000u
 #define GUARD_BITS (GUARD_HELD | GUARD_SLEEPERS)
 
-/* Take the guard while the word has all the bits of `require`; false: it has not, and the guard is
- * not held. */
+/* Take the guard while the word has all the bits of `require`; false: the word has not, and the
+ * guard is not taken. */
 bool conc__guard_lock_slow(uint32_t *word, uint32_t require);
 
 static inline void guard_lock(uint32_t *word)
@@ -38,8 +38,7 @@ static inline void guard_lock(uint32_t *word)
         conc__guard_lock_slow(word, 0);
 }
 
-/* Take the guard, but only while the word has all the bits of `require`: false and not held
- * otherwise. */
+/* The same, for a caller that has not tried to take it yet. */
 static inline bool guard_lock_if(uint32_t *word, uint32_t require)
 {
     return conc__guard_lock_slow(word, require);

@@ -5,9 +5,9 @@
  * How: the entry at index i (from 0) has its children at 4i + 1 to 4i + 4, and comes before all of
  * them. Four children, not two: the tree is half as deep, and four entries of 16 bytes share a
  * cache line, so going down a level costs one miss. The keys lie in the array, so comparing touches
- * no node, but for equal keys: there the node that was pushed first wins.
+ * no node unless two keys are equal: then the node that was pushed first comes first.
  *
- * Invariant: entries[i].node->place == i + 1. An entry is written only by put(), which keeps it.
+ * Invariant: entries[i].node->place == i + 1. Only heap_put() writes an entry, and it keeps this.
  */
 #include "base/heap.h"
 
@@ -18,66 +18,66 @@
 #include "base/invariant.h"
 
 enum {
-    CHILDREN = 4,
-    FIRST_ROOM = 16, /* entries: a quarter of a KiB */
+    HEAP_ARITY = 4,
+    HEAP_FIRST_ROOM = 16, /* entries: a quarter of a KiB */
 };
 
-static bool comes_before(const struct heap_entry *a, const struct heap_entry *b)
+static bool heap_comes_before(const struct heap_entry *a, const struct heap_entry *b)
 {
     return a->key != b->key ? a->key < b->key : a->node->order < b->node->order;
 }
 
-static void put(struct heap *heap, size_t i, struct heap_entry entry)
+static void heap_put(struct heap *heap, size_t i, struct heap_entry entry)
 {
     heap->entries[i] = entry;
     entry.node->place = i + 1;
 }
 
 /* Put an entry where there is a hole at i, or further up. */
-static void sift_up(struct heap *heap, size_t i, struct heap_entry entry)
+static void heap_sift_up(struct heap *heap, size_t i, struct heap_entry entry)
 {
     while (i > 0) {
-        size_t parent = (i - 1) / CHILDREN;
-        if (!comes_before(&entry, &heap->entries[parent]))
+        size_t parent = (i - 1) / HEAP_ARITY;
+        if (!heap_comes_before(&entry, &heap->entries[parent]))
             break;
-        put(heap, i, heap->entries[parent]);
+        heap_put(heap, i, heap->entries[parent]);
         i = parent;
     }
-    put(heap, i, entry);
+    heap_put(heap, i, entry);
 }
 
 /* The first of i's children; heap->count: it has none. */
-static size_t first_child(const struct heap *heap, size_t i)
+static size_t heap_first_child(const struct heap *heap, size_t i)
 {
-    size_t child = CHILDREN * i + 1;
+    size_t child = HEAP_ARITY * i + 1;
     if (child >= heap->count)
         return heap->count;
-    size_t end = child + CHILDREN < heap->count ? child + CHILDREN : heap->count;
+    size_t end = child + HEAP_ARITY < heap->count ? child + HEAP_ARITY : heap->count;
     size_t first = child;
     while (++child < end)
-        if (comes_before(&heap->entries[child], &heap->entries[first]))
+        if (heap_comes_before(&heap->entries[child], &heap->entries[first]))
             first = child;
     return first;
 }
 
 /* Put an entry where there is a hole at i, or further down. */
-static void sift_down(struct heap *heap, size_t i, struct heap_entry entry)
+static void heap_sift_down(struct heap *heap, size_t i, struct heap_entry entry)
 {
     for (;;) {
-        size_t child = first_child(heap, i);
-        if (child == heap->count || !comes_before(&heap->entries[child], &entry))
+        size_t child = heap_first_child(heap, i);
+        if (child == heap->count || !heap_comes_before(&heap->entries[child], &entry))
             break;
-        put(heap, i, heap->entries[child]);
+        heap_put(heap, i, heap->entries[child]);
         i = child;
     }
-    put(heap, i, entry);
+    heap_put(heap, i, entry);
 }
 
 int conc__heap_reserve(struct heap *heap, size_t n)
 {
     if (n <= heap->room)
         return 0;
-    size_t room = heap->room ? 2 * heap->room : FIRST_ROOM;
+    size_t room = heap->room ? 2 * heap->room : HEAP_FIRST_ROOM;
     if (room < n)
         room = n;
     struct heap_entry *entries = alloc_array(room, sizeof *entries);
@@ -96,7 +96,7 @@ void conc__heap_push(struct heap *heap, struct heap_node *node, int64_t key)
     invariant(heap->count < heap->room, "a heap has room for what is pushed");
     invariant(!heap_is_in(node), "a node that is pushed is in no heap");
     node->order = heap->order++;
-    sift_up(heap, heap->count++, (struct heap_entry){key, node});
+    heap_sift_up(heap, heap->count++, (struct heap_entry){key, node});
 }
 
 void conc__heap_remove(struct heap *heap, struct heap_node *node)
@@ -109,10 +109,10 @@ void conc__heap_remove(struct heap *heap, struct heap_node *node)
     if (last.node == node)
         return;
     /* The last entry comes from another branch, so it may belong above the hole too. */
-    if (hole > 0 && comes_before(&last, &heap->entries[(hole - 1) / CHILDREN]))
-        sift_up(heap, hole, last);
+    if (hole > 0 && heap_comes_before(&last, &heap->entries[(hole - 1) / HEAP_ARITY]))
+        heap_sift_up(heap, hole, last);
     else
-        sift_down(heap, hole, last);
+        heap_sift_down(heap, hole, last);
 }
 
 void conc__heap_free(struct heap *heap)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap.h: an intrusive priority queue by time: the earliest first, the first come first among
- * equals.
+ * heap.h: an intrusive priority queue by time: the earliest comes first; among equals the one that
+ * was pushed first.
  *
- * A 4-ary heap of (key, node) pairs in an array; each node knows its place, so it can be taken out
- * from anywhere. Room is reserved beforehand, where a failure can be reported: then adding cannot
- * fail.
+ * It is a 4-ary heap of (key, node) pairs in an array. Each node knows its place, so it can be
+ * taken out from anywhere. Room is reserved beforehand, where a failure can be reported: then
+ * adding cannot fail.
  */
 #ifndef CONC_LIB_HEAP_H
 #define CONC_LIB_HEAP_H

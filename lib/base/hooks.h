@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * hooks.h: what tests may change under the library: the clock, and which allocation or thread start
- * fails. In the installed library (CONC_TEST_HOOKS is not defined) nothing of it is there.
+ * fails. The installed library is built without CONC_TEST_HOOKS, and has nothing of it.
  */
 #ifndef CONC_LIB_HOOKS_H
 #define CONC_LIB_HOOKS_H
@@ -16,17 +16,17 @@ struct conc__hooks {
     int32_t fail_alloc_in;  /* the n-th allocation from now fails, once; 0: none */
     int32_t fail_thread_in; /* the n-th thread start from now fails, once; 0: none */
     int32_t allocated;      /* blocks allocated and not freed */
-    uint32_t
-        sound_sleep; /* nobody looks up before its time: then a lost wake-up is one for good, and
-                               whoever moves the clock must wake who sleeps */
+    /* Not 0: no sleeper looks again before its time. Then a lost wake-up is lost for good, and a
+     * test that moves the clock must wake those who sleep. */
+    uint32_t sound_sleep;
 };
 
 extern struct conc__hooks conc__hooks;
 
-/* Move the library's clock forward; who sleeps notices within a few milliseconds. */
+/* Move the library's clock forward; those who sleep notice it within a few milliseconds. */
 void conc__test_advance(int64_t ns);
 
-/* Count a hook down; is it its turn to fail? */
+/* Count a hook down. True: this call is to fail. */
 bool conc__test_fails(int32_t *countdown);
 
 #endif

@@ -15,8 +15,10 @@ void conc__invariant_broken(const char *file, int line, const char *text)
 {
     char message[LINE_SIZE];
     int n = snprintf(message, sizeof message, "libconc: %s:%d: broken: %s\n", file, line, text);
-    size_t size = n < 0 ? 0 : (size_t)n < sizeof message ? (size_t)n : sizeof message - 1;
+    size_t size = n < 0 ? 0 : (size_t)n;
+    if (size >= sizeof message)
+        size = sizeof message - 1;
     if (write(STDERR_FILENO, message, size) < 0)
-        abort(); /* as below: there is nobody to tell */
+        abort(); /* as below: the message cannot be delivered */
     abort();
 }

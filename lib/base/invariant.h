@@ -10,9 +10,9 @@
 #ifndef CONC_LIB_BASE_INVARIANT_H
 #define CONC_LIB_BASE_INVARIANT_H
 
-#define invariant(holds, text)                              \
-    do {                                                    \
-        if (__builtin_expect(!(holds), 0))                  \
+#define invariant(holds, text)                                \
+    do {                                                      \
+        if (__builtin_expect(!(holds), 0))                    \
             conc__invariant_broken(__FILE__, __LINE__, text); \
     } while (0)
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * list.h: an intrusive list, circular and doubly linked: the node lies in what is listed, so
- * listing cannot fail and taking off takes no search. All-zero is an empty list, and a node that is
+ * listing cannot fail and removing needs no search. All-zero is an empty list, and a node that is
  * on none. (The lists of waiters, wait/wait.h, have a form of their own.)
  *
- * Listing a node twice would corrupt two lists in silence, so it ends the program.
+ * Listing a node twice, or removing one that is on no list, would corrupt lists in silence, so it
+ * ends the program.
  */
 #ifndef CONC_LIB_LIST_H
 #define CONC_LIB_LIST_H
@@ -22,13 +23,13 @@ struct list {
     struct list_node *head; /* NULL: empty */
 };
 
-/* What the node lies in. */
+/* The structure that the node lies in. */
 #define list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 static inline bool list_is_empty(const struct list *list) { return !list->head; }
 static inline bool list_is_on(const struct list_node *node) { return node->next; }
 
-/* At the end. */
+/* Add at the end. */
 static inline void list_push(struct list *list, struct list_node *node)
 {
     invariant(!list_is_on(node), "a node that is pushed is on no list");
@@ -41,6 +42,7 @@ static inline void list_push(struct list *list, struct list_node *node)
 
 static inline void list_remove(struct list *list, struct list_node *node)
 {
+    invariant(list_is_on(node), "a node that is removed is on a list");
     if (list->head == node)
         list->head = node->next == node ? NULL : node->next;
     node->prev->next = node->next;
@@ -48,7 +50,7 @@ static inline void list_remove(struct list *list, struct list_node *node)
     node->next = node->prev = NULL;
 }
 
-/* The first, off the list; NULL: empty. */
+/* Take the first off the list; NULL: it is empty. */
 static inline struct list_node *list_pop(struct list *list)
 {
     struct list_node *node = list->head;

@@ -70,7 +70,7 @@ static void imap_ask_source(conc_imap *imap, conc_scope *scope)
         got =
             conc_raise(-EINVAL, "the source returned %d; it must be 1, 0 or a negative error", got);
     imap->has_item = got == 1;
-    imap->over = got != 1 && !(got == -ECANCELED && scope->told);
+    imap->over = got != 1 && !(got == -ECANCELED && scope->reported);
     if (imap->over && conc__message_for(self, got))
         imap->words = message_put_aside(self);
     imap->error = imap->over ? got : 0;
@@ -111,7 +111,7 @@ static bool imap_submit_one(conc_imap *imap, conc_scope *scope)
     if (list_is_empty(&imap->free) || !imap_next_element(imap, scope, &arg))
         return false;
     conc_future *f = conc_submit(imap->executor, imap->fn, arg, imap->in_size, imap->out_size);
-    if (scope->told && conc_future_is_cancelled(f)) {
+    if (scope->reported && conc_future_is_cancelled(f)) {
         conc_future_unref(f);
         return false;
     }
@@ -150,7 +150,7 @@ static int imap_fill(conc_imap *imap, conc_deadline deadline)
 {
     conc_scope scope;
     conc_scope_enter(&scope, deadline);
-    while (imap_submit_one(imap, &scope) && !scope.told && imap_find_done(imap, CONC_NOW) != 0)
+    while (imap_submit_one(imap, &scope) && !scope.reported && imap_find_done(imap, CONC_NOW) != 0)
         continue;
     int err = conc_scope_exit(&scope);
     return err == -ETIMEDOUT && deadline_is_now(deadline) ? -EAGAIN : err;

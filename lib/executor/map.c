@@ -65,7 +65,7 @@ static int map_submit_all(conc_executor *executor, const struct map *m, conc_fut
     conc_scope scope;
     conc_scope_enter(&scope, deadline);
     size_t i = 0;
-    while (i < chunks && !scope.told) {
+    while (i < chunks && !scope.reported) {
         futures[i] = map_submit_chunk(executor, m, i * m->chunk);
         i++;
     }

@@ -29,7 +29,6 @@
 #include "base/futex.h"
 #include "base/invariant.h"
 #include "process_pool/pool_impl.h"
-#include "process_pool/spin.h"
 
 /* The last job counts for one part of so many in the average of all. */
 enum { TYPICAL_WEIGHT = 8 };
@@ -449,7 +448,7 @@ void *conc__pool_manager(void *arg)
     while (manager_has_workers(pool)) {
         bool any = manager_collect_all(pool);
         conc__pool_feed(pool);
-        if (!any && !spin(&spinner, manager_has_results, pool)) {
+        if (!any && !spinner_wait(&spinner, &pool_spin_limits, manager_has_results, pool)) {
             manager_sleep(pool);
             looked = 0;
         }

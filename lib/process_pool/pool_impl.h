@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <pthread.h>
 
+#include "base/backoff.h"
 #include "executor/job_queue.h"
 #include "future/future_impl.h"
 #include "process/code.h"
@@ -24,6 +25,11 @@ enum {
     WINDOW_MAX = 16,  /* the most jobs that a worker has at once */
     OBJECTS_MAX = 63, /* the most libraries whose place a worker remembers: bits of `announced` */
 };
+
+/* Before a worker or the manager sleeps: waking a process on another core takes many times as long
+ * as a small job. One sleep in 16 is preceded by a spin even if the last ones were fruitless. */
+static const struct spin_limits pool_spin_limits = {
+    .yields_max = 64, .skips_max = 15, .time_max = CONC_US(100)};
 
 /* ---- Between the processes ---- */
 

@@ -21,7 +21,6 @@
 #include "base/futex.h"
 #include "base/invariant.h"
 #include "process_pool/pool_impl.h"
-#include "process_pool/spin.h"
 
 static struct {
     struct lane *lane;
@@ -51,7 +50,8 @@ static void worker_wait_moved(uint32_t *word, uint32_t at)
 {
     static uint32_t none;
     const struct worker_position here = {word, at};
-    if (worker_has_moved(&here) || spin(&worker.spinner, worker_has_moved, &here))
+    if (worker_has_moved(&here) ||
+        spinner_wait(&worker.spinner, &pool_spin_limits, worker_has_moved, &here))
         return;
     while (ring_fall_asleep(word, at))
         conc__futex_wait_shared(word, at | RING_ASLEEP, &none, 0, CONC_FOREVER);

@@ -3,59 +3,62 @@
  * queue.c: a queue of values: who waits for what, and what is handed to whom. Where the elements
  * lie: store.c.
  *
- * How: one guard over everything, and three lists: those who wait to get, to put, and for the join.
- * A put gives its element straight to the getter that has waited longest, by copying it to where
- * that one wants it; only with no getter waiting does it go into the store. A get takes from the
- * store, and then lets in the elements of those who wait to put, in the order in which they came,
- * as far as there is room: they need not run for that. Copying is done under the guard, waking
- * after it.
+ * How: one guard over everything, and three lists of waiters: getters, putters and joiners. A put
+ * gives its element straight to the getter that has waited longest, by copying it to where that one
+ * wants it; it goes into the store only if no getter waits. A get takes from the store, and then
+ * lets in the elements of the putters that wait, in the order in which they came, as far as there
+ * is room: the putters need not run for that. Copying is done under the guard, waking after it.
  *
  * Invariants, whenever the guard is free:
- * - A getter is on its list only if the store is empty, a putter only if it is full. So nobody who
- *   comes overtakes one who waits, and what a getter is handed is what would come out next in any
- *   order.
- * - `unfinished` is what was put and not told done; an element counts from the moment in which it
- *   is in the store or handed over. Joiners are on their list only if it is above 0.
- * - Once shut down, nobody is on the getters' or the putters' list.
+ * - A getter is on its list only if the store is empty, a putter only if it is full. So no call
+ *   overtakes a waiter, and what a getter is handed is what would come out next in any order.
+ * - `unfinished` counts the elements put for which conc_queue_task_done() has not been called; an
+ *   element counts from the moment in which it is in the store or handed over. Joiners are on their
+ *   list only if it is above 0.
+ * - After a shutdown the lists of getters and putters are empty.
  *
  * Destruction: a call's last touch of the queue is the release of the guard that makes its effect
  * known; after it, it knows only the waiters that it has taken off the lists (and, in a shutdown,
- * the elements that it has taken out). So whoever gets the last element, or returns from the join,
- * may destroy the queue while the call that put it is still on its way out. A put that waits needs
- * something more: it may be giving up (its deadline has come) while a getter lets its element in,
- * takes it out and destroys the queue, so it must not take the queue's guard to find that out.
- * Therefore it lies, for the wait room, on a list of its own, in its own frame, under a guard of
- * its own; and an entry on the queue's list leads there. Whoever lets its last element in takes it
- * off the list of its own first (claim(), under both guards, the queue's first): from then on it
- * waits for the delivery and touches nothing else. If it was faster, it gives up: nothing can be
- * got any more of what it would still put, so the queue lives, and it takes its entry off under the
- * queue's guard, which also makes sure that nobody looks at its frame any more.
+ * the elements that it has taken out). So a context that gets the last element, or returns from the
+ * join, may destroy the queue before the call that put that element has returned.
+ *
+ * A put that waits needs something more: it may be giving up (its deadline has come) while a getter
+ * lets its element in, takes it out and destroys the queue. So it must not take the queue's guard
+ * to find that out. Therefore its waiter lies on a list of the put's own, in its own frame, under a
+ * guard of its own; and a second waiter, `queued`, on the queue's list leads there. A call that
+ * lets its last element in takes the first waiter off its list before (putter_take(), under both
+ * guards, the queue's first): from then on the put waits for the delivery and touches nothing else.
+ * If the put was faster, it gives up: what it would still put can no longer be got, so the queue
+ * lives, and the put takes `queued` off under the queue's guard. That also makes sure that no other
+ * call looks at its frame any more.
  *
  * Races:
  * - hand-over against time-out or cancel: decided by who takes the waiter off its list (wait.c),
  *   for getters under the queue's guard, for putters under their own. A call that returns an error
  *   has had no effect; one that was served returns success.
  * - a batch that waits to put gives up half-way: what is in stays in, and counts; the rest is not
- *   looked at any more. Both under the guard.
+ *   looked at any more. Both happen under the guard.
  * - shutdown against puts: it sets is_shutdown and takes the lists under the guard. A put that
  *   returned 0 came before; its element is got by somebody, or dropped. One that is giving up is
  *   skipped, and says why it gave up.
- * - the last task_done against a put: whoever waited for the join when it was zero goes, whatever
- *   is put after that.
+ * - the last task_done against a put: the joiners that waited when the count became zero go,
+ *   whatever is put after that.
  *
  * Order: the guard orders all, and the delivery orders what a waiter was given (wait.c).
- * store.count is also read without it, by the functions whose answer is true only for the moment
- * anyway: relaxed.
+ * store.count is also read without it (relaxed), by the functions whose answer is true only for the
+ * moment.
  */
 #include <conc/queue.h>
 
+#include "base/invariant.h"
+#include "base/list.h"
 #include "queue/store.h"
 #include "wait/wait.h"
 
-/* ---- Those to be woken ---- */
+/* ---- Waiters to be woken ---- */
 
-/* Waiters that have been taken off their lists, to be delivered to once the guard is released. An
- * empty one's `end` is its own `first`. */
+/* Waiters that have been taken off their lists, to be delivered to after the guard is released. In
+ * an empty chain `end` is the address of its own `first`. */
 struct chain {
     struct conc__waiter *first, **end;
 };
@@ -68,17 +71,17 @@ static void chain_add(struct chain *chain, struct conc__waiter *w)
 }
 
 /* With no guard held. */
-static inline void deliver(const struct chain *chain)
+static inline void chain_deliver(const struct chain *chain)
 {
     if (chain->first)
         conc__waiter_deliver_all(chain->first, 0);
 }
 
-/* ---- Those who wait to put ---- */
+/* ---- Putters ---- */
 
-/* In the frame of a put that waits. The entry's `slot` is the putter. */
+/* In the frame of a put that waits. */
 struct putter {
-    struct conc__waiter entry;  /* in queue->putters; under queue->word */
+    struct conc__waiter queued; /* in queue->putters; under queue->word */
     const unsigned char *items; /* those not in the queue yet; under queue->word */
     size_t left;                /* how many; the same */
     struct conc__waiter waiter; /* in `own`; under `word` */
@@ -86,9 +89,14 @@ struct putter {
     uint32_t word;
 };
 
-/* Under the queue's guard: may the putter's last element be let in? Not if it is giving up; and if
- * not so, it cannot give up any more. */
-static bool claim(struct putter *p)
+static struct putter *putter_of(struct conc__waiter *queued)
+{
+    return list_entry(queued, struct putter, queued);
+}
+
+/* Under the queue's guard: take the putter's waiter off its own list. False: the putter is giving
+ * up, so its last element must not be let in. After true it cannot give up any more. */
+static bool putter_take(struct putter *p)
 {
     guard_lock(&p->word);
     bool waits = waitlist_pop(&p->own) != NULL;
@@ -96,15 +104,15 @@ static bool claim(struct putter *p)
     return waits;
 }
 
-/* Under the guard: from the store's room, let in what the first of the putters has left. */
-static void let_in_first(conc_queue *queue, struct chain *served)
+/* Under the guard: let in what the first putter has left, as far as the store has room. */
+static void queue_let_in_first(conc_queue *queue, struct chain *served)
 {
-    struct putter *p = queue->putters.head->slot;
+    struct putter *p = putter_of(queue->putters.head);
     size_t n = queue->store.limit - queue->store.count;
     if (n >= p->left) {
         n = p->left;
-        conc__waitlist_remove(&queue->putters, &p->entry);
-        if (!claim(p))
+        conc__waitlist_remove(&queue->putters, &p->queued);
+        if (!putter_take(p))
             return;
         chain_add(served, &p->waiter);
     }
@@ -114,34 +122,33 @@ static void let_in_first(conc_queue *queue, struct chain *served)
     p->left -= n;
 }
 
-/* The same for all of them, as long as there is room. */
-static void let_in(conc_queue *queue, struct chain *served)
+/* The same for all putters, as long as there is room. */
+static void queue_let_in(conc_queue *queue, struct chain *served)
 {
     while (!waitlist_is_empty(&queue->putters) && queue->store.count < queue->store.limit)
-        let_in_first(queue, served);
+        queue_let_in_first(queue, served);
 }
 
 /* Under the guard, which it releases: `done` of n elements are in; wait until all are. Returns as
  * conc_queue_put_many(). */
-static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size_t n, size_t done,
-                             struct chain *served, conc_deadline deadline)
+static ptrdiff_t queue_wait_to_put(conc_queue *queue, const unsigned char *items, size_t n,
+                                   size_t done, struct chain *served, conc_deadline deadline)
 {
     struct putter p = {
         .items = items + done * queue->store.elem_size, .left = n - done, .waiter = waiter_here()};
-    p.entry.slot = &p;
     conc__waitlist_push(&p.own, &p.waiter);
-    conc__waitlist_push(&queue->putters, &p.entry);
+    conc__waitlist_push(&queue->putters, &p.queued);
     guard_unlock(&queue->word);
-    deliver(served);
+    chain_deliver(served);
     const struct wait_on on = {
         .list = &p.own, .guard = &p.word, .what = "queue put", .object = queue};
     int err = conc__waiter_wait(&p.waiter, &on, deadline);
     if (!err)
-        return (ptrdiff_t)n; /* don't touch the queue: it may be gone */
-    if (err != -ESHUTDOWN) { /* it has given up; nobody may look at its frame any more */
+        return (ptrdiff_t)n; /* don't touch the queue: it may have been destroyed */
+    if (err != -ESHUTDOWN) { /* it has given up; no call may look at its frame any more */
         guard_lock(&queue->word);
-        if (p.entry.list)
-            conc__waitlist_remove(&queue->putters, &p.entry);
+        if (p.queued.list)
+            conc__waitlist_remove(&queue->putters, &p.queued);
         guard_unlock(&queue->word);
     }
     return p.left < n ? (ptrdiff_t)(n - p.left) : err;
@@ -149,9 +156,9 @@ static ptrdiff_t wait_to_put(conc_queue *queue, const unsigned char *items, size
 
 /* ---- Putting ---- */
 
-/* Under the guard: hand elements to those who wait for some. Returns how many. */
-static size_t hand_over(conc_queue *queue, const unsigned char *items, size_t n,
-                        struct chain *served)
+/* Under the guard: hand elements to the getters that wait. Returns how many. */
+static size_t queue_hand_over(conc_queue *queue, const unsigned char *items, size_t n,
+                              struct chain *served)
 {
     size_t done = 0;
     while (done < n && !waitlist_is_empty(&queue->getters)) {
@@ -165,43 +172,45 @@ static size_t hand_over(conc_queue *queue, const unsigned char *items, size_t n,
     return done;
 }
 
-/* Under the guard, nobody waiting to get: put into the store what there is room for. Returns how
- * many. */
-static size_t store_some(conc_queue *queue, const unsigned char *items, size_t n, int *err)
+/* Under the guard, without getters: put into the store what it has room for. Returns how many. */
+static size_t queue_store_some(conc_queue *queue, const unsigned char *items, size_t n, int *err)
 {
     struct conc__store *store = &queue->store;
     size_t k = store->limit - store->count;
     k = k < n ? k : n;
-    if (conc__store_spare(store) < k) {
-        *err = conc__store_grow(store, k);
-        if (*err)
-            k = conc__store_spare(store);
-    }
+    *err = conc__store_spare(store) < k ? conc__store_grow(store, k) : 0;
+    if (*err)
+        k = conc__store_spare(store);
     if (k > 0)
         conc__store_push(store, items, k);
     return k;
 }
 
 /* Under the guard, which it releases. */
-static ptrdiff_t put_guarded(conc_queue *queue, const unsigned char *items, size_t n,
-                             conc_deadline deadline)
+static ptrdiff_t queue_put_guarded(conc_queue *queue, const unsigned char *items, size_t n,
+                                   conc_deadline deadline)
 {
-    int err = queue->is_shutdown ? -ESHUTDOWN : 0;
+    if (queue->is_shutdown) {
+        guard_unlock(&queue->word);
+        return -ESHUTDOWN;
+    }
+    int err = 0;
     struct chain served = {.end = &served.first};
-    size_t done = 0;
-    if (!err)
-        done = hand_over(queue, items, n, &served);
-    if (!err && done < n)
-        done += store_some(queue, items + done * queue->store.elem_size, n - done, &err);
+    size_t done = queue_hand_over(queue, items, n, &served);
+    if (done < n)
+        done += queue_store_some(queue, items + done * queue->store.elem_size, n - done, &err);
     queue->unfinished += done;
     if (done < n && !err && !deadline_is_now(deadline))
-        return wait_to_put(queue, items, n, done, &served, deadline);
+        return queue_wait_to_put(queue, items, n, done, &served, deadline);
     guard_unlock(&queue->word);
-    deliver(&served);
-    return done > 0 ? (ptrdiff_t)done : err ? err : -EAGAIN;
+    chain_deliver(&served);
+    if (done > 0)
+        return (ptrdiff_t)done;
+    return err ? err : -EAGAIN;
 }
 
-static inline ptrdiff_t put(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
+static inline ptrdiff_t queue_put_items(conc_queue *queue, const void *items, size_t n,
+                                        conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err)
@@ -213,36 +222,36 @@ static inline ptrdiff_t put(conc_queue *queue, const void *items, size_t n, conc
         guard_unlock(&queue->word);
         return 1;
     }
-    return put_guarded(queue, items, n, deadline);
+    return queue_put_guarded(queue, items, n, deadline);
 }
 
 int conc_queue_put(conc_queue *queue, const void *item, conc_deadline deadline)
 {
-    ptrdiff_t n = put(queue, item, 1, deadline);
+    ptrdiff_t n = queue_put_items(queue, item, 1, deadline);
     return n < 0 ? (int)n : 0;
 }
 
 ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
 {
-    return n == 0 ? 0 : put(queue, items, n, deadline);
+    return n == 0 ? 0 : queue_put_items(queue, items, n, deadline);
 }
 
 /* ---- Getting ---- */
 
-/* Under the guard: take up to n elements, and let in who waits to put. Returns how many. */
-static size_t take(conc_queue *queue, unsigned char *items, size_t n, struct chain *served)
+/* Under the guard: take up to n elements, and let putters in. Returns how many it took. */
+static size_t queue_take(conc_queue *queue, unsigned char *items, size_t n, struct chain *served)
 {
     size_t done = 0;
     while (done < n && queue->store.count > 0) {
         done += conc__store_pop(&queue->store, items + done * queue->store.elem_size, n - done);
-        let_in(queue, served);
+        queue_let_in(queue, served);
     }
     return done;
 }
 
 /* Under the guard, which it releases: wait for an element. */
-static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n,
-                             conc_deadline deadline)
+static ptrdiff_t queue_wait_to_get(conc_queue *queue, unsigned char *items, size_t n,
+                                   conc_deadline deadline)
 {
     struct conc__waiter w = waiter_here();
     w.slot = items;
@@ -257,30 +266,31 @@ static ptrdiff_t wait_to_get(conc_queue *queue, unsigned char *items, size_t n,
     size_t done = n - w.number;
     if (done == n)
         return (ptrdiff_t)n;
-    /* A batch: what has come since, too. */
+    /* A batch takes what has come since, too. */
     struct chain served = {.end = &served.first};
     guard_lock(&queue->word);
-    done += take(queue, items + done * queue->store.elem_size, n - done, &served);
+    done += queue_take(queue, items + done * queue->store.elem_size, n - done, &served);
     guard_unlock(&queue->word);
-    deliver(&served);
+    chain_deliver(&served);
     return (ptrdiff_t)done;
 }
 
 /* Under the guard, which it releases. */
-static ptrdiff_t get_guarded(conc_queue *queue, unsigned char *items, size_t n,
-                             conc_deadline deadline)
+static ptrdiff_t queue_get_guarded(conc_queue *queue, unsigned char *items, size_t n,
+                                   conc_deadline deadline)
 {
     struct chain served = {.end = &served.first};
-    size_t done = take(queue, items, n, &served);
+    size_t done = queue_take(queue, items, n, &served);
     if (done == 0 && !queue->is_shutdown && !deadline_is_now(deadline))
-        return wait_to_get(queue, items, n, deadline);
+        return queue_wait_to_get(queue, items, n, deadline);
     int err = queue->is_shutdown ? -ESHUTDOWN : -EAGAIN;
     guard_unlock(&queue->word);
-    deliver(&served);
+    chain_deliver(&served);
     return done > 0 ? (ptrdiff_t)done : err;
 }
 
-static inline ptrdiff_t get(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
+static inline ptrdiff_t queue_get_items(conc_queue *queue, void *items, size_t n,
+                                        conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err)
@@ -291,18 +301,18 @@ static inline ptrdiff_t get(conc_queue *queue, void *items, size_t n, conc_deadl
         guard_unlock(&queue->word);
         return 1;
     }
-    return get_guarded(queue, items, n, deadline);
+    return queue_get_guarded(queue, items, n, deadline);
 }
 
 int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline)
 {
-    ptrdiff_t n = get(queue, item, 1, deadline);
+    ptrdiff_t n = queue_get_items(queue, item, 1, deadline);
     return n < 0 ? (int)n : 0;
 }
 
 ssize_t conc_queue_get_many(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
 {
-    return n == 0 ? 0 : get(queue, items, n, deadline);
+    return n == 0 ? 0 : queue_get_items(queue, items, n, deadline);
 }
 
 /* ---- Tasks ---- */
@@ -343,22 +353,22 @@ int conc_queue_join(conc_queue *queue, conc_deadline deadline)
 
 /* ---- Shutdown ---- */
 
-/* Under the guard: all who wait to put, but those who are giving up. */
-static void take_putters(conc_queue *queue, struct chain *putters)
+/* Under the guard: take all putters, except those that are giving up. */
+static void queue_take_putters(conc_queue *queue, struct chain *putters)
 {
-    struct conc__waiter *entry;
-    while ((entry = waitlist_pop(&queue->putters))) {
-        struct putter *p = entry->slot;
-        if (claim(p))
+    struct conc__waiter *queued;
+    while ((queued = waitlist_pop(&queue->putters))) {
+        struct putter *p = putter_of(queued);
+        if (putter_take(p))
             chain_add(putters, &p->waiter);
     }
 }
 
-/* Under the guard: take out what is in the queue; it counts as dealt with. */
-static struct conc__store take_store(conc_queue *queue)
+/* Under the guard: take out what is in the queue; it counts as done. */
+static struct conc__store queue_take_store(conc_queue *queue)
 {
     struct conc__store all = conc__store_split(&queue->store);
-    /* it may have been told done before it was got, as in Python */
+    /* conc_queue_task_done() may have been called before the element was got, as in Python */
     queue->unfinished -= queue->unfinished < all.count ? queue->unfinished : all.count;
     return all;
 }
@@ -368,15 +378,16 @@ void conc_queue_shutdown(conc_queue *queue, bool immediate)
     struct chain putters = {.end = &putters.first};
     struct conc__waiter *getters, *joiners = NULL;
     struct conc__store dropped = {0};
-    /* here, for the queue may be gone when it is called */
+    /* A copy: the queue may have been destroyed when it is called. */
     void (*const drop)(void *item, void *arg) = queue->drop;
     void *const drop_arg = queue->drop_arg;
     guard_lock(&queue->word);
     queue->is_shutdown = true;
-    getters = waitlist_take_all(&queue->getters); /* there are some only if it is empty */
-    take_putters(queue, &putters);
+    getters = waitlist_take_all(&queue->getters);
+    invariant(!getters || queue->store.count == 0, "getters wait only while a queue is empty");
+    queue_take_putters(queue, &putters);
     if (immediate)
-        dropped = take_store(queue);
+        dropped = queue_take_store(queue);
     if (queue->unfinished == 0)
         joiners = waitlist_take_all(&queue->joiners);
     guard_unlock(&queue->word);
@@ -388,8 +399,8 @@ void conc_queue_shutdown(conc_queue *queue, bool immediate)
 
 /* ---- Beginning and end ---- */
 
-static int init(conc_queue *queue, size_t elem_size, size_t capacity, conc_queue_order order,
-                conc_compare_fn *compare, void *arg)
+static int queue_init_order(conc_queue *queue, size_t elem_size, size_t capacity,
+                            conc_queue_order order, conc_compare_fn *compare, void *arg)
 {
     if (elem_size == 0)
         return -EINVAL;
@@ -402,7 +413,7 @@ int conc_queue_init(conc_queue *queue, size_t elem_size, size_t capacity, conc_q
 {
     if (order != CONC_FIFO && order != CONC_LIFO)
         return -EINVAL;
-    return init(queue, elem_size, capacity, order, NULL, NULL);
+    return queue_init_order(queue, elem_size, capacity, order, NULL, NULL);
 }
 
 int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacity,
@@ -410,7 +421,7 @@ int conc_queue_init_priority(conc_queue *queue, size_t elem_size, size_t capacit
 {
     if (!compare)
         return -EINVAL;
-    return init(queue, elem_size, capacity, CONC_PRIORITY, compare, arg);
+    return queue_init_order(queue, elem_size, capacity, CONC_PRIORITY, compare, arg);
 }
 
 void conc_queue_on_drop(conc_queue *queue, conc_drop_fn *drop, void *arg)

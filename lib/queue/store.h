@@ -12,20 +12,20 @@
 
 #include "base/atomic.h"
 
-/* limit: the most elements that it will hold; SIZE_MAX: no bound. compare: for CONC_PRIORITY. 0 or
+/* limit: the most elements; SIZE_MAX: no bound. compare: for CONC_PRIORITY. Returns 0 or
  * -ENOMEM. */
 int conc__store_init(struct conc__store *store, size_t elem_size, size_t limit,
                      conc_queue_order order, conc_compare_fn *compare, void *compare_arg);
 
-/* Throw away what is in it, in the order in which it would come out, by `drop` (NULL: nothing to
- * do), and free the memory. */
+/* Call `drop` (NULL: none) for each element, in the order in which they would come out, and free
+ * the memory. */
 void conc__store_destroy(struct conc__store *store, conc_drop_fn *drop, void *arg);
 
 /* Move all elements out into a store of their own; this one is empty then, and has no memory. */
 struct conc__store conc__store_split(struct conc__store *store);
 
-/* Get memory for n elements more, n + count being within the limit. 0; -ENOMEM: nothing has
- * changed. */
+/* Get memory for n elements more; n + count is within the limit. Returns 0 or -ENOMEM (nothing has
+ * changed). */
 int conc__store_grow(struct conc__store *store, size_t n);
 
 /* Add n elements, for which there is room, in turn. */
@@ -40,14 +40,14 @@ static inline size_t conc__store_spare(const struct conc__store *store)
     return store->room - store->count;
 }
 
-/* relaxed: written under the guard; conc_queue_size() looks without it */
+/* relaxed: written under the guard; conc_queue_size() reads it without */
 static inline void conc__store_set_count(struct conc__store *store, size_t count)
 {
     store_relaxed(&store->count, count);
 }
 
-/* Copy n elements. Most are a number, a pointer or two: there a fixed size is a move or two instead
- * of a call. */
+/* Copy n elements. Most elements are a number, or a pointer or two: for these a fixed size compiles
+ * to a move or two instead of a call. */
 static inline void conc__store_copy(const struct conc__store *store, void *to, const void *from,
                                     size_t n)
 {
@@ -67,9 +67,9 @@ static inline void conc__store_copy(const struct conc__store *store, void *to, c
     }
 }
 
-/* One element into a ring that has room, one out of a FIFO ring that has some: the usual case, in
- * line, for which calls and general code would cost as much again as the guard. false: another
- * case; nothing has changed. */
+/* Add one element to a ring that has room; take one from a FIFO ring that has some. This is the
+ * usual case, and inline: calls and the general code would cost as much again as the guard. False:
+ * it is another case, and nothing has changed. */
 static inline bool conc__store_push_fast(struct conc__store *store, const void *item)
 {
     if (store->count >= store->room || store->order == CONC_PRIORITY)

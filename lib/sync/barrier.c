@@ -2,19 +2,20 @@
  *
  * barrier.c: parties that wait for each other.
  *
- * How: under the guard each party counts itself. All but the last lie down on the list. The last
- * takes all of them off it and sets the count to zero, which begins the next round; runs the
- * action; and delivers to them. So a round that is complete can no more be broken or timed out, and
- * a party that comes meanwhile belongs to the next one.
+ * How: under the guard each party counts itself. All but the last push themselves on the list. The
+ * last takes all of them off it and sets the count to zero, which begins the next round; runs the
+ * action; and delivers to them. So a round that is complete can no longer be broken or time out,
+ * and a party that comes meanwhile belongs to the next one.
  *
- * BROKEN in the word changes under the guard only. Who gives up sets it, and uncounts itself, in
- * the moment in which it leaves the list (gave_up), so that no later party can count it; then it
- * sends the others away. Invariant: `waiting` is the length of the list.
+ * BROKEN in the word changes under the guard only. A party that gives up sets it, and uncounts
+ * itself, in the moment in which it leaves the list (barrier_gave_up), so that no later party can
+ * count it; then it sends the others away. Invariant: `waiting` is the length of the list.
  */
 #include <conc/barrier.h>
 
 #include <limits.h>
 
+#include "base/invariant.h"
 #include "sync/words.h"
 #include "wait/wait.h"
 
@@ -27,21 +28,24 @@ int conc_barrier_init(conc_barrier *barrier, uint32_t parties, conc_barrier_fn *
 }
 
 /* relaxed: written under the guard; conc_barrier_n_waiting() looks without it */
-static void set_waiting(conc_barrier *barrier, uint32_t n) { store_relaxed(&barrier->waiting, n); }
+static void barrier_set_waiting(conc_barrier *barrier, uint32_t n)
+{
+    store_relaxed(&barrier->waiting, n);
+}
 
-/* Send away who waits; then the barrier has the bits given. */
-static void send_away(conc_barrier *barrier, uint32_t clear, uint32_t set)
+/* Send those who wait away; then clear and set these bits. */
+static void barrier_send_away(conc_barrier *barrier, uint32_t clear, uint32_t set)
 {
     guard_lock(&barrier->word);
     struct conc__waiter *chain = waitlist_take_all(&barrier->waiters);
-    set_waiting(barrier, 0);
+    barrier_set_waiting(barrier, 0);
     guard_unlock_with(&barrier->word, clear, set);
     conc__waiter_deliver_all(chain, -CONC_EBROKEN);
 }
 
-void conc_barrier_reset(conc_barrier *barrier) { send_away(barrier, BARRIER_BROKEN, 0); }
+void conc_barrier_reset(conc_barrier *barrier) { barrier_send_away(barrier, BARRIER_BROKEN, 0); }
 
-void conc_barrier_abort(conc_barrier *barrier) { send_away(barrier, 0, BARRIER_BROKEN); }
+void conc_barrier_abort(conc_barrier *barrier) { barrier_send_away(barrier, 0, BARRIER_BROKEN); }
 
 bool conc_barrier_is_broken(const conc_barrier *barrier)
 {
@@ -56,15 +60,15 @@ uint32_t conc_barrier_n_waiting(const conc_barrier *barrier)
 }
 
 /* The last party: release the guard, run the action, let the others go. */
-static int complete(conc_barrier *barrier, uint32_t index)
+static int barrier_complete(conc_barrier *barrier, uint32_t index)
 {
     struct conc__waiter *chain = waitlist_take_all(&barrier->waiters);
-    set_waiting(barrier, 0);
+    barrier_set_waiting(barrier, 0);
     guard_unlock(&barrier->word);
     int err = 0;
     if (barrier->action) {
-        conc_with_lock (
-            &barrier->acting) /* the next round may be complete before this one's action is done */
+        /* The next round may be complete before this one's action is done. */
+        conc_with_lock (&barrier->acting)
             err = barrier->action(barrier->arg);
     }
     if (err)
@@ -75,22 +79,24 @@ static int complete(conc_barrier *barrier, uint32_t index)
     return (int)index;
 }
 
-static void gave_up(void *object)
+/* Under the guard: a waiter has given up. */
+static void barrier_gave_up(void *object)
 {
     conc_barrier *barrier = object;
-    set_waiting(barrier, barrier->waiting - 1);
+    invariant(barrier->waiting > 0, "a party that gives up was counted");
+    barrier_set_waiting(barrier, barrier->waiting - 1);
     /* The word has the guard's bits too, which may change meanwhile. */
     fetch_or_release(&barrier->word, BARRIER_BROKEN);
 }
 
-/* After gave_up(): those who wait with us go too, unless a reset has come and done it. */
-static void send_others_away(conc_barrier *barrier)
+/* After barrier_gave_up(): the other waiters go too, unless a reset has come since and did that. */
+static void barrier_send_others_away(conc_barrier *barrier)
 {
     guard_lock(&barrier->word);
     struct conc__waiter *chain = NULL;
     if (conc_barrier_is_broken(barrier)) {
         chain = waitlist_take_all(&barrier->waiters);
-        set_waiting(barrier, 0);
+        barrier_set_waiting(barrier, 0);
     }
     guard_unlock(&barrier->word);
     conc__waiter_deliver_all(chain, -CONC_EBROKEN);
@@ -100,7 +106,7 @@ int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err) {
-        conc_barrier_abort(barrier); /* the caller won't come: the others would wait for ever */
+        conc_barrier_abort(barrier); /* or the others would wait for ever */
         return err;
     }
     struct conc__waiter w = waiter_here();
@@ -111,21 +117,21 @@ int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
         return -CONC_EBROKEN;
     }
     if (index + 1 == barrier->parties)
-        return complete(barrier, index);
+        return barrier_complete(barrier, index);
     if (deadline_is_now(deadline)) {
         guard_unlock(&barrier->word);
         return -EAGAIN;
     }
-    set_waiting(barrier, index + 1);
+    barrier_set_waiting(barrier, index + 1);
     conc__waitlist_push(&barrier->waiters, &w);
     guard_unlock(&barrier->word);
     const struct wait_on on = {.list = &barrier->waiters,
                                .guard = &barrier->word,
                                .what = "barrier",
                                .object = barrier,
-                               .gave_up = gave_up};
+                               .gave_up = barrier_gave_up};
     int end = conc__waiter_wait(&w, &on, deadline);
     if (end == -ETIMEDOUT || end == -ECANCELED)
-        send_others_away(barrier);
+        barrier_send_others_away(barrier);
     return end < 0 ? end : (int)index;
 }

@@ -2,16 +2,17 @@
  *
  * bucket.c: a token bucket.
  *
- * How: takers queue up at a semaphore of one unit, which is first come first served. Whoever has
- * the unit looks how many tokens have gathered since the last look (never more than the burst),
- * takes what it wants, or sleeps until exactly then and looks again. So nobody spins, nobody
- * overtakes, and one who gives up has taken nothing and lets the next one through.
+ * How: takers wait in line at a semaphore of one unit, which is first come first served. The taker
+ * that has the unit looks how many tokens have gathered since the last look (never more than the
+ * burst). It takes what it wants, or sleeps exactly until that many are there and looks again. So
+ * no taker spins, none overtakes another, and one that gives up has taken nothing and lets the next
+ * one go on.
  *
  * Over any t seconds at most burst + rate * t tokens are given, because no more than `burst` are
  * ever there and no more than rate * t come. The sleep's end is rounded up to a whole nanosecond;
- * should the rounding of a double still leave the level short, one more nanosecond is slept.
+ * if the rounding of a double still leaves the level short, the taker sleeps one more nanosecond.
  *
- * `word` guards level and since, which conc_bucket_tokens() looks at from outside.
+ * `word` guards level and since, which conc_bucket_tokens() reads without the unit.
  */
 #include <conc/bucket.h>
 
@@ -20,7 +21,7 @@
 #include "base/clock.h"
 #include "base/guard.h"
 
-#define NS_PER_S 1e9
+#define NS_PER_S ((double)CONC_S(1))
 
 int conc_bucket_init(conc_bucket *bucket, double per_second, double burst)
 {
@@ -35,7 +36,7 @@ int conc_bucket_init(conc_bucket *bucket, double per_second, double burst)
 }
 
 /* Under the guard: count the tokens that have come by now. */
-static void fill(conc_bucket *bucket, int64_t now)
+static void bucket_fill(conc_bucket *bucket, int64_t now)
 {
     if (bucket->since == 0)
         bucket->since = now;
@@ -45,11 +46,11 @@ static void fill(conc_bucket *bucket, int64_t now)
 }
 
 /* Take n tokens and return 0, or return the nanoseconds until they are there. */
-static int64_t take_or_delay(conc_bucket *bucket, uint32_t n)
+static int64_t bucket_take_or_delay(conc_bucket *bucket, uint32_t n)
 {
     double delay = 0;
     guard_lock(&bucket->word);
-    fill(bucket, conc_now());
+    bucket_fill(bucket, conc_now());
     if (bucket->level >= n)
         bucket->level -= n;
     else
@@ -58,11 +59,11 @@ static int64_t take_or_delay(conc_bucket *bucket, uint32_t n)
     return delay < (double)INT64_MAX / 2 ? (int64_t)delay : INT64_MAX / 2;
 }
 
-/* With the turn. */
-static int take(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
+/* With the semaphore's unit. */
+static int bucket_take_in_turn(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
 {
     int64_t delay;
-    while ((delay = take_or_delay(bucket, n)) > 0) {
+    while ((delay = bucket_take_or_delay(bucket, n)) > 0) {
         if (deadline_is_now(deadline))
             return -EAGAIN;
         conc_deadline ready = conc_in(delay);
@@ -84,17 +85,19 @@ int conc_bucket_take(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
     int err = conc_sem_acquire(&bucket->turn, deadline);
     if (err)
         return err;
-    err = take(bucket, n, deadline);
+    err = bucket_take_in_turn(bucket, n, deadline);
     conc_sem_release(&bucket->turn, 1);
     return err;
 }
 
-double conc_bucket_tokens(const conc_bucket *question)
+double conc_bucket_tokens(const conc_bucket *bucket)
 {
-    conc_bucket *bucket = (conc_bucket *)(uintptr_t)question; /* only brings it up to date */
-    guard_lock(&bucket->word);
-    fill(bucket, conc_now());
-    double level = bucket->level;
-    guard_unlock(&bucket->word);
+    /* The number of tokens does not change, but this takes the guard; and it may be the first use
+     * of a static bucket, from which on its tokens gather. */
+    conc_bucket *changed = (conc_bucket *)(uintptr_t)bucket;
+    guard_lock(&changed->word);
+    bucket_fill(changed, conc_now());
+    double level = changed->level;
+    guard_unlock(&changed->word);
     return level;
 }

@@ -2,18 +2,18 @@
  *
  * cond.c: a condition bound to a lock.
  *
- * How: a wait lies down on the condition's list while it still holds the lock, so that no
- * notification, which needs the lock, can come between; then it releases the lock and parks. A
- * notification does not wake anybody, for the lock is held: it moves the waiters to the lock's
- * list, and the releases of the lock wake them one by one.
+ * How: a waiter goes on the condition's list while its context still holds the lock, so that no
+ * notification, which needs the lock, can come between; then the context releases the lock and
+ * parks. A notification wakes no waiter, because the lock is held: it moves the waiters to the
+ * lock's list, and the releases of the lock wake them one by one.
  *
- * WAITERS in the word: the list is not empty. It is set with the lock held and notify() looks with
- * the lock held, so a look without the guard is exact but for those who give up: a notification
- * that nobody waits for costs one load.
+ * WAITERS in the word: the list is not empty. It is set with the lock held, and notify() looks with
+ * the lock held. So a look without the guard is exact, except for waiters that give up: a
+ * notification without waiters costs one load.
  *
  * A waiter that has been taken off the list was notified: if its deadline comes while it waits for
- * the lock, or it is cancelled, it still returns 0. So a notification is never swallowed by one who
- * gives up.
+ * the lock, or it is cancelled, it still returns 0. So a waiter that gives up never loses a
+ * notification.
  */
 #include <conc/cond.h>
 
@@ -28,13 +28,13 @@ void conc_cond_init_rlock(conc_cond *cond, conc_rlock *rlock)
     *cond = (conc_cond)CONC_COND_INIT_RLOCK(rlock);
 }
 
-static bool held(const conc_cond *cond)
+static bool cond_has_lock(const conc_cond *cond)
 {
     return cond->rlock ? conc_rlock_is_owned(cond->rlock) : conc_lock_is_locked(cond->lock);
 }
 
-/* Release the lock wholly; returns how deep an rlock was. */
-static uint32_t let_go(conc_cond *cond)
+/* Release the lock, an rlock as often as it was taken: the result. */
+static uint32_t cond_release_lock(conc_cond *cond)
 {
     uint32_t depth = 0;
     if (cond->rlock) {
@@ -47,8 +47,8 @@ static uint32_t let_go(conc_cond *cond)
     return depth;
 }
 
-/* Take it again after a wait that has ended so. */
-static void take_again(conc_cond *cond, int end, uint32_t depth)
+/* Take it again after a wait with that end: an rlock as often as before. */
+static void cond_take_lock_again(conc_cond *cond, int end, uint32_t depth)
 {
     conc__lock_resume(cond->lock, end < 0 ? LOCK_FREE : end);
     if (cond->rlock) {
@@ -59,7 +59,7 @@ static void take_again(conc_cond *cond, int end, uint32_t depth)
 
 int conc_cond_wait(conc_cond *cond, conc_deadline deadline)
 {
-    if (!held(cond))
+    if (!cond_has_lock(cond))
         return -EPERM;
     int err = checkpoint(deadline);
     if (err || deadline_is_now(deadline))
@@ -68,21 +68,21 @@ int conc_cond_wait(conc_cond *cond, conc_deadline deadline)
     guard_lock(&cond->word);
     conc__waitlist_push(&cond->waiters, &w);
     guard_unlock_with(&cond->word, 0, WAITERS);
-    uint32_t depth = let_go(cond);
+    uint32_t depth = cond_release_lock(cond);
     const struct wait_on on = {.list = &cond->waiters,
                                .guard = &cond->word,
                                .if_empty = WAITERS,
                                .what = "condition",
                                .object = cond};
     int end = conc__waiter_wait(&w, &on, deadline);
-    take_again(cond, end, depth);
+    cond_take_lock_again(cond, end, depth);
     return end < 0 ? end : 0;
 }
 
 int conc_cond_wait_for(conc_cond *cond, conc_predicate_fn *predicate, void *arg,
                        conc_deadline deadline)
 {
-    if (!held(cond))
+    if (!cond_has_lock(cond))
         return -EPERM;
     int err = checkpoint(deadline);
     while (!err && !predicate(arg)) {
@@ -95,10 +95,10 @@ int conc_cond_wait_for(conc_cond *cond, conc_predicate_fn *predicate, void *arg,
 
 int conc_cond_notify(conc_cond *cond, size_t n)
 {
-    if (!held(cond))
+    if (!cond_has_lock(cond))
         return -EPERM;
-    if (!(load_relaxed(&cond->word) &
-          WAITERS)) /* relaxed: the lock orders us after those who wait */
+    /* relaxed: the lock orders this after the waiters' coming */
+    if (!(load_relaxed(&cond->word) & WAITERS))
         return 0;
     guard_lock(&cond->word);
     struct conc__waiter *chain = conc__waitlist_take(&cond->waiters, n, NULL);

@@ -7,9 +7,10 @@
  *
  * How: without waiters set() is one swap. With waiters it takes all of them off the list under the
  * guard, and the release of the guard sets the flag: only then can a context that did not wait see
- * it, return, and free the event. Those who waited return when they are delivered to, after that.
- * Invariant: SET is set only with the list empty; who enlists looks at SET under the guard, so
- * nobody waits for a flag that is set. Order: setting releases, seeing it acquires.
+ * it, return, and free the event. The waiters return when they are delivered to, after that.
+ * Invariant: SET is set only with the list empty; a waiter looks at SET under the guard before it
+ * goes on the list, so that none waits for a flag that is set. Order: setting releases, seeing it
+ * acquires.
  */
 #include <conc/event.h>
 
@@ -22,8 +23,8 @@ void conc_event_set(conc_event *event)
 {
     uint32_t v = load_relaxed(&event->word); /* relaxed: the swap releases */
     while (!(v & (EVENT_WAITERS | GUARD_HELD)))
-        if (cas_release(&event->word, &v,
-                        v | EVENT_SET)) /* also if it is set: what we did is to be seen too */
+        /* Also if it is set: what this caller did is to be seen too. */
+        if (cas_release(&event->word, &v, v | EVENT_SET))
             return;
     guard_lock(&event->word);
     struct conc__waiter *chain = waitlist_take_all(&event->waiters);

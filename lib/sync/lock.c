@@ -2,13 +2,14 @@
  *
  * lock.c: mutual exclusion.
  *
- * How: free, the word is 0; taking it is one compare-and-swap, releasing it another. Who finds it
- * held yields a little, then lies down on the list. A release that finds waiters wakes the first,
- * but does not give it the lock: the woken one must take it like anybody, and if a running context
- * was faster it goes back to the front of the list. That keeps the lock busy while the woken one's
- * core wakes up. A first waiter whose patience has run out is given the lock itself.
+ * How: when it is free the word is 0; taking it is one compare-and-swap, releasing it another. A
+ * context that finds it held yields a little, then goes on the list. A release that finds waiters
+ * wakes the first, but does not give it the lock: the woken one must take it like any other
+ * context, and if a running context was faster it goes back to the front of the list. That keeps
+ * the lock busy while the woken one's core wakes up. A first waiter that has waited for longer than
+ * LOCK_PATIENCE is handed the lock itself.
  *
- *     LOCKED   it is held
+ *     LOCKED   the lock is held
  *     WAITERS  the list is not empty (kept exact under the guard)
  *     WAKING   one waiter was woken and has not tried yet: a release need not wake another
  *
@@ -18,44 +19,40 @@
  *                                                  is taken
  *     LOCKED|WAITERS     -> WAITERS?|WAKING        release, and the first waiter is woken
  *     LOCKED|WAITERS     -> LOCKED|WAITERS?        release, and the lock handed to the first waiter
- *     LOCKED|WAITERS|WAKING -> WAITERS|WAKING      release: somebody is on the way
+ *     LOCKED|WAITERS|WAKING -> WAITERS|WAKING      release: a woken waiter is on its way
  *     ..|WAKING          -> LOCKED|..              the woken one takes it
  *     LOCKED|..|WAKING   -> LOCKED|WAITERS         the woken one lost; it is at the front again
  *
- * Invariants: WAITERS without LOCKED implies WAKING: nobody waits for a free lock without somebody
- * on the way to it. For that, LOCKED is never dropped past a held guard (whoever holds it may just
- * be enlisting), and the woken one clears WAKING only together with LOCKED becoming its own, or
- * under the guard with LOCKED seen. A woken waiter whose deadline has come goes through the list
- * like any other, so it needs no case of its own.
+ * Invariants: WAITERS without LOCKED implies WAKING: while the lock is free and has waiters, one of
+ * them is on its way to it. For that, LOCKED is never cleared while the guard is held (the guard's
+ * holder may just be pushing a waiter), and the woken one clears WAKING only together with taking
+ * LOCKED, or under the guard with LOCKED seen. A woken waiter whose deadline has come goes through
+ * the list like any other, so it needs no case of its own.
  *
- * Fairness: a waiter's patience begins when it becomes the first of the list (`since`), so that the
- * k-th waits for about k times PATIENCE at most, and hand-overs, each of which idles the lock for a
- * wake-up, cannot become the rule.
+ * Fairness: a waiter's patience begins when it becomes the first of the list (`since`). So the k-th
+ * waits for about k times LOCK_PATIENCE at most. And hand-overs cannot become the rule: each of them
+ * leaves the lock idle for the length of a wake-up.
  *
  * Order: acquire's swap acquires, release's releases, so critical sections are ordered. A hand-over
- * is ordered by the delivery. Destruction: LOCKED is dropped by the last operation on the word
- * (guard.h), so that who takes the lock next may free it.
+ * is ordered by the delivery. Destruction: LOCKED is cleared by the last operation on the word
+ * (guard.h), so that the next holder may free the lock.
  */
 #include <conc/lock.h>
 
-#include <sched.h>
-
+#include "base/backoff.h"
+#include "base/invariant.h"
 #include "sync/lock_impl.h"
 #include "sync/words.h"
 
-/* Before lying down, which costs two system calls and a wake-up, look again: a few times at once,
- * for a short critical section on another core; then with the core yielded, for a holder on this
- * one. A longer busy wait is worse than none: it keeps the cache line moving. */
-enum { PAUSES = 8, YIELDS = 4 };
-
 /* relaxed: for reports only */
-static void note_holder(conc_lock *lock, const struct conc_context *holder)
+static void lock_note_holder(conc_lock *lock, const struct conc_context *holder)
 {
     store_relaxed(&lock->holder, holder->id);
 }
 
-/* Take the lock if it is free, clearing `waking` (LOCK_WAKING if it is ours, or 0) with it. */
-static bool take(conc_lock *lock, uint32_t waking)
+/* Take the lock if it is free, and clear `waking` with it: WAKING if this caller was woken, else
+ * 0. */
+static bool lock_take(conc_lock *lock, uint32_t waking)
 {
     uint32_t v = load_relaxed(&lock->word); /* relaxed: the swap acquires */
     while (!(v & LOCK_LOCKED))
@@ -64,21 +61,18 @@ static bool take(conc_lock *lock, uint32_t waking)
     return false;
 }
 
-static bool take_yielding(conc_lock *lock, uint32_t waking)
+static bool lock_take_with_backoff(conc_lock *lock, uint32_t waking)
 {
-    for (int i = 0; i < PAUSES + YIELDS; i++) {
-        if (take(lock, waking))
+    for (int turn = 0; turn < BACKOFF_TURNS; turn++) {
+        if (lock_take(lock, waking))
             return true;
-        if (i < PAUSES)
-            core_pause();
-        else
-            sched_yield();
+        backoff_rest(turn);
     }
-    return take(lock, waking);
+    return lock_take(lock, waking);
 }
 
-/* Lie down on the list; false: the lock is free, try again. */
-static bool enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
+/* Push the waiter on the list; false: the lock is free, try again. */
+static bool lock_enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
 {
     if (!guard_lock_if(&lock->word, LOCK_LOCKED))
         return false;
@@ -92,9 +86,8 @@ static bool enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking)
     return true;
 }
 
-/* Acquire; `waking` is LOCK_WAKING if a release has woken us. A firm one has no deadline and cannot
- * be cancelled. */
-static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline, bool firm)
+/* Acquire; `waking`: as in lock_take(). A firm call has no deadline and cannot be cancelled. */
+static int lock_acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline, bool firm)
 {
     struct conc__waiter w = waiter_here();
     const struct wait_on on = {.list = &lock->waiters,
@@ -103,8 +96,8 @@ static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline
                                .what = "lock",
                                .object = lock,
                                .holder = &lock->holder};
-    while (!take_yielding(lock, waking)) {
-        if (!enlist(lock, &w, waking))
+    while (!lock_take_with_backoff(lock, waking)) {
+        if (!lock_enlist(lock, &w, waking))
             continue;
         int end = firm ? conc__waiter_wait_firmly(&w, &on) : conc__waiter_wait(&w, &on, deadline);
         if (end < 0)
@@ -113,7 +106,7 @@ static int acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline
             return 0;
         waking = end == LOCK_WOKEN ? LOCK_WAKING : 0;
     }
-    note_holder(lock, w.context);
+    lock_note_holder(lock, w.context);
     return 0;
 }
 
@@ -125,16 +118,16 @@ void conc_lock_enter(conc_lock *lock)
 {
     uint32_t v = 0;
     if (cas_acquire(&lock->word, &v, LOCK_LOCKED))
-        note_holder(lock, context_self());
+        lock_note_holder(lock, context_self());
     else
-        acquire_slow(lock, 0, CONC_FOREVER, true);
+        lock_acquire_slow(lock, 0, CONC_FOREVER, true);
 }
 
 int conc_lock_try_acquire(conc_lock *lock)
 {
-    if (!take(lock, 0))
+    if (!lock_take(lock, 0))
         return -EAGAIN;
-    note_holder(lock, context_self());
+    lock_note_holder(lock, context_self());
     return 0;
 }
 
@@ -143,25 +136,27 @@ int conc_lock_acquire(conc_lock *lock, conc_deadline deadline)
     int err = checkpoint(deadline);
     if (err || conc_lock_try_acquire(lock) == 0)
         return err;
-    return deadline_is_now(deadline) ? -EAGAIN : acquire_slow(lock, 0, deadline, false);
+    return deadline_is_now(deadline) ? -EAGAIN : lock_acquire_slow(lock, 0, deadline, false);
 }
 
-/* Under the guard, which it releases: let go, and see to the first waiter. */
-static void release_guarded(conc_lock *lock)
+/* Under the guard, which it releases: release the lock, and wake the first waiter or hand it
+ * over. */
+static void lock_release_guarded(conc_lock *lock)
 {
-    uint32_t v = load_relaxed(
-        &lock->word); /* relaxed: both bits change only under the guard while LOCK_LOCKED is set */
+    /* relaxed: both bits change only under the guard while LOCKED is set */
+    uint32_t v = load_relaxed(&lock->word);
     if (!(v & LOCK_WAITERS) || (v & LOCK_WAKING)) {
         guard_unlock_with(&lock->word, LOCK_LOCKED, 0);
         return;
     }
     struct conc__waiter *w = waitlist_pop(&lock->waiters);
+    invariant(w, "a lock with WAITERS has a waiter");
     uint32_t clear = waitlist_is_empty(&lock->waiters) ? LOCK_WAITERS : 0;
     int64_t now = conc_now();
     if (!clear)
         lock->waiters.head->since = now;
     if (now - w->since >= LOCK_PATIENCE) {
-        note_holder(lock, w->context);
+        lock_note_holder(lock, w->context);
         guard_unlock_with(&lock->word, clear, 0);
         conc__waiter_deliver(w, LOCK_HANDED);
     } else {
@@ -170,14 +165,14 @@ static void release_guarded(conc_lock *lock)
     }
 }
 
-static int release_slow(conc_lock *lock)
+static int lock_release_slow(conc_lock *lock)
 {
     uint32_t v = load_relaxed(&lock->word); /* relaxed: the swap releases */
     while (v & LOCK_LOCKED) {
         if ((v & GUARD_HELD) || ((v & LOCK_WAITERS) && !(v & LOCK_WAKING))) {
             if (!guard_lock_if(&lock->word, LOCK_LOCKED))
                 break;
-            release_guarded(lock);
+            lock_release_guarded(lock);
             return 0;
         }
         if (cas_release(&lock->word, &v, v & ~LOCK_LOCKED))
@@ -189,7 +184,7 @@ static int release_slow(conc_lock *lock)
 int conc_lock_release(conc_lock *lock)
 {
     uint32_t v = LOCK_LOCKED;
-    return cas_release(&lock->word, &v, 0) ? 0 : release_slow(lock);
+    return cas_release(&lock->word, &v, 0) ? 0 : lock_release_slow(lock);
 }
 
 bool conc_lock_is_locked(const conc_lock *lock)
@@ -222,5 +217,5 @@ void conc__lock_adopt(conc_lock *lock, struct conc__waiter *chain)
 void conc__lock_resume(conc_lock *lock, int outcome)
 {
     if (outcome != LOCK_HANDED)
-        acquire_slow(lock, outcome == LOCK_WOKEN ? LOCK_WAKING : 0, CONC_FOREVER, true);
+        lock_acquire_slow(lock, outcome == LOCK_WOKEN ? LOCK_WAKING : 0, CONC_FOREVER, true);
 }

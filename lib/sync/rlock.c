@@ -3,7 +3,7 @@
  * rlock.c: a re-entrant lock: a lock, its owner, and how often the owner has taken it.
  *
  * Invariant: `owner` is a context only while that context holds `lock`, and only that context
- * writes it. So a context that reads itself there owns the lock, and whatever else it reads, it
+ * writes it. So a context that reads itself there owns the lock, and one that reads anything else
  * does not. `depth` is touched by the owner only. Order: relaxed is enough for `owner`: a context
  * always sees its own writes, and the lock orders everything else.
  */
@@ -14,23 +14,23 @@
 
 #include "wait/wait.h"
 
-static bool owned_by(const conc_rlock *rlock, const struct conc_context *self)
+static bool rlock_is_owned_by(const conc_rlock *rlock, const struct conc_context *self)
 {
     return load_relaxed(&rlock->owner) == self;
 }
 
-/* Once more by its owner. */
-static void deepen(conc_rlock *rlock)
+/* Its owner takes it once more. */
+static void rlock_deepen(conc_rlock *rlock)
 {
     if (rlock->depth == UINT32_MAX) {
-        /* Four thousand million times, and as often not released: a runaway program. */
+        /* Four thousand million times taken and not released: a mistake of the program's. */
         fputs("libconc: an rlock was taken more often than can be counted\n", stderr);
         abort();
     }
     rlock->depth++;
 }
 
-static void become_owner(conc_rlock *rlock, struct conc_context *self)
+static void rlock_become_owner(conc_rlock *rlock, struct conc_context *self)
 {
     store_relaxed(&rlock->owner, self);
     rlock->depth = 1;
@@ -41,21 +41,21 @@ void conc_rlock_init(conc_rlock *rlock) { *rlock = (conc_rlock)CONC_RLOCK_INIT; 
 void conc_rlock_enter(conc_rlock *rlock)
 {
     struct conc_context *self = context_self();
-    if (owned_by(rlock, self)) {
-        deepen(rlock);
+    if (rlock_is_owned_by(rlock, self)) {
+        rlock_deepen(rlock);
     } else {
         conc_lock_enter(&rlock->lock);
-        become_owner(rlock, self);
+        rlock_become_owner(rlock, self);
     }
 }
 
 int conc_rlock_try_acquire(conc_rlock *rlock)
 {
     struct conc_context *self = context_self();
-    if (owned_by(rlock, self))
-        deepen(rlock);
+    if (rlock_is_owned_by(rlock, self))
+        rlock_deepen(rlock);
     else if (conc_lock_try_acquire(&rlock->lock) == 0)
-        become_owner(rlock, self);
+        rlock_become_owner(rlock, self);
     else
         return -EAGAIN;
     return 0;
@@ -64,22 +64,20 @@ int conc_rlock_try_acquire(conc_rlock *rlock)
 int conc_rlock_acquire(conc_rlock *rlock, conc_deadline deadline)
 {
     struct conc_context *self = context_self();
-    int err;
-    if (owned_by(rlock, self)) {
-        err = checkpoint(deadline);
-        if (!err)
-            deepen(rlock);
-    } else {
-        err = conc_lock_acquire(&rlock->lock, deadline);
-        if (!err)
-            become_owner(rlock, self);
-    }
-    return err;
+    bool again = rlock_is_owned_by(rlock, self);
+    int err = again ? checkpoint(deadline) : conc_lock_acquire(&rlock->lock, deadline);
+    if (err)
+        return err;
+    if (again)
+        rlock_deepen(rlock);
+    else
+        rlock_become_owner(rlock, self);
+    return 0;
 }
 
 int conc_rlock_release(conc_rlock *rlock)
 {
-    if (!owned_by(rlock, context_self()))
+    if (!rlock_is_owned_by(rlock, context_self()))
         return -EPERM;
     if (--rlock->depth > 0)
         return 0;
@@ -87,7 +85,10 @@ int conc_rlock_release(conc_rlock *rlock)
     return conc_lock_release(&rlock->lock);
 }
 
-bool conc_rlock_is_owned(const conc_rlock *rlock) { return owned_by(rlock, context_self()); }
+bool conc_rlock_is_owned(const conc_rlock *rlock)
+{
+    return rlock_is_owned_by(rlock, context_self());
+}
 
 bool conc_rlock_is_locked(const conc_rlock *rlock) { return conc_lock_is_locked(&rlock->lock); }
 

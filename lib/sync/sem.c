@@ -6,12 +6,13 @@
  *     WAITERS  the list is not empty (under the guard)
  *
  * How: acquire takes a unit with one swap; at zero it waits on the list. release adds units with
- * one swap if nobody waits or is about to (the guard is free); otherwise, under the guard, it gives
- * a unit to each of the first waiters and adds what is left. Units that are given never stand in
- * the word, so nobody can be faster than the waiter they are for: first come, first served.
- * Invariant: units > 0 implies that the list is empty. Order: the release in release() pairs with
- * the acquire in acquire(), or with the delivery's. Destruction: the units appear by the last
- * operation on the word, so that who takes the last of them may free the semaphore.
+ * one swap if there are no waiters and none is about to come (the guard is free). Otherwise, under
+ * the guard, it gives a unit to each of the first waiters and adds what is left. Units that are
+ * given never stand in the word, so no other context can take them before the waiter that they are
+ * for: first come, first served. Invariant: units > 0 implies that the list is empty. Order: the
+ * release in conc_sem_release() pairs with the acquire in sem_take(), or with the delivery's.
+ * Destruction: the units appear by the last operation on the word, so that the context that takes
+ * the last of them may free the semaphore.
  */
 #include <conc/sem.h>
 
@@ -28,9 +29,9 @@ int conc_sem_init(conc_sem *sem, uint32_t value, uint32_t bound)
     return 0;
 }
 
-/* Take a unit if there is one. Also with the guard held by another: while it is, units only become
- * fewer. */
-static bool take(conc_sem *sem)
+/* Take a unit if there is one. It may be called while another context holds the guard: meanwhile
+ * the units only become fewer. */
+static bool sem_take(conc_sem *sem)
 {
     uint32_t v = load_relaxed(&sem->word); /* relaxed: the swap acquires */
     while (v & UNITS)
@@ -42,13 +43,13 @@ static bool take(conc_sem *sem)
 int conc_sem_acquire(conc_sem *sem, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
-    if (err || take(sem))
+    if (err || sem_take(sem))
         return err;
     if (deadline_is_now(deadline))
         return -EAGAIN;
     struct conc__waiter w = waiter_here();
     guard_lock(&sem->word);
-    if (take(sem)) {
+    if (sem_take(sem)) {
         guard_unlock(&sem->word);
         return 0;
     }
@@ -62,16 +63,17 @@ int conc_sem_acquire(conc_sem *sem, conc_deadline deadline)
     return conc__waiter_wait(&w, &on, deadline);
 }
 
-static bool fits(const conc_sem *sem, uint32_t v, uint32_t n)
+/* Would n units more, beside those in the word v, keep to the bound? */
+static bool sem_has_room_for(const conc_sem *sem, uint32_t v, uint32_t n)
 {
     uint32_t bound = sem->bound ? sem->bound : CONC_SEM_MAX;
     return n <= bound - (v & UNITS);
 }
 
-static int release_to_waiters(conc_sem *sem, uint32_t n)
+static int sem_release_to_waiters(conc_sem *sem, uint32_t n)
 {
     guard_lock(&sem->word);
-    if (!fits(sem, load_relaxed(&sem->word), n)) { /* relaxed: the guard acquired */
+    if (!sem_has_room_for(sem, load_relaxed(&sem->word), n)) { /* relaxed: the guard acquired */
         guard_unlock(&sem->word);
         return -EOVERFLOW;
     }
@@ -89,12 +91,12 @@ int conc_sem_release(conc_sem *sem, uint32_t n)
         return -EINVAL;
     uint32_t v = load_relaxed(&sem->word); /* relaxed: the swap releases */
     while (!(v & (SEM_WAITERS | GUARD_HELD))) {
-        if (!fits(sem, v, n))
+        if (!sem_has_room_for(sem, v, n))
             return -EOVERFLOW;
         if (cas_release(&sem->word, &v, v + n))
             return 0;
     }
-    return release_to_waiters(sem, n);
+    return sem_release_to_waiters(sem, n);
 }
 
 uint32_t conc_sem_value(const conc_sem *sem)

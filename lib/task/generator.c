@@ -24,7 +24,7 @@
  *   ends the body's calls, also if the consumer has entered and left scopes since. At a yield the
  *   consumer's scopes are put back as they were. So a scope that is open across a yield never acts
  *   on the consumer (PEP 789 tells what happens otherwise). root is a new scope in each next(): if
- *   an earlier one timed out, that is forgotten (generator_forget_told()).
+ *   an earlier one timed out, that is forgotten (generator_forget_reported()).
  * - The message of its last error: the body may be about to return an error while the consumer
  *   deals with others.
  *
@@ -102,7 +102,7 @@ __attribute__((noinline)) int conc_generator_yield(conc_generator *g, const void
 
 /* The last next() told the body's scopes that they have ended, because root had. A scope that had
  * not ended itself, nor lies in one that had, must not report that when it is left. */
-static void generator_forget_told(conc_generator *g)
+static void generator_forget_reported(conc_generator *g)
 {
     int64_t now = conc_now();
     conc_scope *first = g->scope;
@@ -110,14 +110,14 @@ static void generator_forget_told(conc_generator *g)
         if (load_acquire(&s->cancelled) || s->deadline.ns <= now)
             first = s->parent;
     for (conc_scope *s = first; s != &g->root; s = s->parent)
-        s->told = false;
+        s->reported = false;
 }
 
 static void generator_put_on_scopes(conc_generator *g, struct conc_context *self,
                                     conc_deadline deadline)
 {
-    if (g->root.told)
-        generator_forget_told(g);
+    if (g->root.reported)
+        generator_forget_reported(g);
     for (conc_scope *s = g->scope; s != &g->root; s = s->parent)
         s->context = self;
     g->root = (conc_scope){

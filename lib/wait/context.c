@@ -15,7 +15,7 @@
 __thread struct conc_context *conc__self __attribute__((tls_model("initial-exec")));
 
 /* "<kind>-<id>", without the weight of snprintf(): tasks are started by the million. */
-static void generate_name(char *name, const char *kind, uint32_t id)
+static void context_generate_name(char *name, const char *kind, uint32_t id)
 {
     char digits[10];
     size_t n = 0;
@@ -35,10 +35,10 @@ void conc__context_init(struct conc_context *context, const struct context_ops *
 {
     context->ops = ops;
     context->id = conc__registry_new_id();
-    if (name) /* nobody else knows the context yet */
+    if (name) /* no other context knows this one yet: no guard */
         snprintf(context->name, sizeof context->name, "%s", name);
     else
-        generate_name(context->name, ops->kind, context->id);
+        context_generate_name(context->name, ops->kind, context->id);
     conc__registry_add(context);
 }
 

@@ -10,29 +10,29 @@
  *     table  <- the contexts that have it
  *
  * A context that starts another gives it a reference to its table: that is all that inheriting
- * costs. A table that more than one context has never changes: who wants to set a value makes a
- * copy for itself first. A table that only its own context has changes in place. So get() needs no
- * atomics: what it reads either doesn't change, or only by the reader itself.
+ * costs. A table that several contexts share never changes: a context that wants to set a value
+ * makes a copy for itself first. A table that only its own context has changes in place. So
+ * conc_local_get() needs no atomics: what it reads does not change, or only by the reader itself.
  *
- * A box holds a reference to its key, so while a table knows a key no other one has its address,
+ * A box holds a reference to its key. So while a table knows a key no other key has its address,
  * and comparing addresses is enough: a new key never finds the value of an old one. Boxes of keys
- * that were freed are left behind whenever a table is copied, and it is copied before it is full,
- * so they cannot pile up.
+ * that were freed are not copied when a table is copied, and it is copied before it is full, so
+ * they cannot accumulate.
  *
- * Not to be set is a box too, one without a value: with it a token can restore that state without
- * memory. Such boxes are left behind as well.
+ * A key that is not set may have a box too, one without a value: with it a token can restore that
+ * state without memory. Such boxes are not copied either.
  *
- * Invariant: destructors run last, when the context's table is as it shall be: they may call
- * anything here.
+ * Invariant: destructors run last, when the context's table is in its new state: they may call any
+ * function of this file.
  *
- * The end: values are let go until there are none left, since destructors may set new ones; after
- * CONC_LOCAL_ROUNDS times the context gets the table `ended`, in which nothing can be set, and the
- * last values are let go of. So nothing leaks, and it ends. (A thread whose end cannot be seen,
+ * The end: values are released until there are none left, because destructors may set new ones.
+ * After CONC_LOCAL_ROUNDS rounds the context gets table_closed, in which nothing can be set, and
+ * the last values are released. So nothing leaks, and it ends. (A thread whose end cannot be seen,
  * thread.c, has that table from the start.)
  *
- * Order: who drops a reference releases, and who drops the last one acquires (fetch_sub_acq_rel):
- * the destructor sees what every context did with the value. Who finds itself alone with its table
- * acquires too: the readers that it had are done before it writes.
+ * Order: dropping a reference releases, and dropping the last one acquires (fetch_sub_acq_rel): the
+ * destructor sees what every context did with the value. A context that finds itself alone with its
+ * table acquires too: the readers that the table had are done before it writes.
  */
 #include "wait/local.h"
 
@@ -40,7 +40,7 @@
 
 struct conc_local {
     uint32_t refs;  /* the boxes, and the user */
-    uint32_t freed; /* the user's is gone. Atomic */
+    uint32_t freed; /* the user has given up its reference. Atomic */
     uint32_t hash;
     conc_destructor_fn *destructor;
 };
@@ -52,7 +52,7 @@ struct box {
     struct conc_local *key;
 };
 
-struct entry {
+struct table_entry {
     const struct conc_local *key; /* NULL: free */
     struct box *box;
 };
@@ -61,19 +61,19 @@ struct locals {
     uint32_t refs;
     uint32_t mask; /* one less than the room, a power of two */
     uint32_t count;
-    struct entry entries[];
+    struct table_entry entries[];
 };
 
-enum { ROOM_MIN = 4 };
+enum { TABLE_ROOM_MIN = 4 };
 
-/* A table always has a free entry, where a search ends: at most three of four are taken. */
-static bool has_room(const struct locals *locals)
+/* A table always has a free entry, where a search ends: at most three of four are used. */
+static bool table_has_room(const struct locals *locals)
 {
     return locals->count < (locals->mask + 1) / 4 * 3;
 }
 
-/* What a context has that keeps no more values. Never written to. */
-static struct locals ended = {.refs = 2, .entries = {{NULL, NULL}}};
+/* The table of a context that keeps no more values. Never written to. */
+static struct locals table_closed = {.refs = 2, .entries = {{NULL, NULL}}};
 
 /* ---- Keys ---- */
 
@@ -90,7 +90,7 @@ int conc_local_new(conc_local **ret, conc_destructor_fn *destructor)
     if (!key)
         return -ENOMEM;
     key->refs = 1;
-    key->hash = fetch_add_relaxed(&made, 1); /* relaxed: a number. In a row they don't collide */
+    key->hash = fetch_add_relaxed(&made, 1); /* relaxed: a number. Successive ones don't collide */
     key->destructor = destructor;
     *ret = key;
     return 0;
@@ -100,7 +100,7 @@ void conc_local_free(conc_local *key)
 {
     if (!key)
         return;
-    store_relaxed(&key->freed, 1); /* relaxed: who doesn't see it yet keeps a value longer */
+    store_relaxed(&key->freed, 1); /* relaxed: a context that sees it late keeps a value longer */
     key_unref(key);
 }
 
@@ -136,15 +136,15 @@ static void box_unref(struct box *box)
     key_unref(key);
 }
 
-static bool is_wanted(const struct box *box)
+static bool box_is_wanted(const struct box *box)
 {
     return box->is_set && !load_relaxed(&box->key->freed); /* relaxed: see conc_local_free() */
 }
 
 /* ---- Tables ---- */
 
-/* Where the key stands, or would. */
-static struct entry *find(struct locals *locals, const struct conc_local *key)
+/* The key's entry, or the free one where it belongs. */
+static struct table_entry *table_find(struct locals *locals, const struct conc_local *key)
 {
     uint32_t i = key->hash & locals->mask;
     while (locals->entries[i].key && locals->entries[i].key != key)
@@ -152,25 +152,25 @@ static struct entry *find(struct locals *locals, const struct conc_local *key)
     return &locals->entries[i];
 }
 
-/* Put the box in, and return the one that it takes the place of. There is room. Takes and gives
+/* Put the box in, and return the one that it replaces. There is room. Takes and gives
  * references. */
-static struct box *put(struct locals *locals, struct box *box)
+static struct box *table_put(struct locals *locals, struct box *box)
 {
-    struct entry *entry = find(locals, box->key);
+    struct table_entry *entry = table_find(locals, box->key);
     struct box *before = entry->box;
     locals->count += !entry->key;
-    *entry = (struct entry){box->key, box};
+    *entry = (struct table_entry){box->key, box};
     return before;
 }
 
 static struct locals *table_new(uint32_t room)
 {
-    struct locals *locals = alloc_bytes(sizeof *locals + room * sizeof(struct entry));
+    struct locals *locals = alloc_bytes(sizeof *locals + room * sizeof(struct table_entry));
     if (!locals)
         return NULL;
     *locals = (struct locals){.refs = 1, .mask = room - 1};
     for (uint32_t i = 0; i < room; i++)
-        locals->entries[i] = (struct entry){NULL, NULL};
+        locals->entries[i] = (struct table_entry){NULL, NULL};
     return locals;
 }
 
@@ -180,26 +180,26 @@ static struct locals *table_ref(struct locals *locals)
     return locals;
 }
 
-/* A copy of what is still wanted, with room for as much again as it holds, at least for one more.
- * NULL: no memory. */
+/* A copy of what is still wanted, with room for as much again, at least for one more. NULL: no
+ * memory. */
 static struct locals *table_copy(const struct locals *from)
 {
-    uint32_t wanted = 0, room = ROOM_MIN;
+    uint32_t wanted = 0, room = TABLE_ROOM_MIN;
     for (uint32_t i = 0; from && i <= from->mask; i++)
-        wanted += from->entries[i].box && is_wanted(from->entries[i].box);
+        wanted += from->entries[i].box && box_is_wanted(from->entries[i].box);
     while (room / 2 <= wanted)
         room *= 2;
     struct locals *copy = table_new(room);
-    /* A key that was freed since it was counted only leaves more room. */
+    /* A key that was freed after it was counted only leaves more room. */
     for (uint32_t i = 0; copy && from && i <= from->mask; i++)
-        if (from->entries[i].box && is_wanted(from->entries[i].box))
-            put(copy, box_ref(from->entries[i].box));
+        if (from->entries[i].box && box_is_wanted(from->entries[i].box))
+            table_put(copy, box_ref(from->entries[i].box));
     return copy;
 }
 
 void conc__locals_unref(struct locals *locals)
 {
-    if (!locals || locals == &ended || fetch_sub_acq_rel(&locals->refs, 1) != 1)
+    if (!locals || locals == &table_closed || fetch_sub_acq_rel(&locals->refs, 1) != 1)
         return;
     for (uint32_t i = 0; i <= locals->mask; i++)
         box_unref(locals->entries[i].box);
@@ -208,43 +208,43 @@ void conc__locals_unref(struct locals *locals)
 
 /* ---- A context's values ---- */
 
-/* Make a box the caller's for its key. Takes the reference to it on 0; the box before it is let go
- * at the end. */
-static int bind(struct conc_context *self, struct box *box)
+/* Make a box the caller's for its key. Takes the reference to it on 0; the box before it is
+ * released at the end. */
+static int local_bind(struct conc_context *self, struct box *box)
 {
     struct locals *locals = self->locals;
-    if (locals == &ended)
+    if (locals == &table_closed)
         return -ESHUTDOWN;
-    /* acquire: those who had it with us are done reading */
+    /* acquire: the contexts that shared it are done reading */
     if (locals && load_acquire(&locals->refs) == 1 &&
-        (has_room(locals) || find(locals, box->key)->key)) {
-        box_unref(put(locals, box));
+        (table_has_room(locals) || table_find(locals, box->key)->key)) {
+        box_unref(table_put(locals, box));
         return 0;
     }
     struct locals *copy = table_copy(locals);
     if (!copy)
         return -ENOMEM;
-    struct box *before = put(copy, box);
+    struct box *before = table_put(copy, box);
     self->locals = copy;
     box_unref(before);
     conc__locals_unref(locals);
     return 0;
 }
 
-static struct box *box_of(const struct conc_local *key)
+static struct box *local_box_of(const struct conc_local *key)
 {
     const struct conc_context *self = conc__self; /* a thread without a context has no values */
-    return self && self->locals ? find(self->locals, key)->box : NULL;
+    return self && self->locals ? table_find(self->locals, key)->box : NULL;
 }
 
-static int set(struct conc_context *self, conc_local *key, void *value)
+static int local_set(struct conc_context *self, conc_local *key, void *value)
 {
     struct box *box = box_new(key);
     if (!box)
         return -ENOMEM;
     box->value = value;
     box->is_set = true;
-    int err = bind(self, box);
+    int err = local_bind(self, box);
     if (err) {
         box->value = NULL; /* it stays the caller's */
         box_unref(box);
@@ -252,21 +252,22 @@ static int set(struct conc_context *self, conc_local *key, void *value)
     return err;
 }
 
-int conc_local_set(conc_local *key, void *value) { return set(context_self(), key, value); }
+int conc_local_set(conc_local *key, void *value) { return local_set(context_self(), key, value); }
 
 int conc_local_set_token(conc_local *key, void *value, conc_local_token *token)
 {
     struct conc_context *self = context_self();
-    struct box *before = box_of(key);
+    struct box *before = local_box_of(key);
     before = before ? box_ref(before) : box_new(key);
     if (!before)
         return -ENOMEM;
-    int err = set(self, key, value);
-    if (err)
+    int err = local_set(self, key, value);
+    if (err) {
         box_unref(before);
-    else
-        *token = (conc_local_token){.key = key, .before = before, .context = self->id};
-    return err;
+        return err;
+    }
+    *token = (conc_local_token){.key = key, .before = before, .context = self->id};
+    return 0;
 }
 
 int conc_local_reset(conc_local_token *token)
@@ -275,25 +276,27 @@ int conc_local_reset(conc_local_token *token)
     if (!token->key || token->context != self->id)
         return -EINVAL;
     struct box *before = token->before;
-    if (self->locals != &ended) {
-        int err = bind(self, before);
-        token->key = err ? token->key : NULL;
-        return err;
+    if (self->locals == &table_closed) {
+        token->key = NULL;
+        box_unref(before);
+        return -ESHUTDOWN;
     }
+    int err = local_bind(self, before);
+    if (err)
+        return err;
     token->key = NULL;
-    box_unref(before);
-    return -ESHUTDOWN;
+    return 0;
 }
 
 void *conc_local_get(const conc_local *key)
 {
-    const struct box *box = box_of(key);
+    const struct box *box = local_box_of(key);
     return box ? box->value : NULL;
 }
 
 bool conc_local_is_set(const conc_local *key)
 {
-    const struct box *box = box_of(key);
+    const struct box *box = local_box_of(key);
     return box && box->is_set;
 }
 
@@ -302,7 +305,7 @@ bool conc_local_is_set(const conc_local *key)
 struct locals *conc__locals_inherit(struct conc_context *from)
 {
     struct locals *locals = from->locals;
-    return locals && locals != &ended ? table_ref(locals) : NULL;
+    return locals && locals != &table_closed ? table_ref(locals) : NULL;
 }
 
 void conc__locals_adopt(struct conc_context *self, struct locals *locals) { self->locals = locals; }
@@ -316,7 +319,8 @@ struct locals *conc__locals_swap(struct conc_context *self, struct locals *local
 
 void conc__locals_drop(struct conc_context *self)
 {
-    for (int round = 1; self->locals && self->locals != &ended; round++)
-        conc__locals_unref(conc__locals_swap(self, round < CONC_LOCAL_ROUNDS ? NULL : &ended));
-    self->locals = &ended;
+    for (int round = 1; self->locals && self->locals != &table_closed; round++)
+        conc__locals_unref(
+            conc__locals_swap(self, round < CONC_LOCAL_ROUNDS ? NULL : &table_closed));
+    self->locals = &table_closed;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * message.c: the message that an error carries. It belongs to the context that raised it, with the
- * error it was raised with, so that a message left over from an error that was dealt with is never
- * taken for another's.
+ * error it was raised with, so that the message of an error that was handled is never taken for
+ * another's.
  */
 #include <stdarg.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "wait/context.h"
 
 /* The context's buffer; NULL: out of memory. */
-static char *buffer(struct conc_context *self)
+static char *message_buffer(struct conc_context *self)
 {
     if (!self->message)
         self->message = alloc_bytes(CONC_MESSAGE_MAX);
@@ -21,7 +21,7 @@ static char *buffer(struct conc_context *self)
 int conc_raise(int err, const char *fmt, ...)
 {
     struct conc_context *self = context_self();
-    char text[CONC_MESSAGE_MAX]; /* apart: the arguments may include the old message */
+    char text[CONC_MESSAGE_MAX]; /* a copy: the arguments may include the old message */
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
@@ -33,7 +33,7 @@ int conc_raise(int err, const char *fmt, ...)
 void conc__set_message(struct conc_context *self, int err, const char *message)
 {
     self->message_err = 0;
-    if (message && *message && buffer(self)) {
+    if (message && *message && message_buffer(self)) {
         size_t n = strnlen(message, CONC_MESSAGE_MAX - 1);
         memmove(self->message, message, n);
         self->message[n] = '\0';

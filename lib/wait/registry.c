@@ -2,14 +2,14 @@
  *
  * registry.c: the list of all contexts, and what each one is doing.
  *
- * How: a list under one guard. A snapshot copies what it needs while it holds the guard (so no
- * context leaves), and calls back afterwards with no guard held (so the callback may do anything,
- * and a context that ends never waits for a slow terminal).
+ * How: a list under one guard. A snapshot copies what it needs while it holds the guard, so that no
+ * context leaves. It calls back afterwards with no guard held, so that the callback may do
+ * anything, and a context that ends never waits for a slow terminal.
  *
  * A context that blocks writes what it blocks on, then sets BLOCKED in its `blocked` word
- * (release), also past a held guard. The snapshot takes the guard in that word and, if it sees
- * BLOCKED (acquire), may follow the pointers: the context cannot clear BLOCKED without that guard,
- * so it is still inside the call, and the object it blocks on is alive.
+ * (release), also while another context holds the guard of that word. The snapshot takes the guard
+ * in that word and, if it sees BLOCKED (acquire), may follow the pointers: the context cannot clear
+ * BLOCKED without that guard, so it is still inside the call, and the object it blocks on is alive.
  *
  * Locks: the registry's guard, then one context's `blocked`.
  *
@@ -26,6 +26,9 @@
 
 #define BLOCKED 1u
 
+/* Contexts that may come while a snapshot allocates, before it has to allocate again. */
+enum { SNAPSHOT_SPARE = 16 };
+
 static struct {
     uint32_t word;        /* the guard of the next two */
     struct list contexts; /* the oldest first */
@@ -33,13 +36,13 @@ static struct {
     uint32_t last_id;
 } registry;
 
-/* ---- Coming and going ---- */
+/* ---- Contexts come and go ---- */
 
 uint32_t conc__registry_new_id(void)
 {
     uint32_t id;
     do
-        id = fetch_add_relaxed(&registry.last_id, 1) + 1; /* relaxed: only that it is a new one */
+        id = fetch_add_relaxed(&registry.last_id, 1) + 1; /* relaxed: only a new one is needed */
     while (id == 0);
     return id;
 }
@@ -69,10 +72,10 @@ uint32_t conc__forks(void)
     return load_relaxed(&forks); /* relaxed: it changes while there is one thread */
 }
 
-static void before_fork(void) { guard_lock(&registry.word); }
-static void after_fork_in_parent(void) { guard_unlock(&registry.word); }
+static void registry_before_fork(void) { guard_lock(&registry.word); }
+static void registry_after_fork_in_parent(void) { guard_unlock(&registry.word); }
 
-static void after_fork_in_child(void)
+static void registry_after_fork_in_child(void)
 {
     struct conc_context *self = conc__self;
     store_relaxed(&forks, forks + 1); /* relaxed: as above */
@@ -86,10 +89,11 @@ static void after_fork_in_child(void)
     guard_unlock(&registry.word);
 }
 
-__attribute__((constructor)) static void watch_forks(void)
+__attribute__((constructor)) static void registry_watch_forks(void)
 {
     /* Out of memory this early: then a child must not use libconc. */
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    pthread_atfork(registry_before_fork, registry_after_fork_in_parent,
+                   registry_after_fork_in_child);
 }
 
 /* ---- Blocking ---- */
@@ -101,15 +105,14 @@ void conc__blocked_begin(struct conc_context *self, const char *what, const void
     self->object = object;
     self->holder = holder;
     self->blocked_since = conc__coarse_now();
-    /* A reader may hold the guard now (having seen that we don't block): keep its bits. */
+    /* A reader that has seen no BLOCKED may hold the guard now: keep its bits. */
     fetch_or_release(&self->blocked, BLOCKED);
 }
 
 void conc__blocked_end(struct conc_context *self)
 {
     uint32_t v = BLOCKED;
-    /* acquire: what we write into these fields next must not be seen by a reader that was here
-     * before */
+    /* acquire: a reader that was here before must not see what is written to these fields next */
     if (!cas_acquire(&self->blocked, &v, 0)) {
         guard_lock(&self->blocked);
         guard_unlock_with(&self->blocked, BLOCKED, 0);
@@ -124,25 +127,25 @@ struct snapshot {
     char holder_name[CONC_NAME_MAX];
 };
 
-static void look_at(struct conc_context *context, struct snapshot *s, int64_t now)
+static void snapshot_fill(struct conc_context *context, struct snapshot *s, int64_t now)
 {
     memset(s, 0, sizeof *s);
     s->info.id = context->id;
     s->info.kind = context->ops->kind;
     guard_lock(&context->blocked);
     memcpy(s->name, context->name, sizeof s->name);
-    if (load_acquire(&context->blocked) &
-        BLOCKED) { /* it may have been set since we took the guard */
+    /* It may have been set since the guard was taken. */
+    if (load_acquire(&context->blocked) & BLOCKED) {
         s->info.blocked_on = context->blocked_on;
         s->info.object = context->object;
-        s->info.holder =
-            context->holder ? load_relaxed(context->holder) : 0; /* relaxed: a report */
+        /* relaxed: a report */
+        s->info.holder = context->holder ? load_relaxed(context->holder) : 0;
         s->info.blocked_ns = now > context->blocked_since ? now - context->blocked_since : 0;
     }
     guard_unlock(&context->blocked);
 }
 
-static const struct snapshot *find(const struct snapshot *all, size_t n, uint32_t id)
+static const struct snapshot *snapshot_find(const struct snapshot *all, size_t n, uint32_t id)
 {
     for (size_t i = 0; i < n; i++)
         if (all[i].info.id == id)
@@ -150,12 +153,13 @@ static const struct snapshot *find(const struct snapshot *all, size_t n, uint32_
     return NULL;
 }
 
-/* The strings lie in the snapshot itself, so they are set once it stands where it stays. */
-static void set_strings(struct snapshot *all, size_t n)
+/* The strings lie in the snapshot itself, so they are set when it does not move any more. */
+static void snapshot_set_strings(struct snapshot *all, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct snapshot *s = &all[i];
-        const struct snapshot *holder = s->info.holder ? find(all, n, s->info.holder) : NULL;
+        const struct snapshot *holder =
+            s->info.holder ? snapshot_find(all, n, s->info.holder) : NULL;
         if (holder)
             memcpy(s->holder_name, holder->name, sizeof s->holder_name);
         s->info.name = s->name;
@@ -163,13 +167,13 @@ static void set_strings(struct snapshot *all, size_t n)
     }
 }
 
-static struct snapshot *take_snapshot(size_t *n)
+static struct snapshot *snapshot_take(size_t *n)
 {
     struct snapshot *all = NULL;
     size_t room = 0;
     guard_lock(&registry.word);
     while (registry.count > room) { /* allocate with the guard released, then look again */
-        room = registry.count + 16;
+        room = registry.count + SNAPSHOT_SPARE;
         guard_unlock(&registry.word);
         free_bytes(all);
         all = alloc_array(room, sizeof *all);
@@ -180,17 +184,17 @@ static struct snapshot *take_snapshot(size_t *n)
     int64_t now = conc_now();
     *n = 0;
     for (struct list_node *i = registry.contexts.head; i; i = list_next(&registry.contexts, i))
-        look_at(list_entry(i, struct conc_context, node), &all[(*n)++], now);
+        snapshot_fill(list_entry(i, struct conc_context, node), &all[(*n)++], now);
     guard_unlock(&registry.word);
-    set_strings(all, *n);
+    snapshot_set_strings(all, *n);
     return all;
 }
 
 int conc_context_foreach(conc_context_fn *fn, void *arg)
 {
-    context_self(); /* so that the caller is among them, and there is at least one */
+    context_self(); /* so that the caller has one, and is listed */
     size_t n;
-    struct snapshot *all = take_snapshot(&n);
+    struct snapshot *all = snapshot_take(&n);
     if (!all)
         return -ENOMEM;
     int result = 0;
@@ -200,28 +204,32 @@ int conc_context_foreach(conc_context_fn *fn, void *arg)
     return result;
 }
 
-static int print_context(const conc_context_info *info, void *arg)
+static int registry_print_state(const conc_context_info *info, FILE *out)
+{
+    if (!info->blocked_on)
+        return fprintf(out, "running");
+    return fprintf(out, "blocked on %s for %.3f s", info->blocked_on,
+                   (double)info->blocked_ns / (double)CONC_S(1));
+}
+
+static int registry_print_context(const conc_context_info *info, void *arg)
 {
     FILE *out = arg;
-    int n = fprintf(out, "%6u %-6s %-20s ", info->id, info->kind, info->name);
-    if (n >= 0 && !info->blocked_on)
-        n = fprintf(out, "running");
-    if (n >= 0 && info->blocked_on)
-        n = fprintf(out, "blocked on %s for %.3f s", info->blocked_on,
-                    (double)info->blocked_ns / 1e9);
-    if (n >= 0 && info->object)
-        n = fprintf(out, " (%p)", info->object);
-    if (n >= 0 && info->holder)
-        n = fprintf(out, ", held by %u %s", info->holder, info->holder_name);
-    if (n >= 0)
-        n = fprintf(out, "\n");
-    return n < 0 ? -EIO : 0;
+    if (fprintf(out, "%6u %-6s %-20s ", info->id, info->kind, info->name) < 0)
+        return -EIO;
+    if (registry_print_state(info, out) < 0)
+        return -EIO;
+    if (info->object && fprintf(out, " (%p)", info->object) < 0)
+        return -EIO;
+    if (info->holder && fprintf(out, ", held by %u %s", info->holder, info->holder_name) < 0)
+        return -EIO;
+    return fprintf(out, "\n") < 0 ? -EIO : 0;
 }
 
 int conc_dump(FILE *out)
 {
-    int err = conc_context_foreach(print_context, out);
-    if (!err && fflush(out) != 0) /* a program that hangs will not flush it any more */
-        err = -EIO;
-    return err;
+    int err = conc_context_foreach(registry_print_context, out);
+    if (err)
+        return err;
+    return fflush(out) == 0 ? 0 : -EIO; /* a program that hangs will not flush it later */
 }

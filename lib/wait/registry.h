@@ -10,11 +10,12 @@
 /* An id that no living context has; never 0. */
 uint32_t conc__registry_new_id(void);
 
-/* Enter a context, complete with id and name, for others see it from now on; remove it. */
+/* Enter a context; remove it. It has its id and name already: others see it from now on. */
 void conc__registry_add(struct conc_context *context);
 void conc__registry_remove(struct conc_context *context);
 
-/* In how many forks this process has come about: what another has made is not ours. */
+/* How many forks lie between this process and the first: what was made at another number belongs to
+ * another process. */
 uint32_t conc__forks(void);
 
 #endif

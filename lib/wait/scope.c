@@ -4,11 +4,11 @@
  *
  * How: a context's scopes are a stack, linked from the innermost outwards; a shield is a scope at
  * which the look outwards stops. A scope has ended once it was cancelled or its deadline has come;
- * that never reverts. A call is over if any scope from the innermost up to the nearest shield has
- * ended. When a call is told so, every scope from the innermost up to the outermost that has ended
- * remembers it (`told`), and its exit reports why. A wait that finds the scopes ended, but is
- * served in the same moment, succeeds: it looks first (conc__scopes_ended), and is told only once
- * it has given up.
+ * that never reverts. A call must end if any scope from the innermost up to the nearest shield has
+ * ended. When a call returns for that reason, every scope from the innermost up to the outermost
+ * that has ended notes it (`reported`), and its exit says why. A wait that finds that scopes have
+ * ended, but is served in the same moment, succeeds: it looks first (conc__scopes_ended), and they
+ * note it only when the wait has given up (conc__scopes_check).
  *
  * Order: `cancelled` is the only field that others write: set (release) before the kick, read
  * (acquire) after it. All others belong to the scope's context.
@@ -16,8 +16,8 @@
 #include "base/clock.h"
 #include "wait/context.h"
 
-/* Is there a deadline among the scopes? Only then the clock must be read. */
-static conc_deadline earliest(const conc_scope *scope)
+/* The first deadline of the scopes. Only if there is one, the clock must be read. */
+static conc_deadline scope_earliest_deadline(const conc_scope *scope)
 {
     conc_deadline first = CONC_FOREVER;
     for (; scope && !scope->shield; scope = scope->parent)
@@ -25,7 +25,7 @@ static conc_deadline earliest(const conc_scope *scope)
     return first;
 }
 
-static conc_scope *outermost_ended(conc_scope *scope, int64_t now)
+static conc_scope *scope_outermost_ended(conc_scope *scope, int64_t now)
 {
     conc_scope *found = NULL;
     for (; scope && !scope->shield; scope = scope->parent)
@@ -34,20 +34,20 @@ static conc_scope *outermost_ended(conc_scope *scope, int64_t now)
     return found;
 }
 
-static conc_scope *ended_around(conc_scope *innermost, conc_deadline *first)
+static conc_scope *scope_ended_around(conc_scope *innermost, conc_deadline *first)
 {
-    *first = earliest(innermost);
-    return outermost_ended(innermost, deadline_is_forever(*first) ? 0 : conc_now());
+    *first = scope_earliest_deadline(innermost);
+    return scope_outermost_ended(innermost, deadline_is_forever(*first) ? 0 : conc_now());
 }
 
 /* The outermost scope around the caller that has ended; NULL: none, and *until is when to look
  * again. */
-static conc_scope *look(struct conc_context *self, conc_deadline *until)
+static conc_scope *scope_look_outwards(struct conc_context *self, conc_deadline *until)
 {
     if (!self->scope)
         return NULL;
     conc_deadline first;
-    conc_scope *ended = ended_around(self->scope, &first);
+    conc_scope *ended = scope_ended_around(self->scope, &first);
     if (!ended)
         *until = deadline_earlier(*until, first);
     return ended;
@@ -55,21 +55,21 @@ static conc_scope *look(struct conc_context *self, conc_deadline *until)
 
 bool conc__scopes_ended(struct conc_context *self, conc_deadline *until)
 {
-    return look(self, until);
+    return scope_look_outwards(self, until);
 }
 
 int conc__scopes_check(struct conc_context *self, conc_deadline *until)
 {
-    conc_scope *ended = look(self, until);
+    conc_scope *ended = scope_look_outwards(self, until);
     if (!ended)
         return 0;
     for (conc_scope *s = self->scope; s != ended; s = s->parent)
-        s->told = true;
-    ended->told = true;
+        s->reported = true;
+    ended->reported = true;
     return -ECANCELED;
 }
 
-static void push(conc_scope *scope, conc_deadline deadline, bool shield)
+static void scope_push(conc_scope *scope, conc_deadline deadline, bool shield)
 {
     struct conc_context *self = context_self();
     *scope = (conc_scope){
@@ -77,7 +77,7 @@ static void push(conc_scope *scope, conc_deadline deadline, bool shield)
     self->scope = scope;
 }
 
-static bool pop(conc_scope *scope, bool shield)
+static bool scope_pop(conc_scope *scope, bool shield)
 {
     struct conc_context *self = context_self();
     if (self->scope != scope || scope->shield != shield)
@@ -86,16 +86,18 @@ static bool pop(conc_scope *scope, bool shield)
     return true;
 }
 
-void conc_scope_enter(conc_scope *scope, conc_deadline deadline) { push(scope, deadline, false); }
+void conc_scope_enter(conc_scope *scope, conc_deadline deadline)
+{
+    scope_push(scope, deadline, false);
+}
 
 int conc_scope_exit(conc_scope *scope)
 {
-    if (!pop(scope, false))
+    if (!scope_pop(scope, false))
         return -EPERM;
-    if (!scope->told)
+    if (!scope->reported)
         return 0;
-    /* An outer end that came after ours is told by this exit: then the outer scope must know of it.
-     * */
+    /* This exit reports an outer scope's end that came later: then the outer scope must note it. */
     if (conc_check_cancel() || load_acquire(&scope->cancelled))
         return -ECANCELED;
     return -ETIMEDOUT;
@@ -108,9 +110,9 @@ void conc_scope_cancel(conc_scope *scope)
     context->ops->kick(context);
 }
 
-void conc_shield_enter(conc_scope *shield) { push(shield, CONC_FOREVER, true); }
+void conc_shield_enter(conc_scope *shield) { scope_push(shield, CONC_FOREVER, true); }
 
-int conc_shield_exit(conc_scope *shield) { return pop(shield, true) ? 0 : -EPERM; }
+int conc_shield_exit(conc_scope *shield) { return scope_pop(shield, true) ? 0 : -EPERM; }
 
 int conc_check_cancel(void)
 {

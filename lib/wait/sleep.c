@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * sleep.c: sleeping is a wait that nobody ends: no list, only the deadline and the scopes.
+ * sleep.c: sleeping is a wait without a waker: no list, only the deadline and the scopes.
  *
- * A sleep whose end has passed before it began lets others run once. Or a task that sleeps for
- * nanoseconds again and again, or until points in time that it is always too late for, would never
- * let anybody else on its loop run.
+ * A sleep whose end has passed before it began lets others run once. Otherwise a task that sleeps
+ * for nanoseconds again and again, or until points in time that have always passed already, would
+ * never let another task of its loop run.
  */
 #include "base/clock.h"
 #include "wait/context.h"

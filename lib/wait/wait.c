@@ -3,10 +3,10 @@
  * wait.c: waiting and waking. Everything in libconc that blocks, blocks here.
  *
  * How: a waiter lies on the stack of the caller that blocks and, under the guard of some primitive,
- * on that primitive's list. The caller releases the guard and parks. States of a waiter, and who
- * moves it on:
+ * on that primitive's list. The caller releases the guard and parks. The states of a waiter, and
+ * what brings it there:
  *
- *     listed     w->list is the list                    put there by its own context, under the
+ *     listed     w->list is the list                    pushed by its own context, under the
  *                                                       guard
  *     moved      w->list is another primitive's list    by a waker (a condition's notify), under
  *                                                       both guards
@@ -17,13 +17,13 @@
  *                                                       delivered
  *
  * Invariants:
- * - Whoever takes a waiter off its list, under the guard, has decided how its wait ends: the waker
- *   (woken) or the context itself (timed out, cancelled). Nobody else can: no wake-up is lost, none
- *   comes twice.
+ * - The context that takes a waiter off its list, under the guard, has decided how its wait ends:
+ *   the waker (woken) or the waiting context itself (timed out, cancelled). No other context can
+ *   decide it any more: no wake-up is lost, none comes twice.
  * - A waiter that was taken is delivered to exactly once, and its wait returns only then. So its
- *   frame lives as long as the waker needs it; and a context that gives up but finds itself taken
- *   already has been served: it waits for the delivery, which cannot be far, and returns success,
- *   not the time-out.
+ *   frame lives as long as the waker needs it; and a context that gives up but finds its waiter
+ *   taken has been served: it waits for the delivery, which comes soon, and returns success, not
+ *   the time-out.
  * - A context that can be cancelled is only kicked: it looks at its scopes itself, and gives up by
  *   itself. The canceller needs no list and no guard, and there are no lock orders to get wrong.
  *
@@ -34,8 +34,9 @@
  *   consumed (acquire).
  * - a kick that comes late stays for the next park, which returns for no reason: every wait is a
  *   loop.
- * - move against time-out: the context gives up only if it finds itself, under the guard of the
- *   list it chose, still on that list. Once moved it has been notified, and waits on.
+ * - move against time-out: the context gives up only if it finds its waiter, under the guard of the
+ *   list that it chose, still on that list. A waiter that was moved has been notified, and its
+ *   context waits on.
  * - destroy against waking: see guard.h. A waker's last touch of the primitive is the guard's
  *   release; after that it knows only the waiters it has taken.
  *
@@ -45,9 +46,11 @@
  */
 #include "wait/wait.h"
 
+#include "base/invariant.h"
+
 /* ---- Lists ---- */
 
-static void link_before(struct conc__waiter *at, struct conc__waiter *w)
+static void waiter_link_before(struct conc__waiter *at, struct conc__waiter *w)
 {
     w->next = at;
     w->prev = at->prev;
@@ -57,9 +60,10 @@ static void link_before(struct conc__waiter *at, struct conc__waiter *w)
 
 void conc__waitlist_push(struct conc__waitlist *list, struct conc__waiter *w)
 {
+    invariant(!load_relaxed(&w->list), "a waiter that is pushed is on no list");
     store_relaxed(&w->list, list);
     if (list->head) {
-        link_before(list->head, w);
+        waiter_link_before(list->head, w);
     } else {
         w->next = w->prev = w;
         list->head = w;
@@ -74,6 +78,7 @@ void conc__waitlist_push_front(struct conc__waitlist *list, struct conc__waiter 
 
 void conc__waitlist_remove(struct conc__waitlist *list, struct conc__waiter *w)
 {
+    invariant(load_relaxed(&w->list) == list, "a waiter that is removed is on that list");
     if (list->head == w)
         list->head = w->next == w ? NULL : w->next;
     w->prev->next = w->next;
@@ -105,8 +110,8 @@ int conc__must_end(struct conc_context *self, conc_deadline deadline, conc_deadl
     return !deadline_is_forever(deadline) && deadline.ns <= conc_now() ? -ETIMEDOUT : 0;
 }
 
-/* Take the waiter off its list; false: somebody has taken it already, and will deliver. */
-static bool give_up(struct conc__waiter *w, const struct wait_on *on)
+/* Take the waiter off its list; false: a waker has taken it already, and will deliver. */
+static bool waiter_give_up(struct conc__waiter *w, const struct wait_on *on)
 {
     guard_lock(on->guard);
     /* relaxed: while it is this list, it changes only under this guard */
@@ -121,11 +126,11 @@ static bool give_up(struct conc__waiter *w, const struct wait_on *on)
     return listed;
 }
 
-static int take_delivery(struct conc__waiter *w)
+static int waiter_take_delivery(struct conc__waiter *w)
 {
     struct conc_context *self = w->context;
     while (!(self->ops->park(self, CONC_FOREVER) & PARK_DELIVERED))
-        continue; /* a kick; what it is about, the next call that may be cancelled will see */
+        continue; /* a kick: the next call that may be cancelled will see what it is about */
     return w->outcome;
 }
 
@@ -143,22 +148,21 @@ int conc__waiter_wait(struct conc__waiter *w, const struct wait_on *on, conc_dea
             goto end;
         }
     }
-    if (!give_up(w, on))
-        result = take_delivery(w);
+    if (!waiter_give_up(w, on))
+        result = waiter_take_delivery(w);
     else if (result == -ECANCELED)
-        conc__scopes_check(
-            self, &until); /* only now: a wait that was served has not been ended by a scope */
+        conc__scopes_check(self, &until); /* only now: no scope has ended a wait that was served */
 end:
     conc__blocked_end(self);
     if (!parked)
-        self->ops->yield(self); /* or a task that asks again and again would hold its loop */
+        self->ops->yield(self); /* or a task that calls again and again would stop its loop */
     return result;
 }
 
 int conc__waiter_wait_firmly(struct conc__waiter *w, const struct wait_on *on)
 {
     conc__blocked_begin(w->context, on->what, on->object, on->holder);
-    int result = take_delivery(w);
+    int result = waiter_take_delivery(w);
     conc__blocked_end(w->context);
     return result;
 }
@@ -176,7 +180,7 @@ void conc__waiter_deliver_all(struct conc__waiter *first, int outcome)
 {
     while (first) {
         struct conc__waiter *w = first;
-        first = w->next; /* before it is delivered: then it is gone */
+        first = w->next; /* before the delivery, after which w may no longer exist */
         conc__waiter_deliver(w, outcome);
     }
 }

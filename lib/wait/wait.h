@@ -8,9 +8,10 @@
  *     if (may go on) { ...; guard_unlock(&x->word); return 0; }
  *     conc__waitlist_push(&x->waiters, &w);
  *     guard_unlock_with(&x->word, 0, WAITERS);
- *     return conc__waiter_wait(&w, &(struct wait_on){&x->waiters, &x->word, WAITERS, "x", x}, deadline);
+ *     const struct wait_on on = {&x->waiters, &x->word, WAITERS, "x", x};
+ *     return conc__waiter_wait(&w, &on, deadline);
  *
- * and the waker, under the guard: w = waitlist_pop(&x->waiters); then, the guard released:
+ * The waker, under the guard: w = waitlist_pop(&x->waiters); then, with the guard released:
  * conc__waiter_deliver(w, outcome).
  */
 #ifndef CONC_LIB_WAIT_H
@@ -22,17 +23,19 @@
 #include "base/guard.h"
 #include "wait/context.h"
 
-/* One who waits: lies on the blocked caller's stack. */
+/* One blocked call. It lies on the blocked caller's stack. */
 struct conc__waiter {
-    struct conc__waiter *next,
-        *prev; /* in *list; the waker may reuse `next` once it is off the list */
-    struct conc__waitlist
-        *list; /* NULL: on none. Changes under the guard of the list's primitive */
+    /* In *list. After it was taken off, the waker may use `next`. */
+    struct conc__waiter *next;
+    struct conc__waiter *prev;
+    /* NULL: on none. It changes under the guard of the list's primitive. */
+    struct conc__waitlist *list;
     struct conc_context *context;
-    void *slot; /* the primitive's own: where to put a value handed over, how much is wanted ... */
-    size_t number; /* the same */
-    int64_t since; /* the same */
-    int outcome;   /* set by the waker before it delivers */
+    /* For the primitive's own use: */
+    void *slot;    /* where to put what is handed over, or what is waited for */
+    size_t number; /* how much is wanted */
+    int64_t since;
+    int outcome; /* set by the waker before it delivers */
 };
 
 static inline struct conc__waiter waiter_here(void)
@@ -41,7 +44,7 @@ static inline struct conc__waiter waiter_here(void)
     return w;
 }
 
-/* ---- Lists; under the guard of the primitive they lie in ---- */
+/* ---- Lists, under the guard of their primitive ---- */
 
 void conc__waitlist_push(struct conc__waitlist *list, struct conc__waiter *w);
 void conc__waitlist_push_front(struct conc__waitlist *list, struct conc__waiter *w);
@@ -49,7 +52,7 @@ void conc__waitlist_remove(struct conc__waitlist *list, struct conc__waiter *w);
 
 static inline bool waitlist_is_empty(const struct conc__waitlist *list) { return !list->head; }
 
-/* The one that has waited longest, off its list; NULL: none. */
+/* Take the first off the list: the one that has waited longest. NULL: none. */
 static inline struct conc__waiter *waitlist_pop(struct conc__waitlist *list)
 {
     struct conc__waiter *w = list->head;
@@ -58,8 +61,8 @@ static inline struct conc__waiter *waitlist_pop(struct conc__waitlist *list)
     return w;
 }
 
-/* The first n of them (SIZE_MAX: all), off their list, chained by `next` with NULL at the end: to
- * be delivered with the guard released. *taken (may be NULL): how many. */
+/* Take the first n (SIZE_MAX: all) off the list, chained by `next` with NULL at the end. They are
+ * to be delivered to after the guard is released. *taken (may be NULL): how many. */
 struct conc__waiter *conc__waitlist_take(struct conc__waitlist *list, size_t n, size_t *taken);
 
 static inline struct conc__waiter *waitlist_take_all(struct conc__waitlist *list)
@@ -80,8 +83,8 @@ static inline int checkpoint(conc_deadline deadline)
     return conc__scopes_check(self, &until);
 }
 
-/* Must the caller stop waiting? -ECANCELED (no scope is told), -ETIMEDOUT; or 0, and *until is when
- * to look again at the latest. */
+/* Must the caller stop waiting? -ECANCELED (no scope notes that yet), -ETIMEDOUT; or 0, and *until
+ * is when to look again at the latest. */
 int conc__must_end(struct conc_context *self, conc_deadline deadline, conc_deadline *until);
 
 /* What a wait is for. */
@@ -89,15 +92,18 @@ struct wait_on {
     struct conc__waitlist *list; /* on which the waiter lies */
     uint32_t *guard;             /* of that list */
     uint32_t if_empty; /* bits of the guard's word to clear if giving up leaves the list empty */
-    const char *what;  /* for the registry: "lock", "queue get" ...; static */
-    void *object;      /* the same: the primitive's address */
-    const uint32_t *holder; /* the same: where the id of its holder stands; NULL: it has none */
-    void (*gave_up)(
-        void *object); /* NULL, or: called under the guard when the waiter has given up */
+
+    /* For the registry: */
+    const char *what;       /* "lock", "queue get" ...; static */
+    void *object;           /* the primitive's address */
+    const uint32_t *holder; /* where the id of its holder stands; NULL: it has none */
+
+    /* Called under the guard when the waiter has given up. May be NULL. */
+    void (*gave_up)(void *object);
 };
 
-/* Wait, as `w`, the guard released. Returns w's outcome; or, with w off its list again, -ETIMEDOUT
- * or -ECANCELED. */
+/* Wait, as `w`, with the guard released. Returns w's outcome; or, with w off its list again,
+ * -ETIMEDOUT or -ECANCELED. */
 int conc__waiter_wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline deadline);
 
 /* The same without a deadline, and not to be cancelled. */
