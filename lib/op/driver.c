@@ -33,13 +33,13 @@
 
 #include "base/atomic.h"
 
-#define ASLEEP ((struct item *)(uintptr_t)1)
+#define DRIVER_ASLEEP ((struct item *)(uintptr_t)1)
 
 __thread struct driver *conc__driver_here __attribute__((tls_model("initial-exec")));
 
 /* ---- The inbox ---- */
 
-static void wake(struct driver *driver)
+static void driver_wake(struct driver *driver)
 {
     const uint64_t one = 1;
     /* Cannot fail: the counter would have to be full. */
@@ -53,10 +53,10 @@ void conc__driver_post(struct driver *driver, struct item *item)
     struct item *head =
         load_relaxed(&driver->inbox); /* relaxed: the swap releases, nothing is read */
     do
-        item->next = head == ASLEEP ? NULL : head;
+        item->next = head == DRIVER_ASLEEP ? NULL : head;
     while (!cas_pointer_release(&driver->inbox, &head, item));
-    if (head == ASLEEP)
-        wake(driver);
+    if (head == DRIVER_ASLEEP)
+        driver_wake(driver);
     fetch_sub_release(&driver->posters, 1);
 }
 
@@ -65,7 +65,7 @@ void conc__driver_take(struct driver *driver)
     if (!load_relaxed(&driver->inbox)) /* relaxed: a hint; the exchange acquires */
         return;
     struct item *item = exchange_acquire(&driver->inbox, NULL), *first = NULL;
-    if (item == ASLEEP)
+    if (item == DRIVER_ASLEEP)
         return;
     while (item) { /* the first posted to the front */
         struct item *before = item->next;
@@ -83,7 +83,7 @@ void conc__driver_take(struct driver *driver)
 bool conc__driver_fall_asleep(struct driver *driver)
 {
     struct item *nothing = NULL;
-    return cas_pointer_strong_relaxed(&driver->inbox, &nothing, ASLEEP);
+    return cas_pointer_strong_relaxed(&driver->inbox, &nothing, DRIVER_ASLEEP);
 }
 
 /* ---- Beginning and end ---- */

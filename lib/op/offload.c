@@ -27,7 +27,7 @@
 #include "executor/submit.h"
 #include "future/future_impl.h"
 
-static void finished(struct item *item)
+static void offload_complete(struct item *item)
 {
     struct op *op = list_entry(item, struct op, item);
     op->node = (struct list_node){0}; /* where the item was: it may be started again, and listed */
@@ -35,16 +35,16 @@ static void finished(struct item *item)
     conc__op_complete(op, op->result);
 }
 
-static int perform_in_thread(void *arg, void *result)
+static int offload_perform(void *arg, void *result)
 {
     struct op *op = *(struct op **)arg;
     op->result = conc__perform(op, true);
-    op->item.run = finished;
+    op->item.run = offload_complete;
     conc__driver_post(op->driver, &op->item); /* with this the op is the driver's again */
     return 0;
 }
 
-static int threads_of(struct driver *driver, conc_executor **ret)
+static int offload_threads(struct driver *driver, conc_executor **ret)
 {
     const conc_thread_pool_options options = {.name = "files"};
     int err =
@@ -53,13 +53,13 @@ static int threads_of(struct driver *driver, conc_executor **ret)
     return err;
 }
 
-static int submit(struct op *op)
+static int offload_submit(struct op *op)
 {
     conc_executor *pool;
-    int err = threads_of(op->driver, &pool);
+    int err = offload_threads(op->driver, &pool);
     if (err)
         return err;
-    conc_future *job = conc__job_new(perform_in_thread, &op, sizeof op, 0);
+    conc_future *job = conc__job_new(offload_perform, &op, sizeof op, 0);
     if (!job)
         return -ENOMEM;
     job->executor = pool;
@@ -74,7 +74,7 @@ static int submit(struct op *op)
 
 void conc__offload_start(struct op *op)
 {
-    int err = submit(op);
+    int err = offload_submit(op);
     if (err)
         conc__op_complete(op, err);
 }

@@ -30,10 +30,10 @@
 #include "op/driver.h"
 #include "wait/wait.h"
 
-enum { AT_ONCE = 32 };
+enum { OPS_PER_YIELD = 32 };
 
-#define PAUSE_MIN CONC_MS(1)
-#define PAUSE_MAX CONC_MS(16)
+#define OP_PAUSE_MIN CONC_MS(1)
+#define OP_PAUSE_MAX CONC_MS(16)
 
 void conc__op_complete(struct op *op, ssize_t result)
 {
@@ -50,7 +50,7 @@ void conc__op_closing(int fd)
 }
 
 /* The call returns `why` now: if a scope has ended it, the scope is told. */
-static ssize_t ended(struct conc_context *self, int why)
+static ssize_t op_report_end(struct conc_context *self, int why)
 {
     conc_deadline until = CONC_FOREVER;
     if (why == -ECANCELED)
@@ -66,7 +66,7 @@ struct op_waiter {
     bool done;
 };
 
-static void completed(struct op *op)
+static void op_wake_waiter(struct op *op)
 {
     struct op_waiter *w = op->waiter;
     w->done = true;
@@ -75,7 +75,7 @@ static void completed(struct op *op)
 }
 
 /* Until it is complete. 0, or why it was cancelled. */
-static int wait_for(struct op_waiter *w, struct op *op, const char *what, conc_deadline deadline)
+static int op_wait(struct op_waiter *w, struct op *op, const char *what, conc_deadline deadline)
 {
     struct conc_context *self = w->self;
     const bool firmly = deadline_is_now(deadline); /* a file's; no cancellation point */
@@ -96,42 +96,42 @@ static int wait_for(struct op_waiter *w, struct op *op, const char *what, conc_d
 }
 
 /* Let the others in its thread run now and then. */
-static void was_at_once(struct conc_context *self)
+static void op_yield_sometimes(struct conc_context *self)
 {
     static __thread unsigned count;
-    if (++count % AT_ONCE == 0)
+    if (++count % OPS_PER_YIELD == 0)
         self->ops->yield(self);
 }
 
-static bool is_past(conc_deadline deadline)
+static bool deadline_is_past(conc_deadline deadline)
 {
     return !deadline_is_forever(deadline) && deadline.ns <= conc_now();
 }
 
-static ssize_t run_by_driver(struct conc_context *self, struct op *op, const char *what,
-                             conc_deadline deadline)
+static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const char *what,
+                                conc_deadline deadline)
 {
     struct op_waiter w = {.self = self};
-    if (is_past(deadline)) {
+    if (deadline_is_past(deadline)) {
         ssize_t result = conc__op_events(op) ? conc__perform(op, false) : -EAGAIN;
         if (result != -EAGAIN || conc__op_is_pollable(op))
             return result == -EAGAIN && !deadline_is_now(deadline) ? -ETIMEDOUT : result;
     }
-    op->complete = completed;
+    op->complete = op_wake_waiter;
     op->waiter = &w;
     driver_start(self->driver, op);
     int why = 0;
     if (w.done)
-        was_at_once(self);
+        op_yield_sometimes(self);
     else
-        why = wait_for(&w, op, what, deadline);
-    return op->result == -ECANCELED && why ? ended(self, why) : op->result;
+        why = op_wait(&w, op, what, deadline);
+    return op->result == -ECANCELED && why ? op_report_end(self, why) : op->result;
 }
 
 /* ---- Without ---- */
 
-static ssize_t poll_and_attempt(struct conc_context *self, struct op *op, const char *what,
-                                conc_deadline deadline)
+static ssize_t op_poll_and_attempt(struct conc_context *self, struct op *op, const char *what,
+                                   conc_deadline deadline)
 {
     conc_deadline until;
     ssize_t result = -EAGAIN;
@@ -145,12 +145,12 @@ static ssize_t poll_and_attempt(struct conc_context *self, struct op *op, const 
     }
     conc__blocked_end(self);
     if (why)
-        return op->moved ? op->moved : ended(self, why);
+        return op->moved ? op->moved : op_report_end(self, why);
     return result;
 }
 
-static ssize_t run_alone(struct conc_context *self, struct op *op, const char *what,
-                         conc_deadline deadline)
+static ssize_t op_run_alone(struct conc_context *self, struct op *op, const char *what,
+                            conc_deadline deadline)
 {
     if (!conc__op_events(op))
         return conc__perform(op, true);
@@ -159,12 +159,12 @@ static ssize_t run_alone(struct conc_context *self, struct op *op, const char *w
         return result;
     if (!conc__op_is_pollable(op))
         return op->code == OP_POLL ? -EPERM : conc__perform(op, true);
-    return deadline_is_now(deadline) ? -EAGAIN : poll_and_attempt(self, op, what, deadline);
+    return deadline_is_now(deadline) ? -EAGAIN : op_poll_and_attempt(self, op, what, deadline);
 }
 
 /* ---- Both ---- */
 
-static int wait_a_little(int64_t ns, conc_deadline deadline)
+static int op_pause(int64_t ns, conc_deadline deadline)
 {
     conc_deadline end = deadline_earlier(conc_in(ns), deadline);
     int err = conc_sleep_until(end);
@@ -174,15 +174,15 @@ static int wait_a_little(int64_t ns, conc_deadline deadline)
 ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
 {
     ssize_t result = checkpoint(deadline);
-    for (int64_t ns = PAUSE_MIN; !result; ns = ns < PAUSE_MAX ? 2 * ns : PAUSE_MAX) {
+    for (int64_t ns = OP_PAUSE_MIN; !result; ns = ns < OP_PAUSE_MAX ? 2 * ns : OP_PAUSE_MAX) {
         struct conc_context *self = context_self();
         op->step = 0;
         op->moved = 0;
-        result = self->driver ? run_by_driver(self, op, what, deadline)
-                              : run_alone(self, op, what, deadline);
+        result = self->driver ? op_run_by_driver(self, op, what, deadline)
+                              : op_run_alone(self, op, what, deadline);
         if (result != -EAGAIN || deadline_is_now(deadline))
             return result;
-        result = wait_a_little(ns, deadline);
+        result = op_pause(ns, deadline);
     }
     return result;
 }
