@@ -19,7 +19,7 @@
 #include <poll.h>
 
 /* The most that read(2) and its kind transfer at once, and all that an entry can tell. */
-#define MOST_BYTES 0x7ffff000
+#define ENTRY_BYTES_MAX 0x7ffff000
 
 enum entry_way conc__entry_way(const struct ring *ring, const struct op *op)
 {
@@ -34,21 +34,22 @@ enum entry_way conc__entry_way(const struct ring *ring, const struct op *op)
     }
 }
 
-static unsigned length_of(const struct op *op)
+static unsigned entry_length(const struct op *op)
 {
-    return op->size < MOST_BYTES ? (unsigned)op->size : MOST_BYTES;
+    return op->size < ENTRY_BYTES_MAX ? (unsigned)op->size : ENTRY_BYTES_MAX;
 }
 
-static void prepare_transfer(struct io_uring_sqe *sqe, const struct ring *ring, const struct op *op)
+static void entry_prepare_transfer(struct io_uring_sqe *sqe, const struct ring *ring,
+                                   const struct op *op)
 {
     /* -1: at the file's position. Other negative offsets are refused, as pread(2) does; so must
      * that be if it was given. */
     bool at_position = op->code == OP_READ || op->code == OP_WRITE;
     off_t offset = at_position ? -1 : op->offset == -1 ? -2 : op->offset;
     if (op->code == OP_READ || op->code == OP_PREAD)
-        io_uring_prep_read(sqe, op->fd, op->buf, length_of(op), (uint64_t)offset);
+        io_uring_prep_read(sqe, op->fd, op->buf, entry_length(op), (uint64_t)offset);
     else
-        io_uring_prep_write(sqe, op->fd, op->buf, length_of(op), (uint64_t)offset);
+        io_uring_prep_write(sqe, op->fd, op->buf, entry_length(op), (uint64_t)offset);
     if (op->code == OP_WRITE)
         sqe->rw_flags = ring->no_sigpipe;
 }
@@ -60,10 +61,10 @@ void conc__entry_prepare(struct io_uring_sqe *sqe, const struct ring *ring, cons
         conc__entry_prepare_wait(sqe, op);
         break;
     case OP_RECV:
-        io_uring_prep_recv(sqe, op->fd, op->buf, length_of(op), op->flags);
+        io_uring_prep_recv(sqe, op->fd, op->buf, entry_length(op), op->flags);
         break;
     case OP_SEND:
-        io_uring_prep_send(sqe, op->fd, op->buf, length_of(op), op->flags | MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, op->fd, op->buf, entry_length(op), op->flags | MSG_NOSIGNAL);
         break;
     case OP_RECVMSG:
         io_uring_prep_recvmsg(sqe, op->fd, op->msg, (unsigned)op->flags);
@@ -86,7 +87,7 @@ void conc__entry_prepare(struct io_uring_sqe *sqe, const struct ring *ring, cons
         io_uring_prep_fsync(sqe, op->fd, op->flags ? IORING_FSYNC_DATASYNC : 0);
         break;
     default:
-        prepare_transfer(sqe, ring, op);
+        entry_prepare_transfer(sqe, ring, op);
     }
 }
 

@@ -71,7 +71,7 @@ static const uint8_t needed_codes[] = {
 
 /* ---- Making and freeing ---------------------------------------------------------------------- */
 
-static int try_to_make(struct ring *ring, unsigned flags)
+static int ring_try(struct ring *ring, unsigned flags)
 {
     struct io_uring_params params = {
         .flags = flags | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
@@ -80,7 +80,7 @@ static int try_to_make(struct ring *ring, unsigned flags)
     return io_uring_queue_init_params(conc__ring_shape.entries, &ring->uring, &params);
 }
 
-static int make(struct ring *ring)
+static int ring_make(struct ring *ring)
 {
     static const unsigned ladder[RING_RUNGS] = {
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
@@ -91,12 +91,12 @@ static int make(struct ring *ring)
     };
     int err = -EINVAL;
     for (unsigned i = conc__ring_shape.rung; i < RING_RUNGS && err == -EINVAL; i++)
-        err = try_to_make(ring, ladder[i]);
+        err = ring_try(ring, ladder[i]);
     return err == -EMFILE || err == -ENFILE ? err : err ? -ENOSYS : 0;
 }
 
 /* All three system calls are allowed, and do what is needed. */
-static bool is_good_enough(struct ring *ring)
+static bool ring_is_good_enough(struct ring *ring)
 {
     union {
         struct io_uring_probe probe;
@@ -122,12 +122,12 @@ int conc__ring_init(struct ring *ring)
 {
     if (RUNNING_ON_VALGRIND) /* 3.19 hangs in io_uring_enter */
         return -ENOSYS;
-    int err = make(ring);
+    int err = ring_make(ring);
     if (err)
         return err;
     TSAN_ACQUIRE(&maps);
     unsigned workers[2] = {FILE_WORKERS, OTHER_WORKERS};
-    if (!is_good_enough(ring) || io_uring_ring_dontfork(&ring->uring) != 0) {
+    if (!ring_is_good_enough(ring) || io_uring_ring_dontfork(&ring->uring) != 0) {
         io_uring_queue_exit(&ring->uring);
         return -ENOSYS;
     }
@@ -149,14 +149,14 @@ void conc__ring_forget(struct ring *ring) { close(ring->uring.ring_fd); }
 
 /* Completions that are lost, or a ring that is not ours: there is no way to go on, as operations
  * would never end. */
-static void die(int err) __attribute__((noreturn));
-static void die(int err)
+static void ring_die(int err) __attribute__((noreturn));
+static void ring_die(int err)
 {
     fprintf(stderr, "libconc: io_uring_enter: %s\n", conc_strerror(err));
     abort();
 }
 
-static int wait_for_one(struct ring *ring, conc_deadline until, int64_t left)
+static int ring_wait_for_one(struct ring *ring, conc_deadline until, int64_t left)
 {
     struct __kernel_timespec length = {.tv_sec = left / NS_PER_S, .tv_nsec = left % NS_PER_S};
     struct io_uring_cqe *first; /* not looked at: may be NULL on success */
@@ -170,14 +170,14 @@ void conc__ring_enter(struct ring *ring, conc_deadline until)
     if (load_relaxed(uring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) /* relaxed: our own thread set it */
         ring->overflows++;
     int64_t left = io_uring_cq_ready(uring) ? 0 : conc_remaining(until);
-    int err = left > 0                   ? wait_for_one(ring, until, left)
+    int err = left > 0                   ? ring_wait_for_one(ring, until, left)
               : io_uring_sq_ready(uring) ? io_uring_submit_and_get_events(uring)
               : ring_owes(ring)          ? io_uring_get_events(uring)
                                          : 0;
     if (err >= 0 || err == -ETIME || err == -EINTR)
         return;
     if (err != -EAGAIN && err != -EBUSY)
-        die(err);
+        ring_die(err);
     /* The entries wait in the queue. If that is for completions to be taken they are there now. */
     if (left > 0 && !io_uring_cq_ready(uring))
         nanosleep(&(struct timespec){.tv_nsec = SHORT_OF_MEMORY_NS}, NULL);

@@ -53,7 +53,7 @@
 
 /* Times a turn enters the kernel at most, while there is more than one system call can submit or
  * post: then others' turn comes. */
-enum { MOST_ENTRIES_A_TURN = 16 };
+enum { ENTERS_PER_TURN_MAX = 16 };
 
 struct uring {
     struct ring ring; /* first: for tests */
@@ -67,7 +67,7 @@ struct uring {
 /* ---- Entries --------------------------------------------------------------------------------- */
 
 /* false: no room. */
-static bool enter_op(struct uring *io, struct slot *slot)
+static bool slot_enter(struct uring *io, struct slot *slot)
 {
     struct io_uring_sqe *sqe = ring_entry(&io->ring, &slot->place);
     if (!sqe)
@@ -82,7 +82,7 @@ static bool enter_op(struct uring *io, struct slot *slot)
     return true;
 }
 
-static bool enter_cancel(struct uring *io, struct slot *slot)
+static bool slot_enter_cancel(struct uring *io, struct slot *slot)
 {
     uint32_t place;
     struct io_uring_sqe *sqe = ring_entry(&io->ring, &place);
@@ -94,7 +94,7 @@ static bool enter_cancel(struct uring *io, struct slot *slot)
     return true;
 }
 
-static bool enter_wake(struct uring *io)
+static bool uring_enter_wake(struct uring *io)
 {
     uint32_t place;
     struct io_uring_sqe *sqe = io->wake_armed ? NULL : ring_entry(&io->ring, &place);
@@ -107,23 +107,23 @@ static bool enter_wake(struct uring *io)
 }
 
 /* Nobody overtakes those who wait. */
-static void enter_or_wait(struct uring *io, struct slot *slot)
+static void slot_enter_or_wait(struct uring *io, struct slot *slot)
 {
-    if (list_is_empty(&io->todo) && enter_op(io, slot))
+    if (list_is_empty(&io->todo) && slot_enter(io, slot))
         return;
     slot->phase = SLOT_WAITING;
     list_push(&io->todo, &slot->op->node);
 }
 
 /* As far as there is room; true: everything is in. */
-static bool enter_todo(struct uring *io)
+static bool uring_enter_todo(struct uring *io)
 {
     struct list_node *node;
-    if (!enter_wake(io))
+    if (!uring_enter_wake(io))
         return false;
     while ((node = io->todo.head)) {
         struct slot *slot = slot_of(&io->slots, list_entry(node, struct op, node));
-        if (!(slot->phase == SLOT_WAITING ? enter_op(io, slot) : enter_cancel(io, slot)))
+        if (!(slot->phase == SLOT_WAITING ? slot_enter(io, slot) : slot_enter_cancel(io, slot)))
             return false;
         list_remove(&io->todo, node);
     }
@@ -132,59 +132,59 @@ static bool enter_todo(struct uring *io)
 
 /* ---- An op's end, or its next step ----------------------------------------------------------- */
 
-static void leave_todo(struct uring *io, struct slot *slot)
+static void slot_leave_todo(struct uring *io, struct slot *slot)
 {
     if (slot->phase != SLOT_ENTERED)
         list_remove(&io->todo, &slot->op->node);
 }
 
 /* It is in no list, and has no entry. What has been received in part is a success. */
-static void end(struct uring *io, struct slot *slot, ssize_t result)
+static void slot_end(struct uring *io, struct slot *slot, ssize_t result)
 {
     struct op *op = slot->op;
     conc__slots_remove(&io->slots, slot);
     conc__op_complete(op, result < 0 && op->moved ? op->moved : result);
 }
 
-static void end_without_effect(struct uring *io, struct slot *slot)
+static void slot_end_without_effect(struct uring *io, struct slot *slot)
 {
-    end(io, slot, slot->closed ? -EBADF : -ECANCELED);
+    slot_end(io, slot, slot->closed ? -EBADF : -ECANCELED);
 }
 
-static void attempt(struct uring *io, struct slot *slot)
+static void slot_attempt(struct uring *io, struct slot *slot)
 {
     ssize_t result = conc__perform(slot->op, false);
     if (result == -EAGAIN && conc__op_events(slot->op)) {
         slot->step = STEP_READY;
-        enter_or_wait(io, slot);
+        slot_enter_or_wait(io, slot);
     } else {
-        end(io, slot, result);
+        slot_end(io, slot, result);
     }
 }
 
 /* The kernel would have had to wait, and does not. */
-static void wait_for_it(struct uring *io, struct slot *slot)
+static void slot_await_ready(struct uring *io, struct slot *slot)
 {
     struct op *op = slot->op;
     if (conc__op_is_pollable(op)) {
         slot->step = STEP_READY;
-        enter_or_wait(io, slot);
+        slot_enter_or_wait(io, slot);
     } else {
         conc__slots_remove(&io->slots, slot);
         conc__offload_start(op);
     }
 }
 
-static void begin(struct uring *io, struct slot *slot)
+static void slot_begin(struct uring *io, struct slot *slot)
 {
     if (conc__entry_way(&io->ring, slot->op) == BY_ATTEMPTS)
-        attempt(io, slot);
+        slot_attempt(io, slot);
     else
-        enter_or_wait(io, slot);
+        slot_enter_or_wait(io, slot);
 }
 
 /* Its own entry is over. */
-static void own_ended(struct uring *io, struct slot *slot, ssize_t result)
+static void slot_own_step_over(struct uring *io, struct slot *slot, ssize_t result)
 {
     if (slot->quiet && result == -EOPNOTSUPP) { /* an older kernel: then without it */
         io->ring.no_sigpipe = 0;
@@ -192,29 +192,29 @@ static void own_ended(struct uring *io, struct slot *slot, ssize_t result)
     }
     bool no_effect = result == -EINTR || result == -EAGAIN || result == -ECANCELED;
     if (slot->cancelled && no_effect)
-        end_without_effect(io, slot);
+        slot_end_without_effect(io, slot);
     else if (result == -EINTR)
-        begin(io, slot);
+        slot_begin(io, slot);
     else if (result == -EAGAIN)
-        wait_for_it(io, slot);
+        slot_await_ready(io, slot);
     else
-        end(io, slot, result);
+        slot_end(io, slot, result);
 }
 
 /* What waited until it is ready is over. */
-static void wait_ended(struct uring *io, struct slot *slot, ssize_t result)
+static void slot_ready_step_over(struct uring *io, struct slot *slot, ssize_t result)
 {
     if (slot->cancelled)
-        end_without_effect(io, slot);
+        slot_end_without_effect(io, slot);
     else if (result < 0 && result != -EINTR)
-        end(io, slot, result);
+        slot_end(io, slot, result);
     else
-        attempt(io, slot);
+        slot_attempt(io, slot);
 }
 
 /* ---- Turns ----------------------------------------------------------------------------------- */
 
-static void completed(struct uring *io, uint64_t name, int result)
+static void uring_completed(struct uring *io, uint64_t name, int result)
 {
     if (name == NAME_OF_WAKE)
         io->wake_armed = false;
@@ -223,35 +223,35 @@ static void completed(struct uring *io, uint64_t name, int result)
     struct slot *slot = slot_named(&io->slots, name);
     if (!slot)
         __builtin_trap(); /* an entry of an op that has ended */
-    leave_todo(io, slot);
+    slot_leave_todo(io, slot);
     /* What interrupts a system call inside the kernel (ERESTARTSYS and its kind) has been seen to
      * come out of its workers. */
     if (result <= -512 && result >= -516)
         result = -EINTR;
     if (slot->step == STEP_OWN)
-        own_ended(io, slot, result);
+        slot_own_step_over(io, slot, result);
     else
-        wait_ended(io, slot, result);
+        slot_ready_step_over(io, slot, result);
 }
 
 /* Of what is there now, not of what is added meanwhile. */
-static void take_completions(struct uring *io)
+static void uring_take_completions(struct uring *io)
 {
     uint64_t name;
     int result;
     for (unsigned n = io_uring_cq_ready(&io->ring.uring); n; n--)
         if (ring_take(&io->ring, &name, &result))
-            completed(io, name, result);
+            uring_completed(io, name, result);
 }
 
 static void uring_turn(void *state, conc_deadline until)
 {
     struct uring *io = state;
     bool more = true;
-    for (int i = 0; i < MOST_ENTRIES_A_TURN && more; i++) {
-        bool all_in = enter_todo(io);
+    for (int i = 0; i < ENTERS_PER_TURN_MAX && more; i++) {
+        bool all_in = uring_enter_todo(io);
         conc__ring_enter(&io->ring, all_in && i == 0 ? until : CONC_NOW);
-        take_completions(io);
+        uring_take_completions(io);
         more = !all_in || ring_owes(&io->ring);
     }
 }
@@ -268,12 +268,12 @@ static void uring_start(void *state, struct op *op)
     }
     struct slot *slot = conc__slots_put(&io->slots, op, op->code == OP_OPEN ? -1 : op->fd);
     if (slot)
-        begin(io, slot);
+        slot_begin(io, slot);
     else
         conc__op_complete(op, -ENOMEM);
 }
 
-static void cancel_slot(struct uring *io, struct slot *slot)
+static void slot_cancel(struct uring *io, struct slot *slot)
 {
     if (slot->cancelled)
         return;
@@ -284,11 +284,11 @@ static void cancel_slot(struct uring *io, struct slot *slot)
     if (unsent) {
         io_uring_prep_nop(unsent);
         unsent->user_data = NAME_OF_NONE;
-        end_without_effect(io, slot);
+        slot_end_without_effect(io, slot);
     } else if (slot->phase == SLOT_WAITING) {
-        leave_todo(io, slot);
-        end_without_effect(io, slot);
-    } else if (!list_is_empty(&io->todo) || !enter_cancel(io, slot)) {
+        slot_leave_todo(io, slot);
+        slot_end_without_effect(io, slot);
+    } else if (!list_is_empty(&io->todo) || !slot_enter_cancel(io, slot)) {
         slot->phase = SLOT_CANCEL_DUE;
         list_push(&io->todo, &slot->op->node);
     }
@@ -298,7 +298,7 @@ static void uring_cancel(void *state, struct op *op)
 {
     struct uring *io = state;
     if (op->slot)
-        cancel_slot(io, slot_of(&io->slots, op));
+        slot_cancel(io, slot_of(&io->slots, op));
     else
         conc__offload_cancel(op);
 }
@@ -312,7 +312,7 @@ static void uring_closing(void *state, int fd)
         struct slot *slot = &io->slots.table[i];
         if (slot->op && slot->fd == fd) {
             slot->closed = true;
-            cancel_slot(io, slot);
+            slot_cancel(io, slot);
         }
     }
 }
@@ -340,7 +340,7 @@ static void uring_fini(void *state)
     if (io->wake_armed && write(io->wake_fd, &one, sizeof one) == sizeof one)
         while (io->wake_armed) {
             conc__ring_enter(&io->ring, CONC_FOREVER);
-            take_completions(io);
+            uring_take_completions(io);
         }
     conc__ring_fini(&io->ring);
     free_bytes(io->slots.table);
