@@ -24,14 +24,14 @@
 
 /* ---- The loop as an executor ---- */
 
-static struct conc_loop *loop_of(conc_executor *executor)
+static struct conc_loop *loop_of_executor(conc_executor *executor)
 {
     return (struct conc_loop *)(void *)executor;
 }
 
-static int submit(conc_executor *executor, conc_future *job)
+static int loop_submit(conc_executor *executor, conc_future *job)
 {
-    return conc__task_submit(loop_of(executor), job, NULL);
+    return conc__task_submit(loop_of_executor(executor), job, NULL);
 }
 
 void conc__loop_cancel_posted(struct item *item)
@@ -41,7 +41,7 @@ void conc__loop_cancel_posted(struct item *item)
     conc__loop_cancel_tasks(loop, flags);
 }
 
-static void cancel_tasks(struct conc_loop *loop, unsigned flags)
+static void loop_request_cancel(struct conc_loop *loop, unsigned flags)
 {
     if (loop_is_here(loop))
         conc__loop_cancel_tasks(loop, flags);
@@ -49,7 +49,7 @@ static void cancel_tasks(struct conc_loop *loop, unsigned flags)
         conc__driver_post(&loop->driver, &loop->cancel_item);
 }
 
-static int wait_ended(struct conc_loop *loop, conc_deadline deadline)
+static int loop_wait_ended(struct conc_loop *loop, conc_deadline deadline)
 {
     int err = checkpoint(deadline);
     if (err)
@@ -67,29 +67,29 @@ static int wait_ended(struct conc_loop *loop, conc_deadline deadline)
     return conc__waiter_wait(&w, &on, deadline);
 }
 
-static int shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
+static int loop_shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
-    struct conc_loop *loop = loop_of(executor);
+    struct conc_loop *loop = loop_of_executor(executor);
     const unsigned cancel = CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING;
-    if ((flags & CONC_SHUTDOWN_WAIT) && context_self()->home == executor)
+    if ((flags & CONC_SHUTDOWN_WAIT) && context_self()->submits_to == executor)
         return -EDEADLK;
     conc__loop_close(loop);
     if (flags & cancel)
-        cancel_tasks(loop, flags & cancel);
-    return flags & CONC_SHUTDOWN_WAIT ? wait_ended(loop, deadline) : 0;
+        loop_request_cancel(loop, flags & cancel);
+    return flags & CONC_SHUTDOWN_WAIT ? loop_wait_ended(loop, deadline) : 0;
 }
 
 /* The loop is freed by whoever made it. */
-static void free_nothing(conc_executor *executor) { (void)executor; }
+static void loop_free_nothing(conc_executor *executor) { (void)executor; }
 
 const conc_executor_ops conc__loop_executor_ops = {
-    .submit = submit, .shutdown = shut_down, .free = free_nothing};
+    .submit = loop_submit, .shutdown = loop_shut_down, .free = loop_free_nothing};
 
 conc_executor *conc_loop_executor(conc_loop *loop) { return &loop->executor; }
 
 /* ---- The loop's executors ---- */
 
-static int default_executor(struct conc_loop *loop, conc_executor **ret)
+static int loop_default_executor(struct conc_loop *loop, conc_executor **ret)
 {
     const conc_thread_pool_options options = {.name = "executor"};
     int err = 0;
@@ -101,7 +101,7 @@ static int default_executor(struct conc_loop *loop, conc_executor **ret)
     return err;
 }
 
-static void free_default(struct conc_loop *loop)
+static void loop_free_default(struct conc_loop *loop)
 {
     if (loop->owns_default)
         conc_executor_free(loop->default_executor);
@@ -114,19 +114,19 @@ int conc_loop_set_default_executor(conc_loop *loop, conc_executor *executor)
     int err = conc__loop_check(loop);
     if (err)
         return err;
-    free_default(loop);
+    loop_free_default(loop);
     loop->default_executor = executor;
     return 0;
 }
 
 void conc__loop_free_executors(struct conc_loop *loop)
 {
-    free_default(loop);
+    loop_free_default(loop);
     conc__offload_fini(&loop->driver);
 }
 
 /* A future that has failed. */
-static conc_future *refused(int err, conc_fn *fn, size_t result_size)
+static conc_future *refused_future(int err, conc_fn *fn, size_t result_size)
 {
     conc_future *job = conc__job_new(fn, NULL, 0, result_size);
     if (!job)
@@ -142,8 +142,8 @@ conc_future *conc_loop_run_in_executor(conc_loop *loop, conc_executor *executor,
 {
     int err = loop ? conc__loop_check(loop) : -EINVAL;
     if (!err && !executor)
-        err = default_executor(loop, &executor);
-    return err ? refused(err, fn, result_size)
+        err = loop_default_executor(loop, &executor);
+    return err ? refused_future(err, fn, result_size)
                : conc_submit(executor, fn, arg, arg_size, result_size);
 }
 
@@ -156,7 +156,7 @@ struct carried {
     alignas(max_align_t) char arg[];
 };
 
-static int run_carried(void *arg, void *result)
+static int carried_run(void *arg, void *result)
 {
     struct carried *c = arg;
     struct locals *before = conc__locals_swap(context_self(), c->locals);
@@ -168,7 +168,7 @@ static int run_carried(void *arg, void *result)
     return err;
 }
 
-static void give_back(conc_future *job, void *arg)
+static void carried_give_back(conc_future *job, void *arg)
 {
     (void)arg;
     struct carried *c = conc_job_arg(job, NULL);
@@ -176,7 +176,7 @@ static void give_back(conc_future *job, void *arg)
 }
 
 /* A pending job that runs fn with the caller's local values; NULL: out of memory. */
-static conc_future *carry(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
+static conc_future *carried_job(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
     size_t size;
     if (__builtin_add_overflow(sizeof(struct carried), arg_room(arg, arg_size), &size))
@@ -187,9 +187,9 @@ static conc_future *carry(conc_fn *fn, const void *arg, size_t arg_size, size_t 
     *c = (struct carried){.locals = NULL, .fn = fn, .arg_size = arg_size};
     if (arg_size)
         arg_store(c->arg, arg, arg_size);
-    conc_future *job = conc__job_new(run_carried, c, size, result_size);
+    conc_future *job = conc__job_new(carried_run, c, size, result_size);
     free_bytes(c);
-    if (!job || conc_future_add_done_callback(job, give_back, NULL)) {
+    if (!job || conc_future_add_done_callback(job, carried_give_back, NULL)) {
         conc_future_unref(job);
         return NULL;
     }
@@ -201,10 +201,10 @@ conc_future *conc_to_thread(conc_fn *fn, const void *arg, size_t arg_size, size_
 {
     struct conc_loop *loop = loop_here();
     conc_executor *executor;
-    int err = loop && fn && (arg || !arg_size) ? default_executor(loop, &executor) : -EINVAL;
+    int err = loop && fn && (arg || !arg_size) ? loop_default_executor(loop, &executor) : -EINVAL;
     if (err)
-        return refused(err, fn, result_size);
-    conc_future *job = carry(fn, arg, arg_size, result_size);
+        return refused_future(err, fn, result_size);
+    conc_future *job = carried_job(fn, arg, arg_size, result_size);
     if (!job)
         return conc__future_no_memory();
     job->executor = executor;

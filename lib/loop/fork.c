@@ -23,19 +23,19 @@ static struct {
     struct list list;
 } loops;
 
-static void kill_loop(struct conc_loop *loop)
+static void loops_kill_one(struct conc_loop *loop)
 {
     loop->word = 0; /* a thread that is not here may have held the guard */
     conc__driver_forget(&loop->driver);
 }
 
-static void before_fork(void) { guard_lock(&loops.word); }
-static void after_fork_in_parent(void) { guard_unlock(&loops.word); }
+static void loops_before_fork(void) { guard_lock(&loops.word); }
+static void loops_after_fork_in_parent(void) { guard_unlock(&loops.word); }
 
-static void after_fork_in_child(void)
+static void loops_after_fork_in_child(void)
 {
     for (struct list_node *n = loops.list.head; n; n = list_next(&loops.list, n))
-        kill_loop(list_entry(n, struct conc_loop, node));
+        loops_kill_one(list_entry(n, struct conc_loop, node));
     struct conc_loop *here = loop_here();
     if (here && here->current) {
         conc__registry_remove(&here->current->context);
@@ -45,17 +45,17 @@ static void after_fork_in_child(void)
     guard_unlock(&loops.word);
 }
 
-static void watch_forks(void)
+static void loops_watch_forks(void)
 {
     /* After the registry's own, which runs first in the child therefore. Out of memory: then a child
      * must not use libconc. */
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    pthread_atfork(loops_before_fork, loops_after_fork_in_parent, loops_after_fork_in_child);
 }
 
 void conc__loop_register(struct conc_loop *loop)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
+    pthread_once(&once, loops_watch_forks);
     guard_lock(&loops.word);
     list_push(&loops.list, &loop->node);
     guard_unlock(&loops.word);

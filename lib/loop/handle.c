@@ -37,7 +37,7 @@ void conc_handle_free(conc_handle *handle)
 }
 
 /* In no queue and no heap any more. */
-static void end(conc_handle *h)
+static void handle_end(conc_handle *h)
 {
     h->over = true;
     if (h->timed)
@@ -46,14 +46,14 @@ static void end(conc_handle *h)
     conc_handle_free(h);
 }
 
-static void run(struct item *item)
+static void handle_run(struct item *item)
 {
     conc_handle *h = list_entry(item, struct conc_handle, item);
     struct conc_loop *loop = h->loop;
     bool cancelled = h->cancelled;
     conc_callback_fn *fn = h->fn;
     void *arg = h->arg;
-    end(h);
+    handle_end(h);
     if (cancelled)
         return;
     int64_t since = loop->slow_after ? conc_now() : 0;
@@ -62,33 +62,33 @@ static void run(struct item *item)
         conc__loop_report_slow(loop, since, "a callback", "");
 }
 
-static void taken_from_inbox(struct item *item)
+static void handle_take_posted(struct item *item)
 {
     conc_handle *h = list_entry(item, struct conc_handle, item);
     list_push(&h->loop->handles, &h->node);
-    h->item.run = run;
+    h->item.run = handle_run;
     loop_push(h->loop, &h->item);
 }
 
-static void timer_fires(struct conc_loop *loop, struct timer *timer)
+static void handle_timer_fires(struct conc_loop *loop, struct timer *timer)
 {
     conc_handle *h = list_entry(timer, struct conc_handle, timer);
     loop_push(loop, &h->item);
 }
 
-static conc_handle *make(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
+static conc_handle *handle_new(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
 {
     conc_handle *h = alloc_one(struct conc_handle);
     if (h) {
         *h = (struct conc_handle){.refs = ret ? 2 : 1, .loop = loop, .fn = fn, .arg = arg};
-        h->item.run = run;
-        h->timer.fire = timer_fires;
+        h->item.run = handle_run;
+        h->timer.fire = handle_timer_fires;
     }
     return h;
 }
 
-static int call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
-                   conc_handle **ret)
+static int handle_call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
+                          conc_handle **ret)
 {
     int err = conc__loop_check(loop);
     if (err || !fn)
@@ -96,7 +96,7 @@ static int call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, vo
     bool soon = deadline_is_now(when);
     if (!soon && (err = conc__loop_reserve_timer(loop)))
         return err;
-    conc_handle *h = make(loop, fn, arg, ret);
+    conc_handle *h = handle_new(loop, fn, arg, ret);
     if (!h) {
         if (!soon)
             loop_release_timer(loop);
@@ -115,13 +115,13 @@ static int call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, vo
 
 int conc_loop_call_soon(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
 {
-    return call_at(loop, CONC_NOW, fn, arg, ret);
+    return handle_call_at(loop, CONC_NOW, fn, arg, ret);
 }
 
 int conc_loop_call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
                       conc_handle **ret)
 {
-    return deadline_is_forever(when) ? -EINVAL : call_at(loop, when, fn, arg, ret);
+    return deadline_is_forever(when) ? -EINVAL : handle_call_at(loop, when, fn, arg, ret);
 }
 
 int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback_fn *fn, void *arg,
@@ -137,12 +137,12 @@ int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *fn, void *
         return -ESHUTDOWN;
     if (!fn)
         return -EINVAL;
-    conc_handle *h = make(loop, fn, arg, ret);
+    conc_handle *h = handle_new(loop, fn, arg, ret);
     if (!h)
         return -ENOMEM;
     if (ret)
         *ret = h; /* before it may run */
-    h->item.run = taken_from_inbox;
+    h->item.run = handle_take_posted;
     conc__driver_post(&loop->driver, &h->item);
     return 0;
 }
@@ -154,7 +154,7 @@ bool conc_handle_cancel(conc_handle *h)
     h->cancelled = true;
     if (heap_is_in(&h->timer.node)) {
         conc__heap_remove(&h->loop->timers, &h->timer.node);
-        end(h);
+        handle_end(h);
     }
     return true;
 }

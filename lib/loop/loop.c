@@ -26,7 +26,7 @@
 
 /* Items a turn: so few that input and output need not wait for long, so many that looking at them
  * costs little for each. */
-enum { BATCH = 256 };
+enum { ITEMS_PER_TURN = 256 };
 
 conc_loop *conc_loop_current(void) { return loop_here(); }
 
@@ -39,7 +39,7 @@ int conc__loop_check(const struct conc_loop *loop)
 
 /* ---- Turns ---- */
 
-static void fire_timers(struct conc_loop *loop)
+static void loop_fire_timers(struct conc_loop *loop)
 {
     int64_t key, now = 0;
     struct heap_node *node;
@@ -54,15 +54,15 @@ static void fire_timers(struct conc_loop *loop)
     }
 }
 
-static void run_ready(struct conc_loop *loop)
+static void loop_run_ready(struct conc_loop *loop)
 {
     struct item *item;
-    loop->to_run = BATCH;
+    loop->to_run = ITEMS_PER_TURN;
     while (loop->to_run-- > 0 && !loop->driver.dead && (item = item_pop(&loop->ready)))
         item->run(item);
 }
 
-static bool has_live_tasks(struct conc_loop *loop)
+static bool loop_has_live_tasks(struct conc_loop *loop)
 {
     guard_lock(&loop->word);
     bool has = loop->live > 0;
@@ -71,16 +71,16 @@ static bool has_live_tasks(struct conc_loop *loop)
 }
 
 /* Is it only run to be freed, and is there nothing left to wait for? */
-static bool is_run_out(struct conc_loop *loop)
+static bool loop_is_run_out(struct conc_loop *loop)
 {
-    return loop->run_out == RUN_OUT_TASKS ? !has_live_tasks(loop)
+    return loop->run_out == RUN_OUT_TASKS ? !loop_has_live_tasks(loop)
                                           : loop->run_out == RUN_OUT_OPS && !loop->driver.ops;
 }
 
-static void sleep_or_poll(struct conc_loop *loop)
+static void loop_turn_backend(struct conc_loop *loop)
 {
     int64_t key;
-    bool idle = !loop->ready.first && !loop->stop && !is_run_out(loop);
+    bool idle = !loop->ready.first && !loop->stop && !loop_is_run_out(loop);
     if (!idle || !conc__driver_fall_asleep(&loop->driver)) {
         driver_turn(&loop->driver, CONC_NOW);
         return;
@@ -93,14 +93,14 @@ static void sleep_or_poll(struct conc_loop *loop)
     conc__blocked_end(loop->self);
 }
 
-static void turn(struct conc_loop *loop)
+static void loop_turn(struct conc_loop *loop)
 {
     conc__driver_take(&loop->driver);
-    fire_timers(loop);
-    run_ready(loop);
+    loop_fire_timers(loop);
+    loop_run_ready(loop);
     /* A child that was forked in this turn has nobody to wait for; nor has a loop that only ends. */
     if (!loop->driver.dead && loop->driver.backend)
-        sleep_or_poll(loop);
+        loop_turn_backend(loop);
 }
 
 int conc__loop_reserve_timer(struct conc_loop *loop)
@@ -141,7 +141,7 @@ void conc__loop_close(struct conc_loop *loop)
 
 /* ---- Beginning ---- */
 
-static int open_backend(struct conc_loop *loop)
+static int loop_open_backend(struct conc_loop *loop)
 {
     if (loop->wanted == CONC_BACKEND_EPOLL)
         return conc__driver_open(&loop->driver, &conc__epoll);
@@ -152,7 +152,7 @@ static int open_backend(struct conc_loop *loop)
 }
 
 /* The caller's thread becomes the loop's. */
-static void enter(struct conc_loop *loop)
+static void loop_take_thread(struct conc_loop *loop)
 {
     loop->owner = pthread_self();
     loop->started = true;
@@ -160,32 +160,32 @@ static void enter(struct conc_loop *loop)
     loop->self = context_self();
     conc__driver_here = &loop->driver;
     store_relaxed(&loop->running, true); /* relaxed: others read a hint */
-    loop->self->home = &loop->executor;
+    loop->self->submits_to = &loop->executor;
 }
 
-static void leave(struct conc_loop *loop)
+static void loop_leave_thread(struct conc_loop *loop)
 {
     loop->stop = false;
     store_relaxed(&loop->running, false);
-    loop->self->home = NULL;
+    loop->self->submits_to = NULL;
     conc__driver_here = NULL;
 }
 
-static int begin_run(struct conc_loop *loop)
+static int loop_begin_run(struct conc_loop *loop)
 {
     int err = conc__loop_check(loop);
     if (!err && conc__driver_here)
         err = -EBUSY;
     if (!err && !loop->driver.backend)
-        err = open_backend(loop);
+        err = loop_open_backend(loop);
     if (!err)
-        enter(loop);
+        loop_take_thread(loop);
     return err;
 }
 
-static int end_run(struct conc_loop *loop, bool done)
+static int loop_end_run(struct conc_loop *loop, bool done)
 {
-    leave(loop);
+    loop_leave_thread(loop);
     return loop->driver.dead ? -ESHUTDOWN : done ? 0 : -ECANCELED;
 }
 
@@ -193,13 +193,13 @@ static int end_run(struct conc_loop *loop, bool done)
 
 int conc_loop_run_forever(conc_loop *loop)
 {
-    int err = begin_run(loop);
+    int err = loop_begin_run(loop);
     if (err)
         return err;
     do
-        turn(loop);
+        loop_turn(loop);
     while (!loop->stop && !loop->driver.dead);
-    return end_run(loop, true);
+    return loop_end_run(loop, true);
 }
 
 /* A future for whose end a run waits: on that run's stack. */
@@ -216,7 +216,7 @@ static void awaited_came(struct item *item)
     awaited->loop->stop = true; /* this run; and don't sleep in this turn */
 }
 
-static void tell_awaited(conc_future *future, void *arg)
+static void awaited_post(conc_future *future, void *arg)
 {
     struct awaited *awaited = arg;
     conc__driver_post(&awaited->loop->driver, &awaited->item);
@@ -226,26 +226,26 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
 {
     if (!future)
         return -EINVAL;
-    int err = begin_run(loop);
+    int err = loop_begin_run(loop);
     if (err)
         return err;
     struct awaited awaited = {.item.run = awaited_came, .loop = loop};
-    err = conc_future_add_done_callback(future, tell_awaited, &awaited);
+    err = conc_future_add_done_callback(future, awaited_post, &awaited);
     if (err) {
-        end_run(loop, true);
+        loop_end_run(loop, true);
         return err;
     }
     do
-        turn(loop);
+        loop_turn(loop);
     while (!loop->stop && !loop->driver.dead);
     /* Stopped before: if the callback cannot be taken back it is being called, and will post. */
-    if (!awaited.done && !conc__future_forget(future, tell_awaited, &awaited))
+    if (!awaited.done && !conc__future_forget(future, awaited_post, &awaited))
         while (!awaited.done && !loop->driver.dead)
-            turn(loop);
-    return end_run(loop, awaited.done);
+            loop_turn(loop);
+    return loop_end_run(loop, awaited.done);
 }
 
-static void stop_here(struct item *item)
+static void loop_take_stop(struct item *item)
 {
     struct conc_loop *loop = list_entry(item, struct conc_loop, stop_item);
     store_release(&loop->stop_posted, 0); /* the item may be posted again */
@@ -288,7 +288,7 @@ void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const c
 
 /* ---- Making and freeing ---- */
 
-static int64_t slow_after_of(const conc_loop_options *options)
+static int64_t options_slow_after(const conc_loop_options *options)
 {
     const char *ms = getenv("CONC_DEBUG");
     if (options && options->slow_after_ns > 0)
@@ -296,7 +296,7 @@ static int64_t slow_after_of(const conc_loop_options *options)
     return ms ? (int64_t)(strtod(ms, NULL) * 1e6) : 0;
 }
 
-static conc_backend backend_of(const conc_loop_options *options)
+static conc_backend options_backend(const conc_loop_options *options)
 {
     const char *name = getenv("CONC_BACKEND");
     if ((options && options->backend) || !name)
@@ -319,9 +319,9 @@ int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
         return err;
     }
     loop->executor.ops = &conc__loop_executor_ops;
-    loop->wanted = backend_of(options);
-    loop->slow_after = slow_after_of(options);
-    loop->stop_item.run = stop_here;
+    loop->wanted = options_backend(options);
+    loop->slow_after = options_slow_after(options);
+    loop->stop_item.run = loop_take_stop;
     loop->cancel_item.run = conc__loop_cancel_posted;
     conc__loop_register(loop);
     *ret = loop;
@@ -330,7 +330,7 @@ int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
 
 /* Tasks, timers, callbacks and ops are gone; nobody knows the loop any more but those who post just
  * now. */
-static void free_loop(struct conc_loop *loop)
+static void loop_free_memory(struct conc_loop *loop)
 {
     conc__loop_unregister(loop);
     conc__driver_fini(&loop->driver);
@@ -342,13 +342,13 @@ static void free_loop(struct conc_loop *loop)
 
 /* Run what is left to its end. Tasks that have not begun never will, so that it works without a
  * backend too, if the loop has never run. */
-static void run_out(struct conc_loop *loop)
+static void loop_run_out(struct conc_loop *loop)
 {
-    enter(loop);
+    loop_take_thread(loop);
     loop->run_out = RUN_OUT_TASKS; /* operations of readers that have nothing to read go on */
     conc__loop_cancel_tasks(loop, CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING);
-    while (has_live_tasks(loop) && !loop->driver.dead)
-        turn(loop);
+    while (loop_has_live_tasks(loop) && !loop->driver.dead)
+        loop_turn(loop);
     conc__loop_free_executors(loop); /* their jobs may post until they have ended */
     conc__signals_drop(loop);
     conc__driver_take(&loop->driver); /* the last of what they posted */
@@ -357,8 +357,8 @@ static void run_out(struct conc_loop *loop)
     loop->run_out = RUN_OUT_OPS;
     while ((loop->driver.ops > 0 || loop->ready.first) &&
            !loop->driver.dead) /* what is cancelled passes */
-        turn(loop);
-    leave(loop);
+        loop_turn(loop);
+    loop_leave_thread(loop);
 }
 
 int conc_loop_free(conc_loop *loop)
@@ -372,8 +372,8 @@ int conc_loop_free(conc_loop *loop)
         return -EBUSY;
     conc__loop_close(loop);
     if (!loop->driver.dead)
-        run_out(loop);
-    free_loop(loop);
+        loop_run_out(loop);
+    loop_free_memory(loop);
     return 0;
 }
 

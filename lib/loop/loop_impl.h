@@ -27,7 +27,7 @@ struct fd_watches {
     size_t room;
 };
 
-struct signal_entry;
+struct signal_handler;
 
 /* What a loop that is being freed still runs for. */
 enum run_out { RUN_OUT_NOT, RUN_OUT_TASKS, RUN_OUT_OPS };
@@ -64,7 +64,7 @@ struct conc_loop {
     enum run_out run_out; /* conc_loop_free() runs it to its end */
     struct item stop_item, cancel_item;
     struct fd_watches watches; /* readers and writers */
-    struct signal_entry *signals;
+    struct signal_handler *signals;
     struct list_node node; /* in the list of all loops, for forks */
     conc_backend wanted;
 };

@@ -29,14 +29,14 @@ struct loop_pool {
     struct member members[];
 };
 
-static struct loop_pool *pool_of(conc_executor *executor)
+static struct loop_pool *loop_pool_of(conc_executor *executor)
 {
     return (struct loop_pool *)(void *)executor;
 }
 
 /* ---- Jobs ---- */
 
-static size_t tasks_of(struct conc_loop *loop)
+static size_t loop_count_tasks(struct conc_loop *loop)
 {
     guard_lock(&loop->word);
     size_t n = loop->live;
@@ -44,15 +44,15 @@ static size_t tasks_of(struct conc_loop *loop)
     return n;
 }
 
-static int submit(conc_executor *executor, conc_future *job)
+static int loop_pool_submit(conc_executor *executor, conc_future *job)
 {
-    struct loop_pool *pool = pool_of(executor);
+    struct loop_pool *pool = loop_pool_of(executor);
     size_t first = fetch_add_relaxed(&pool->next, 1); /* relaxed: which one is not important */
     size_t fewest = SIZE_MAX;
     conc_loop *loop = NULL;
     for (size_t i = 0; i < pool->count && fewest > 0; i++) {
         conc_loop *candidate = pool->members[(first + i) % pool->count].loop;
-        size_t n = tasks_of(candidate);
+        size_t n = loop_count_tasks(candidate);
         if (n < fewest) {
             fewest = n;
             loop = candidate;
@@ -61,18 +61,18 @@ static int submit(conc_executor *executor, conc_future *job)
     return conc__task_submit(loop, job, NULL);
 }
 
-static bool is_own_task(const struct loop_pool *pool)
+static bool loop_pool_has_caller(const struct loop_pool *pool)
 {
     for (size_t i = 0; i < pool->count; i++)
-        if (context_self()->home == &pool->members[i].loop->executor)
+        if (context_self()->submits_to == &pool->members[i].loop->executor)
             return true;
     return false;
 }
 
-static int shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
+static int loop_pool_shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
-    struct loop_pool *pool = pool_of(executor);
-    if ((flags & CONC_SHUTDOWN_WAIT) && is_own_task(pool))
+    struct loop_pool *pool = loop_pool_of(executor);
+    if ((flags & CONC_SHUTDOWN_WAIT) && loop_pool_has_caller(pool))
         return -EDEADLK;
     int err = 0;
     for (size_t i = 0; i < pool->count; i++) /* all are closed before the first is waited for */
@@ -87,13 +87,13 @@ static int shut_down(conc_executor *executor, unsigned flags, conc_deadline dead
 
 /* ---- Threads ---- */
 
-static void has_started(void *arg) { conc_event_set(&((struct member *)arg)->started); }
+static void member_has_started(void *arg) { conc_event_set(&((struct member *)arg)->started); }
 
-static int run_member(void *arg, void *result)
+static int member_run(void *arg, void *result)
 {
     (void)result;
     struct member *m = *(struct member **)arg;
-    m->err = conc_loop_call_soon(m->loop, has_started, m, NULL);
+    m->err = conc_loop_call_soon(m->loop, member_has_started, m, NULL);
     if (!m->err)
         m->err = conc_loop_run_forever(m->loop);
     conc_loop_free(m->loop);
@@ -101,7 +101,7 @@ static int run_member(void *arg, void *result)
     return 0;
 }
 
-static int start_member(struct member *m, size_t number)
+static int member_start(struct member *m, size_t number)
 {
     int err = conc_loop_new(&m->loop, NULL);
     if (err)
@@ -109,7 +109,7 @@ static int start_member(struct member *m, size_t number)
     char name[CONC_NAME_MAX];
     snprintf(name, sizeof name, "loop-%zu", number);
     const conc_thread_options options = {.name = name};
-    err = conc_thread_start(&m->thread, run_member, &m, sizeof m, &options);
+    err = conc_thread_start(&m->thread, member_run, &m, sizeof m, &options);
     if (err) {
         conc_loop_free(m->loop);
         return err;
@@ -122,9 +122,9 @@ static int start_member(struct member *m, size_t number)
     return m->err;
 }
 
-static void free_pool(conc_executor *executor)
+static void loop_pool_free(conc_executor *executor)
 {
-    struct loop_pool *pool = pool_of(executor);
+    struct loop_pool *pool = loop_pool_of(executor);
     conc_scope shield;
     conc_shield_enter(&shield);
     for (size_t i = 0; i < pool->count; i++)
@@ -137,7 +137,8 @@ static void free_pool(conc_executor *executor)
     free_bytes(pool);
 }
 
-static const conc_executor_ops ops = {.submit = submit, .shutdown = shut_down, .free = free_pool};
+static const conc_executor_ops loop_pool_ops = {
+    .submit = loop_pool_submit, .shutdown = loop_pool_shut_down, .free = loop_pool_free};
 
 int conc_loop_pool_new(conc_executor **ret, size_t loops)
 {
@@ -150,14 +151,14 @@ int conc_loop_pool_new(conc_executor **ret, size_t loops)
     struct loop_pool *pool = alloc_array(1, size);
     if (!pool)
         return -ENOMEM;
-    pool->base.ops = &ops;
+    pool->base.ops = &loop_pool_ops;
     conc_scope shield;
     conc_shield_enter(&shield);
     int err = 0;
     for (; !err && pool->count < loops; pool->count += !err)
-        err = start_member(&pool->members[pool->count], pool->count);
+        err = member_start(&pool->members[pool->count], pool->count);
     if (err)
-        free_pool(&pool->base);
+        loop_pool_free(&pool->base);
     else
         *ret = &pool->base;
     conc_shield_exit(&shield);

@@ -51,7 +51,7 @@
 #include "loop/loop_impl.h"
 #include "wait/local.h"
 
-#define POSTED 0x80000000u
+#define TASK_POSTED 0x80000000u
 
 #define NAP_MIN CONC_US(20)
 #define NAP_MAX CONC_MS(5)
@@ -60,7 +60,7 @@ static struct task *task_of(struct conc_context *context) { return (struct task 
 
 /* ---- Waking ---- */
 
-static void make_ready(struct task *t)
+static void task_make_ready(struct task *t)
 {
     if (heap_is_in(&t->timer.node))
         conc__heap_remove(&t->loop->timers, &t->timer.node);
@@ -68,44 +68,44 @@ static void make_ready(struct task *t)
     loop_push(t->loop, &t->ready);
 }
 
-static void add_woken(struct task *t, uint32_t bits)
+static void task_add_woken(struct task *t, uint32_t bits)
 {
     t->woken |= bits;
     if (t->state == TASK_PARKED)
-        make_ready(t);
+        task_make_ready(t);
 }
 
-static void wake(struct conc_context *context, uint32_t bit)
+static void task_wake(struct conc_context *context, uint32_t bit)
 {
     struct task *t = task_of(context);
     struct conc_loop *loop = t->loop;
     if (loop_is_here(loop))
-        add_woken(t, bit);
-    else if (!(fetch_or_acq_rel(&t->posted, bit | POSTED) & POSTED))
+        task_add_woken(t, bit);
+    else if (!(fetch_or_acq_rel(&t->posted, bit | TASK_POSTED) & TASK_POSTED))
         conc__driver_post(&loop->driver, &t->post);
 }
 
-static void deliver(struct conc_context *context, struct conc__waiter *waiter)
+static void task_deliver(struct conc_context *context, struct conc__waiter *waiter)
 {
     (void)waiter;
-    wake(context, PARK_DELIVERED);
+    task_wake(context, PARK_DELIVERED);
 }
 
-static void kick(struct conc_context *context) { wake(context, PARK_KICKED); }
+static void task_kick(struct conc_context *context) { task_wake(context, PARK_KICKED); }
 
-static void timer_fires(struct conc_loop *loop, struct timer *timer)
+static void task_timer_fires(struct conc_loop *loop, struct timer *timer)
 {
     (void)loop;
-    make_ready(
+    task_make_ready(
         list_entry(timer, struct task, timer)); /* it is in the heap only while it is parked */
 }
 
 /* ---- Suspending ---- */
 
-static void resume(struct item *item);
+static void task_resume(struct item *item);
 
 /* From the loop's stack or another task's. */
-static struct coroutine *enter(struct task *t)
+static struct coroutine *task_enter(struct task *t)
 {
     t->state = TASK_RUNNING;
     t->loop->current = t;
@@ -117,66 +117,66 @@ static struct coroutine *enter(struct task *t)
 /* Set the caller aside, its state being set; returns when it is resumed. If a task is the next that is
  * ready, go there without the detour over the loop's stack: half the work, and the processor, which
  * remembers where calls return to, is right more often. */
-static void switch_away(struct task *t)
+static void task_switch_away(struct task *t)
 {
     struct conc_loop *loop = t->loop;
     struct coroutine here;
     t->resume = &here;
     t->on = conc__stack_here;
-    struct item *next = loop_next_item(loop, resume);
-    struct coroutine *to = next ? enter(list_entry(next, struct task, ready)) : &loop->here;
+    struct item *next = loop_next_item(loop, task_resume);
+    struct coroutine *to = next ? task_enter(list_entry(next, struct task, ready)) : &loop->here;
     if (to != &here)
         conc__coroutine_switch(&here, to);
 }
 
-static uint32_t park(struct conc_context *self, conc_deadline until)
+static uint32_t task_park(struct conc_context *self, conc_deadline until)
 {
     struct task *t = task_of(self);
     if (!t->woken) {
         if (!deadline_is_forever(until))
             conc__heap_push(&t->loop->timers, &t->timer.node, until.ns);
         t->state = TASK_PARKED;
-        switch_away(t);
+        task_switch_away(t);
     }
     uint32_t bits = t->woken;
     t->woken = 0;
     return bits;
 }
 
-static void yield(struct conc_context *self)
+static void task_yield(struct conc_context *self)
 {
     struct task *t = task_of(self);
     t->state = TASK_READY;
     loop_push(t->loop, &t->ready);
-    switch_away(t);
+    task_switch_away(t);
 }
 
-static int64_t nap_after(int64_t waited)
+static int64_t task_nap_after(int64_t waited)
 {
     int64_t ns = waited / 8;
     return ns < NAP_MIN ? NAP_MIN : ns > NAP_MAX ? NAP_MAX : ns;
 }
 
-static void wait_word(struct conc_context *self, uint32_t *word, uint32_t value, int64_t since,
-                      conc_deadline until)
+static void task_wait_word(struct conc_context *self, uint32_t *word, uint32_t value, int64_t since,
+                           conc_deadline until)
 {
     (void)word, (void)value;
-    park(self, deadline_earlier(until, conc_in(nap_after(conc_now() - since))));
+    task_park(self, deadline_earlier(until, conc_in(task_nap_after(conc_now() - since))));
 }
 
 static const struct context_ops task_ops = {
     .kind = "task",
-    .park = park,
-    .deliver = deliver,
-    .kick = kick,
-    .yield = yield,
-    .wait_word = wait_word,
+    .park = task_park,
+    .deliver = task_deliver,
+    .kick = task_kick,
+    .yield = task_yield,
+    .wait_word = task_wait_word,
 };
 
 /* ---- Running ---- */
 
 /* Nobody stands on its stack, and nobody posts it. */
-static void free_task(struct task *t)
+static void task_free(struct task *t)
 {
     struct conc_loop *loop = t->loop;
     struct stack stack = t->stack; /* the task lies in it */
@@ -185,23 +185,23 @@ static void free_task(struct task *t)
     conc__loop_leave(loop);
 }
 
-static void end(struct task *t)
+static void task_end(struct task *t)
 {
     list_remove(&t->loop->tasks, &t->node);
     loop_release_timer(t->loop);
     conc_future_unref(t->job);
     if (!load_acquire(&t->posted)) /* acquire: what those who posted it did is over */
-        free_task(t);
+        task_free(t);
 }
 
 /* Returns when a task, not necessarily this one, has nothing more to do, and no other is next. */
-static void resume(struct item *item)
+static void task_resume(struct item *item)
 {
     struct task *first = list_entry(item, struct task, ready);
     struct conc_loop *loop = first->loop;
     int64_t since = loop->slow_after ? conc_now() : 0;
     const struct stack *stood_on = conc__stack_here; /* a generator's, if its body runs the loop */
-    conc__coroutine_switch(&loop->here, enter(first));
+    conc__coroutine_switch(&loop->here, task_enter(first));
     struct task *t = loop->current;
     conc__stack_here = stood_on;
     conc__self = loop->self;
@@ -209,7 +209,7 @@ static void resume(struct item *item)
     if (loop->slow_after)
         conc__loop_report_slow(loop, since, "task", t->context.name);
     if (t->state == TASK_ENDED)
-        end(t);
+        task_end(t);
 }
 
 static void task_main(void *arg)
@@ -224,7 +224,7 @@ static void task_main(void *arg)
 /* ---- Beginning ---- */
 
 /* In the loop's thread. */
-static void begin(struct conc_loop *loop, struct task *t)
+static void task_begin(struct conc_loop *loop, struct task *t)
 {
     list_push(&loop->tasks, &t->node);
     t->state = TASK_READY;
@@ -234,54 +234,54 @@ static void begin(struct conc_loop *loop, struct task *t)
 }
 
 /* It cannot begin: there is no room for its timer. */
-static void refuse(struct task *t)
+static void task_refuse(struct task *t)
 {
     conc_job_drop(t->job, -ENOMEM);
     conc__context_fini(&t->context);
-    free_task(t);
+    task_free(t);
 }
 
-static void taken_from_inbox(struct item *item)
+static void task_take_posted(struct item *item)
 {
     struct task *t = list_entry(item, struct task, post);
     struct conc_loop *loop = t->loop;
-    uint32_t bits = exchange_acq_rel(&t->posted, 0) & ~POSTED;
+    uint32_t bits = exchange_acq_rel(&t->posted, 0) & ~TASK_POSTED;
     if (t->state == TASK_ENDED)
-        free_task(t);
+        task_free(t);
     else if (t->state != TASK_NEW)
-        add_woken(t, bits);
+        task_add_woken(t, bits);
     else if (conc__loop_reserve_timer(loop))
-        refuse(t);
+        task_refuse(t);
     else
-        begin(loop, t);
+        task_begin(loop, t);
 }
 
 /* So that the tops of a thousand stacks do not fall on the same cache lines. In bytes; multiples of
  * 64, together no more than a page. */
 enum { COLOUR = 192, COLOURS = 12 };
 
-static struct task *place(const struct stack *stack)
+static struct task *task_place(const struct stack *stack)
 {
     uintptr_t top = (uintptr_t)stack->base + stack->size - stack->index % COLOURS * COLOUR;
     return (struct task *)((top - sizeof(struct task)) & ~(uintptr_t)63);
 }
 
-static int make(struct task **ret, struct conc_loop *loop, conc_future *job,
-                const conc_task_options *options)
+static int task_new(struct task **ret, struct conc_loop *loop, conc_future *job,
+                    const conc_task_options *options)
 {
     struct stack stack;
     int err = conc__stack_alloc(&stack, options ? options->stack_size : 0);
     if (err)
         return err;
-    struct task *t = place(&stack);
+    struct task *t = task_place(&stack);
     *t = (struct task){.loop = loop, .job = job, .stack = stack};
-    t->ready.run = resume;
-    t->post.run = taken_from_inbox;
-    t->timer.fire = timer_fires;
+    t->ready.run = task_resume;
+    t->post.run = task_take_posted;
+    t->timer.fire = task_timer_fires;
     t->on = &t->stack;
     t->resume = &t->start;
     conc__coroutine_init(&t->start, &t->stack, t, task_main, t);
-    t->context.home = &loop->executor;
+    t->context.submits_to = &loop->executor;
     t->context.driver = &loop->driver;
     conc__context_init(&t->context, &task_ops, options ? options->name : NULL);
     conc__locals_adopt(&t->context, conc__locals_inherit(context_self()));
@@ -300,22 +300,23 @@ int conc__task_submit(struct conc_loop *loop, conc_future *job, const conc_task_
         return err;
     }
     struct task *t;
-    err = make(&t, loop, job, options);
+    err = task_new(&t, loop, job, options);
     if (err) {
         if (here)
             loop_release_timer(loop);
         conc__loop_leave(loop);
     } else if (here) {
-        begin(loop, t);
+        task_begin(loop, t);
     } else {
-        store_relaxed(&t->posted, POSTED); /* relaxed: the post releases */
+        store_relaxed(&t->posted, TASK_POSTED); /* relaxed: the post releases */
         conc__driver_post(&loop->driver, &t->post);
     }
     return err;
 }
 
-static conc_future *spawn(struct conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
-                          size_t result_size, const conc_task_options *options)
+static conc_future *task_spawn(struct conc_loop *loop, conc_fn *fn, const void *arg,
+                               size_t arg_size, size_t result_size,
+                               const conc_task_options *options)
 {
     bool valid = loop && fn && (arg || !arg_size);
     conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
@@ -332,13 +333,13 @@ static conc_future *spawn(struct conc_loop *loop, conc_fn *fn, const void *arg, 
 
 conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
-    return spawn(loop_here(), fn, arg, arg_size, result_size, NULL);
+    return task_spawn(loop_here(), fn, arg, arg_size, result_size, NULL);
 }
 
 conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,
                              size_t result_size, const conc_task_options *options)
 {
-    return spawn(loop ? loop : loop_here(), fn, arg, arg_size, result_size, options);
+    return task_spawn(loop ? loop : loop_here(), fn, arg, arg_size, result_size, options);
 }
 
 /* ---- Cancelling ---- */

@@ -61,16 +61,22 @@ struct context_ops {
 
 struct conc_context {
     const struct context_ops *ops;
-    uint32_t id;     /* unique among the living, never 0 */
-    int message_err; /* the error that `message` belongs to */
-    /* Of the last error raised; NULL: none. CONC_MESSAGE_MAX bytes. The context's own. */
-    char *message;
-    conc_scope *scope;               /* the innermost; the context's own */
-    struct conc_executor *works_for; /* whose worker it is; NULL: nobody's */
-    struct conc_executor *home;      /* for jobs that name no executor: a task's loop; NULL: none */
-    struct driver *driver;           /* carries out its operations; NULL: it does so by itself */
-    struct locals *locals;           /* its own values (local.c); NULL: none. The context's own */
-    char name[CONC_NAME_MAX];        /* under `blocked`'s guard when written */
+    uint32_t id;       /* unique among the living, never 0 */
+    int message_err;   /* the error that `message` belongs to */
+    char *message;     /* of the last error raised: CONC_MESSAGE_MAX bytes, owned; NULL: none */
+    conc_scope *scope; /* the innermost; changed by the context alone */
+
+    /* The executor whose worker it is; NULL: it is no worker. */
+    struct conc_executor *works_for;
+
+    /* The executor for jobs that name none: of a task, its loop; NULL: there is none. */
+    struct conc_executor *submits_to;
+
+    /* Carries out its operations; NULL: the context does so by itself. */
+    struct driver *driver;
+
+    struct locals *locals;    /* its own values (local.c), owned; NULL: none */
+    char name[CONC_NAME_MAX]; /* written under the guard in `blocked` */
 
     struct list_node node; /* in the registry's list; under its guard */
 
@@ -80,7 +86,7 @@ struct conc_context {
     uint32_t blocked;
     const char *blocked_on;
     const void *object;
-    const uint32_t *holder; /* NULL, or where the id of the object's holder stands */
+    const uint32_t *holder; /* where the id of the object's holder stands; NULL: nowhere */
     int64_t blocked_since;
 };
 
@@ -102,7 +108,7 @@ void conc__context_init(struct conc_context *context, const struct context_ops *
 void conc__context_fini(struct conc_context *context);
 
 /* The rest of conc_context_set_name(), for a context that may not be the caller. */
-void conc__context_set_name(struct conc_context *context, const char *name);
+void conc__context_rename(struct conc_context *context, const char *name);
 
 /* Tell the registry that the caller blocks from now on, and that it does no more. */
 void conc__blocked_begin(struct conc_context *self, const char *what, const void *object,
