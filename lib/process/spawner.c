@@ -47,7 +47,7 @@
 #include "process/code.h"
 #include "task/stack.h"
 
-#define VARIABLE "CONC_FORK_SERVER"
+#define SERVER_VARIABLE "CONC_FORK_SERVER"
 
 static struct {
     conc_lock lock; /* of the next three */
@@ -58,7 +58,7 @@ static struct {
 
 /* ---- After a fork ---- */
 
-static void after_fork_in_child(void)
+static void server_after_fork_in_child(void)
 {
     if (server.fd >= 0)
         close(server.fd);
@@ -66,12 +66,12 @@ static void after_fork_in_child(void)
     server.fd = -1;
 }
 
-static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+static void server_watch_forks(void) { pthread_atfork(NULL, NULL, server_after_fork_in_child); }
 
 /* ---- Starting it ---- */
 
 /* 0: it cannot be told. */
-static size_t count_threads(void)
+static size_t threads_count(void)
 {
     size_t n = 0;
     DIR *dir = opendir("/proc/self/task");
@@ -83,7 +83,7 @@ static size_t count_threads(void)
     return n;
 }
 
-static pid_t start_by_fork(int theirs)
+static pid_t server_start_by_fork(int theirs)
 {
     fflush(NULL); /* or each child would write what is in the buffers */
     pid_t pid = fork();
@@ -108,7 +108,7 @@ static char **server_environment(char *variable)
 
 /* Not by what /proc/self/exe leads to (the file may have been replaced), except under valgrind,
  * where the link is valgrind's own. */
-static const char *program_path(char *buf, size_t size)
+static const char *server_program_path(char *buf, size_t size)
 {
     ssize_t n = RUNNING_ON_VALGRIND ? readlink("/proc/self/exe", buf, size - 1) : -1;
     if (n < 0)
@@ -117,20 +117,20 @@ static const char *program_path(char *buf, size_t size)
     return buf;
 }
 
-static pid_t spawn_program(char **env, const posix_spawn_file_actions_t *plan,
-                           const posix_spawnattr_t *attr)
+static pid_t server_spawn(char **env, const posix_spawn_file_actions_t *plan,
+                          const posix_spawnattr_t *attr)
 {
     char path[PATH_MAX], *argv[] = {program_invocation_name, NULL};
     pid_t pid;
-    int err = posix_spawn(&pid, program_path(path, sizeof path), plan, attr, argv, env);
+    int err = posix_spawn(&pid, server_program_path(path, sizeof path), plan, attr, argv, env);
     return err ? -err : pid;
 }
 
 /* Which signals the calling thread blocks is of no meaning for the children: none is. */
-static pid_t start_by_exec(int theirs)
+static pid_t server_start_by_exec(int theirs)
 {
-    char variable[sizeof VARIABLE + 16];
-    snprintf(variable, sizeof variable, VARIABLE "=%d", (int)getpid());
+    char variable[sizeof SERVER_VARIABLE + 16];
+    snprintf(variable, sizeof variable, SERVER_VARIABLE "=%d", (int)getpid());
     posix_spawn_file_actions_t plan;
     posix_spawnattr_t attr;
     sigset_t none;
@@ -148,7 +148,7 @@ static pid_t start_by_exec(int theirs)
     if (!err)
         err = -posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
     if (!err)
-        err = spawn_program(env, &plan, &attr);
+        err = server_spawn(env, &plan, &attr);
     posix_spawnattr_destroy(&attr);
 no_attr:
     posix_spawn_file_actions_destroy(&plan);
@@ -158,15 +158,15 @@ no_plan:
 }
 
 /* With the lock. */
-static int start_server(void)
+static int server_start(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     int fds[2];
-    pthread_once(&once, watch_forks);
+    pthread_once(&once, server_watch_forks);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
-    bool by_fork = count_threads() == 1 && !stack_is_small();
-    pid_t pid = by_fork ? start_by_fork(fds[1]) : start_by_exec(fds[1]);
+    bool by_fork = threads_count() == 1 && !stack_is_small();
+    pid_t pid = by_fork ? server_start_by_fork(fds[1]) : server_start_by_exec(fds[1]);
     close(fds[1]);
     if (pid < 0) {
         close(fds[0]);
@@ -181,16 +181,16 @@ static int start_server(void)
 /* Are we to be the server? The variable says whose, and the socket must be that process', or anybody
  * could make a program serve by setting a variable. If it has ended meanwhile, so do we: main() must
  * not run a second time. */
-__attribute__((constructor)) static void become_server(int argc, char **argv, char **env)
+__attribute__((constructor)) static void server_become(int argc, char **argv, char **env)
 {
     int type;
     struct ucred peer;
     socklen_t type_size = sizeof type, peer_size = sizeof peer;
-    const char *value = secure_getenv(VARIABLE);
+    const char *value = secure_getenv(SERVER_VARIABLE);
     const pid_t starter = value ? atoi(value) : 0;
     if (starter <= 0)
         return;
-    unsetenv(VARIABLE);
+    unsetenv(SERVER_VARIABLE);
     if (getsockopt(SERVER_FD, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 ||
         type != SOCK_SEQPACKET ||
         getsockopt(SERVER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) != 0 ||
@@ -207,7 +207,7 @@ __attribute__((constructor)) static void become_server(int argc, char **argv, ch
 /* ---- Its end ---- */
 
 /* With the lock. */
-static void bury_server(void)
+static void server_bury(void)
 {
     close(server.fd);
     server.fd = -1;
@@ -219,16 +219,16 @@ static void bury_server(void)
 
 /* A child of that server has lost it: its reports have ended without a word. (It may not have come
  * to closing its other descriptors yet.) */
-static void lost(uint32_t number)
+static void server_lost(uint32_t number)
 {
     conc_with_lock (&server.lock)
         if (server.fd >= 0 && server.number == number)
-            bury_server();
+            server_bury();
 }
 
 /* ---- Requests ---- */
 
-static ssize_t send_request(const struct request *r, const int *fds)
+static ssize_t request_send(const struct request *r, const int *fds)
 {
     union {
         struct cmsghdr aligned;
@@ -254,20 +254,20 @@ static int request_start(const int fds[2], uint32_t *number)
 {
     const struct request r = {.kind = REQUEST_START};
     for (int attempt = 0;; attempt++) {
-        int err = server.fd >= 0 ? 0 : start_server();
+        int err = server.fd >= 0 ? 0 : server_start();
         if (err)
             return err;
-        ssize_t sent = send_request(&r, fds);
+        ssize_t sent = request_send(&r, fds);
         *number = server.number;
         if (sent >= 0 || (sent != -EPIPE && sent != -ECONNRESET))
             return sent < 0 ? (int)sent : 0;
-        bury_server();
+        server_bury();
         if (attempt)
             return conc_raise(-CONC_EBROKEN, "the fork server has ended");
     }
 }
 
-static int wait_started(struct child *child)
+static int child_wait_started(struct child *child)
 {
     struct report r;
     ssize_t n = conc_recv(child->report_fd, &r, sizeof r, 0, CONC_FOREVER);
@@ -280,7 +280,7 @@ static int wait_started(struct child *child)
         return conc_raise(r.value, "cannot start a process: %s", conc_strerror(r.value));
     if (n < 0 && n != -ECONNRESET)
         return (int)n; /* the child finds its channel closed, and ends */
-    lost(child->server);
+    server_lost(child->server);
     return conc_raise(-CONC_EBROKEN, "the fork server has ended");
 }
 
@@ -297,7 +297,7 @@ int conc__child_start(struct child *child, int channel, bool wait)
         err = request_start((int[]){channel, fds[1]}, &child->server);
     close(fds[1]);
     if (!err && wait)
-        err = wait_started(child);
+        err = child_wait_started(child);
     conc_shield_exit(&shield);
     if (err)
         conc__child_close(child);
@@ -316,7 +316,7 @@ int conc__child_report(struct child *child, struct report *ret)
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    lost(child->server);
+    server_lost(child->server);
     return -ESRCH;
 }
 
@@ -328,7 +328,7 @@ int conc__child_signal(const struct child *child, int signo)
     conc_shield_enter(&shield);
     conc_with_lock (&server.lock)
         if (server.fd >= 0 && server.number == child->server)
-            sent = send_request(&r, NULL);
+            sent = request_send(&r, NULL);
     conc_shield_exit(&shield);
     return sent < 0 ? -ESRCH : 0;
 }
@@ -352,6 +352,6 @@ int conc_process_prepare(void)
 {
     int err = 0;
     conc_with_lock (&server.lock)
-        err = server.fd >= 0 ? 0 : start_server();
+        err = server.fd >= 0 ? 0 : server_start();
     return err;
 }

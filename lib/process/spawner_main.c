@@ -61,7 +61,7 @@ struct server {
 /* ---- Descriptors ---- */
 
 /* Close the descriptors from `from` to `to`, both included. */
-static void close_between(unsigned from, unsigned to)
+static void fds_close_between(unsigned from, unsigned to)
 {
     if (from > to)
         return;
@@ -81,11 +81,11 @@ static void close_between(unsigned from, unsigned to)
 }
 
 /* All but the standard ones and this one. */
-static void close_all_but(int fd)
+static void fds_close_all_but(int fd)
 {
     if (fd > 3)
-        close_between(3, (unsigned)fd - 1);
-    close_between(fd < 3 ? 3 : (unsigned)fd + 1, ~0U);
+        fds_close_between(3, (unsigned)fd - 1);
+    fds_close_between(fd < 3 ? 3 : (unsigned)fd + 1, ~0U);
 }
 
 /* ---- The child ---- */
@@ -96,7 +96,7 @@ void conc__child_exit(int status)
     _exit(status);
 }
 
-static void die_with(pid_t parent)
+static void child_die_with(pid_t parent)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
         _exit(1);
@@ -107,57 +107,58 @@ static void die_with(pid_t parent)
 static struct sigaction on_interrupt;
 
 /* A message that is not what it should be is a mistake of libconc's own. */
-static void run_child(int fd)
+static void child_run(int fd)
 {
     conc_pipe *channel;
     conc_bytes message;
-    struct child_start start;
+    struct child_start server_start_child;
     int fds[CONC_PIPE_FDS_MAX];
     size_t n_fds;
     uintptr_t base;
     if (conc_pipe_new_from_fd(&channel, fd) ||
         conc_pipe_recv_fds(channel, &message, fds, &n_fds, CONC_FOREVER))
         _exit(1); /* whoever wanted the child has gone */
-    memcpy(&start, message.data, sizeof start);
-    char *path = (char *)message.data + sizeof start;
-    conc_context_set_name(start.name);
+    memcpy(&server_start_child, message.data, sizeof server_start_child);
+    char *path = (char *)message.data + sizeof server_start_child;
+    conc_context_set_name(server_start_child.name);
     int err = conc__code_base(path, &base);
     if (err) {
-        fprintf(stderr, "libconc: process %s: %s\n", start.name, conc_error_message());
+        fprintf(stderr, "libconc: process %s: %s\n", server_start_child.name, conc_error_message());
         _exit(1);
     }
     const struct child_role *role =
-        start.kind == CHILD_WORKER ? &conc__worker_role : &conc__process_role;
+        server_start_child.kind == CHILD_WORKER ? &conc__worker_role : &conc__process_role;
     if (!role->ignores_interrupt)
         sigaction(SIGINT, &on_interrupt, NULL);
-    role->main(channel, &start, start.offset ? code_at(base, start.offset) : NULL, &message,
-               path + start.path_size, fds, n_fds);
+    role->main(channel, &server_start_child,
+               server_start_child.offset ? code_at(base, server_start_child.offset) : NULL,
+               &message, path + server_start_child.path_size, fds, n_fds);
 }
 
-static void become_child(struct server *s, int channel)
+static void child_become(struct server *s, int channel)
 {
-    die_with(s->pid);
+    child_die_with(s->pid);
     while (s->wards) {
         struct ward *w = s->wards;
         s->wards = w->next;
         free_bytes(w);
     }
-    close_all_but(channel);
+    fds_close_all_but(channel);
     sigaction(SIGCHLD, &s->on_child, NULL);
     pthread_sigmask(SIG_SETMASK, &s->mask, NULL);
-    run_child(channel);
+    child_run(channel);
 }
 
 /* ---- Reports ---- */
 
 /* There is room for the two that a child causes. If nobody wants to know, that is no error. */
-static void report(const struct ward *w, enum report_kind kind, int value)
+static void ward_report(const struct ward *w, enum report_kind kind, int value)
 {
     const struct report r = {kind, value, w->number};
     send(w->report_fd, &r, sizeof r, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void reap(struct server *s)
+static void server_reap(struct server *s)
 {
     int status;
     pid_t pid;
@@ -168,7 +169,7 @@ static void reap(struct server *s)
         struct ward *w = *at;
         if (!w)
             continue;
-        report(w, REPORT_ENDED, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+        ward_report(w, REPORT_ENDED, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
         close(w->report_fd);
         *at = w->next;
         free_bytes(w);
@@ -177,34 +178,34 @@ static void reap(struct server *s)
 
 /* ---- Requests ---- */
 
-static void start(struct server *s, const int fds[2])
+static void server_start_child(struct server *s, const int fds[2])
 {
     struct ward none = {.report_fd = fds[1]}, *w = alloc_one(struct ward);
     pid_t pid = w ? fork() : -1;
     if (pid == 0) {
         free_bytes(w);
-        become_child(s, fds[0]);
+        child_become(s, fds[0]);
     }
     close(fds[0]);
     if (pid < 0) {
-        report(&none, REPORT_STARTED, w ? -errno : -ENOMEM);
+        ward_report(&none, REPORT_STARTED, w ? -errno : -ENOMEM);
         close(fds[1]);
         free_bytes(w);
         return;
     }
     *w = (struct ward){s->wards, ++s->started, pid, fds[1]};
     s->wards = w;
-    report(w, REPORT_STARTED, pid);
+    ward_report(w, REPORT_STARTED, pid);
 }
 
-static void send_signal(const struct server *s, const struct request *r)
+static void server_signal(const struct server *s, const struct request *r)
 {
     for (const struct ward *w = s->wards; w; w = w->next)
         if (w->number == r->child)
             kill(w->pid, r->signo); /* it is not reaped, so the pid is its own */
 }
 
-static void give_up_spare(struct server *s)
+static void server_give_up_spare(struct server *s)
 {
     for (size_t i = 0; i < 2; i++)
         if (s->spare[i] >= 0)
@@ -213,25 +214,25 @@ static void give_up_spare(struct server *s)
 }
 
 /* A request whose descriptors find no room would come without any, and could not be answered. */
-static bool take_spare(struct server *s)
+static bool server_take_spare(struct server *s)
 {
     s->spare[0] = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
     s->spare[1] = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
     if (s->spare[1] < 0)
-        give_up_spare(s);
+        server_give_up_spare(s);
     return s->spare[1] >= 0;
 }
 
-static void refuse(const int fds[2])
+static void server_refuse(const int fds[2])
 {
     const struct ward none = {.report_fd = fds[1]};
-    report(&none, REPORT_STARTED, -EMFILE);
+    ward_report(&none, REPORT_STARTED, -EMFILE);
     close(fds[0]);
     close(fds[1]);
 }
 
 /* False: there will be no more. */
-static bool serve(struct server *s)
+static bool server_serve(struct server *s)
 {
     union {
         struct cmsghdr aligned;
@@ -244,7 +245,7 @@ static bool serve(struct server *s)
                          .msg_iovlen = 1,
                          .msg_control = &control,
                          .msg_controllen = sizeof control};
-    give_up_spare(s);
+    server_give_up_spare(s);
     ssize_t n = recvmsg(s->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
@@ -252,17 +253,17 @@ static bool serve(struct server *s)
     bool has_fds = c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fds);
     if (has_fds)
         memcpy(fds, CMSG_DATA(c), sizeof fds);
-    const bool spared = take_spare(s);
+    const bool spared = server_take_spare(s);
     if (r.kind == REQUEST_START && has_fds && !spared)
-        refuse(fds);
+        server_refuse(fds);
     else if (r.kind == REQUEST_START && has_fds)
-        start(s, fds);
+        server_start_child(s, fds);
     else if (r.kind == REQUEST_SIGNAL)
-        send_signal(s, &r);
+        server_signal(s, &r);
     return n > 0;
 }
 
-static void hold_signals(struct server *s)
+static void server_hold_signals(struct server *s)
 {
     sigset_t all, child;
     struct sigaction act = {.sa_handler = SIG_DFL};
@@ -276,7 +277,7 @@ static void hold_signals(struct server *s)
     s->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static void forget_caller(void)
+static void server_forget_caller(void)
 {
     struct conc_context *self = context_self();
     self->scope = NULL; /* they are those of whoever made us start */
@@ -287,9 +288,9 @@ static void forget_caller(void)
 void conc__server_main(int fd)
 {
     struct server s = {.fd = fd, .pid = getpid(), .spare = {-1, -1}};
-    close_all_but(fd);
-    forget_caller();
-    hold_signals(&s);
+    fds_close_all_but(fd);
+    server_forget_caller();
+    server_hold_signals(&s);
     bool on = s.signal_fd >= 0;
     while (on) {
         struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = s.signal_fd, .events = POLLIN}};
@@ -297,9 +298,9 @@ void conc__server_main(int fd)
         poll(p, 2, -1);
         while (read(s.signal_fd, &info, sizeof info) > 0)
             continue;
-        reap(&s);
+        server_reap(&s);
         if (p[0].revents)
-            on = serve(&s);
+            on = server_serve(&s);
     }
     _exit(0);
 }

@@ -41,9 +41,9 @@
  * core yielded, for one on this. As in sync/lock.c. Not in a thread that others share. */
 enum { PAUSES = 8, YIELDS = 4 };
 
-static int attempt(const struct shared_on *on) { return on->attempt(on->arg); }
+static int shared_attempt(const struct shared_on *on) { return on->attempt(on->arg); }
 
-static int attempt_yielding(const struct shared_on *on)
+static int shared_attempt_yielding(const struct shared_on *on)
 {
     int result = -EAGAIN;
     for (int i = 0; i < PAUSES + YIELDS && result == -EAGAIN; i++) {
@@ -51,12 +51,12 @@ static int attempt_yielding(const struct shared_on *on)
             core_pause();
         else
             sched_yield();
-        result = attempt(on);
+        result = shared_attempt(on);
     }
     return result;
 }
 
-static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline, bool firm)
+static int shared_sleep_and_attempt(const struct shared_on *on, conc_deadline deadline, bool firm)
 {
     struct conc_context *self = context_self();
     const int64_t since = conc_now();
@@ -66,7 +66,7 @@ static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline,
     for (;;) {
         uint32_t seq = load_acquire(&on->spot->seq);
         conc_deadline until = CONC_FOREVER;
-        result = attempt(on);
+        result = shared_attempt(on);
         if (result != -EAGAIN || (!firm && (result = conc__must_end(self, deadline, &until))))
             break;
         self->ops->wait_word(self, &on->spot->seq, seq, since, until);
@@ -76,19 +76,19 @@ static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline,
     return result;
 }
 
-static int wait_for(const struct shared_on *on, conc_deadline deadline, bool firm)
+static int shared_wait_for(const struct shared_on *on, conc_deadline deadline, bool firm)
 {
-    int result = attempt(on);
+    int result = shared_attempt(on);
     if (result == -EAGAIN && !deadline_is_now(deadline) && context_self()->ops->owns_thread)
-        result = attempt_yielding(on);
+        result = shared_attempt_yielding(on);
     if (result != -EAGAIN || deadline_is_now(deadline))
         return result;
-    return sleep_and_attempt(on, deadline, firm);
+    return shared_sleep_and_attempt(on, deadline, firm);
 }
 
 int conc__shared_wait(const struct shared_on *on, conc_deadline deadline)
 {
-    return wait_for(on, deadline, false);
+    return shared_wait_for(on, deadline, false);
 }
 
 int conc__shared_ended(int err)
@@ -107,7 +107,7 @@ int conc__shared_call(const struct shared_on *on, conc_deadline deadline)
 
 int conc__shared_call_firmly(const struct shared_on *on)
 {
-    return wait_for(on, CONC_FOREVER, true);
+    return shared_wait_for(on, CONC_FOREVER, true);
 }
 
 void conc__shared_notify(struct conc__shared_spot *spot, int n)
@@ -137,16 +137,16 @@ int conc__shared_mutex_init(pthread_mutex_t *mutex)
 
 static __thread uint32_t tid; /* 0: not known */
 
-static void after_fork_in_child(void) { tid = 0; }
+static void tid_after_fork_in_child(void) { tid = 0; }
 
 /* Out of memory: then a child must not use libconc. */
-static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+static void tid_watch_forks(void) { pthread_atfork(NULL, NULL, tid_after_fork_in_child); }
 
 uint32_t conc__shared_tid(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (!tid) {
-        pthread_once(&once, watch_forks);
+        pthread_once(&once, tid_watch_forks);
         tid = (uint32_t)gettid();
     }
     return tid;

@@ -69,7 +69,7 @@ enum {
 #define SPIN_TIME CONC_US(50)
 
 /* How often a poll that cannot be kicked looks whether it has been. */
-#define WITHOUT_KICKS CONC_MS(10)
+#define POLL_WITHOUT_KICKS CONC_MS(10)
 
 /* The least and the most that it sleeps on a word in shared memory before it looks again. */
 #define SLICE_MIN CONC_MS(1)
@@ -80,7 +80,7 @@ static pthread_key_t at_exit; /* its destructor takes a thread's context out of 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* Yield and look for a while; true: a bit is there. */
-static bool spin(struct thread_context *self)
+static bool thread_spin(struct thread_context *self)
 {
     /* self->spins: how often to yield; at none, it counts parks from SPIN_MAX + 1 up to the next
      * probe */
@@ -106,10 +106,10 @@ static bool spin(struct thread_context *self)
     return false;
 }
 
-static uint32_t park(struct conc_context *context, conc_deadline until)
+static uint32_t thread_park(struct conc_context *context, conc_deadline until)
 {
     struct thread_context *self = thread_of(context);
-    if (!(load_relaxed(&self->word) & PARK_BITS) && !spin(self)) {
+    if (!(load_relaxed(&self->word) & PARK_BITS) && !thread_spin(self)) {
         uint32_t v = 0;
         if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: only a request to be woken */
             conc__futex_wait(&self->word, THREAD_SLEEPING, until);
@@ -118,13 +118,13 @@ static uint32_t park(struct conc_context *context, conc_deadline until)
 }
 
 /* Cannot fail: the counter would have to be full. */
-static void kick_poll(const struct thread_context *thread)
+static void thread_kick_poll(const struct thread_context *thread)
 {
     if (eventfd_write(thread->kick_fd, 1))
         return;
 }
 
-static void set_bit(struct conc_context *context, uint32_t bit)
+static void thread_set_bit(struct conc_context *context, uint32_t bit)
 {
     struct thread_context *thread = thread_of(context);
     uint32_t *word = &thread->word;
@@ -132,26 +132,26 @@ static void set_bit(struct conc_context *context, uint32_t bit)
     if (before & THREAD_SLEEPING)
         conc__futex_wake(word, 1);
     else if (before & THREAD_POLLING)
-        kick_poll(thread);
+        thread_kick_poll(thread);
 }
 
-static void deliver(struct conc_context *context, struct conc__waiter *waiter)
+static void thread_deliver(struct conc_context *context, struct conc__waiter *waiter)
 {
     (void)waiter;
-    set_bit(context, PARK_DELIVERED);
+    thread_set_bit(context, PARK_DELIVERED);
 }
 
-static void kick(struct conc_context *context) { set_bit(context, PARK_KICKED); }
+static void thread_kick(struct conc_context *context) { thread_set_bit(context, PARK_KICKED); }
 
 /* -1: out of descriptors, or nobody would close it when the thread ends. */
-static int kick_fd_of(struct thread_context *self)
+static int thread_kick_fd(struct thread_context *self)
 {
     if (self->kick_fd < 0 && pthread_getspecific(at_exit) == self)
         self->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return self->kick_fd;
 }
 
-static void close_kick_fd(struct thread_context *self)
+static void thread_close_kick_fd(struct thread_context *self)
 {
     if (self->kick_fd >= 0)
         close(self->kick_fd);
@@ -159,7 +159,7 @@ static void close_kick_fd(struct thread_context *self)
 }
 
 /* True: kick_fd is ready. No error needs a look: the caller finds out by trying again. */
-static bool poll_both(int fd, short events, int kick_fd, conc_deadline until)
+static bool thread_poll_both(int fd, short events, int kick_fd, conc_deadline until)
 {
     struct pollfd both[] = {{.fd = fd, .events = events}, {.fd = kick_fd, .events = POLLIN}};
     struct timespec left, *timeout = NULL;
@@ -171,17 +171,17 @@ static bool poll_both(int fd, short events, int kick_fd, conc_deadline until)
     return ppoll(both, 2, timeout, NULL) > 0 && both[1].revents;
 }
 
-static void poll_fd(struct conc_context *context, int fd, short events, conc_deadline until)
+static void thread_poll(struct conc_context *context, int fd, short events, conc_deadline until)
 {
     struct thread_context *self = thread_of(context);
     uint32_t v = 0;
-    int kick_fd = kick_fd_of(self);
+    int kick_fd = thread_kick_fd(self);
     bool go = kick_fd < 0
-                  ? !load_relaxed(&self->word)                    /* relaxed: as in park() */
+                  ? !load_relaxed(&self->word)                    /* relaxed: as in thread_park() */
                   : cas_release(&self->word, &v, THREAD_POLLING); /* who sees it sees kick_fd */
     if (kick_fd < 0)
-        until = deadline_earlier(until, conc_in(WITHOUT_KICKS));
-    if (go && poll_both(fd, events, kick_fd, until)) {
+        until = deadline_earlier(until, conc_in(POLL_WITHOUT_KICKS));
+    if (go && thread_poll_both(fd, events, kick_fd, until)) {
         eventfd_t count;
         eventfd_read(kick_fd, &count); /* if it fails it was read before */
     }
@@ -189,30 +189,30 @@ static void poll_fd(struct conc_context *context, int fd, short events, conc_dea
 }
 
 /* As long as it has waited already: so the slices double. */
-static int64_t slice_after(int64_t waited)
+static int64_t thread_slice_after(int64_t waited)
 {
     return waited < SLICE_MIN ? SLICE_MIN : waited > SLICE_MAX ? SLICE_MAX : waited;
 }
 
-static void wait_word(struct conc_context *context, uint32_t *word, uint32_t value, int64_t since,
-                      conc_deadline until)
+static void thread_wait_word(struct conc_context *context, uint32_t *word, uint32_t value,
+                             int64_t since, conc_deadline until)
 {
     struct thread_context *self = thread_of(context);
-    conc_deadline end = deadline_earlier(until, conc_in(slice_after(conc_now() - since)));
+    conc_deadline end = deadline_earlier(until, conc_in(thread_slice_after(conc_now() - since)));
     uint32_t v = 0;
-    if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: as in park() */
+    if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: as in thread_park() */
         conc__futex_wait_shared(word, value, &self->word, THREAD_SLEEPING, end);
     exchange_acquire(&self->word, 0);
 }
 
-static void yield(struct conc_context *self)
+static void thread_yield(struct conc_context *self)
 {
     (void)self;
     sched_yield();
 }
 
 /* Debuggers and ps see the name too. */
-static void renamed(struct conc_context *self)
+static void thread_renamed(struct conc_context *self)
 {
     prctl(PR_SET_NAME, self->name); /* cuts at 15 bytes; cannot fail */
 }
@@ -220,34 +220,34 @@ static void renamed(struct conc_context *self)
 static const struct context_ops thread_ops = {
     .kind = "thread",
     .owns_thread = true,
-    .renamed = renamed,
-    .park = park,
-    .deliver = deliver,
-    .kick = kick,
-    .yield = yield,
-    .poll = poll_fd,
-    .wait_word = wait_word,
+    .renamed = thread_renamed,
+    .park = thread_park,
+    .deliver = thread_deliver,
+    .kick = thread_kick,
+    .yield = thread_yield,
+    .poll = thread_poll,
+    .wait_word = thread_wait_word,
 };
 
 static void thread_ends(void *thread)
 {
     struct thread_context *self = thread;
     conc__context_fini(&self->context);
-    close_kick_fd(self);
+    thread_close_kick_fd(self);
     conc__self = NULL; /* another destructor may call libconc: it gets a new context, and we are
                           called again */
 }
 
-static void after_fork_in_child(void) { close_kick_fd(&thread_context); }
+static void thread_after_fork_in_child(void) { thread_close_kick_fd(&thread_context); }
 
-static void make_key(void)
+static void thread_make_key(void)
 {
     /* Without a key (a process has 1,024) contexts of ended threads would stay in the registry:
      * better to stop. */
     if (pthread_key_create(&at_exit, thread_ends) != 0)
         __builtin_trap();
     /* Out of memory: then a child must not use libconc. */
-    pthread_atfork(NULL, NULL, after_fork_in_child);
+    pthread_atfork(NULL, NULL, thread_after_fork_in_child);
 }
 
 struct conc_context *conc__adopt_thread(void)
@@ -255,7 +255,7 @@ struct conc_context *conc__adopt_thread(void)
     struct thread_context *thread = &thread_context;
     struct conc_context *self = &thread->context;
     *thread = (struct thread_context){.kick_fd = -1};
-    pthread_once(&once, make_key);
+    pthread_once(&once, thread_make_key);
     bool is_main = getpid() == gettid();
     conc__context_init(self, &thread_ops, is_main ? "main" : NULL);
     /* Out of memory (it may need a block for a key beyond the first few): nobody would take the
