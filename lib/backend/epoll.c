@@ -181,19 +181,27 @@ static void op_offload(struct op *op)
     conc__offload_start(op);
 }
 
+/* List the op with its descriptor, and ask the kernel. On an error it is in no list. */
+static int epoll_list(struct epoll *e, struct op *op)
+{
+    int err = epoll_make_room(e, op->fd);
+    if (err)
+        return err;
+    struct list *list = &e->descriptors[op->fd].waiting[op_kind(op)];
+    list_push(list, &op->node);
+    op->state = STATE_LISTED;
+    err = epoll_ask(e, op->fd);
+    if (err)
+        list_remove(list, &op->node);
+    return err;
+}
+
 /* Until the kernel reports an event. */
 static void epoll_wait_for_event(struct epoll *e, struct op *op)
 {
-    int err = epoll_make_room(e, op->fd);
-    if (!err) {
-        struct list *list = &e->descriptors[op->fd].waiting[op_kind(op)];
-        list_push(list, &op->node);
-        op->state = STATE_LISTED;
-        err = epoll_ask(e, op->fd);
-        if (!err)
-            return;
-        list_remove(list, &op->node);
-    }
+    int err = epoll_list(e, op);
+    if (!err)
+        return;
     if (err == -EPERM && op->code != OP_POLL)
         op_offload(op);
     else
@@ -305,8 +313,8 @@ static int epoll_sleep(struct epoll *e, conc_deadline until)
 {
 #ifdef SYS_epoll_pwait2
     if (!e->lacks_pwait2) {
-        int64_t left = conc_remaining(until);
-        int64_t timeout[] = {left / CONC_S(1), left % CONC_S(1)};
+        const struct timespec left = clock_timespec(conc_remaining(until));
+        int64_t timeout[] = {left.tv_sec, left.tv_nsec};
         long n = syscall(SYS_epoll_pwait2, e->fd, e->events, EVENTS_AT_ONCE,
                          deadline_is_forever(until) ? NULL : timeout, NULL, 0);
         if (n >= 0 || errno == EINTR)
@@ -338,22 +346,34 @@ static void epoll_turn(void *state, conc_deadline until)
 
 /* ---- Its own beginning and end ---- */
 
+/* An epoll that knows the eventfd. */
+static int epoll_open(int wake_fd, int *ret)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = wake_fd};
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (epoll_ctl(fd, EPOLL_CTL_ADD, wake_fd, &event) != 0) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    *ret = fd;
+    return 0;
+}
+
 static int epoll_init(void **state, int wake_fd)
 {
     struct epoll *e = alloc_one(struct epoll);
     if (!e)
         return -ENOMEM;
-    e->wake_fd = wake_fd;
-    e->lacks_pwait2 = RUNNING_ON_VALGRIND; /* 3.19 complains of it */
-    e->fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = wake_fd};
-    if (e->fd < 0 || epoll_ctl(e->fd, EPOLL_CTL_ADD, wake_fd, &event)) {
-        int err = -errno;
-        if (e->fd >= 0)
-            close(e->fd);
+    int err = epoll_open(wake_fd, &e->fd);
+    if (err) {
         free_bytes(e);
         return err;
     }
+    e->wake_fd = wake_fd;
+    e->lacks_pwait2 = RUNNING_ON_VALGRIND; /* 3.19 complains of it */
     *state = e;
     return 0;
 }

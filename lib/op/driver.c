@@ -98,9 +98,10 @@ int conc__driver_init(struct driver *driver)
 int conc__driver_open(struct driver *driver, const struct backend *backend)
 {
     int err = backend->init(&driver->state, driver->wake_fd);
-    if (!err)
-        driver->backend = backend;
-    return err;
+    if (err)
+        return err;
+    driver->backend = backend;
+    return 0;
 }
 
 void conc__driver_fini(struct driver *driver)

@@ -108,15 +108,23 @@ static bool deadline_is_past(conc_deadline deadline)
     return !deadline_is_forever(deadline) && deadline.ns <= conc_now();
 }
 
+/* Make the one attempt that a call out of time has. False: it needs the driver all the same. */
+static bool op_end_now(struct op *op, conc_deadline deadline, ssize_t *result)
+{
+    *result = conc__op_events(op) ? conc__perform(op, false) : -EAGAIN;
+    if (*result != -EAGAIN)
+        return true;
+    *result = deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
+    return conc__op_is_pollable(op);
+}
+
 static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const char *what,
                                 conc_deadline deadline)
 {
     struct op_waiter w = {.self = self};
-    if (deadline_is_past(deadline)) {
-        ssize_t result = conc__op_events(op) ? conc__perform(op, false) : -EAGAIN;
-        if (result != -EAGAIN || conc__op_is_pollable(op))
-            return result == -EAGAIN && !deadline_is_now(deadline) ? -ETIMEDOUT : result;
-    }
+    ssize_t result;
+    if (deadline_is_past(deadline) && op_end_now(op, deadline, &result))
+        return result;
     op->complete = op_wake_waiter;
     op->waiter = &w;
     driver_start(self->driver, op);

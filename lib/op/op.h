@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <conc/base.h>
 
@@ -23,6 +24,11 @@
 struct conc_future;
 struct driver;
 struct op_waiter;
+
+/* The flag of a write that is to raise no SIGPIPE. Linux 6.18; not yet in the C library's headers. */
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x100
+#endif
 
 enum op_code {
     OP_POLL,    /* fd, flags: the events (POLLIN ...); result: those that are there */

@@ -44,10 +44,6 @@
 #include "base/atomic.h"
 #include "op/op.h"
 
-#ifndef RWF_NOSIGNAL
-#define RWF_NOSIGNAL 0x100
-#endif
-
 /* op->step */
 enum { STEP_UNBEGUN, STEP_CONNECTING, STEP_NO_EVENT };
 

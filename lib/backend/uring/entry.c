@@ -39,17 +39,23 @@ static unsigned entry_length(const struct op *op)
     return op->size < ENTRY_BYTES_MAX ? (unsigned)op->size : ENTRY_BYTES_MAX;
 }
 
+/* -1: at the position of the file. Other negative offsets are refused, as pread(2) does; so the
+ * kernel must also refuse an offset of -1 that the program gave. */
+static uint64_t entry_offset(const struct op *op)
+{
+    const off_t at_position = -1, refused = -2;
+    if (op->code == OP_READ || op->code == OP_WRITE)
+        return (uint64_t)at_position;
+    return (uint64_t)(op->offset == -1 ? refused : op->offset);
+}
+
 static void entry_prepare_transfer(struct io_uring_sqe *sqe, const struct ring *ring,
                                    const struct op *op)
 {
-    /* -1: at the file's position. Other negative offsets are refused, as pread(2) does; so must
-     * that be if it was given. */
-    bool at_position = op->code == OP_READ || op->code == OP_WRITE;
-    off_t offset = at_position ? -1 : op->offset == -1 ? -2 : op->offset;
     if (op->code == OP_READ || op->code == OP_PREAD)
-        io_uring_prep_read(sqe, op->fd, op->buf, entry_length(op), (uint64_t)offset);
+        io_uring_prep_read(sqe, op->fd, op->buf, entry_length(op), entry_offset(op));
     else
-        io_uring_prep_write(sqe, op->fd, op->buf, entry_length(op), (uint64_t)offset);
+        io_uring_prep_write(sqe, op->fd, op->buf, entry_length(op), entry_offset(op));
     if (op->code == OP_WRITE)
         sqe->rw_flags = ring->no_sigpipe;
 }

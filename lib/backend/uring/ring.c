@@ -30,12 +30,7 @@
 
 #include "base/checkers.h"
 #include "base/clock.h"
-
-#ifndef RWF_NOSIGNAL
-#define RWF_NOSIGNAL 0x100 /* Linux 6.18 */
-#endif
-
-#define NS_PER_S 1000000000LL
+#include "op/op.h"
 
 /* 256 entries: a system call for so many costs each of them next to nothing. 1,024 completions: of
  * four submissions that are done at once. 58 KiB of kernel memory and 29 us for a ring; with 4,096
@@ -57,7 +52,7 @@ const struct ring_shape conc__ring_shape = RING_SHAPE;
 enum { FILE_WORKERS = 32, OTHER_WORKERS = 64 };
 
 /* How long to leave a kernel alone that has no memory for a request. */
-#define SHORT_OF_MEMORY_NS 1000000
+#define SHORT_OF_MEMORY CONC_MS(1)
 
 static const unsigned needed_features =
     IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_FAST_POLL | IORING_FEAT_RW_CUR_POS;
@@ -92,20 +87,21 @@ static int ring_make(struct ring *ring)
     int err = -EINVAL;
     for (unsigned i = conc__ring_shape.rung; i < RING_RUNGS && err == -EINVAL; i++)
         err = ring_try(ring, ladder[i]);
-    return err == -EMFILE || err == -ENFILE ? err : err ? -ENOSYS : 0;
+    return !err || err == -EMFILE || err == -ENFILE ? err : -ENOSYS;
 }
 
 /* All three system calls are allowed, and do what is needed. */
 static bool ring_is_good_enough(struct ring *ring)
 {
+    enum { CODES = 256 }; /* a code is a byte */
     union {
         struct io_uring_probe probe;
-        char room[sizeof(struct io_uring_probe) + 256 * sizeof(struct io_uring_probe_op)];
+        char room[sizeof(struct io_uring_probe) + CODES * sizeof(struct io_uring_probe_op)];
     } known;
     if ((ring->uring.features & needed_features) != needed_features)
         return false;
     memset(&known, 0, sizeof known);
-    if (io_uring_register_probe(&ring->uring, &known.probe, 256) != 0 ||
+    if (io_uring_register_probe(&ring->uring, &known.probe, CODES) != 0 ||
         io_uring_get_events(&ring->uring) != 0)
         return false;
     for (size_t i = 0; i < sizeof needed_codes; i++)
@@ -158,10 +154,19 @@ static void ring_die(int err)
 
 static int ring_wait_for_one(struct ring *ring, conc_deadline until, int64_t left)
 {
-    struct __kernel_timespec length = {.tv_sec = left / NS_PER_S, .tv_nsec = left % NS_PER_S};
+    const struct timespec t = clock_timespec(left);
+    struct __kernel_timespec length = {.tv_sec = t.tv_sec, .tv_nsec = t.tv_nsec};
     struct io_uring_cqe *first; /* not looked at: may be NULL on success */
     return io_uring_submit_and_wait_timeout(&ring->uring, &first, 1,
                                             deadline_is_forever(until) ? NULL : &length, NULL);
+}
+
+/* Submit what there is, and have the kernel post what it owes. */
+static int ring_exchange(struct ring *ring)
+{
+    if (io_uring_sq_ready(&ring->uring))
+        return io_uring_submit_and_get_events(&ring->uring);
+    return ring_owes(ring) ? io_uring_get_events(&ring->uring) : 0;
 }
 
 void conc__ring_enter(struct ring *ring, conc_deadline until)
@@ -170,15 +175,12 @@ void conc__ring_enter(struct ring *ring, conc_deadline until)
     if (load_relaxed(uring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) /* relaxed: our own thread set it */
         ring->overflows++;
     int64_t left = io_uring_cq_ready(uring) ? 0 : conc_remaining(until);
-    int err = left > 0                   ? ring_wait_for_one(ring, until, left)
-              : io_uring_sq_ready(uring) ? io_uring_submit_and_get_events(uring)
-              : ring_owes(ring)          ? io_uring_get_events(uring)
-                                         : 0;
+    int err = left > 0 ? ring_wait_for_one(ring, until, left) : ring_exchange(ring);
     if (err >= 0 || err == -ETIME || err == -EINTR)
         return;
     if (err != -EAGAIN && err != -EBUSY)
         ring_die(err);
     /* The entries wait in the queue. If that is for completions to be taken they are there now. */
     if (left > 0 && !io_uring_cq_ready(uring))
-        nanosleep(&(struct timespec){.tv_nsec = SHORT_OF_MEMORY_NS}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = SHORT_OF_MEMORY}, NULL);
 }

@@ -49,11 +49,16 @@
 #include "backend/uring/slots.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/invariant.h"
 #include "op/offload.h"
 
 /* Times a turn enters the kernel at most, while there is more than one system call can submit or
  * post: then others' turn comes. */
 enum { ENTERS_PER_TURN_MAX = 16 };
+
+/* The kernel's own errors for a system call that is to be restarted: ERESTARTSYS to
+ * ERESTART_RESTARTBLOCK. No system call returns them; no header of the C library names them. */
+enum { KERNEL_RESTART_FIRST = 512, KERNEL_RESTART_LAST = 516 };
 
 struct uring {
     struct ring ring; /* first: for tests */
@@ -63,6 +68,8 @@ struct uring {
     bool wake_armed;     /* its entry is in the submission queue or in the kernel */
     uint64_t wake_count; /* where the kernel reads it to */
 };
+
+_Static_assert(offsetof(struct uring, ring) == 0, "tests take the backend's state for its ring");
 
 /* ---- Entries --------------------------------------------------------------------------------- */
 
@@ -221,12 +228,11 @@ static void uring_completed(struct uring *io, uint64_t name, int result)
     if (name == NAME_OF_WAKE || name == NAME_OF_NONE)
         return;
     struct slot *slot = slot_named(&io->slots, name);
-    if (!slot)
-        __builtin_trap(); /* an entry of an op that has ended */
+    invariant(slot, "a completion belongs to an op that has not ended");
     slot_leave_todo(io, slot);
     /* What interrupts a system call inside the kernel (ERESTARTSYS and its kind) has been seen to
      * come out of its workers. */
-    if (result <= -512 && result >= -516)
+    if (result <= -KERNEL_RESTART_FIRST && result >= -KERNEL_RESTART_LAST)
         result = -EINTR;
     if (slot->step == STEP_OWN)
         slot_own_step_over(io, slot, result);
