@@ -15,19 +15,14 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
+#include "executor/closing.h"
 #include "executor/submit.h"
 #include "future/future_impl.h"
-#include "loop/loop_impl.h"
+#include "loop/task_impl.h"
 #include "op/offload.h"
 #include "wait/local.h"
 
 /* ---- The loop as an executor ---- */
-
-static struct conc_loop *loop_of_executor(conc_executor *executor)
-{
-    return (struct conc_loop *)(void *)executor;
-}
 
 static int loop_submit(conc_executor *executor, conc_future *job)
 {
@@ -49,22 +44,11 @@ static void loop_request_cancel(struct conc_loop *loop, unsigned flags)
         conc__driver_post(&loop->driver, &loop->cancel_item);
 }
 
-static int loop_wait_ended(struct conc_loop *loop, conc_deadline deadline)
+/* Under the guard. */
+static bool loop_has_ended(conc_executor *executor)
 {
-    int err = checkpoint(deadline);
-    if (err)
-        return err;
-    struct conc__waiter w = waiter_here();
-    guard_lock(&loop->word);
-    bool waits = loop->live > 0 && !loop->driver.dead;
-    if (waits && !deadline_is_now(deadline))
-        conc__waitlist_push(&loop->closers, &w);
-    guard_unlock(&loop->word);
-    if (!waits || deadline_is_now(deadline))
-        return waits ? -EAGAIN : 0;
-    const struct wait_on on = {
-        .list = &loop->closers, .guard = &loop->word, .what = "shutdown", .object = loop};
-    return conc__waiter_wait(&w, &on, deadline);
+    const struct conc_loop *loop = loop_of_executor(executor);
+    return loop->live == 0 || loop->driver.dead;
 }
 
 static int loop_shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
@@ -76,7 +60,13 @@ static int loop_shut_down(conc_executor *executor, unsigned flags, conc_deadline
     conc__loop_close(loop);
     if (flags & cancel)
         loop_request_cancel(loop, flags & cancel);
-    return flags & CONC_SHUTDOWN_WAIT ? loop_wait_ended(loop, deadline) : 0;
+    if (!(flags & CONC_SHUTDOWN_WAIT))
+        return 0;
+    const struct closing closing = {.executor = executor,
+                                    .guard = &loop->word,
+                                    .closers = &loop->closers,
+                                    .has_ended = loop_has_ended};
+    return conc__closing_wait(&closing, deadline);
 }
 
 /* The loop is freed by whoever made it. */
@@ -92,13 +82,14 @@ conc_executor *conc_loop_executor(conc_loop *loop) { return &loop->executor; }
 static int loop_default_executor(struct conc_loop *loop, conc_executor **ret)
 {
     const conc_thread_pool_options options = {.name = "executor"};
-    int err = 0;
     if (!loop->default_executor) {
-        err = conc_thread_pool_new(&loop->default_executor, 0, &options);
-        loop->owns_default = !err;
+        int err = conc_thread_pool_new(&loop->default_executor, 0, &options);
+        if (err)
+            return err;
+        loop->owns_default = true;
     }
     *ret = loop->default_executor;
-    return err;
+    return 0;
 }
 
 static void loop_free_default(struct conc_loop *loop)
@@ -140,11 +131,15 @@ static conc_future *refused_future(int err, conc_fn *fn, size_t result_size)
 conc_future *conc_loop_run_in_executor(conc_loop *loop, conc_executor *executor, conc_fn *fn,
                                        const void *arg, size_t arg_size, size_t result_size)
 {
-    int err = loop ? conc__loop_check(loop) : -EINVAL;
-    if (!err && !executor)
-        err = loop_default_executor(loop, &executor);
-    return err ? refused_future(err, fn, result_size)
-               : conc_submit(executor, fn, arg, arg_size, result_size);
+    if (!loop)
+        return refused_future(-EINVAL, fn, result_size);
+    int err = conc__loop_check(loop);
+    if (err)
+        return refused_future(err, fn, result_size);
+    err = executor ? 0 : loop_default_executor(loop, &executor);
+    if (err)
+        return refused_future(err, fn, result_size);
+    return conc_submit(executor, fn, arg, arg_size, result_size);
 }
 
 /* ---- conc_to_thread() ---- */
@@ -201,7 +196,9 @@ conc_future *conc_to_thread(conc_fn *fn, const void *arg, size_t arg_size, size_
 {
     struct conc_loop *loop = loop_here();
     conc_executor *executor;
-    int err = loop && fn && (arg || !arg_size) ? loop_default_executor(loop, &executor) : -EINVAL;
+    if (!loop || !fn || (arg_size && !arg))
+        return refused_future(-EINVAL, fn, result_size);
+    int err = loop_default_executor(loop, &executor);
     if (err)
         return refused_future(err, fn, result_size);
     conc_future *job = carried_job(fn, arg, arg_size, result_size);

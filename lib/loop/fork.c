@@ -15,7 +15,7 @@
  */
 #include <pthread.h>
 
-#include "loop/loop_impl.h"
+#include "loop/task_impl.h"
 #include "wait/registry.h"
 
 static struct {

@@ -79,49 +79,65 @@ static void handle_timer_fires(struct conc_loop *loop, struct timer *timer)
 static conc_handle *handle_new(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
 {
     conc_handle *h = alloc_one(struct conc_handle);
-    if (h) {
-        *h = (struct conc_handle){.refs = ret ? 2 : 1, .loop = loop, .fn = fn, .arg = arg};
-        h->item.run = handle_run;
-        h->timer.fire = handle_timer_fires;
-    }
+    if (!h)
+        return NULL;
+    *h = (struct conc_handle){.refs = ret ? 2 : 1, .loop = loop, .fn = fn, .arg = arg};
+    h->item.run = handle_run;
+    h->timer.fire = handle_timer_fires;
     return h;
+}
+
+/* The list of the loop and the user have it from here on. */
+static void handle_share(conc_handle *h, conc_handle **ret)
+{
+    list_push(&h->loop->handles, &h->node);
+    if (ret)
+        *ret = h;
+}
+
+int conc_loop_call_soon(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
+{
+    int err = conc__loop_check(loop);
+    if (err)
+        return err;
+    if (!fn)
+        return -EINVAL;
+    conc_handle *h = handle_new(loop, fn, arg, ret);
+    if (!h)
+        return -ENOMEM;
+    handle_share(h, ret);
+    loop_push(loop, &h->item);
+    return 0;
 }
 
 static int handle_call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
                           conc_handle **ret)
 {
-    int err = conc__loop_check(loop);
-    if (err || !fn)
-        return err ? err : -EINVAL;
-    bool soon = deadline_is_now(when);
-    if (!soon && (err = conc__loop_reserve_timer(loop)))
+    int err = conc__loop_reserve_timer(loop);
+    if (err)
         return err;
     conc_handle *h = handle_new(loop, fn, arg, ret);
     if (!h) {
-        if (!soon)
-            loop_release_timer(loop);
+        loop_release_timer(loop);
         return -ENOMEM;
     }
-    h->timed = !soon;
-    list_push(&loop->handles, &h->node);
-    if (soon)
-        loop_push(loop, &h->item);
-    else
-        conc__heap_push(&loop->timers, &h->timer.node, when.ns);
-    if (ret)
-        *ret = h;
+    h->timed = true;
+    handle_share(h, ret);
+    conc__heap_push(&loop->timers, &h->timer.node, when.ns);
     return 0;
-}
-
-int conc_loop_call_soon(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
-{
-    return handle_call_at(loop, CONC_NOW, fn, arg, ret);
 }
 
 int conc_loop_call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
                       conc_handle **ret)
 {
-    return deadline_is_forever(when) ? -EINVAL : handle_call_at(loop, when, fn, arg, ret);
+    if (deadline_is_forever(when))
+        return -EINVAL;
+    if (deadline_is_now(when))
+        return conc_loop_call_soon(loop, fn, arg, ret);
+    int err = conc__loop_check(loop);
+    if (err)
+        return err;
+    return fn ? handle_call_at(loop, when, fn, arg, ret) : -EINVAL;
 }
 
 int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback_fn *fn, void *arg,

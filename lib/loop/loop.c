@@ -13,7 +13,7 @@
  * Who may do what: all fields but those for any thread belong to the thread that runs the loop
  * (`owner`), from the first run on; before that to one thread at a time.
  */
-#include "loop/loop_impl.h"
+#include "loop/task_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +49,7 @@ static void loop_fire_timers(struct conc_loop *loop)
         if (key > now)
             return;
         conc__heap_remove(&loop->timers, node);
-        struct timer *timer = (struct timer *)(void *)node;
+        struct timer *timer = timer_of_node(node);
         timer->fire(loop, timer);
     }
 }
@@ -73,8 +73,14 @@ static bool loop_has_live_tasks(struct conc_loop *loop)
 /* Is it only run to be freed, and is there nothing left to wait for? */
 static bool loop_is_run_out(struct conc_loop *loop)
 {
-    return loop->run_out == RUN_OUT_TASKS ? !loop_has_live_tasks(loop)
-                                          : loop->run_out == RUN_OUT_OPS && !loop->driver.ops;
+    switch (loop->run_out) {
+    case RUN_OUT_TASKS:
+        return !loop_has_live_tasks(loop);
+    case RUN_OUT_OPS:
+        return !loop->driver.ops;
+    default:
+        return false;
+    }
 }
 
 static void loop_turn_backend(struct conc_loop *loop)
@@ -106,9 +112,10 @@ static void loop_turn(struct conc_loop *loop)
 int conc__loop_reserve_timer(struct conc_loop *loop)
 {
     int err = conc__heap_reserve(&loop->timers, loop->timed + 1);
-    if (!err)
-        loop->timed++;
-    return err;
+    if (err)
+        return err;
+    loop->timed++;
+    return 0;
 }
 
 /* ---- Tasks that live ---- */
@@ -143,12 +150,12 @@ void conc__loop_close(struct conc_loop *loop)
 
 static int loop_open_backend(struct conc_loop *loop)
 {
-    if (loop->wanted == CONC_BACKEND_EPOLL)
-        return conc__driver_open(&loop->driver, &conc__epoll);
-    int err = conc__driver_open(&loop->driver, &conc__uring);
-    if (err && loop->wanted == CONC_BACKEND_ANY)
-        err = conc__driver_open(&loop->driver, &conc__epoll);
-    return err;
+    if (loop->wanted != CONC_BACKEND_EPOLL) {
+        int err = conc__driver_open(&loop->driver, &conc__uring);
+        if (!err || loop->wanted == CONC_BACKEND_URING)
+            return err;
+    }
+    return conc__driver_open(&loop->driver, &conc__epoll);
 }
 
 /* The caller's thread becomes the loop's. */
@@ -174,19 +181,23 @@ static void loop_leave_thread(struct conc_loop *loop)
 static int loop_begin_run(struct conc_loop *loop)
 {
     int err = conc__loop_check(loop);
-    if (!err && conc__driver_here)
-        err = -EBUSY;
-    if (!err && !loop->driver.backend)
-        err = loop_open_backend(loop);
-    if (!err)
-        loop_take_thread(loop);
-    return err;
+    if (err)
+        return err;
+    if (conc__driver_here)
+        return -EBUSY;
+    err = loop->driver.backend ? 0 : loop_open_backend(loop);
+    if (err)
+        return err;
+    loop_take_thread(loop);
+    return 0;
 }
 
 static int loop_end_run(struct conc_loop *loop, bool done)
 {
     loop_leave_thread(loop);
-    return loop->driver.dead ? -ESHUTDOWN : done ? 0 : -ECANCELED;
+    if (loop->driver.dead)
+        return -ESHUTDOWN;
+    return done ? 0 : -ECANCELED;
 }
 
 /* ---- Running until something ---- */
@@ -272,9 +283,10 @@ const char *conc_loop_backend(const conc_loop *loop)
 int conc_loop_set_debug(conc_loop *loop, int64_t slow_after)
 {
     int err = conc__loop_check(loop);
-    if (!err)
-        loop->slow_after = slow_after;
-    return err;
+    if (err)
+        return err;
+    loop->slow_after = slow_after;
+    return 0;
 }
 
 void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const char *what,
@@ -283,7 +295,7 @@ void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const c
     int64_t took = conc_now() - since;
     if (since && took > loop->slow_after)
         fprintf(stderr, "libconc: %s%s%s has held the loop for %.3f s\n", what, *name ? " " : "",
-                name, (double)took / 1e9);
+                name, (double)took / CONC_S(1));
 }
 
 /* ---- Making and freeing ---- */
@@ -293,17 +305,19 @@ static int64_t options_slow_after(const conc_loop_options *options)
     const char *ms = getenv("CONC_DEBUG");
     if (options && options->slow_after_ns > 0)
         return options->slow_after_ns;
-    return ms ? (int64_t)(strtod(ms, NULL) * 1e6) : 0;
+    return ms ? (int64_t)(strtod(ms, NULL) * CONC_MS(1)) : 0;
 }
 
 static conc_backend options_backend(const conc_loop_options *options)
 {
     const char *name = getenv("CONC_BACKEND");
-    if ((options && options->backend) || !name)
-        return options ? options->backend : CONC_BACKEND_ANY;
-    return !strcmp(name, "epoll")   ? CONC_BACKEND_EPOLL
-           : !strcmp(name, "uring") ? CONC_BACKEND_URING
-                                    : CONC_BACKEND_ANY;
+    if (options && options->backend != CONC_BACKEND_ANY)
+        return options->backend;
+    if (name && strcmp(name, "epoll") == 0)
+        return CONC_BACKEND_EPOLL;
+    if (name && strcmp(name, "uring") == 0)
+        return CONC_BACKEND_URING;
+    return CONC_BACKEND_ANY;
 }
 
 int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
@@ -388,8 +402,7 @@ int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t re
     conc_future *job = conc_task_start(loop, fn, arg, arg_size, result_size, NULL);
     err = conc_loop_run_until_complete(loop, job);
     conc_loop_free(loop);
-    if (!err)
-        err = conc_future_result(job, ret, CONC_NOW);
+    err = err ? err : conc_future_result(job, ret, CONC_NOW);
     conc__future_observe(job);
     conc_future_unref(job);
     return err;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * loop_impl.h: what a loop and a task are inside. See loop.c and task.c.
+ * loop_impl.h: what a loop is inside, and what its parts offer each other. See loop.c; a task is in
+ * task_impl.h.
  */
 #ifndef CONC_LIB_LOOP_IMPL_H
 #define CONC_LIB_LOOP_IMPL_H
 
 #include <conc/executor_impl.h>
 #include <conc/loop.h>
-#include <conc/task.h>
 #include <pthread.h>
 
 #include "base/heap.h"
@@ -15,19 +15,27 @@
 #include "task/coroutine.h"
 #include "wait/wait.h"
 
+struct task;
+struct signal_handler;
+
 /* Something that comes with time: lies in what it is for. */
 struct timer {
     struct heap_node node;
     void (*fire)(struct conc_loop *loop, struct timer *timer);
 };
 
+_Static_assert(offsetof(struct timer, node) == 0, "timer_of_node() casts");
+
+static inline struct timer *timer_of_node(struct heap_node *node)
+{
+    return (struct timer *)(void *)node;
+}
+
 /* Readers and writers by descriptor; see readers.c. */
 struct fd_watches {
     struct fd_watch *(*by_fd)[2];
     size_t room;
 };
-
-struct signal_handler;
 
 /* What a loop that is being freed still runs for. */
 enum run_out { RUN_OUT_NOT, RUN_OUT_TASKS, RUN_OUT_OPS };
@@ -68,6 +76,13 @@ struct conc_loop {
     struct list_node node; /* in the list of all loops, for forks */
     conc_backend wanted;
 };
+
+_Static_assert(offsetof(struct conc_loop, executor) == 0, "loop_of_executor() casts");
+
+static inline struct conc_loop *loop_of_executor(struct conc_executor *executor)
+{
+    return (struct conc_loop *)(void *)executor;
+}
 
 /* The loop that runs in the calling thread; NULL: none. */
 static inline struct conc_loop *loop_here(void)
@@ -136,31 +151,6 @@ void conc__loop_cancel_posted(struct item *item);
 
 /* Shut down and free the pools and the default executor, waiting for their jobs. */
 void conc__loop_free_executors(struct conc_loop *loop);
-
-/* ---- task.c ---- */
-
-enum task_state { TASK_NEW, TASK_READY, TASK_RUNNING, TASK_PARKED, TASK_ENDED };
-
-struct task {
-    struct conc_context context; /* first */
-    struct conc_loop *loop;
-    conc_future *job; /* holds a reference */
-    enum task_state state;
-    uint32_t woken;  /* PARK_ bits for the next park; the loop's thread only */
-    uint32_t posted; /* PARK_ bits from other threads, and POSTED: `post` is in the inbox */
-    struct item ready, post;
-    struct timer timer;
-    struct coroutine start, *resume; /* where it begins, and where it goes on */
-    struct stack stack;
-    const struct stack *on; /* the stack on which it stands: its own, or a generator's */
-    struct list_node node;  /* in loop->tasks */
-};
-
-/* Make a task of a pending job, whose reference it takes on 0. From any thread. */
-int conc__task_submit(struct conc_loop *loop, conc_future *job, const conc_task_options *options);
-
-/* Cancel the tasks that CONC_SHUTDOWN_CANCEL_ flags tell. The loop is closed. In its thread. */
-void conc__loop_cancel_tasks(struct conc_loop *loop, unsigned flags);
 
 /* ---- handle.c, readers.c, signal.c ---- */
 

@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
-#include "loop/loop_impl.h"
+#include "loop/task_impl.h"
 #include "thread/create.h"
 
 struct member {
@@ -28,6 +28,8 @@ struct loop_pool {
     size_t count;
     struct member members[];
 };
+
+_Static_assert(offsetof(struct loop_pool, base) == 0, "loop_pool_of() casts");
 
 static struct loop_pool *loop_pool_of(conc_executor *executor)
 {
@@ -69,20 +71,26 @@ static bool loop_pool_has_caller(const struct loop_pool *pool)
     return false;
 }
 
+static int loop_pool_wait(const struct loop_pool *pool, conc_deadline deadline)
+{
+    for (size_t i = 0; i < pool->count; i++) {
+        int err = conc_executor_shutdown(conc_loop_executor(pool->members[i].loop),
+                                         CONC_SHUTDOWN_WAIT, deadline);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
 static int loop_pool_shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
     struct loop_pool *pool = loop_pool_of(executor);
     if ((flags & CONC_SHUTDOWN_WAIT) && loop_pool_has_caller(pool))
         return -EDEADLK;
-    int err = 0;
     for (size_t i = 0; i < pool->count; i++) /* all are closed before the first is waited for */
         conc_executor_shutdown(conc_loop_executor(pool->members[i].loop),
                                flags & ~CONC_SHUTDOWN_WAIT, CONC_NOW);
-    if (flags & CONC_SHUTDOWN_WAIT)
-        for (size_t i = 0; i < pool->count && !err; i++)
-            err = conc_executor_shutdown(conc_loop_executor(pool->members[i].loop),
-                                         CONC_SHUTDOWN_WAIT, deadline);
-    return err;
+    return flags & CONC_SHUTDOWN_WAIT ? loop_pool_wait(pool, deadline) : 0;
 }
 
 /* ---- Threads ---- */
@@ -94,8 +102,7 @@ static int member_run(void *arg, void *result)
     (void)result;
     struct member *m = *(struct member **)arg;
     m->err = conc_loop_call_soon(m->loop, member_has_started, m, NULL);
-    if (!m->err)
-        m->err = conc_loop_run_forever(m->loop);
+    m->err = m->err ? m->err : conc_loop_run_forever(m->loop);
     conc_loop_free(m->loop);
     conc_event_set(&m->started);
     return 0;
@@ -140,6 +147,17 @@ static void loop_pool_free(conc_executor *executor)
 static const conc_executor_ops loop_pool_ops = {
     .submit = loop_pool_submit, .shutdown = loop_pool_shut_down, .free = loop_pool_free};
 
+/* On an error those that have started are left, for loop_pool_free(). */
+static int loop_pool_start(struct loop_pool *pool, size_t loops)
+{
+    for (; pool->count < loops; pool->count++) {
+        int err = member_start(&pool->members[pool->count], pool->count);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
 int conc_loop_pool_new(conc_executor **ret, size_t loops)
 {
     if (!loops)
@@ -154,13 +172,12 @@ int conc_loop_pool_new(conc_executor **ret, size_t loops)
     pool->base.ops = &loop_pool_ops;
     conc_scope shield;
     conc_shield_enter(&shield);
-    int err = 0;
-    for (; !err && pool->count < loops; pool->count += !err)
-        err = member_start(&pool->members[pool->count], pool->count);
-    if (err)
-        loop_pool_free(&pool->base);
-    else
-        *ret = &pool->base;
+    int err = loop_pool_start(pool, loops);
     conc_shield_exit(&shield);
-    return err;
+    if (err) {
+        loop_pool_free(&pool->base);
+        return err;
+    }
+    *ret = &pool->base;
+    return 0;
 }

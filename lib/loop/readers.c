@@ -19,6 +19,7 @@
 #include "base/alloc.h"
 #include "loop/loop_impl.h"
 
+enum { WATCHES_MIN = 64 }; /* descriptors that the table has room for at first */
 enum { WATCH_READER, WATCH_WRITER };
 enum watch_state { WATCH_ARMED, WATCH_QUEUED, WATCH_RUNNING };
 
@@ -41,7 +42,7 @@ static struct fd_watch **watch_find(struct conc_loop *loop, int fd, int which)
 
 static int watches_make_room(struct fd_watches *watches, int fd)
 {
-    size_t room = watches->room ? watches->room : 64;
+    size_t room = watches->room ? watches->room : WATCHES_MIN;
     while (room <= (size_t)fd)
         room *= 2;
     if (room == watches->room)
@@ -127,10 +128,11 @@ static void watch_remove(struct fd_watch *w)
 static int watch_add(conc_loop *loop, int fd, int which, conc_callback_fn *fn, void *arg)
 {
     int err = conc__loop_check(loop);
-    if (!err && (!fn || fd < 0))
-        err = -EINVAL;
-    if (!err)
-        err = watches_make_room(&loop->watches, fd);
+    if (err)
+        return err;
+    if (!fn || fd < 0)
+        return -EINVAL;
+    err = watches_make_room(&loop->watches, fd);
     if (err)
         return err;
     struct fd_watch *w = alloc_one(struct fd_watch);

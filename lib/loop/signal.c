@@ -80,8 +80,10 @@ static struct signal_handler **handler_find(struct conc_loop *loop, int signo)
 int conc_loop_add_signal_handler(conc_loop *loop, int signo, conc_callback_fn *fn, void *arg)
 {
     int err = conc__loop_check(loop);
-    if (err || !fn)
-        return err ? err : -EINVAL;
+    if (err)
+        return err;
+    if (!fn)
+        return -EINVAL;
     struct signal_handler *e = alloc_one(struct signal_handler);
     if (!e)
         return -ENOMEM;

@@ -48,15 +48,14 @@
 
 #include "base/clock.h"
 #include "future/future_impl.h"
-#include "loop/loop_impl.h"
+#include "loop/task_impl.h"
 #include "wait/local.h"
 
 #define TASK_POSTED 0x80000000u
 
+#define NAP_PART 8 /* a nap is this part of the time that was waited before */
 #define NAP_MIN CONC_US(20)
 #define NAP_MAX CONC_MS(5)
-
-static struct task *task_of(struct conc_context *context) { return (struct task *)(void *)context; }
 
 /* ---- Waking ---- */
 
@@ -77,7 +76,7 @@ static void task_add_woken(struct task *t, uint32_t bits)
 
 static void task_wake(struct conc_context *context, uint32_t bit)
 {
-    struct task *t = task_of(context);
+    struct task *t = task_of_context(context);
     struct conc_loop *loop = t->loop;
     if (loop_is_here(loop))
         task_add_woken(t, bit);
@@ -131,7 +130,7 @@ static void task_switch_away(struct task *t)
 
 static uint32_t task_park(struct conc_context *self, conc_deadline until)
 {
-    struct task *t = task_of(self);
+    struct task *t = task_of_context(self);
     if (!t->woken) {
         if (!deadline_is_forever(until))
             conc__heap_push(&t->loop->timers, &t->timer.node, until.ns);
@@ -145,7 +144,7 @@ static uint32_t task_park(struct conc_context *self, conc_deadline until)
 
 static void task_yield(struct conc_context *self)
 {
-    struct task *t = task_of(self);
+    struct task *t = task_of_context(self);
     t->state = TASK_READY;
     loop_push(t->loop, &t->ready);
     task_switch_away(t);
@@ -153,8 +152,10 @@ static void task_yield(struct conc_context *self)
 
 static int64_t task_nap_after(int64_t waited)
 {
-    int64_t ns = waited / 8;
-    return ns < NAP_MIN ? NAP_MIN : ns > NAP_MAX ? NAP_MAX : ns;
+    int64_t ns = waited / NAP_PART;
+    if (ns < NAP_MIN)
+        return NAP_MIN;
+    return ns < NAP_MAX ? ns : NAP_MAX;
 }
 
 static void task_wait_word(struct conc_context *self, uint32_t *word, uint32_t value, int64_t since,
@@ -256,14 +257,12 @@ static void task_take_posted(struct item *item)
         task_begin(loop, t);
 }
 
-/* So that the tops of a thousand stacks do not fall on the same cache lines. In bytes; multiples of
- * 64, together no more than a page. */
-enum { COLOUR = 192, COLOURS = 12 };
-
+/* At the top of its stack, on a cache line of its own. */
 static struct task *task_place(const struct stack *stack)
 {
-    uintptr_t top = (uintptr_t)stack->base + stack->size - stack->index % COLOURS * COLOUR;
-    return (struct task *)((top - sizeof(struct task)) & ~(uintptr_t)63);
+    const uintptr_t line = 64; /* bytes */
+    uintptr_t top = (uintptr_t)stack_top(stack);
+    return (struct task *)((top - sizeof(struct task)) & ~(line - 1));
 }
 
 static int task_new(struct task **ret, struct conc_loop *loop, conc_future *job,
@@ -289,28 +288,44 @@ static int task_new(struct task **ret, struct conc_loop *loop, conc_future *job,
     return 0;
 }
 
+/* In the loop's thread. */
+static int task_begin_here(struct conc_loop *loop, conc_future *job,
+                           const conc_task_options *options)
+{
+    int err = conc__loop_reserve_timer(loop);
+    if (err)
+        return err;
+    struct task *t;
+    err = task_new(&t, loop, job, options);
+    if (err) {
+        loop_release_timer(loop);
+        return err;
+    }
+    task_begin(loop, t);
+    return 0;
+}
+
+/* From another thread: it begins when the loop takes it out of the inbox. */
+static int task_begin_there(struct conc_loop *loop, conc_future *job,
+                            const conc_task_options *options)
+{
+    struct task *t;
+    int err = task_new(&t, loop, job, options);
+    if (err)
+        return err;
+    store_relaxed(&t->posted, TASK_POSTED); /* relaxed: the post releases */
+    conc__driver_post(&loop->driver, &t->post);
+    return 0;
+}
+
 int conc__task_submit(struct conc_loop *loop, conc_future *job, const conc_task_options *options)
 {
     if (!conc__loop_enter(loop))
         return -ESHUTDOWN;
-    bool here = loop_is_here(loop);
-    int err = here ? conc__loop_reserve_timer(loop) : 0;
-    if (err) {
+    int err = loop_is_here(loop) ? task_begin_here(loop, job, options)
+                                 : task_begin_there(loop, job, options);
+    if (err)
         conc__loop_leave(loop);
-        return err;
-    }
-    struct task *t;
-    err = task_new(&t, loop, job, options);
-    if (err) {
-        if (here)
-            loop_release_timer(loop);
-        conc__loop_leave(loop);
-    } else if (here) {
-        task_begin(loop, t);
-    } else {
-        store_relaxed(&t->posted, TASK_POSTED); /* relaxed: the post releases */
-        conc__driver_post(&loop->driver, &t->post);
-    }
     return err;
 }
 
