@@ -29,28 +29,22 @@
  *
  * Fairness: none beyond the kernel's, whose sleepers wake in order of arrival. Who runs is faster.
  */
-#include <sched.h>
 #include <unistd.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/futex.h"
 #include "shared/shared_impl.h"
 #include "wait/wait.h"
 
-/* Attempts before sleeping: at once, for a change that is coming on another core; then with the
- * core yielded, for one on this. As in sync/lock.c. Not in a thread that others share. */
-enum { PAUSES = 8, YIELDS = 4 };
-
 static int shared_attempt(const struct shared_on *on) { return on->attempt(on->arg); }
 
-static int shared_attempt_yielding(const struct shared_on *on)
+/* Attempts before the sleep (backoff.h). Not in a thread that others share, as the rests yield it. */
+static int shared_attempt_resting(const struct shared_on *on)
 {
     int result = -EAGAIN;
-    for (int i = 0; i < PAUSES + YIELDS && result == -EAGAIN; i++) {
-        if (i < PAUSES)
-            core_pause();
-        else
-            sched_yield();
+    for (int turn = 0; turn < BACKOFF_TURNS && result == -EAGAIN; turn++) {
+        backoff_rest(turn);
         result = shared_attempt(on);
     }
     return result;
@@ -80,7 +74,7 @@ static int shared_wait_for(const struct shared_on *on, conc_deadline deadline, b
 {
     int result = shared_attempt(on);
     if (result == -EAGAIN && !deadline_is_now(deadline) && context_self()->ops->owns_thread)
-        result = shared_attempt_yielding(on);
+        result = shared_attempt_resting(on);
     if (result != -EAGAIN || deadline_is_now(deadline))
         return result;
     return shared_sleep_and_attempt(on, deadline, firm);
@@ -127,10 +121,13 @@ int conc__shared_mutex_init(pthread_mutex_t *mutex)
     if (err)
         return -err;
     err = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    if (!err)
-        err = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    if (!err)
-        err = pthread_mutex_init(mutex, &attr);
+    if (err)
+        goto out;
+    err = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    if (err)
+        goto out;
+    err = pthread_mutex_init(mutex, &attr);
+out:
     pthread_mutexattr_destroy(&attr);
     return -err;
 }

@@ -48,6 +48,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -58,15 +60,10 @@
 
 #define PARK_BITS (PARK_DELIVERED | PARK_KICKED)
 
-enum {
-    SPIN_MAX = 32,    /* yields; some 10 us */
-    SPIN_MIN = 8,     /* less than this finds nothing: then rather none */
-    PROBE_EVERY = 16, /* parks */
-};
-
-/* If so many yields take longer than this, others want the core, and each yield costs us all their
- * turns. */
-#define SPIN_TIME CONC_US(50)
+/* 32 yields take some 10 us. If they take longer than time_max, others want the core, and each yield
+ * costs this thread all their turns. One park in 17 spins although the last spins found nothing. */
+static const struct spin_limits thread_spin_limits = {
+    .yields_max = 32, .skips_max = 16, .time_max = CONC_US(50), .late_ends = true};
 
 /* How often a poll that cannot be kicked looks whether it has been. */
 #define POLL_WITHOUT_KICKS CONC_MS(10)
@@ -79,37 +76,16 @@ static __thread struct thread_context thread_context = {.kick_fd = -1};
 static pthread_key_t at_exit; /* its destructor takes a thread's context out of the registry */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* Yield and look for a while; true: a bit is there. */
-static bool thread_spin(struct thread_context *self)
+static bool thread_has_bits(const void *word)
 {
-    /* self->spins: how often to yield; at none, it counts parks from SPIN_MAX + 1 up to the next
-     * probe */
-    if (self->spins == 0 || self->spins > SPIN_MAX) {
-        self->spins = self->spins == 0 ? SPIN_MAX + 1 : self->spins + 1;
-        if (self->spins <= SPIN_MAX + PROBE_EVERY)
-            return false;
-        self->spins = SPIN_MAX;
-    }
-    int64_t begin = conc_now();
-    for (unsigned i = 0; i < self->spins; i++) {
-        sched_yield();
-        if (load_relaxed(&self->word) & PARK_BITS) { /* relaxed: park acquires when it takes them */
-            self->spins = SPIN_MAX;
-            return true;
-        }
-        if (conc_now() - begin > SPIN_TIME) { /* or a deadline would be missed by many times that */
-            self->spins = 0;
-            return false;
-        }
-    }
-    self->spins = self->spins / 2 < SPIN_MIN ? 0 : self->spins / 2;
-    return false;
+    return load_relaxed((const uint32_t *)word) & PARK_BITS; /* relaxed: park acquires them */
 }
 
 static uint32_t thread_park(struct conc_context *context, conc_deadline until)
 {
     struct thread_context *self = thread_of(context);
-    if (!(load_relaxed(&self->word) & PARK_BITS) && !thread_spin(self)) {
+    if (!thread_has_bits(&self->word) &&
+        !spinner_wait(&self->spinner, &thread_spin_limits, thread_has_bits, &self->word)) {
         uint32_t v = 0;
         if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: only a request to be woken */
             conc__futex_wait(&self->word, THREAD_SLEEPING, until);
@@ -162,13 +138,8 @@ static void thread_close_kick_fd(struct thread_context *self)
 static bool thread_poll_both(int fd, short events, int kick_fd, conc_deadline until)
 {
     struct pollfd both[] = {{.fd = fd, .events = events}, {.fd = kick_fd, .events = POLLIN}};
-    struct timespec left, *timeout = NULL;
-    if (!deadline_is_forever(until)) {
-        int64_t ns = conc_remaining(conc__sleep_limit(until));
-        left = (struct timespec){.tv_sec = ns / CONC_S(1), .tv_nsec = ns % CONC_S(1)};
-        timeout = &left;
-    }
-    return ppoll(both, 2, timeout, NULL) > 0 && both[1].revents;
+    const struct timespec left = clock_timespec(conc_remaining(conc__sleep_limit(until)));
+    return ppoll(both, 2, deadline_is_forever(until) ? NULL : &left, NULL) > 0 && both[1].revents;
 }
 
 static void thread_poll(struct conc_context *context, int fd, short events, conc_deadline until)
@@ -191,7 +162,9 @@ static void thread_poll(struct conc_context *context, int fd, short events, conc
 /* As long as it has waited already: so the slices double. */
 static int64_t thread_slice_after(int64_t waited)
 {
-    return waited < SLICE_MIN ? SLICE_MIN : waited > SLICE_MAX ? SLICE_MAX : waited;
+    if (waited < SLICE_MIN)
+        return SLICE_MIN;
+    return waited < SLICE_MAX ? waited : SLICE_MAX;
 }
 
 static void thread_wait_word(struct conc_context *context, uint32_t *word, uint32_t value,
@@ -240,12 +213,22 @@ static void thread_ends(void *thread)
 
 static void thread_after_fork_in_child(void) { thread_close_kick_fd(&thread_context); }
 
+/* Without the key the contexts of ended threads would stay in the registry, where others would read
+ * their memory. No call that needs a context could report an error for that, so the program ends. */
+__attribute__((noreturn, cold)) static void thread_die_without_key(int err)
+{
+    fprintf(stderr,
+            "libconc: cannot make a thread-specific key: %s (a process has 1,024 of them, and "
+            "libconc needs one)\n",
+            conc_strerror(-err));
+    abort();
+}
+
 static void thread_make_key(void)
 {
-    /* Without a key (a process has 1,024) contexts of ended threads would stay in the registry:
-     * better to stop. */
-    if (pthread_key_create(&at_exit, thread_ends) != 0)
-        __builtin_trap();
+    int err = pthread_key_create(&at_exit, thread_ends);
+    if (err)
+        thread_die_without_key(err);
     /* Out of memory: then a child must not use libconc. */
     pthread_atfork(NULL, NULL, thread_after_fork_in_child);
 }
