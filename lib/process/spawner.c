@@ -44,6 +44,7 @@
 
 #include "base/alloc.h"
 #include "base/checkers.h"
+#include "base/fd_message.h"
 #include "process/code.h"
 #include "task/stack.h"
 
@@ -117,8 +118,8 @@ static const char *server_program_path(char *buf, size_t size)
     return buf;
 }
 
-static pid_t server_spawn(char **env, const posix_spawn_file_actions_t *plan,
-                          const posix_spawnattr_t *attr)
+static pid_t server_spawn_with(char **env, const posix_spawn_file_actions_t *plan,
+                               const posix_spawnattr_t *attr)
 {
     char path[PATH_MAX], *argv[] = {program_invocation_name, NULL};
     pid_t pid;
@@ -126,35 +127,49 @@ static pid_t server_spawn(char **env, const posix_spawn_file_actions_t *plan,
     return err ? -err : pid;
 }
 
-/* Which signals the calling thread blocks is of no meaning for the children: none is. */
+/* Which signals the calling thread blocks is of no meaning for the children: none is blocked. */
+static int server_block_nothing(posix_spawnattr_t *attr)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    int err = posix_spawnattr_setsigmask(attr, &none);
+    return -(err ? err : posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK));
+}
+
+static pid_t server_spawn(char **env, int theirs)
+{
+    posix_spawn_file_actions_t plan;
+    posix_spawnattr_t attr;
+    pid_t pid = -posix_spawn_file_actions_init(&plan);
+    if (pid)
+        return pid;
+    pid = -posix_spawn_file_actions_adddup2(&plan, theirs, SERVER_FD);
+    if (pid)
+        goto no_attr;
+    pid = -posix_spawnattr_init(&attr);
+    if (pid)
+        goto no_attr;
+    pid = server_block_nothing(&attr);
+    if (pid)
+        goto out;
+    pid = server_spawn_with(env, &plan, &attr);
+out:
+    posix_spawnattr_destroy(&attr);
+no_attr:
+    posix_spawn_file_actions_destroy(&plan);
+    return pid;
+}
+
 static pid_t server_start_by_exec(int theirs)
 {
     char variable[sizeof SERVER_VARIABLE + 16];
     snprintf(variable, sizeof variable, SERVER_VARIABLE "=%d", (int)getpid());
-    posix_spawn_file_actions_t plan;
-    posix_spawnattr_t attr;
-    sigset_t none;
     char **env = server_environment(variable);
-    int err = env ? -posix_spawn_file_actions_init(&plan) : -ENOMEM;
-    if (err)
-        goto no_plan;
-    err = -posix_spawnattr_init(&attr);
-    if (err)
-        goto no_attr;
-    sigemptyset(&none);
-    err = -posix_spawn_file_actions_adddup2(&plan, theirs, SERVER_FD);
-    if (!err)
-        err = -posix_spawnattr_setsigmask(&attr, &none);
-    if (!err)
-        err = -posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-    if (!err)
-        err = server_spawn(env, &plan, &attr);
-    posix_spawnattr_destroy(&attr);
-no_attr:
-    posix_spawn_file_actions_destroy(&plan);
-no_plan:
+    if (!env)
+        return -ENOMEM;
+    pid_t pid = server_spawn(env, theirs);
     free_bytes(env);
-    return err;
+    return pid;
 }
 
 /* With the lock. */
@@ -178,23 +193,29 @@ static int server_start(void)
     return 0;
 }
 
+/* Is the server's descriptor a packet socket whose other end that process has made? */
+static bool server_fd_is_of(pid_t starter)
+{
+    int type;
+    struct ucred peer;
+    socklen_t type_size = sizeof type, peer_size = sizeof peer;
+    if (getsockopt(SERVER_FD, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 ||
+        getsockopt(SERVER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) != 0)
+        return false;
+    return type == SOCK_SEQPACKET && peer.pid == starter;
+}
+
 /* Are we to be the server? The variable says whose, and the socket must be that process', or anybody
  * could make a program serve by setting a variable. If it has ended meanwhile, so do we: main() must
  * not run a second time. */
 __attribute__((constructor)) static void server_become(int argc, char **argv, char **env)
 {
-    int type;
-    struct ucred peer;
-    socklen_t type_size = sizeof type, peer_size = sizeof peer;
     const char *value = secure_getenv(SERVER_VARIABLE);
     const pid_t starter = value ? atoi(value) : 0;
     if (starter <= 0)
         return;
     unsetenv(SERVER_VARIABLE);
-    if (getsockopt(SERVER_FD, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 ||
-        type != SOCK_SEQPACKET ||
-        getsockopt(SERVER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) != 0 ||
-        peer.pid != starter)
+    if (!server_fd_is_of(starter))
         return;
     if (getppid() != starter)
         _exit(0);
@@ -228,43 +249,38 @@ static void server_lost(uint32_t number)
 
 /* ---- Requests ---- */
 
+/* fds: the two descriptors that go with it; NULL: none. */
 static ssize_t request_send(const struct request *r, const int *fds)
 {
-    union {
-        struct cmsghdr aligned;
-        char bytes[CMSG_SPACE(2 * sizeof(int))];
-    } control;
+    struct fd_room room;
     struct iovec all = {(void *)(uintptr_t)r, sizeof *r};
     struct msghdr msg = {.msg_iov = &all, .msg_iovlen = 1};
-    if (fds) {
-        memset(&control, 0, sizeof control);
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof control;
-        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(2 * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
-    }
+    conc__fd_message_attach(&msg, &room, fds, fds ? REQUEST_FDS : 0);
     return conc_sendmsg(server.fd, &msg, 0, CONC_FOREVER);
 }
 
+/* Send it to the server that there is. False: it has ended. */
+static bool request_reaches(const struct request *r, const int *fds, int *err)
+{
+    ssize_t sent = request_send(r, fds);
+    *err = sent < 0 ? (int)sent : 0;
+    return sent != -EPIPE && sent != -ECONNRESET;
+}
+
 /* With the lock: to a server that lives, started if need be. */
-static int request_start(const int fds[2], uint32_t *number)
+static int request_start(const int fds[REQUEST_FDS], uint32_t *number)
 {
     const struct request r = {.kind = REQUEST_START};
-    for (int attempt = 0;; attempt++) {
+    for (int tries = 0; tries < 2; tries++) {
         int err = server.fd >= 0 ? 0 : server_start();
         if (err)
             return err;
-        ssize_t sent = request_send(&r, fds);
         *number = server.number;
-        if (sent >= 0 || (sent != -EPIPE && sent != -ECONNRESET))
-            return sent < 0 ? (int)sent : 0;
+        if (request_reaches(&r, fds, &err))
+            return err;
         server_bury();
-        if (attempt)
-            return conc_raise(-CONC_EBROKEN, "the fork server has ended");
     }
+    return conc_raise(-CONC_EBROKEN, "the fork server has ended");
 }
 
 static int child_wait_started(struct child *child)
@@ -284,20 +300,26 @@ static int child_wait_started(struct child *child)
     return conc_raise(-CONC_EBROKEN, "the fork server has ended");
 }
 
+static int child_request(struct child *child, const int fds[REQUEST_FDS])
+{
+    int err = 0;
+    conc_with_lock (&server.lock)
+        err = request_start(fds, &child->server);
+    return err;
+}
+
 int conc__child_start(struct child *child, int channel, bool wait)
 {
-    int fds[2], err = 0;
+    int fds[2];
     *child = (struct child){.report_fd = -1, .forks = conc__forks()};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
     child->report_fd = fds[0];
     conc_scope shield;
     conc_shield_enter(&shield);
-    conc_with_lock (&server.lock)
-        err = request_start((int[]){channel, fds[1]}, &child->server);
-    close(fds[1]);
-    if (!err && wait)
-        err = child_wait_started(child);
+    int err = child_request(child, (int[]){channel, fds[1]});
+    close(fds[1]); /* before the wait, which would not learn of the server's end otherwise */
+    err = err || !wait ? err : child_wait_started(child);
     conc_shield_exit(&shield);
     if (err)
         conc__child_close(child);

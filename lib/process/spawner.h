@@ -28,6 +28,9 @@ struct request {
     uint64_t child; /* its number, for a signal */
 };
 
+/* The descriptors that come with REQUEST_START. */
+enum { REQUEST_FDS = 2 };
+
 enum report_kind {
     REPORT_STARTED = 1, /* value: the pid; or a negative error, and there is no child */
     REPORT_ENDED,       /* value: the exit status, or -N for signal N */

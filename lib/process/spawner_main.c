@@ -38,6 +38,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/fd_message.h"
 #include "process/code.h"
 #include "wait/context.h"
 
@@ -55,7 +56,7 @@ struct server {
     struct ward *wards; /* the children that have not been reaped */
     sigset_t mask;      /* as it was before */
     struct sigaction on_child;
-    int spare[2]; /* room for the descriptors of the next request; -1: there is none */
+    int spare[REQUEST_FDS]; /* room for the descriptors of the next request; -1: there is none */
 };
 
 /* ---- Descriptors ---- */
@@ -207,7 +208,7 @@ static void server_signal(const struct server *s, const struct request *r)
 
 static void server_give_up_spare(struct server *s)
 {
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < REQUEST_FDS; i++)
         if (s->spare[i] >= 0)
             close(s->spare[i]);
     s->spare[0] = s->spare[1] = -1;
@@ -231,35 +232,36 @@ static void server_refuse(const int fds[2])
     close(fds[1]);
 }
 
-/* False: there will be no more. */
+static void server_carry_out(struct server *s, const struct request *r, const int *fds, size_t n,
+                             bool has_spare)
+{
+    if (r->kind == REQUEST_SIGNAL)
+        server_signal(s, r);
+    else if (r->kind != REQUEST_START || n != REQUEST_FDS)
+        conc__fds_close(fds, n); /* the end of the socket, or nothing that libconc sends */
+    else if (has_spare)
+        server_start_child(s, fds);
+    else
+        server_refuse(fds);
+}
+
+/* False: there will be no more requests. */
 static bool server_serve(struct server *s)
 {
-    union {
-        struct cmsghdr aligned;
-        char bytes[CMSG_SPACE(2 * sizeof(int))];
-    } control;
     struct request r = {0};
-    int fds[2];
-    struct iovec room = {&r, sizeof r};
-    struct msghdr msg = {.msg_iov = &room,
-                         .msg_iovlen = 1,
-                         .msg_control = &control,
-                         .msg_controllen = sizeof control};
+    struct fd_room room;
+    int fds[REQUEST_FDS];
+    bool lost = false;
+    struct iovec all = {&r, sizeof r};
+    struct msghdr msg = {.msg_iov = &all, .msg_iovlen = 1};
+    conc__fd_message_expect(&msg, &room);
     server_give_up_spare(s);
     ssize_t n = recvmsg(s->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
-    const struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    bool has_fds = c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fds);
-    if (has_fds)
-        memcpy(fds, CMSG_DATA(c), sizeof fds);
-    const bool spared = server_take_spare(s);
-    if (r.kind == REQUEST_START && has_fds && !spared)
-        server_refuse(fds);
-    else if (r.kind == REQUEST_START && has_fds)
-        server_start_child(s, fds);
-    else if (r.kind == REQUEST_SIGNAL)
-        server_signal(s, &r);
+    size_t n_fds = conc__fd_message_take(&msg, fds, REQUEST_FDS, &lost);
+    const bool has_spare = server_take_spare(s);
+    server_carry_out(s, &r, fds, n_fds, has_spare);
     return n > 0;
 }
 
