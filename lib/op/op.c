@@ -2,27 +2,29 @@
  *
  * op.c: carrying an op out for the calling context.
  *
- * A context that has a driver (driver.h), as a task has, starts it there, and is set aside until it
- * is complete. When its deadline comes, or a scope ends, it asks the driver to cancel, and goes on
- * waiting, for the end only: until then the op and its buffers are the kernel's. What the op says in
- * the end is the result; only if it says 'cancelled' there was no effect, and the call returns why
- * that was. So a success, or an error of the op's own, is never lost to a time-out; and a scope is
- * told that it has ended a call only if it has (see conc__waiter_wait()).
+ * A context that has a driver (driver.h), as a task has, starts the op there, and parks until it is
+ * complete. When the deadline comes, or a scope ends, it asks the driver to cancel, and goes on
+ * waiting, but only for the end: until then the op and its buffers are the kernel's. The op's own
+ * result decides: only if it is -ECANCELED there was no effect, and the call returns the reason of
+ * the cancel. So a success, or an error of the op itself, is never lost to a time-out; and a scope
+ * notes that it has ended a call only if it really has (see conc__waiter_wait()).
  *
- * One that has none, as a plain thread and a callback on a loop's own stack, attempts, polls with its
- * deadline, and attempts again; what has no readiness it simply does.
+ * A context that has no driver, such as a plain thread, or a callback on a loop's own stack,
+ * attempts, polls with its deadline, and attempts again. An op without readiness is simply carried
+ * out.
  *
  * CONC_NOW, or a deadline that has passed: one attempt, by system calls. Files are always ready, so
  * they are read and written, and the caller waits until that is over.
  *
- * With a driver, a context whose ops always find their data there would never let the others in its
- * thread run: so after each so many (AT_ONCE) that were over at once it yields.
+ * With a driver, a context whose ops all end immediately would never let the other contexts of its
+ * thread run. So it yields after each OPS_PER_YIELD such ops.
  *
- * -EAGAIN without an event to wait for (see perform.c): the next attempt is made after a pause,
- * which doubles from PAUSE_MIN to PAUSE_MAX.
+ * -EAGAIN without an event to wait for (see perform.c): the next attempt comes after a pause, which
+ * doubles from OP_PAUSE_MIN to OP_PAUSE_MAX.
  *
- * Waking: the completion comes in the thread that the context runs in, so `done` needs no order. It is
- * told as a kick, which means no more than 'look again', and only to a context that has parked.
+ * Waking: the completion comes in the thread in which the context runs, so `done` needs no memory
+ * order. The completion kicks the context, which means no more than 'look again', and only a
+ * context that has parked.
  */
 #include <conc/context.h>
 
@@ -49,7 +51,7 @@ void conc__op_closing(int fd)
         here->backend->closing(here->state, fd);
 }
 
-/* The call returns `why` now: if a scope has ended it, the scope is told. */
+/* The call returns `why` now. If a scope has ended it, the scope notes that. */
 static ssize_t op_report_end(struct conc_context *self, int why)
 {
     conc_deadline until = CONC_FOREVER;
@@ -62,7 +64,7 @@ static ssize_t op_report_end(struct conc_context *self, int why)
 
 struct op_waiter {
     struct conc_context *self;
-    bool parks; /* it is to be woken */
+    bool parks; /* the completion must wake it */
     bool done;
 };
 
@@ -74,17 +76,17 @@ static void op_wake_waiter(struct op *op)
         w->self->ops->kick(w->self);
 }
 
-/* Until it is complete. 0, or why it was cancelled. */
+/* Wait until the op is complete. 0, or why it was cancelled. */
 static int op_wait(struct op_waiter *w, struct op *op, const char *what, conc_deadline deadline)
 {
     struct conc_context *self = w->self;
-    const bool firmly = deadline_is_now(deadline); /* a file's; no cancellation point */
+    const bool firmly = deadline_is_now(deadline); /* an op on a file; no cancellation point */
     int why = 0;
     conc__blocked_begin(self, what, NULL, NULL);
     while (!w->done) {
         conc_deadline until = CONC_FOREVER;
         if (!firmly && !why && (why = conc__must_end(self, deadline, &until))) {
-            driver_cancel(self->driver, op); /* may be its end */
+            driver_cancel(self->driver, op); /* the op may end here */
             continue;
         }
         w->parks = true;
@@ -95,7 +97,7 @@ static int op_wait(struct op_waiter *w, struct op *op, const char *what, conc_de
     return why;
 }
 
-/* Let the others in its thread run now and then. */
+/* After an op that ended immediately: let the others in this thread run now and then. */
 static void op_yield_sometimes(struct conc_context *self)
 {
     static __thread unsigned count;

@@ -1,36 +1,36 @@
 /* SPDX-License-Identifier: MIT
  *
- * perform.c: one attempt at an op, by system calls. What the epoll backend, a plain thread and the
- * threads for files have in common.
+ * perform.c: one attempt at an op, by system calls. The epoll backend, plain threads and the
+ * threads for files all use it.
  *
- * An attempt that is not to wait must not, whatever mode the descriptor is in, and without changing
- * its mode: others may have the same open file.
+ * An attempt that is not to wait must not wait, whatever mode the descriptor is in, and must not
+ * change that mode, because others may have the same open file.
  *
  * - Sockets: MSG_DONTWAIT. accept(2) has no such flag: a listener that is not in non-blocking mode
  *   is polled first.
- * - Everything else: preadv2(2) with RWF_NOWAIT. Where a kind of file doesn't know that, and it is
- *   none that is always ready, poll(2) first; and a write is cut to PIPE_BUF bytes, for which a
+ * - Everything else: preadv2(2) with RWF_NOWAIT. Where a kind of file does not know that flag, and
+ *   is not always ready, poll(2) comes first; and a write is cut to PIPE_BUF bytes, for which a
  *   pipe has room if poll said so. Between the poll and the call somebody else may take what was
- *   there, and then the call waits: who shares such a descriptor puts it in non-blocking mode. A
- *   terminal is written to through an open file of its own.
- * - Files of a disk are always ready for poll(2), and yet slow: what is in memory is read at once
- *   (if RWF_NOWAIT is known there); for everything else -EAGAIN says that a thread has to wait for
- *   it.
- * - connect(2): the descriptor is put in non-blocking mode around the call. Nobody else uses a
+ *   there, and then the call waits: programs that share such a descriptor put it in non-blocking
+ *   mode. A terminal is written to through an open file of its own.
+ * - Files on a disk are always ready for poll(2), and yet slow. What is in memory is read
+ *   immediately (if RWF_NOWAIT is known there); for everything else -EAGAIN says that a thread has
+ *   to wait for it.
+ * - connect(2): the descriptor is put in non-blocking mode around the call. No other thread uses a
  *   socket that is not connected.
  *
- * SIGPIPE: a write to a pipe that nobody reads is an error here, no end of the program. Sockets
- * have MSG_NOSIGNAL, Linux 6.18 has RWF_NOSIGNAL for all; before, the signal is blocked in the
- * thread around the write, and taken out if the write has raised it (it is sent to the thread that
- * writes). To find out costs nothing: the flag is tried until a call fails with it, and does not
- * without.
+ * SIGPIPE: a write to a pipe without a reader is an error here, and does not end the program.
+ * Sockets have MSG_NOSIGNAL, Linux 6.18 has RWF_NOSIGNAL for all files. Before that, the signal is
+ * blocked in the thread around the write, and taken out if the write has raised it (the kernel
+ * sends it to the thread that writes). To find out costs nothing: the flag is tried until a call
+ * fails with it and does not fail without it.
  *
- * Several steps: op->step remembers that a connect has begun, op->moved what MSG_WAITALL has
- * received.
+ * Several steps: op->step remembers that a connect has begun, op->moved how many bytes MSG_WAITALL
+ * has received.
  *
- * No event tells: when a Unix socket's peer has no room for a connection or a datagram, the
- * sender's descriptor looks writable all the same. Then conc__op_events() is 0 after the attempt,
- * and the next one has to be made by the clock.
+ * No event to wait for: when the peer of a Unix socket has no room for a connection or a datagram,
+ * the sender's descriptor looks writable all the same. Then conc__op_events() is 0 after the
+ * attempt, and the next attempt is made after a pause.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -82,9 +82,9 @@ static ssize_t transfer_with(const struct op *op, int flags)
                                           : pwritev2(op->fd, &all, 1, -1, flags));
 }
 
-/* A terminal that is ready has room for one byte, and who knows for how many more. Opened anew it
- * can be in non-blocking mode without anybody else's being so. The master of a pseudo-terminal
- * cannot be opened anew: that would be another terminal's. */
+/* A terminal that is ready has room for one byte, and perhaps for no more. An open file of our own
+ * can be in non-blocking mode while that of other processes is not. The master of a pseudo-terminal
+ * cannot be opened again: that would make another terminal. */
 static int terminal_open(int fd)
 {
     char path[32];
@@ -106,7 +106,7 @@ static ssize_t device_write(struct op op)
     return result;
 }
 
-/* Where RWF_NOWAIT is not known. */
+/* For files that do not know RWF_NOWAIT. */
 static ssize_t transfer_if_ready(const struct op *op)
 {
     struct stat st;
@@ -162,8 +162,8 @@ static void sigpipe_let_go(const struct held_signal *held, bool may_be_ours)
         pthread_sigmask(SIG_SETMASK, &held->before, NULL);
 }
 
-static uint32_t
-    kernel_lacks_nosignal; /* RWF_NOSIGNAL is not known to the kernel. Relaxed: only a hint */
+/* The kernel does not know RWF_NOSIGNAL. Relaxed: only a hint. */
+static uint32_t kernel_lacks_nosignal;
 
 static ssize_t attempt_write(const struct op *op, bool wait)
 {
@@ -179,7 +179,7 @@ static ssize_t attempt_write(const struct op *op, bool wait)
         result = transfer_if_ready(op);
     else if (!wait)
         store_relaxed(&kernel_lacks_nosignal, 1);
-    /* What is cut short by the loss of the last reader raises it too. */
+    /* A write that is cut short because the last reader has gone raises the signal too. */
     sigpipe_let_go(&held, result == -EPIPE || (result >= 0 && (size_t)result < op->size));
     return result;
 }
@@ -189,7 +189,7 @@ static ssize_t attempt_pread(const struct op *op, bool wait)
     if (wait || op->offset < 0) /* -1 would mean the file's position to preadv2() */
         return outcome_of(pread(op->fd, op->buf, op->size, op->offset));
     ssize_t result = transfer_with(op, RWF_NOWAIT);
-    /* Less than wanted: only that much may be in memory. Then a thread reads it all. */
+    /* Less than wanted: perhaps only that much is in memory. Then a thread reads it all. */
     bool is_short = result > 0 && (size_t)result < op->size;
     return is_short || outcome_is_unknown(result) ? -EAGAIN : result;
 }
@@ -208,7 +208,7 @@ static bool socket_is_stream(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
-/* MSG_WAITALL: what one call has received counts, and the next goes on behind it. */
+/* MSG_WAITALL: what one call has received is kept, and the next call goes on behind it. */
 static ssize_t socket_receive_all(struct op *op, int flags)
 {
     for (;;) {
@@ -279,7 +279,7 @@ static ssize_t attempt_connect(struct op *op, bool wait)
     if (result != -EINPROGRESS && result != -EALREADY)
         return result;
     op->step = STEP_CONNECTING;
-    return connect_finish(op); /* on this machine it often is, at once */
+    return connect_finish(op); /* to this machine, a connection is often there immediately */
 }
 
 /* ---- The rest ---- */
