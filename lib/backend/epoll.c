@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * epoll.c: the backend for where io_uring is not to be had: attempts (perform.c), epoll to learn
- * when the next one makes sense, and a few threads for files (offload.c).
+ * epoll.c: the backend for systems that have or allow no io_uring: attempts (perform.c), epoll to
+ * learn when the next attempt makes sense, and a few threads for files (offload.c).
  *
- * The states of an op (op->state):
+ * The states of an op (op->state; here without STATE_):
  *
- *     NEW         being started
- *     LISTED      in a list of its descriptor's entry: its last attempt gave -EAGAIN, or others
- *                 of its kind wait already
+ *     NEW         it is being started
+ *     LISTED      it is in a list of its descriptor: its last attempt gave -EAGAIN, or others of
+ *                 its kind wait already
  *     FINISHED    its result is known; it is about to be completed
  *     OFFLOADED   offload.c has it
  *
@@ -15,19 +15,20 @@
  *     LISTED -> completed        by a cancel
  *     OFFLOADED -> completed     by offload.c
  *
- * An entry has three lists: readers and writers, each first come, first served, of which only the
- * first is attempted; and pollers, who take nothing from each other. An event leads to attempts,
- * and means nothing by itself: so one that comes late, or from a file that had this number before,
- * does no harm. All attempts that an event leads to are made first, then the ops that have ended
- * are completed: a completion may start and cancel others.
+ * A descriptor has three lists of ops: readers and writers, each in the order of arrival, of which
+ * only the first is attempted; and pollers, which take nothing from each other. An event leads to
+ * attempts, and means nothing by itself: so an event that comes late, or from a file that had this
+ * number before, does no harm. All attempts that an event leads to are made first, and then the ops
+ * that have ended are completed, because a completion may start and cancel others.
  *
- * The kernel is asked with EPOLLONESHOT, anew for each wait, though once per descriptor would save
- * a system call: a descriptor that was closed and opened again behind our back has lost its
- * registration, and only asking again finds out (-ENOENT). Invariant: when somebody is listed, the
- * kernel has been asked since his last attempt; what became ready in between it reports at once.
- * Cancelling leaves the question as it is: the answer finds nobody.
+ * The kernel is asked with EPOLLONESHOT, anew for each wait, though once for each descriptor would
+ * save a system call. The reason: if the program closes a descriptor and opens it again, without a
+ * word to libconc, it has lost its registration, and only asking again finds that out (-ENOENT).
+ * Invariant: when an op is listed, the kernel has been asked since the last attempt of that op; the
+ * kernel reports immediately what became ready in between. A cancel leaves the question as it is:
+ * the answer then finds no op.
  *
- * What cannot be polled at all (-EPERM: files of a disk) is done by a thread.
+ * Files that cannot be polled at all (-EPERM: files on a disk) are left to a thread.
  *
  * Everything happens in the driver's thread: no locks, no atomics.
  */
@@ -46,16 +47,16 @@
 enum { STATE_NEW, STATE_LISTED, STATE_FINISHED, STATE_OFFLOADED };
 enum { READERS, WRITERS, POLLERS, KINDS };
 
-/* Events taken from the kernel at once, the rest in the next turn: so few that a socket is still in the
- * processor's cache when its task answers. (With 1,000 connections that takes 6 % less time for each
- * message than 256 at once.) */
+/* Events that one turn takes from the kernel; the next turn takes the rest. So few that a socket is
+ * still in the processor's cache when its task answers. (With 1,000 connections a message takes 6 %
+ * less time than with 256 events.) */
 enum { EVENTS_AT_ONCE = 32 };
 
-enum { DESCRIPTORS_MIN = 64 }; /* descriptors */
+enum { DESCRIPTORS_MIN = 64 }; /* that the table has room for at first */
 
 struct descriptor {
     struct list waiting[KINDS];
-    bool known; /* the kernel has this descriptor, as far as we know */
+    bool known; /* the kernel has this descriptor, unless the program has closed it since */
 };
 
 struct epoll {
@@ -67,7 +68,7 @@ struct epoll {
     struct epoll_event events[EVENTS_AT_ONCE];
 };
 
-/* ---- Entries ---- */
+/* ---- Descriptors ---- */
 
 static int op_kind(const struct op *op)
 {
@@ -86,7 +87,7 @@ static int op_kind(const struct op *op)
 
 static struct op *op_of_node(struct list_node *node) { return list_entry(node, struct op, node); }
 
-/* NULL: nobody has waited for this descriptor yet. */
+/* NULL: no op has waited for this descriptor yet. */
 static struct descriptor *epoll_descriptor(const struct epoll *e, int fd)
 {
     return fd >= 0 && (size_t)fd < e->room ? &e->descriptors[fd] : NULL;
@@ -131,7 +132,7 @@ static uint32_t descriptor_events(const struct descriptor *descriptor)
     return events;
 }
 
-/* Ask the kernel for what those who wait for the descriptor want to know. */
+/* Ask the kernel for the events that the listed ops of the descriptor wait for. */
 static int epoll_ask(struct epoll *e, int fd)
 {
     struct descriptor *descriptor = &e->descriptors[fd];
@@ -139,7 +140,7 @@ static int epoll_ask(struct epoll *e, int fd)
                                 .data.fd = fd};
     int how = descriptor->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     int err = epoll_ctl(e->fd, how, fd, &event) ? errno : 0;
-    if (err == ENOENT) /* closed behind our back, and opened again */
+    if (err == ENOENT) /* the program has closed it, and opened it again */
         err = epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &event) ? errno : 0;
     else if (err == EEXIST)
         err = epoll_ctl(e->fd, EPOLL_CTL_MOD, fd, &event) ? errno : 0;
@@ -196,7 +197,7 @@ static int epoll_list(struct epoll *e, struct op *op)
     return err;
 }
 
-/* Until the kernel reports an event. */
+/* Let the op wait until the kernel reports an event. */
 static void epoll_wait_for_event(struct epoll *e, struct op *op)
 {
     int err = epoll_list(e, op);
@@ -250,7 +251,7 @@ static void epoll_closing(void *state, int fd)
     if (!descriptor)
         return;
     descriptor_finish_all(descriptor, -EBADF, &finished);
-    /* Or it would stay registered as long as a copy of the descriptor is open. */
+    /* Otherwise it would stay registered as long as a copy of the descriptor is open. */
     if (descriptor->known)
         epoll_ctl(e->fd, EPOLL_CTL_DEL, fd, NULL);
     descriptor->known = false;
@@ -259,7 +260,7 @@ static void epoll_closing(void *state, int fd)
 
 /* ---- Turns ---- */
 
-/* True: it has ended, and is off its list. */
+/* True: the op has ended, and is off its list. */
 static bool op_attempt(struct list *list, struct op *op, struct list *finished)
 {
     ssize_t result = conc__perform(op, false);
@@ -308,7 +309,7 @@ static int epoll_milliseconds(conc_deadline until)
     return left > CONC_MS(INT_MAX) ? INT_MAX : (int)((left + CONC_MS(1) - 1) / CONC_MS(1));
 }
 
-/* The number of events; 0 or less: none, or the sleep was cut short. */
+/* Returns the number of events; 0 or less: there is none, or a signal has ended the sleep. */
 static int epoll_sleep(struct epoll *e, conc_deadline until)
 {
 #ifdef SYS_epoll_pwait2
@@ -344,7 +345,7 @@ static void epoll_turn(void *state, conc_deadline until)
     }
 }
 
-/* ---- Its own beginning and end ---- */
+/* ---- Making and freeing ---- */
 
 /* An epoll that knows the eventfd. */
 static int epoll_open(int wake_fd, int *ret)
@@ -386,7 +387,7 @@ static void epoll_fini(void *state)
     free_bytes(e);
 }
 
-/* The parent has the same epoll: only our descriptor of it goes. */
+/* The parent has the same epoll, so the child only closes its descriptor. */
 static void epoll_forget(void *state)
 {
     struct epoll *e = state;

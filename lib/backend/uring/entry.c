@@ -2,23 +2,25 @@
  *
  * entry.c: see entry.h.
  *
- * SIGPIPE: io_uring raises it as write(2) does, in our thread, when a WRITE finds that nobody
- * reads. Linux 6.18 has RWF_NOSIGNAL against that; before, a write to what can be waited for is
- * done by system calls, where the signal can be held back. Whether the kernel knows the flag is
- * found out by the first write. (Sends have MSG_NOSIGNAL; and a kernel's worker thread can be sent
- * no signal.)
+ * SIGPIPE: when a WRITE finds that there is no reader, io_uring raises the signal as write(2) does,
+ * in the thread that submits. Linux 6.18 has RWF_NOSIGNAL against that. Before, a write to a
+ * descriptor that can be polled is carried out by system calls, around which the signal can be held
+ * back. The first write finds out whether the kernel knows the flag. (Sends have MSG_NOSIGNAL; and
+ * a worker thread of the kernel cannot be sent a signal.)
  *
- * OP_OPEN is done by the kernel's workers (IOSQE_ASYNC). Without, the kernel first tries it as if
- * O_NONBLOCK had been given, and then a FIFO does not wait for its other end.
+ * OP_OPEN is carried out by the kernel's workers (IOSQE_ASYNC). Otherwise the kernel first tries it
+ * as if O_NONBLOCK had been given, and then a FIFO does not wait for its other end.
  *
- * OP_STAT is for a thread: io_uring's STATX is done by one too, and gives another struct.
+ * OP_STAT is for a thread: io_uring's STATX is carried out by a worker too, and gives another
+ * struct.
  */
 #include "backend/uring/entry.h"
 
 #include <fcntl.h>
 #include <poll.h>
 
-/* The most that read(2) and its kind transfer at once, and all that an entry can tell. */
+/* In bytes: the most that read(2) and its kind transfer in one call. The length in an entry has 32
+ * bits. */
 #define ENTRY_BYTES_MAX 0x7ffff000
 
 enum entry_way conc__entry_way(const struct ring *ring, const struct op *op)

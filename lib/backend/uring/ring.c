@@ -2,22 +2,23 @@
  *
  * ring.c: see ring.h.
  *
- * Which flags a kernel knows is found out by trying, from the newest to the oldest; version numbers
- * lie on patched kernels. What refuses io_uring altogether (a seccomp filter, the sysctl
- * kernel.io_uring_disabled, a kernel without it) and what is too old to be good is one answer,
- * -ENOSYS: the loop then takes epoll. So is a lack of memory while the ring is made: it may only be
- * the ring that has no room, under RLIMIT_MEMLOCK on old kernels.
+ * The ring is made with the newest flags that the kernel takes: they are tried from the newest to
+ * the oldest, because version numbers say nothing sure about patched kernels. A system that refuses
+ * io_uring altogether (a seccomp filter, the sysctl kernel.io_uring_disabled, a kernel without it)
+ * and one whose io_uring is too old to be good get one answer, -ENOSYS: the loop then takes epoll.
+ * So does a lack of memory while the ring is made: perhaps only the ring has no room, under
+ * RLIMIT_MEMLOCK on old kernels.
  *
- * With DEFER_TASKRUN nothing is posted but while our thread is in the kernel: each time about
- * twenty completions beside those of operations that end in their submission, and TASKRUN stays set
- * as the sign of more. So the completion queue hardly ever fills, however many operations are
- * under way, and need not be large. If it does, the kernel keeps what has no room
- * (IORING_FEAT_NODROP, which we insist on) until we have taken what is there, and says CQ_OVERFLOW;
- * it may refuse to take entries meanwhile (EBUSY), which then stay in the submission queue for the
- * next time.
+ * With DEFER_TASKRUN the kernel posts completions only while our thread is in the kernel: each time
+ * about twenty, beside those of operations that end in their submission, and TASKRUN stays set as
+ * the sign of more. So the completion queue hardly ever fills, however many operations are under
+ * way, and need not be large. If it does fill, the kernel keeps the completions that have no room
+ * (IORING_FEAT_NODROP, which is required here) until we have taken those in the queue, and says
+ * CQ_OVERFLOW. Meanwhile it may refuse to take entries (EBUSY), which then stay in the submission
+ * queue for the next time.
  *
  * Fork: the maps are absent in a child (MADV_DONTFORK), where even a look at the rings could spoil
- * the parent's. The descriptor is inherited; the child must close it, or operations would outlive
+ * the parent's. The child inherits the descriptor, and must close it, or operations would outlive
  * the parent.
  */
 #include "backend/uring/ring.h"
@@ -32,9 +33,9 @@
 #include "base/clock.h"
 #include "op/op.h"
 
-/* 256 entries: a system call for so many costs each of them next to nothing. 1,024 completions: of
- * four submissions that are done at once. 58 KiB of kernel memory and 29 us for a ring; with 4,096
- * it would be 143 KiB and 270 us. */
+/* 256 entries: a system call for so many costs each of them next to nothing. 1,024 completions: as
+ * many as four such submissions give that are done in the same turn. A ring takes 58 KiB of kernel
+ * memory and 29 us to make; with 4,096 it would be 143 KiB and 270 us. */
 #define RING_SHAPE                                                      \
     {                                                                   \
         .entries = 256, .completions = 1024, .no_sigpipe = RWF_NOSIGNAL \
@@ -46,12 +47,12 @@ struct ring_shape conc__ring_shape = RING_SHAPE;
 const struct ring_shape conc__ring_shape = RING_SHAPE;
 #endif
 
-/* The kernel's threads for what cannot but block, started as they are needed: for files, which
- * includes opening a FIFO, and that may wait for long; and for anything else, where its own limit
- * would be what the user may have. */
+/* How many threads the kernel may start, as it needs them, for operations that can only block: on
+ * files, which includes opening a FIFO, and that may wait for long; and for anything else, where
+ * the kernel's own limit would be the number of processes that the user may have. */
 enum { FILE_WORKERS = 32, OTHER_WORKERS = 64 };
 
-/* How long to leave a kernel alone that has no memory for a request. */
+/* How long to wait before the next request to a kernel that has no memory for it. */
 #define SHORT_OF_MEMORY CONC_MS(1)
 
 static const unsigned needed_features =
@@ -64,7 +65,7 @@ static const uint8_t needed_codes[] = {
     IORING_OP_ASYNC_CANCEL,
 };
 
-/* ---- Making and freeing ---------------------------------------------------------------------- */
+/* ---- Making and freeing ---- */
 
 static int ring_try(struct ring *ring, unsigned flags)
 {
@@ -90,7 +91,7 @@ static int ring_make(struct ring *ring)
     return !err || err == -EMFILE || err == -ENFILE ? err : -ENOSYS;
 }
 
-/* All three system calls are allowed, and do what is needed. */
+/* Are all three system calls of io_uring allowed, and do they do what is needed? */
 static bool ring_is_good_enough(struct ring *ring)
 {
     enum { CODES = 256 }; /* a code is a byte */
@@ -110,8 +111,9 @@ static bool ring_is_good_enough(struct ring *ring)
     return true;
 }
 
-/* liburing maps rings by system calls of its own, which ThreadSanitizer does not see: so it has to be
- * told that who gets an address that another thread's ring had comes after that ring's end. */
+/* liburing maps rings by system calls of its own, which ThreadSanitizer does not see. So we have to
+ * tell it that a thread which gets an address that another thread's ring had comes after the end of
+ * that ring. */
 static char maps;
 
 int conc__ring_init(struct ring *ring)
@@ -127,7 +129,7 @@ int conc__ring_init(struct ring *ring)
         io_uring_queue_exit(&ring->uring);
         return -ENOSYS;
     }
-    io_uring_register_iowq_max_workers(&ring->uring, workers); /* or else the kernel's own limits */
+    io_uring_register_iowq_max_workers(&ring->uring, workers); /* fails: the kernel's own limits */
     ring->no_sigpipe = conc__ring_shape.no_sigpipe;
     ring->overflows = 0;
     return 0;
@@ -141,10 +143,10 @@ void conc__ring_fini(struct ring *ring)
 
 void conc__ring_forget(struct ring *ring) { close(ring->uring.ring_fd); }
 
-/* ---- Entering the kernel --------------------------------------------------------------------- */
+/* ---- Entering the kernel ---- */
 
-/* Completions that are lost, or a ring that is not ours: there is no way to go on, as operations
- * would never end. */
+/* The completions are lost, or the ring is not ours. There is no way to go on, as operations would
+ * never end. */
 static void ring_die(int err) __attribute__((noreturn));
 static void ring_die(int err)
 {
@@ -180,7 +182,8 @@ void conc__ring_enter(struct ring *ring, conc_deadline until)
         return;
     if (err != -EAGAIN && err != -EBUSY)
         ring_die(err);
-    /* The entries wait in the queue. If that is for completions to be taken they are there now. */
+    /* The entries stay in the queue. If the kernel refused them until completions are taken, those
+     * are there now. */
     if (left > 0 && !io_uring_cq_ready(uring))
         nanosleep(&(struct timespec){.tv_nsec = SHORT_OF_MEMORY}, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * slots.c: see slots.h. The table doubles when it is full, and doesn't shrink. Slots
- * are used again last in, first out, while they are in the cache.
+ * slots.c: see slots.h. The table doubles when it is full, and does not shrink. Slots are used
+ * again last in, first out, while they are in the cache.
  */
 #include "backend/uring/slots.h"
 
