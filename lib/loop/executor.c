@@ -2,12 +2,13 @@
  *
  * executor.c: a loop as an executor, and the executors that a loop has for jobs that block.
  *
- * As an executor: a job becomes a task. Shutting down closes the loop for tasks; who waits for the end
- * lies on `closers` until none lives. Cancelling is up to the loop's thread, so others post it there:
- * the flags gather in `cancel_flags`, and whoever finds them empty posts the item.
+ * As an executor: a job becomes a task. Shutting down closes the loop for tasks; a context that
+ * waits for the end is on `closers` until no task lives. Only the loop's thread can cancel tasks,
+ * so other threads post the cancel there: the flags gather in `cancel_flags`, and the thread that
+ * finds them empty posts the item.
  *
- * conc_to_thread() carries the caller's local values along: they travel in the job's argument, before
- * the job's own. If the job never runs, its future's callback gives them back.
+ * conc_to_thread() hands the caller's local values to the job: they travel in the job's argument,
+ * before the job's own argument. If the job never runs, its future's callback gives them back.
  */
 #include <conc/local.h>
 
@@ -32,7 +33,8 @@ static int loop_submit(conc_executor *executor, conc_future *job)
 void conc__loop_cancel_posted(struct item *item)
 {
     struct conc_loop *loop = list_entry(item, struct conc_loop, cancel_item);
-    uint32_t flags = exchange_acq_rel(&loop->cancel_flags, 0); /* the item may be posted again */
+    /* From here on the item may be posted again. */
+    uint32_t flags = exchange_acq_rel(&loop->cancel_flags, 0);
     conc__loop_cancel_tasks(loop, flags);
 }
 
@@ -69,7 +71,7 @@ static int loop_shut_down(conc_executor *executor, unsigned flags, conc_deadline
     return conc__closing_wait(&closing, deadline);
 }
 
-/* The loop is freed by whoever made it. */
+/* The program frees the loop itself. */
 static void loop_free_nothing(conc_executor *executor) { (void)executor; }
 
 const conc_executor_ops conc__loop_executor_ops = {
@@ -122,7 +124,8 @@ static conc_future *refused_future(int err, conc_fn *fn, size_t result_size)
     conc_future *job = conc__job_new(fn, NULL, 0, result_size);
     if (!job)
         return conc__future_no_memory();
-    struct message before = message_put_aside(context_self()); /* or it would carry its words */
+    /* Otherwise the future would take the message of an error before. */
+    struct message before = message_put_aside(context_self());
     conc_job_drop(conc_future_ref(job), err);
     message_put_back(context_self(), before);
     return job;
@@ -170,7 +173,7 @@ static void carried_give_back(conc_future *job, void *arg)
     conc__locals_unref(c->locals);
 }
 
-/* A pending job that runs fn with the caller's local values; NULL: out of memory. */
+/* A pending job that runs fn with the caller's local values; NULL: there is no memory. */
 static conc_future *carried_job(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
     size_t size;

@@ -2,16 +2,17 @@
  *
  * handle.c: callbacks: soon, at a time, from another thread.
  *
- *     posted    in the inbox; made by another thread
+ *     posted    in the inbox; another thread has made it
  *     waiting   its timer is in the heap
  *     queued    in the ready list
- *     over      has run, or was dropped; in no list
+ *     over      it has run, or was dropped; it is in no list
  *
  *     posted -> queued -> over;  waiting -> queued -> over
  *
- * Cancelling a waiting one takes it out; one that is posted or queued is marked, and is passed over
- * when its turn comes. Two references hold it: the loop's, until it is over, and the user's.
- * `references` alone is touched by other threads: the last one acquires what the other released.
+ * Cancelling takes a waiting handle out. A posted or queued handle is marked, and is passed over
+ * when its turn comes. Two references hold it: the loop's, until it is over, and the user's. Other
+ * threads touch only `refs`: the thread that drops the last reference acquires what the other one
+ * released.
  */
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -36,7 +37,7 @@ void conc_handle_free(conc_handle *handle)
         free_bytes(handle);
 }
 
-/* In no queue and no heap any more. */
+/* The handle is in no queue and no heap any more. */
 static void handle_end(conc_handle *h)
 {
     h->over = true;
@@ -87,7 +88,7 @@ static conc_handle *handle_new(conc_loop *loop, conc_callback_fn *fn, void *arg,
     return h;
 }
 
-/* The list of the loop and the user have it from here on. */
+/* From here on the list of the loop and the user have the handle. */
 static void handle_share(conc_handle *h, conc_handle **ret)
 {
     list_push(&h->loop->handles, &h->node);
@@ -157,7 +158,7 @@ int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *fn, void *
     if (!h)
         return -ENOMEM;
     if (ret)
-        *ret = h; /* before it may run */
+        *ret = h; /* before it can run */
     h->item.run = handle_take_posted;
     conc__driver_post(&loop->driver, &h->item);
     return 0;

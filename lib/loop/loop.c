@@ -2,16 +2,17 @@
  *
  * loop.c: the event loop: turns, and how other threads reach it.
  *
- * A turn: take what other threads have posted; make ready what the time has come for; run what is
- * ready, BATCH items at most; let the backend hand over what was begun and complete what is done. If
- * nothing is ready it sleeps there until the next timer. Whatever becomes ready goes to the end of one
- * list, so nobody is overtaken, and since a turn runs a bounded number of items and looks once at
- * timers, inbox and backend, none of the four can starve another.
+ * A turn: take what other threads have posted; make ready the items whose time has come; run ready
+ * items, ITEMS_PER_TURN at most; let the backend hand over the operations that were begun, and
+ * complete those that are done. If nothing is ready the loop sleeps in the backend until the next
+ * timer. What becomes ready goes to the end of one list, so no item overtakes another. A turn runs
+ * a bounded number of items and looks once at timers, inbox and backend, so none of the four can
+ * starve another.
  *
- * Other threads reach it by its driver's inbox (op/driver.c: states, races, order).
+ * Other threads reach the loop by the inbox of its driver (op/driver.c: states, races, order).
  *
- * Who may do what: all fields but those for any thread belong to the thread that runs the loop
- * (`owner`), from the first run on; before that to one thread at a time.
+ * Which thread may do what: all fields but those for any thread belong to the thread that runs the
+ * loop (`owner`), from the first run on; before that they belong to one thread at a time.
  */
 #include "loop/task_impl.h"
 
@@ -24,8 +25,8 @@
 #include "base/clock.h"
 #include "future/future_impl.h"
 
-/* Items a turn: so few that input and output need not wait for long, so many that looking at them
- * costs little for each. */
+/* So few that input and output need not wait for long, and so many that looking at these costs
+ * little for each item. */
 enum { ITEMS_PER_TURN = 256 };
 
 conc_loop *conc_loop_current(void) { return loop_here(); }
@@ -70,7 +71,7 @@ static bool loop_has_live_tasks(struct conc_loop *loop)
     return has;
 }
 
-/* Is it only run to be freed, and is there nothing left to wait for? */
+/* Does the loop run only to be freed, and is there nothing left to wait for? */
 static bool loop_is_run_out(struct conc_loop *loop)
 {
     switch (loop->run_out) {
@@ -104,7 +105,8 @@ static void loop_turn(struct conc_loop *loop)
     conc__driver_take(&loop->driver);
     loop_fire_timers(loop);
     loop_run_ready(loop);
-    /* A child that was forked in this turn has nobody to wait for; nor has a loop that only ends. */
+    /* A child that was forked in this turn has nothing to wait for; nor has a loop that never ran,
+     * and is freed: it has no backend. */
     if (!loop->driver.dead && loop->driver.backend)
         loop_turn_backend(loop);
 }
@@ -163,7 +165,7 @@ static void loop_take_thread(struct conc_loop *loop)
 {
     loop->owner = pthread_self();
     loop->started = true;
-    conc__stack_watch_overflow(); /* out of memory: then an overflow has no message */
+    conc__stack_watch_overflow(); /* if there is no memory, an overflow has no message */
     loop->self = context_self();
     conc__driver_here = &loop->driver;
     store_relaxed(&loop->running, true); /* relaxed: others read a hint */
@@ -213,7 +215,7 @@ int conc_loop_run_forever(conc_loop *loop)
     return loop_end_run(loop, true);
 }
 
-/* A future for whose end a run waits: on that run's stack. */
+/* A future for whose end a run waits. It lies on the stack of that run. */
 struct awaited {
     struct item item; /* posted when it is done */
     struct conc_loop *loop;
@@ -224,7 +226,7 @@ static void awaited_came(struct item *item)
 {
     struct awaited *awaited = list_entry(item, struct awaited, item);
     awaited->done = true;
-    awaited->loop->stop = true; /* this run; and don't sleep in this turn */
+    awaited->loop->stop = true; /* end this run, and don't sleep in this turn */
 }
 
 static void awaited_post(conc_future *future, void *arg)
@@ -249,7 +251,8 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
     do
         loop_turn(loop);
     while (!loop->stop && !loop->driver.dead);
-    /* Stopped before: if the callback cannot be taken back it is being called, and will post. */
+    /* The run was stopped before the future was done. If the callback cannot be taken back, another
+     * thread is calling it, and it will post. */
     if (!awaited.done && !conc__future_forget(future, awaited_post, &awaited))
         while (!awaited.done && !loop->driver.dead)
             loop_turn(loop);
@@ -342,35 +345,35 @@ int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
     return 0;
 }
 
-/* Tasks, timers, callbacks and ops are gone; nobody knows the loop any more but those who post just
- * now. */
+/* Tasks, timers, callbacks and ops are over. No thread knows the loop any more, except those that
+ * are posting to it. */
 static void loop_free_memory(struct conc_loop *loop)
 {
     conc__loop_unregister(loop);
     conc__driver_fini(&loop->driver);
     conc__heap_free(&loop->timers);
-    /* In a child tasks are left, and what they wait for may yet be told to wake them. */
+    /* In a forked child tasks are left, and what they wait for may still try to wake them. */
     if (!loop->driver.dead || loop->live == 0)
         free_bytes(loop);
 }
 
-/* Run what is left to its end. Tasks that have not begun never will, so that it works without a
- * backend too, if the loop has never run. */
+/* Run what is left to its end. Tasks that have not begun never will. So this also works for a loop
+ * that has never run, which has no backend. */
 static void loop_run_out(struct conc_loop *loop)
 {
     loop_take_thread(loop);
-    loop->run_out = RUN_OUT_TASKS; /* operations of readers that have nothing to read go on */
+    loop->run_out = RUN_OUT_TASKS; /* not yet the operations: those of readers may never end */
     conc__loop_cancel_tasks(loop, CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING);
     while (loop_has_live_tasks(loop) && !loop->driver.dead)
         loop_turn(loop);
-    conc__loop_free_executors(loop); /* their jobs may post until they have ended */
+    conc__loop_free_executors(loop); /* until these jobs have ended they may post */
     conc__signals_drop(loop);
     conc__driver_take(&loop->driver); /* the last of what they posted */
     conc__handles_drop(loop);
     conc__readers_drop(loop);
     loop->run_out = RUN_OUT_OPS;
-    while ((loop->driver.ops > 0 || loop->ready.first) &&
-           !loop->driver.dead) /* what is cancelled passes */
+    /* Operations and items that are cancelled still have to pass through the loop. */
+    while ((loop->driver.ops > 0 || loop->ready.first) && !loop->driver.dead)
         loop_turn(loop);
     loop_leave_thread(loop);
 }

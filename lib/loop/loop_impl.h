@@ -18,7 +18,7 @@
 struct task;
 struct signal_handler;
 
-/* Something that comes with time: lies in what it is for. */
+/* What happens at a point in time. It lies in the struct that it is for. */
 struct timer {
     struct heap_node node;
     void (*fire)(struct conc_loop *loop, struct timer *timer);
@@ -37,7 +37,7 @@ struct fd_watches {
     size_t room;
 };
 
-/* What a loop that is being freed still runs for. */
+/* What a loop that is being freed still waits for. */
 enum run_out { RUN_OUT_NOT, RUN_OUT_TASKS, RUN_OUT_OPS };
 
 struct conc_loop {
@@ -50,13 +50,13 @@ struct conc_loop {
     uint32_t word;                 /* the guard of the next three */
     bool closed;                   /* takes no more tasks */
     size_t live;                   /* tasks spawned and not ended */
-    struct conc__waitlist closers; /* who waits for `live` to become 0 */
+    struct conc__waitlist closers; /* the contexts that wait for `live` to become 0 */
 
-    /* The thread's that runs it. */
+    /* Only for the thread that runs the loop. */
     pthread_t owner; /* once `started` */
     bool started, running;
     struct item_queue ready;
-    int to_run; /* so many items more in this turn, at most */
+    int to_run; /* how many items more this turn runs, at most */
     struct heap timers;
     size_t timed;              /* tasks and handles that may need a place in the heap */
     struct coroutine here;     /* the loop's own stack, while a task runs */
@@ -105,8 +105,8 @@ static inline void loop_push(struct conc_loop *loop, struct item *item)
     item_push(&loop->ready, item);
 }
 
-/* The next item of this turn, off the ready list, if it is one for `run`; else NULL. Not while slow ones
- * are reported: then each is timed by the loop. */
+/* Take the next item of this turn off the ready list, if its function is `run`; else NULL. Also
+ * NULL while slow items are reported: then the loop times each. */
 static inline struct item *loop_next_item(struct conc_loop *loop, void (*run)(struct item *item))
 {
     struct item *item = loop->ready.first;
@@ -124,21 +124,21 @@ static inline void loop_release_timer(struct conc_loop *loop) { loop->timed--; }
  * -ESHUTDOWN: the loop is dead. */
 int conc__loop_check(const struct conc_loop *loop);
 
-/* One task more; false: the loop is closed. And one less. From any thread. */
+/* Count one task more; false: the loop is closed. And count one less. From any thread. */
 bool conc__loop_enter(struct conc_loop *loop);
 void conc__loop_leave(struct conc_loop *loop);
 
 /* Take no more tasks. From any thread. */
 void conc__loop_close(struct conc_loop *loop);
 
-/* If loop->slow_after: something that began at `since` is over; report it if it was slow. 0: nobody
- * looked, as no reports were wanted then. */
+/* If loop->slow_after is set: something that began at `since` is over; report it if it was slow.
+ * `since` 0: no time was taken, as no reports were wanted then. */
 void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const char *what,
                             const char *name);
 
 /* ---- fork.c ---- */
 
-/* Loops that must be told of a fork. */
+/* The list of the loops that a fork concerns. */
 void conc__loop_register(struct conc_loop *loop);
 void conc__loop_unregister(struct conc_loop *loop);
 
@@ -154,7 +154,7 @@ void conc__loop_free_executors(struct conc_loop *loop);
 
 /* ---- handle.c, readers.c, signal.c ---- */
 
-/* Drop what there is of them, when the loop is freed. */
+/* Drop all that there are of them, when the loop is freed. */
 void conc__handles_drop(struct conc_loop *loop);
 void conc__readers_drop(struct conc_loop *loop);
 void conc__signals_drop(struct conc_loop *loop);

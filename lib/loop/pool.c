@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool.c: an executor that spreads jobs, as tasks, over several loops, a thread each.
+ * pool.c: an executor that spreads jobs, as tasks, over several loops, each with a thread.
  *
- * A job goes to the loop with the fewest tasks; among equals the turn goes round. Tasks stay on their
- * loop, so what balances is where they begin. Each member thread runs its loop until the pool is
- * freed, and frees it then.
+ * A job goes to the loop with the fewest tasks; among equals, the search begins at the next loop
+ * each time. Tasks stay on their loop, so the balance depends on where they begin. Each member
+ * thread runs its loop until the pool is freed, and then frees the loop.
  */
 #include <conc/event.h>
 #include <conc/thread.h>
@@ -17,9 +17,9 @@
 
 struct member {
     conc_loop *loop;
-    conc_thread *thread; /* runs the loop, and frees it */
+    conc_thread *thread; /* it runs the loop, and frees it */
     conc_event started;
-    int err; /* why it has not started; before `started` */
+    int err; /* why it has not started; written before `started` is set */
 };
 
 struct loop_pool {
@@ -147,7 +147,7 @@ static void loop_pool_free(conc_executor *executor)
 static const conc_executor_ops loop_pool_ops = {
     .submit = loop_pool_submit, .shutdown = loop_pool_shut_down, .free = loop_pool_free};
 
-/* On an error those that have started are left, for loop_pool_free(). */
+/* On an error, the members that have started are left for loop_pool_free(). */
 static int loop_pool_start(struct loop_pool *pool, size_t loops)
 {
     for (; pool->count < loops; pool->count++) {

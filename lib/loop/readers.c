@@ -2,16 +2,19 @@
  *
  * readers.c: callbacks for descriptors that are readable or writable.
  *
- *     armed     an OP_POLL of its own is in flight
- *     queued    in the ready list: to be armed for the first time, or its poll is complete
- *     running   in its callback
- *     removed   nobody's any more: freed when its poll, or its turn, is over
+ * The states of a watch (here without WATCH_):
  *
- *     armed -> queued -> running -> armed ...;  any -> removed
+ *     ARMED     an OP_POLL of its own is in flight
+ *     QUEUED    in the ready list: to be armed for the first time, or because its poll is complete
+ *     RUNNING   in its callback
+ *     removed   in no table: freed when its poll, or its turn, is over
  *
- * It is armed again after its callback: so it is called back as long as there is something, once a
- * turn. A descriptor that cannot be polled (-EBADF: closed without a word) is reported once by the
- * callback, which finds out by itself, and is removed.
+ *     ARMED -> QUEUED -> RUNNING -> ARMED ...;  any -> removed
+ *
+ * A watch is armed again after its callback. So the callback is called once a turn as long as the
+ * descriptor is ready. A descriptor that cannot be polled (-EBADF: the program has closed it
+ * without removing the watch) is reported once by the callback, which finds out by itself, and is
+ * removed.
  */
 #include <poll.h>
 #include <string.h>
@@ -68,10 +71,11 @@ static void watch_forget(struct fd_watch *w)
     w->removed = true;
 }
 
-/* Until it has something; or it is over. */
+/* Begin its poll; or free it, if it was removed. */
 static void watch_arm(struct fd_watch *w)
 {
-    /* The loop is freed before it has ever run; or the callback has forked, and this is the child. */
+    /* Either the loop is freed before it has ever run, or the callback has forked and this is the
+     * child. */
     if (!w->removed && (!w->loop->driver.backend || w->loop->driver.dead))
         watch_forget(w);
     if (w->removed) {
@@ -97,7 +101,8 @@ static void watch_run(struct item *item)
     watch_arm(w);
 }
 
-/* Before the loop has first run there is no backend: then it is armed in the first turn. */
+/* Before the loop's first run there is no backend. So a new watch is queued, and armed in its
+ * turn. */
 static void watch_begin(struct item *item)
 {
     struct fd_watch *w = list_entry(item, struct fd_watch, item);

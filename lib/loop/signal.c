@@ -2,12 +2,12 @@
  *
  * signal.c: callbacks for signals, in the loop's thread.
  *
- * The thread that deals with signals (thread/signal.c) calls handler_post(), which posts the handler to
- * its loop unless it is in the inbox already (`posted`); the loop puts it into its ready list, and runs
- * the program's callback there.
+ * The thread that deals with signals (thread/signal.c) calls handler_post(), which posts the
+ * handler to its loop unless it is in the inbox already (`posted`). The loop puts the handler into
+ * its ready list, and there runs the program's callback.
  *
- * Removing: once conc__signal_remove() has returned nobody posts it any more. If it is still in the
- * inbox or the ready list it is freed when it comes out of there, else at once.
+ * Removing: once conc__signal_remove() has returned, no thread posts the handler any more. If it is
+ * still in the inbox or in the ready list it is freed when it comes out of there, else immediately.
  */
 #include "base/alloc.h"
 #include "loop/loop_impl.h"

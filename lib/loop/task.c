@@ -2,45 +2,50 @@
  *
  * task.c: a task as a context: it is set aside while its loop runs the others.
  *
- *     new       made by any thread; counted in loop->live; on its way to its loop through the inbox
- *     ready     in the loop's ready list
- *     running   on its stack
- *     parked    in nobody's list; perhaps its timer is in the heap
- *     ended     its job is over, its stack left for good
+ * The states (here without TASK_):
  *
- *     new -> ready            its loop takes it from the inbox, or its maker is on the loop's thread
- *     ready -> running        its turn has come: resumed by the loop, or by the task before it
- *     running -> ready        yield
- *     running -> parked       park, unless there is something in `woken`
- *     parked -> ready         woken, or its timer fires
- *     running -> ended        at the end of task_main(); then the loop frees it
+ *     NEW       made by any thread; counted in loop->live; on its way to its loop through the inbox
+ *     READY     in the loop's ready list
+ *     RUNNING   on its stack
+ *     PARKED    in no list; perhaps its timer is in the heap
+ *     ENDED     its job is over, and it has left its stack for good
  *
- * All of these happen in the loop's thread. Waking: from there the bit goes into `woken`, and a parked
- * task becomes ready. From other threads the bit goes into `posted`, and whoever sets POSTED there
- * posts the task to the loop, which moves the bits to `woken` when it takes it out. So a task learns of
- * nothing before its loop has taken it from the inbox, and only its own thread ever touches its state:
- * the classic race of waking somebody who is just about to sleep cannot happen.
+ *     NEW -> READY            its loop takes it from the inbox, or the loop's own thread makes it
+ *     READY -> RUNNING        its turn has come: the loop resumes it, or the task before it does
+ *     RUNNING -> READY        yield
+ *     RUNNING -> PARKED       park, unless there is a bit in `woken`
+ *     PARKED -> READY         it is woken, or its timer fires
+ *     RUNNING -> ENDED        at the end of task_main(); then the loop frees it
  *
- * A task may end while it is in the inbox: a kick that came when it needed none. Then the loop frees
- * it when it takes it out. After its job is over nobody posts it any more: a delivery comes once for
- * each wait, which was over; kicks come through scopes, and all of them have been left (the job's own
- * under its future's guard: future.c).
+ * All of these happen in the loop's thread. Waking: in that thread, the bit goes into `woken`, and
+ * a parked task becomes ready. From other threads the bit goes into `posted`, and the thread that
+ * sets POSTED there posts the task to the loop, which moves the bits to `woken` when it takes the
+ * task out. So a task learns of nothing before its loop has taken it from the inbox, and only its
+ * own thread ever touches its state: the classic race of waking a context that is just about to
+ * sleep cannot happen.
  *
- * Where it lies: the struct stands at the top of its own stack, so a parked task touches one page. The
- * tops of the stacks are offset against each other, or a thousand tasks would share a few cache lines.
+ * A task may end while it is in the inbox: it was kicked when it needed no kick. Then the loop
+ * frees it when it takes it out. After its job is over no thread posts it any more: a delivery
+ * comes once for each wait, and the wait was over; kicks come through scopes, and the task has left
+ * all of them (the job's own scope under its future's guard: future.c).
  *
- * Its stack: usually its own; but a task that is in a generator's body parks on the generator's. What
- * it stands on is saved where it parks.
+ * Where it lies: the struct stands at the top of its own stack, so a parked task touches one page.
+ * The tops of the stacks are offset against each other (stack_top()), otherwise a thousand tasks
+ * would share a few cache lines.
  *
- * A word in shared memory: a task must not block its loop, and the kernel can rouse a loop for a word
- * only where io_uring has futexes (Linux 6.7); a thread that sleeps for each waiting task would cost
- * more than the task. So tasks nap between looks: for an eighth of the time that they have waited,
- * NAP_MIN at least and NAP_MAX at most. Measured: the first task that waits for long costs its loop
- * 0.6 % of a core, since it rouses the loop each time, and each more 0.006 %.
+ * Its stack is usually its own; but a task that is in the body of a generator parks on the
+ * generator's stack. The task saves where it stands when it parks.
  *
- * Order: `posted` is set with release and taken with acquire: what the waker did before is seen. And
- * the other way round: whoever posts next writes to `post`, which the loop has read before it took
- * the bits. The rest belongs to one thread.
+ * A word in shared memory: a task must not block its loop, and the kernel can wake a loop for a
+ * word only where io_uring has futexes (Linux 6.7); a thread that sleeps for each waiting task
+ * would cost more than the task. So tasks nap between looks: for an eighth of the time that they
+ * have waited (NAP_PART), but NAP_MIN at least and NAP_MAX at most. Measured: the first task that
+ * waits for long costs its loop 0.6 % of a core, since it wakes the loop each time, and each
+ * further task 0.006 %.
+ *
+ * Order: `posted` is set with release and taken with acquire, so the task sees what its waker did
+ * before. In the other direction: the next thread that posts writes to `post`, which the loop has
+ * read before it took the bits. The rest belongs to one thread.
  */
 #include <conc/local.h>
 
@@ -95,8 +100,8 @@ static void task_kick(struct conc_context *context) { task_wake(context, PARK_KI
 static void task_timer_fires(struct conc_loop *loop, struct timer *timer)
 {
     (void)loop;
-    task_make_ready(
-        list_entry(timer, struct task, timer)); /* it is in the heap only while it is parked */
+    /* The timer is in the heap only while the task is parked. */
+    task_make_ready(list_entry(timer, struct task, timer));
 }
 
 /* ---- Suspending ---- */
@@ -113,9 +118,9 @@ static struct coroutine *task_enter(struct task *t)
     return t->resume;
 }
 
-/* Set the caller aside, its state being set; returns when it is resumed. If a task is the next that is
- * ready, go there without the detour over the loop's stack: half the work, and the processor, which
- * remembers where calls return to, is right more often. */
+/* Set the caller, whose state is set already, aside. Returns when it is resumed. If the next ready
+ * item is a task, switch to it directly instead of by way of the loop's stack: this is half the
+ * work, and the processor, which remembers where calls return to, is right more often. */
 static void task_switch_away(struct task *t)
 {
     struct conc_loop *loop = t->loop;
@@ -176,7 +181,7 @@ static const struct context_ops task_ops = {
 
 /* ---- Running ---- */
 
-/* Nobody stands on its stack, and nobody posts it. */
+/* No code runs on its stack, and no thread posts it. */
 static void task_free(struct task *t)
 {
     struct conc_loop *loop = t->loop;
@@ -191,17 +196,19 @@ static void task_end(struct task *t)
     list_remove(&t->loop->tasks, &t->node);
     loop_release_timer(t->loop);
     conc_future_unref(t->job);
-    if (!load_acquire(&t->posted)) /* acquire: what those who posted it did is over */
+    if (!load_acquire(&t->posted)) /* acquire: what the threads that posted it did is over */
         task_free(t);
 }
 
-/* Returns when a task, not necessarily this one, has nothing more to do, and no other is next. */
+/* Returns when a task, not necessarily this one, has nothing more to do, and the next ready item is
+ * no task. */
 static void task_resume(struct item *item)
 {
     struct task *first = list_entry(item, struct task, ready);
     struct conc_loop *loop = first->loop;
     int64_t since = loop->slow_after ? conc_now() : 0;
-    const struct stack *stood_on = conc__stack_here; /* a generator's, if its body runs the loop */
+    /* A generator's stack, if the body of a generator runs the loop. */
+    const struct stack *stood_on = conc__stack_here;
     conc__coroutine_switch(&loop->here, task_enter(first));
     struct task *t = loop->current;
     conc__stack_here = stood_on;
@@ -217,7 +224,7 @@ static void task_main(void *arg)
 {
     struct task *t = arg;
     conc__job_execute(t->job);
-    conc__context_fini(&t->context); /* here, for the destructors of local values may block */
+    conc__context_fini(&t->context); /* here, because the destructors of local values may block */
     t->state = TASK_ENDED;
     conc__coroutine_leave(&t->loop->here);
 }
@@ -234,7 +241,7 @@ static void task_begin(struct conc_loop *loop, struct task *t)
         conc__future_cancel_job(t->job, true);
 }
 
-/* It cannot begin: there is no room for its timer. */
+/* End a task that cannot begin, because there is no room for its timer. */
 static void task_refuse(struct task *t)
 {
     conc_job_drop(t->job, -ENOMEM);
@@ -337,8 +344,9 @@ static conc_future *task_spawn(struct conc_loop *loop, conc_fn *fn, const void *
     conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
     if (!job)
         return conc__future_no_memory();
-    struct message before = message_put_aside(context_self()); /* a refusal has none of its words */
-    conc_future_ref(job);                                      /* the task's */
+    /* A refusal must not take the message of an error before. */
+    struct message before = message_put_aside(context_self());
+    conc_future_ref(job); /* the task's */
     int err = valid ? conc__task_submit(loop, job, options) : -EINVAL;
     if (err)
         conc_job_drop(job, err);
