@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawner.c: this process' side of the fork server: how it comes about, and asking it for children.
+ * spawner.c: the program's side of the fork server: how the server is made, and asking it for
+ * children.
  *
- * A fork of a process with several threads copies locks that nobody will ever release, so no child
- * is forked from the program itself. The server is a process that has one thread, always. It comes
- * about when conc_process_prepare() is called, or else with the first child:
+ * A fork of a process with several threads copies locks that no thread will ever release, so no
+ * child is forked from the program itself. The server is a process that has one thread, always. It
+ * is made when conc_process_prepare() is called, or else with the first child:
  *
- * - by a fork, if there is one thread now: nobody can hold a lock. The children see what the
- *   program's variables were then.
+ * - by a fork, if there is one thread now, because then no other thread can hold a lock. The
+ *   children see the program's variables as they are at that time.
  * - else (or if the caller stands on the small stack of a task or a generator, which the children
- *   would have) by running the program once more, which costs some milliseconds: our constructor
+ *   would have) by running the program once more, which costs some milliseconds. Our constructor
  *   finds a variable in the environment and serves; main() is never reached. The children see the
  *   program's variables as they are before main().
  *
- * In the second case the constructors of the program itself have to be run by us if libconc is a
- * shared library, because the dynamic linker would come to them after us. The libraries that stand
- * between the two are left without.
+ * In the second case, and if libconc is a shared library, we have to run the constructors of the
+ * program itself, because the dynamic linker would run them after ours. The constructors of the
+ * libraries between the two are not run.
  *
- * If the server has died the next request starts another. Its zombie is reaped by whoever notices.
+ * If the server has died the next request starts another. The thread that notices the death reaps
+ * its zombie.
  *
- * A fork by the user: the child forgets the server, which is its parent's. What its parent has made
- * by it is dead there (conc__forks() tells them apart).
+ * A fork by the program: the child forgets the server, which is its parent's. What its parent has
+ * made with the server is dead in the child (conc__forks() tells them apart).
  */
 #include "process/spawner.h"
 
@@ -71,7 +73,7 @@ static void server_watch_forks(void) { pthread_atfork(NULL, NULL, server_after_f
 
 /* ---- Starting it ---- */
 
-/* 0: it cannot be told. */
+/* 0: the number cannot be found out. */
 static size_t threads_count(void)
 {
     size_t n = 0;
@@ -86,14 +88,14 @@ static size_t threads_count(void)
 
 static pid_t server_start_by_fork(int theirs)
 {
-    fflush(NULL); /* or each child would write what is in the buffers */
+    fflush(NULL); /* otherwise each child would write what is in the buffers */
     pid_t pid = fork();
     if (pid == 0)
         conc__server_main(theirs);
     return pid < 0 ? -errno : pid;
 }
 
-/* The environment with our variable. NULL: out of memory. */
+/* The environment with our variable. NULL: there is no memory. */
 static char **server_environment(char *variable)
 {
     size_t n = 0;
@@ -107,8 +109,9 @@ static char **server_environment(char *variable)
     return env;
 }
 
-/* Not by what /proc/self/exe leads to (the file may have been replaced), except under valgrind,
- * where the link is valgrind's own. */
+/* The link /proc/self/exe itself, not the path that it contains, because the file may have been
+ * replaced. But under valgrind the path, as there only readlink() gives the program's, and the link
+ * is valgrind's own. */
 static const char *server_program_path(char *buf, size_t size)
 {
     ssize_t n = RUNNING_ON_VALGRIND ? readlink("/proc/self/exe", buf, size - 1) : -1;
@@ -205,9 +208,9 @@ static bool server_fd_is_of(pid_t starter)
     return type == SOCK_SEQPACKET && peer.pid == starter;
 }
 
-/* Are we to be the server? The variable says whose, and the socket must be that process', or anybody
- * could make a program serve by setting a variable. If it has ended meanwhile, so do we: main() must
- * not run a second time. */
+/* Is this process to be the server? The variable says of which process, and the socket must be from
+ * that process; otherwise anybody could make a program serve by setting a variable. If that process
+ * has ended meanwhile, this one ends too: main() must not run a second time. */
 __attribute__((constructor)) static void server_become(int argc, char **argv, char **env)
 {
     const char *value = secure_getenv(SERVER_VARIABLE);
@@ -232,14 +235,14 @@ static void server_bury(void)
 {
     close(server.fd);
     server.fd = -1;
-    /* Not killed: if somebody else has reaped it the pid may be a stranger's. If it lives it finds
-     * its socket closed, and ends. */
+    /* The server is not killed: if the program has reaped it, its pid may be another process's. If
+     * it lives it finds its socket closed, and ends. */
     while (waitpid(server.pid, NULL, 0) < 0 && errno == EINTR)
         continue;
 }
 
-/* A child of that server has lost it: its reports have ended without a word. (It may not have come
- * to closing its other descriptors yet.) */
+/* A child of that server has lost it: its reports have ended without the last one. (The server may
+ * not have closed its other descriptors yet.) */
 static void server_lost(uint32_t number)
 {
     conc_with_lock (&server.lock)

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawner_main.c: the fork server itself: a process with one thread that does nothing but fork on
- * request, reap, and report. See spawner.c for how it comes about.
+ * spawner_main.c: the fork server itself: a process with one thread that only forks on request,
+ * reaps, and reports. See spawner.c for how it is made.
  *
  * Each request to start brings two descriptors: the channel, which is the child's, and a packet
  * socket on which the server reports on this one child: that it is there, and how it has ended.
- * Only a child's parent learns that, and this is how it gets to the process that wants to know. If
- * the report's socket ends without a word, the server has died.
+ * Only the parent of a child learns that, and these reports bring it to the process that wants to
+ * know. If the socket ends without a last report, the server has died.
  *
- * The server ends when the other end of its own socket is closed, as it is when the process that
- * has started it ends, in whatever way. Its children die with it: each asks the kernel to be killed
- * then (PR_SET_PDEATHSIG; that its parent is still there is looked at afterwards, so there is no
- * gap).
+ * The server ends when the other end of its own socket is closed, which happens when the process
+ * that has started it ends, in whatever way. Its children die with it: each asks the kernel to be
+ * killed then (PR_SET_PDEATHSIG), and looks afterwards whether its parent is still there, so there
+ * is no gap.
  *
- * Signals: all are blocked in the server (SIGCHLD comes by a descriptor), so that nothing meant for
- * the program's process group ends it before the program does. Its children begin with the mask,
- * and the actions for SIGCHLD and SIGINT, that were there before; but pool workers ignore SIGINT.
+ * Signals: all are blocked in the server (SIGCHLD comes by a descriptor), so that a signal to the
+ * process group of the program does not end the server before the program ends. Its children begin
+ * with the mask, and with the actions for SIGCHLD and SIGINT, that were there before; but pool
+ * workers ignore SIGINT.
  *
- * A child has none of the server's descriptors but its channel: the report sockets of the others
- * would keep those from ending.
+ * A child has none of the server's descriptors but its channel: the sockets for the reports of the
+ * others would stay open in it.
  */
 #include "process/spawner.h"
 
@@ -42,6 +43,7 @@
 #include "process/code.h"
 #include "wait/context.h"
 
+/* A child that has not been reaped. */
 struct ward {
     struct ward *next;
     uint64_t number;
@@ -53,8 +55,8 @@ struct server {
     int fd, signal_fd;
     pid_t pid;
     uint64_t started;
-    struct ward *wards; /* the children that have not been reaped */
-    sigset_t mask;      /* as it was before */
+    struct ward *wards;
+    sigset_t mask; /* as it was before */
     struct sigaction on_child;
     int spare[REQUEST_FDS]; /* room for the descriptors of the next request; -1: there is none */
 };
@@ -103,11 +105,12 @@ static void child_die_with(pid_t parent)
         _exit(1);
 }
 
-/* As it was before. While a child is made, and in workers for good, it is ignored: a terminal's Ctrl-C
- * goes to all processes, and would break the pool of a program that wants to end well. */
+/* The action as it was before. While a child is made, and in workers for good, SIGINT is ignored:
+ * the Ctrl-C of a terminal goes to all processes, and would break the pool of a program that wants
+ * to end in good order. */
 static struct sigaction on_interrupt;
 
-/* A message that is not what it should be is a mistake of libconc's own. */
+/* A message that is not as it should be is a mistake of libconc's own. */
 static void child_run(int fd)
 {
     conc_pipe *channel;
@@ -118,7 +121,7 @@ static void child_run(int fd)
     uintptr_t base;
     if (conc_pipe_new_from_fd(&channel, fd) ||
         conc_pipe_recv_fds(channel, &message, fds, &n_fds, CONC_FOREVER))
-        _exit(1); /* whoever wanted the child has gone */
+        _exit(1); /* the process that wanted the child has ended */
     memcpy(&server_start_child, message.data, sizeof server_start_child);
     char *path = (char *)message.data + sizeof server_start_child;
     conc_context_set_name(server_start_child.name);
@@ -152,7 +155,7 @@ static void child_become(struct server *s, int channel)
 
 /* ---- Reports ---- */
 
-/* There is room for the two that a child causes. If nobody wants to know, that is no error. */
+/* There is room for the two reports on a child. If the other end is closed, that is no error. */
 static void ward_report(const struct ward *w, enum report_kind kind, int value)
 {
     const struct report r = {kind, value, w->number};
@@ -203,7 +206,7 @@ static void server_signal(const struct server *s, const struct request *r)
 {
     for (const struct ward *w = s->wards; w; w = w->next)
         if (w->number == r->child)
-            kill(w->pid, r->signo); /* it is not reaped, so the pid is its own */
+            kill(w->pid, r->signo); /* it is not reaped, so the pid is still its own */
 }
 
 static void server_give_up_spare(struct server *s)
@@ -214,7 +217,8 @@ static void server_give_up_spare(struct server *s)
     s->spare[0] = s->spare[1] = -1;
 }
 
-/* A request whose descriptors find no room would come without any, and could not be answered. */
+/* If there were no room for the descriptors of a request, it would come without them, and could not
+ * be answered. */
 static bool server_take_spare(struct server *s)
 {
     s->spare[0] = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
@@ -282,7 +286,7 @@ static void server_hold_signals(struct server *s)
 static void server_forget_caller(void)
 {
     struct conc_context *self = context_self();
-    self->scope = NULL; /* they are those of whoever made us start */
+    self->scope = NULL; /* the scopes are those of the call that has started the server */
     self->works_for = NULL;
     conc_context_set_name("fork-server");
 }

@@ -2,32 +2,34 @@
  *
  * wait.c: waiting and waking between processes.
  *
- * The lists of the wait room hold pointers into the stacks of those who wait, which are of no use
- * in another process, and which a dead process would leave there for ever. So nothing is handed
- * over here: who waits attempts, sleeps until told that something has changed, and attempts again.
+ * The lists of the wait room hold pointers into the stacks of those that wait. In another process
+ * these are of no use, and a process that dies would leave them there for ever. So nothing is
+ * handed over here: a waiting context attempts, sleeps until something has changed, and attempts
+ * again.
  *
- * A spot is an event count. Who waits counts itself in (`waiters`), notes `seq`, attempts, and
- * sleeps while seq is what it noted. Who has changed something looks at `waiters`; if somebody is
- * there, it counts seq up and wakes as many sleepers as can now succeed.
+ * A spot is an event count. A context that waits counts itself in (`waiters`), notes `seq`,
+ * attempts, and sleeps while `seq` is what it noted. A context that has changed something looks at
+ * `waiters`; if there are any, it counts `seq` up and wakes as many sleepers as can now succeed.
  *
  * No wake-up is lost among the living:
- * - Both sides go through a read-modify-write of `waiters`, which stand in one order. If the waiter
- *   counts itself in first, the waker sees it. If the waker looks first, the waiter's own increment
- *   acquires what the waker released, so that its attempt sees the change.
- * - A change between the attempt and the sleep counts seq up, and the kernel does not sleep.
- * - Who is woken always attempts before it gives up. So a wake-up is wasted only if somebody else
- *   has taken what there was; and that one, too, wakes somebody when it gives it back.
+ * - Both sides go through a read-modify-write of `waiters`, and these stand in one order. If the
+ *   waiter counts itself in first, the waker sees it. If the waker looks first, the waiter's own
+ *   increment acquires what the waker released, so that its attempt sees the change.
+ * - A change between the attempt and the sleep counts `seq` up, and the kernel does not sleep.
+ * - A woken context always attempts before it gives up. So a wake-up is wasted only if another
+ *   context has taken what there was; and that one, too, wakes another when it gives it back.
  *
  * The dead: a process may die between its change and the wake-up, or between being woken and its
- * attempt. Therefore nobody sleeps for ever: each kind of context looks again now and then, as its
+ * attempt. Therefore no context sleeps for ever: each kind looks again now and then, as its
  * wait_word() says (a thread after 64 ms at the most: wait/thread.c; a task, which only naps, after
- * 5: loop/task.c). So whatever the dead have left undone costs the living a short time, never more;
- * and it is how the death of a lock's holder is noticed. Who dies waiting stays counted in
- * `waiters`: that costs each later change a system call for nothing.
+ * 5 ms: loop/task.c). So whatever the dead have left undone costs the living a short time, never
+ * more; and this is how the death of a lock's holder is noticed. A process that dies while it waits
+ * stays counted in `waiters`: this costs each later change a system call for nothing.
  *
- * A sleep ends with a kick too, so it can be cancelled.
+ * A kick ends a sleep too, so a wait can be cancelled.
  *
- * Fairness: none beyond the kernel's, whose sleepers wake in order of arrival. Who runs is faster.
+ * Fairness: none beyond the kernel's, whose sleepers wake in order of arrival. A running context is
+ * faster than they are.
  */
 #include <unistd.h>
 
@@ -39,7 +41,8 @@
 
 static int shared_attempt(const struct shared_on *on) { return on->attempt(on->arg); }
 
-/* Attempts before the sleep (backoff.h). Not in a thread that others share, as the rests yield it. */
+/* Attempts before the sleep (backoff.h). Not in a thread that others share, as the rests yield
+ * it. */
 static int shared_attempt_resting(const struct shared_on *on)
 {
     int result = -EAGAIN;
@@ -136,7 +139,7 @@ static __thread uint32_t tid; /* 0: not known */
 
 static void tid_after_fork_in_child(void) { tid = 0; }
 
-/* Out of memory: then a child must not use libconc. */
+/* If there is no memory, a child must not use libconc. */
 static void tid_watch_forks(void) { pthread_atfork(NULL, NULL, tid_after_fork_in_child); }
 
 uint32_t conc__shared_tid(void)

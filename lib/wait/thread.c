@@ -1,49 +1,48 @@
 /* SPDX-License-Identifier: MIT
  *
- * thread.c: a thread as a context: it sleeps in the kernel, on its parking word; or in a
- * poll(2), while it waits for a descriptor.
+ * thread.c: a thread as a context: it sleeps in the kernel, on its parking word; or in poll(2),
+ * while it waits for a descriptor.
  *
- * The word: PARK_DELIVERED and PARK_KICKED are set by others, and consumed by the park that reports
- * them; THREAD_SLEEPING or THREAD_POLLING is set by the thread before it sleeps, so that others know
- * which system call is due. (Here without the THREAD_.)
+ * The word: others set PARK_DELIVERED and PARK_KICKED, and the park that reports them consumes
+ * them. The thread sets THREAD_SLEEPING or THREAD_POLLING before it sleeps, so that others know
+ * which system call is due. (Here without THREAD_.)
  *
- *     0          it runs, and nobody has anything to tell
+ *     0          the thread runs, and there is nothing to report
  *     SLEEPING   it sleeps on the word, or is about to
  *     POLLING    it polls, or is about to: a descriptor and its `kick_fd`
- *     PARK_...   somebody has: beside SLEEPING or POLLING until the thread wakes
+ *     PARK_...   there is something to report; stands beside SLEEPING or POLLING until the thread
+ *                wakes
  *
- *     park:     no bit there: set SLEEPING (swap), sleep while the word is just that; then take all
- *               bits (exchange, acquire)
+ *     park:     if there is no bit, set SLEEPING (swap), and sleep while the word is just that;
+ *               then take all bits (exchange, acquire)
  *     poll:     the same with POLLING, and poll until one of the two descriptors is ready
- *     deliver,  set the bit (release, and acquire to see kick_fd); if SLEEPING was there: wake; if
- *     kick:     POLLING: write to kick_fd
+ *     deliver,  set the bit (release; and acquire, to see kick_fd); if SLEEPING was there, wake the
+ *     kick:     thread; if POLLING was there, write to kick_fd
  *
- * A bit that is set between the look and the sleep changes the word, so the kernel doesn't sleep.
+ * A bit that is set between the look and the sleep changes the word, so the kernel does not sleep.
  * After the bit is set the thread may return from its wait, and end, before the deliverer wakes the
- * address: harmless (futex.h), and the reason why the deliverer touches nothing else afterwards.
+ * address. This is harmless (futex.h), and the reason why the deliverer touches nothing else
+ * afterwards.
  *
- * A poll is only ever kicked: nothing has been enqueued that could be delivered to. Whoever kicks
- * has made sure that the context lives until he is done, so the descriptor cannot be closed, and
- * belong to somebody else, before he has written to it. If he writes late, the next poll returns
- * for no reason. Each thread makes its descriptor when it polls for the first time; where that is
- * impossible it looks at its word now and then (WITHOUT_KICKS) while it polls. A fork's child
- * closes its copy: with it, it would take the parent's kicks.
+ * A thread that polls is only ever kicked: it is on no list from which it could be delivered to. A
+ * thread that kicks makes sure that the context lives until the kick is over. So the descriptor
+ * cannot be closed, and belong to something else, before the kick is written to it. If the write
+ * comes late, the next poll returns for no reason. Each thread makes its kick_fd when it polls for
+ * the first time. Where that is impossible it looks at its word now and then (POLL_WITHOUT_KICKS)
+ * while it polls. A forked child closes its copy; otherwise it would take the parent's kicks.
  *
- * A word in shared memory: it sleeps on two words, that one and its own (SLEEPING), and a kick wakes
- * it from both. Whoever is to wake it may be a process that has died: so it looks again after
+ * A word in shared memory: the thread sleeps on two words, that one and its own (SLEEPING), and a
+ * kick wakes it from both. The process that should wake it may have died. So it looks again after
  * SLICE_MIN, twice that ... up to SLICE_MAX.
  *
- * Spinning: handing over between two cores through the kernel takes tens of microseconds, a hundred
- * times what a short job takes. So before it sleeps a thread yields its core a few times and looks
- * again; on one core that runs the other thread, on two it saves the trip. It does so only while
- * that has lately paid: a fruitless spin halves the next one down to none, and one park in
- * PROBE_EVERY tries again. On a core that others want too a yield takes as long as their turns, so
- * the first long one ends the spin: it is not what the thread waits for that runs meanwhile, and
- * its own deadline may pass.
+ * Spinning: before it sleeps a thread yields its core a few times and looks again, while that has
+ * lately paid (base/backoff.h). On a core that others want too, a yield takes as long as their
+ * turns. So the first long one ends the spin: what runs meanwhile is not what the thread waits for,
+ * and its own deadline may pass.
  *
  * Every thread gets its context when it first calls libconc, and a thread-specific destructor takes
- * it out of the registry when the thread ends. The context is thread-local memory: nothing to
- * allocate, nothing to fail (see conc__adopt_thread() for the one exception).
+ * the context out of the registry when the thread ends. The context is thread-local memory: there
+ * is nothing to allocate, and nothing can fail (see conc__adopt_thread() for the one exception).
  */
 #include <poll.h>
 #include <pthread.h>
@@ -60,12 +59,13 @@
 
 #define PARK_BITS (PARK_DELIVERED | PARK_KICKED)
 
-/* 32 yields take some 10 us. If they take longer than time_max, others want the core, and each yield
- * costs this thread all their turns. One park in 17 spins although the last spins found nothing. */
+/* 32 yields take some 10 us. If they take longer than time_max, others want the core, and each
+ * yield costs this thread all their turns. One park in 17 spins although the last spins found
+ * nothing. */
 static const struct spin_limits thread_spin_limits = {
     .yields_max = 32, .skips_max = 16, .time_max = CONC_US(50), .late_ends = true};
 
-/* How often a poll that cannot be kicked looks whether it has been. */
+/* How often a thread whose poll cannot be woken looks whether it was kicked. */
 #define POLL_WITHOUT_KICKS CONC_MS(10)
 
 /* The least and the most that it sleeps on a word in shared memory before it looks again. */
@@ -119,7 +119,7 @@ static void thread_deliver(struct conc_context *context, struct conc__waiter *wa
 
 static void thread_kick(struct conc_context *context) { thread_set_bit(context, PARK_KICKED); }
 
-/* -1: out of descriptors, or nobody would close it when the thread ends. */
+/* -1: there is no descriptor left, or nothing would close it when the thread ends. */
 static int thread_kick_fd(struct thread_context *self)
 {
     if (self->kick_fd < 0 && pthread_getspecific(at_exit) == self)
@@ -134,7 +134,7 @@ static void thread_close_kick_fd(struct thread_context *self)
     self->kick_fd = -1;
 }
 
-/* True: kick_fd is ready. No error needs a look: the caller finds out by trying again. */
+/* True: kick_fd is ready. Errors need no look: the caller finds out by trying again. */
 static bool thread_poll_both(int fd, short events, int kick_fd, conc_deadline until)
 {
     struct pollfd both[] = {{.fd = fd, .events = events}, {.fd = kick_fd, .events = POLLIN}};
@@ -147,9 +147,9 @@ static void thread_poll(struct conc_context *context, int fd, short events, conc
     struct thread_context *self = thread_of(context);
     uint32_t v = 0;
     int kick_fd = thread_kick_fd(self);
-    bool go = kick_fd < 0
-                  ? !load_relaxed(&self->word)                    /* relaxed: as in thread_park() */
-                  : cas_release(&self->word, &v, THREAD_POLLING); /* who sees it sees kick_fd */
+    /* relaxed: as in thread_park(). release: a thread that sees POLLING sees kick_fd. */
+    bool go =
+        kick_fd < 0 ? !load_relaxed(&self->word) : cas_release(&self->word, &v, THREAD_POLLING);
     if (kick_fd < 0)
         until = deadline_earlier(until, conc_in(POLL_WITHOUT_KICKS));
     if (go && thread_poll_both(fd, events, kick_fd, until)) {
@@ -159,7 +159,7 @@ static void thread_poll(struct conc_context *context, int fd, short events, conc
     exchange_acquire(&self->word, 0);
 }
 
-/* As long as it has waited already: so the slices double. */
+/* As long as the thread has waited already, so the slices double. */
 static int64_t thread_slice_after(int64_t waited)
 {
     if (waited < SLICE_MIN)
@@ -207,14 +207,16 @@ static void thread_ends(void *thread)
     struct thread_context *self = thread;
     conc__context_fini(&self->context);
     thread_close_kick_fd(self);
-    conc__self = NULL; /* another destructor may call libconc: it gets a new context, and we are
-                          called again */
+    /* Another destructor may call libconc: then it gets a new context, and this one is called
+     * again. */
+    conc__self = NULL;
 }
 
 static void thread_after_fork_in_child(void) { thread_close_kick_fd(&thread_context); }
 
 /* Without the key the contexts of ended threads would stay in the registry, where others would read
- * their memory. No call that needs a context could report an error for that, so the program ends. */
+ * their memory. No call that needs a context could report an error for that, so the program
+ * ends. */
 __attribute__((noreturn, cold)) static void thread_die_without_key(int err)
 {
     fprintf(stderr,
@@ -229,7 +231,7 @@ static void thread_make_key(void)
     int err = pthread_key_create(&at_exit, thread_ends);
     if (err)
         thread_die_without_key(err);
-    /* Out of memory: then a child must not use libconc. */
+    /* If there is no memory, a child must not use libconc. */
     pthread_atfork(NULL, NULL, thread_after_fork_in_child);
 }
 
@@ -241,8 +243,8 @@ struct conc_context *conc__adopt_thread(void)
     pthread_once(&once, thread_make_key);
     bool is_main = getpid() == gettid();
     conc__context_init(self, &thread_ops, is_main ? "main" : NULL);
-    /* Out of memory (it may need a block for a key beyond the first few): nobody would take the
-     * context out of the registry when the thread ends, so it must not stand there. */
+    /* There may be no memory (a key beyond the first few needs a block). Then nothing would take
+     * the context out of the registry when the thread ends, so it must not be there. */
     if (pthread_setspecific(at_exit, thread) != 0)
         conc__context_fini(self);
     conc__self = self;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * thread.h: what a thread's context is inside; see thread.c. For that and for the tests: nobody else
- * knows which contexts are threads.
+ * thread.h: what a thread's context is inside; see thread.c. For that and for the tests: no
+ * other file knows which contexts are threads.
  */
 #ifndef CONC_LIB_WAIT_THREAD_H
 #define CONC_LIB_WAIT_THREAD_H
