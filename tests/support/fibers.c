@@ -2,12 +2,12 @@
  *
  * fibers.c: see fibers.h.
  *
- * How: a loop has a mutex, under which lies all that another thread may touch: the fibers' parking
- * bits and states, and the list of those that are ready. Whoever delivers to a parked fiber makes
- * it ready; the loop's own thread switches to it, and only once it has switched away from it.
- * Deadlines are found by looking at every fiber.
+ * How: a loop has a mutex for all that another thread may touch: the fibers' parking bits and
+ * states, and the list of the ready ones. A thread that delivers to a parked fiber makes it ready.
+ * The loop's own thread switches to it, and only after it has switched away from it. The loop finds
+ * deadlines by looking at every fiber.
  *
- * fiber_park() now and then returns for no reason, as it may.
+ * fiber_park() now and then returns for no reason, which it is allowed to do.
  */
 #include "fibers.h"
 
@@ -48,7 +48,7 @@ static void side_before_switch(struct side *from, const struct side *to, bool fo
 #endif
 }
 
-/* On `self`, which other side we come from being told by ASan if it isn't known yet. */
+/* On `self`. ASan reports the stack of the side that we come from, if it is not known yet. */
 static void side_after_switch(struct side *self, struct side *from)
 {
     (void)self, (void)from;
@@ -134,7 +134,7 @@ static void fiber_set_bit(struct conc_context *context, uint32_t bit)
     f->woken |= bit;
     if (f->state == FIBER_PARKED)
         fiber_make_ready(f);
-    pthread_mutex_unlock(&loop->mutex); /* the fiber may be gone from here on; the loop lives */
+    pthread_mutex_unlock(&loop->mutex); /* from here on the fiber may be freed; the loop lives */
 }
 
 static void fiber_deliver(struct conc_context *context, struct conc__waiter *waiter)
@@ -325,7 +325,7 @@ static void call_run(void *arg)
     call->fn(call->index, call->arg);
 }
 
-/* What runs those that take turns: fibers, or real tasks. */
+/* What runs the contexts that share a thread: fibers, or real tasks. */
 struct host {
     struct fiber_loop *fibers; /* NULL: tasks */
     conc_loop *tasks;
@@ -378,7 +378,7 @@ static void host_run(void *arg)
     free(host->futures);
 }
 
-/* In which host the index's context belongs; 2: in none, for it is a thread. */
+/* The host to which the context of that index belongs; 2: to none, as it is a thread. */
 static size_t host_of(enum context_kind kind, size_t index)
 {
     switch (kind) {
