@@ -23,6 +23,7 @@
 #include "backend/backends.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/invariant.h"
 #include "future/future_impl.h"
 
 /* So few that input and output need not wait for long, and so many that looking at these costs
@@ -135,6 +136,7 @@ void conc__loop_leave(struct conc_loop *loop)
 {
     struct conc__waiter *closers = NULL;
     guard_lock(&loop->word);
+    invariant(loop->live > 0, "a task that ends was counted");
     if (--loop->live == 0)
         closers = waitlist_take_all(&loop->closers);
     guard_unlock(&loop->word);

@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "base/invariant.h"
 
 #define DRIVER_ASLEEP ((struct item *)(uintptr_t)1)
 
@@ -106,6 +107,7 @@ int conc__driver_open(struct driver *driver, const struct backend *backend)
 
 void conc__driver_fini(struct driver *driver)
 {
+    invariant(driver->dead || driver->ops == 0, "no op is in flight when its driver is freed");
     if (driver->backend && !driver->dead)
         driver->backend->fini(driver->state);
     while (load_acquire(&driver->posters))

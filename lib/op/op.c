@@ -29,6 +29,7 @@
 #include <conc/context.h>
 
 #include "base/clock.h"
+#include "base/invariant.h"
 #include "op/driver.h"
 #include "wait/wait.h"
 
@@ -39,6 +40,7 @@ enum { OPS_PER_YIELD = 32 };
 
 void conc__op_complete(struct op *op, ssize_t result)
 {
+    invariant(op->driver->ops > 0, "an op that completes is in flight");
     op->result = result;
     op->driver->ops--;
     op->complete(op);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
 
 enum { SLOTS_MIN = 64 };
 
@@ -60,6 +61,7 @@ struct slot *conc__slots_put(struct slots *slots, struct op *op, int fd)
 void conc__slots_remove(struct slots *slots, struct slot *slot)
 {
     uint32_t index = (uint32_t)(slot - slots->table);
+    invariant(slot->op, "a slot that is freed has an op");
     slots_count_users(slots, slot->fd, -1);
     slot->op->slot = 0;
     slot->op = NULL;
