@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * epoll.c: the backend for where io_uring is not to be had: attempts (perform.c), epoll to learn
- * when the next one makes sense, and a few threads for files (offload.c).
+ * epoll.c: the backend for systems that have or allow no io_uring: attempts (perform.c), epoll to
+ * learn when the next attempt makes sense, and a few threads for files (offload.c).
  *
- * The states of an op (op->state):
+ * The states of an op (op->state; here without STATE_):
  *
- *     NEW         being started
- *     LISTED      in a list of its descriptor's entry: its last attempt gave -EAGAIN, or others
- *                 of its kind wait already
+ *     NEW         it is being started
+ *     LISTED      it is in a list of its descriptor: its last attempt gave -EAGAIN, or others of
+ *                 its kind wait already
  *     FINISHED    its result is known; it is about to be completed
  *     OFFLOADED   offload.c has it
  *
@@ -15,19 +15,20 @@
  *     LISTED -> completed        by a cancel
  *     OFFLOADED -> completed     by offload.c
  *
- * An entry has three lists: readers and writers, each first come, first served, of which only the
- * first is attempted; and pollers, who take nothing from each other. An event leads to attempts,
- * and means nothing by itself: so one that comes late, or from a file that had this number before,
- * does no harm. All attempts that an event leads to are made first, then the ops that have ended
- * are completed: a completion may start and cancel others.
+ * A descriptor has three lists of ops: readers and writers, each in the order of arrival, of which
+ * only the first is attempted; and pollers, which take nothing from each other. An event leads to
+ * attempts, and means nothing by itself: so an event that comes late, or from a file that had this
+ * number before, does no harm. All attempts that an event leads to are made first, and then the ops
+ * that have ended are completed, because a completion may start and cancel others.
  *
- * The kernel is asked with EPOLLONESHOT, anew for each wait, though once per descriptor would save
- * a system call: a descriptor that was closed and opened again behind our back has lost its
- * registration, and only asking again finds out (-ENOENT). Invariant: when somebody is listed, the
- * kernel has been asked since his last attempt; what became ready in between it reports at once.
- * Cancelling leaves the question as it is: the answer finds nobody.
+ * The kernel is asked with EPOLLONESHOT, anew for each wait, though once for each descriptor would
+ * save a system call. The reason: if the program closes a descriptor and opens it again, without a
+ * word to libconc, it has lost its registration, and only asking again finds that out (-ENOENT).
+ * Invariant: when an op is listed, the kernel has been asked since the last attempt of that op; the
+ * kernel reports immediately what became ready in between. A cancel leaves the question as it is:
+ * the answer then finds no op.
  *
- * What cannot be polled at all (-EPERM: files of a disk) is done by a thread.
+ * Files that cannot be polled at all (-EPERM: files on a disk) are left to a thread.
  *
  * Everything happens in the driver's thread: no locks, no atomics.
  */
@@ -43,33 +44,33 @@
 #include "base/clock.h"
 #include "op/offload.h"
 
-enum { NEW, LISTED, FINISHED, OFFLOADED };
+enum { STATE_NEW, STATE_LISTED, STATE_FINISHED, STATE_OFFLOADED };
 enum { READERS, WRITERS, POLLERS, KINDS };
 
-/* Events taken from the kernel at once, the rest in the next turn: so few that a socket is still in the
- * processor's cache when its task answers. (With 1,000 connections that takes 6 % less time for each
- * message than 256 at once.) */
-enum { EVENTS = 32 };
+/* Events that one turn takes from the kernel; the next turn takes the rest. So few that a socket is
+ * still in the processor's cache when its task answers. (With 1,000 connections a message takes 6 %
+ * less time than with 256 events.) */
+enum { EVENTS_AT_ONCE = 32 };
 
-enum { FIRST_ROOM = 64 }; /* descriptors */
+enum { DESCRIPTORS_MIN = 64 }; /* that the table has room for at first */
 
-struct entry {
+struct descriptor {
     struct list waiting[KINDS];
-    bool known; /* the kernel has this descriptor, as far as we know */
+    bool known; /* the kernel has this descriptor, unless the program has closed it since */
 };
 
 struct epoll {
     int fd;
     int wake_fd;
     bool lacks_pwait2;
-    struct entry *entries; /* by descriptor */
+    struct descriptor *descriptors; /* by descriptor */
     size_t room;
-    struct epoll_event events[EVENTS];
+    struct epoll_event events[EVENTS_AT_ONCE];
 };
 
-/* ---- Entries ---- */
+/* ---- Descriptors ---- */
 
-static int kind_of(const struct op *op)
+static int op_kind(const struct op *op)
 {
     switch (op->code) {
     case OP_POLL:
@@ -84,214 +85,223 @@ static int kind_of(const struct op *op)
     }
 }
 
-static struct op *op_at(struct list_node *node) { return list_entry(node, struct op, node); }
+static struct op *op_of_node(struct list_node *node) { return list_entry(node, struct op, node); }
 
-/* NULL: nobody has waited for this descriptor yet. */
-static struct entry *entry_of(const struct epoll *e, int fd)
+/* NULL: no op has waited for this descriptor yet. */
+static struct descriptor *epoll_descriptor(const struct epoll *e, int fd)
 {
-    return fd >= 0 && (size_t)fd < e->room ? &e->entries[fd] : NULL;
+    return fd >= 0 && (size_t)fd < e->room ? &e->descriptors[fd] : NULL;
 }
 
-static int make_room(struct epoll *e, int fd)
+static int epoll_make_room(struct epoll *e, int fd)
 {
-    size_t room = e->room ? e->room : FIRST_ROOM;
+    size_t room = e->room ? e->room : DESCRIPTORS_MIN;
     while (room <= (size_t)fd)
         room *= 2;
     if (room == e->room)
         return 0;
-    struct entry *entries = alloc_array(room, sizeof *entries);
-    if (!entries)
+    struct descriptor *descriptors = alloc_array(room, sizeof *descriptors);
+    if (!descriptors)
         return -ENOMEM;
     if (e->room)
-        memcpy(entries, e->entries, e->room * sizeof *entries);
-    free_bytes(e->entries);
-    e->entries = entries;
+        memcpy(descriptors, e->descriptors, e->room * sizeof *descriptors);
+    free_bytes(e->descriptors);
+    e->descriptors = descriptors;
     e->room = room;
     return 0;
 }
 
-static bool somebody_waits(const struct entry *entry)
+static bool descriptor_is_awaited(const struct descriptor *descriptor)
 {
     for (int kind = 0; kind < KINDS; kind++)
-        if (!list_is_empty(&entry->waiting[kind]))
+        if (!list_is_empty(&descriptor->waiting[kind]))
             return true;
     return false;
 }
 
 /* EPOLLIN and the others have the values of POLLIN and its like. */
-static uint32_t events_of(const struct entry *entry)
+static uint32_t descriptor_events(const struct descriptor *descriptor)
 {
     uint32_t events = 0;
     for (int kind = READERS; kind <= WRITERS; kind++)
-        if (entry->waiting[kind].head)
-            events |= (uint16_t)conc__op_events(op_at(entry->waiting[kind].head));
-    const struct list *pollers = &entry->waiting[POLLERS];
+        if (descriptor->waiting[kind].head)
+            events |= (uint16_t)conc__op_events(op_of_node(descriptor->waiting[kind].head));
+    const struct list *pollers = &descriptor->waiting[POLLERS];
     for (struct list_node *n = pollers->head; n; n = list_next(pollers, n))
-        events |= (uint16_t)conc__op_events(op_at(n));
+        events |= (uint16_t)conc__op_events(op_of_node(n));
     return events;
 }
 
-/* Ask the kernel for what those who wait for the descriptor want to know. */
-static int ask(struct epoll *e, int fd)
+/* Ask the kernel for the events that the listed ops of the descriptor wait for. */
+static int epoll_ask(struct epoll *e, int fd)
 {
-    struct entry *entry = &e->entries[fd];
-    struct epoll_event event = {.events = EPOLLONESHOT | events_of(entry), .data.fd = fd};
-    int how = entry->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    struct descriptor *descriptor = &e->descriptors[fd];
+    struct epoll_event event = {.events = EPOLLONESHOT | descriptor_events(descriptor),
+                                .data.fd = fd};
+    int how = descriptor->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     int err = epoll_ctl(e->fd, how, fd, &event) ? errno : 0;
-    if (err == ENOENT) /* closed behind our back, and opened again */
+    if (err == ENOENT) /* the program has closed it, and opened it again */
         err = epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &event) ? errno : 0;
     else if (err == EEXIST)
         err = epoll_ctl(e->fd, EPOLL_CTL_MOD, fd, &event) ? errno : 0;
-    entry->known = !err;
+    descriptor->known = !err;
     return -err;
 }
 
 /* ---- The ends of ops ---- */
 
-static void finish(struct list *list, struct op *op, ssize_t result, struct list *finished)
+static void op_finish(struct list *list, struct op *op, ssize_t result, struct list *finished)
 {
     list_remove(list, &op->node);
-    op->state = FINISHED;
+    op->state = STATE_FINISHED;
     op->result = result;
     list_push(finished, &op->node);
 }
 
-static void finish_all(struct entry *entry, int err, struct list *finished)
+static void descriptor_finish_all(struct descriptor *descriptor, int err, struct list *finished)
 {
     for (int kind = 0; kind < KINDS; kind++)
-        while (entry->waiting[kind].head) {
-            struct op *op = op_at(entry->waiting[kind].head);
-            finish(&entry->waiting[kind], op, op->moved ? op->moved : err, finished);
+        while (descriptor->waiting[kind].head) {
+            struct op *op = op_of_node(descriptor->waiting[kind].head);
+            op_finish(&descriptor->waiting[kind], op, op->moved ? op->moved : err, finished);
         }
 }
 
-static void complete_all(struct list *finished)
+static void ops_complete(struct list *finished)
 {
     struct list_node *node;
     while ((node = list_pop(finished)))
-        conc__op_complete(op_at(node), op_at(node)->result);
+        conc__op_complete(op_of_node(node), op_of_node(node)->result);
 }
 
 /* ---- Starting ---- */
 
-static void offload(struct op *op)
+static void op_offload(struct op *op)
 {
-    op->state = OFFLOADED;
+    op->state = STATE_OFFLOADED;
     conc__offload_start(op);
 }
 
-/* Until the kernel reports an event. */
-static void wait_for_event(struct epoll *e, struct op *op)
+/* List the op with its descriptor, and ask the kernel. On an error it is in no list. */
+static int epoll_list(struct epoll *e, struct op *op)
 {
-    int err = make_room(e, op->fd);
-    if (!err) {
-        struct list *list = &e->entries[op->fd].waiting[kind_of(op)];
-        list_push(list, &op->node);
-        op->state = LISTED;
-        err = ask(e, op->fd);
-        if (!err)
-            return;
+    int err = epoll_make_room(e, op->fd);
+    if (err)
+        return err;
+    struct list *list = &e->descriptors[op->fd].waiting[op_kind(op)];
+    list_push(list, &op->node);
+    op->state = STATE_LISTED;
+    err = epoll_ask(e, op->fd);
+    if (err)
         list_remove(list, &op->node);
-    }
+    return err;
+}
+
+/* Let the op wait until the kernel reports an event. */
+static void epoll_wait_for_event(struct epoll *e, struct op *op)
+{
+    int err = epoll_list(e, op);
+    if (!err)
+        return;
     if (err == -EPERM && op->code != OP_POLL)
-        offload(op);
+        op_offload(op);
     else
         conc__op_complete(op, err);
 }
 
-static bool others_wait(const struct epoll *e, const struct op *op)
+static bool epoll_others_wait(const struct epoll *e, const struct op *op)
 {
-    int kind = kind_of(op);
-    const struct entry *entry = entry_of(e, op->fd);
-    return entry && kind != POLLERS && !list_is_empty(&entry->waiting[kind]);
+    int kind = op_kind(op);
+    const struct descriptor *descriptor = epoll_descriptor(e, op->fd);
+    return descriptor && kind != POLLERS && !list_is_empty(&descriptor->waiting[kind]);
 }
 
-static void start(void *state, struct op *op)
+static void epoll_start(void *state, struct op *op)
 {
     struct epoll *e = state;
     bool readiness = conc__op_events(op);
-    op->state = NEW;
+    op->state = STATE_NEW;
     ssize_t result = -EAGAIN;
-    if (readiness ? !others_wait(e, op) : op->code == OP_PREAD)
+    if (readiness ? !epoll_others_wait(e, op) : op->code == OP_PREAD)
         result = conc__perform(op, false);
     if (result != -EAGAIN || (readiness && !conc__op_events(op)))
         conc__op_complete(op, result);
     else if (readiness)
-        wait_for_event(e, op);
+        epoll_wait_for_event(e, op);
     else
-        offload(op);
+        op_offload(op);
 }
 
-static void cancel(void *state, struct op *op)
+static void epoll_cancel(void *state, struct op *op)
 {
     struct epoll *e = state;
-    if (op->state == OFFLOADED) {
+    if (op->state == STATE_OFFLOADED) {
         conc__offload_cancel(op);
-    } else if (op->state == LISTED) {
-        list_remove(&e->entries[op->fd].waiting[kind_of(op)], &op->node);
+    } else if (op->state == STATE_LISTED) {
+        list_remove(&e->descriptors[op->fd].waiting[op_kind(op)], &op->node);
         conc__op_complete(op, op->moved ? op->moved : -ECANCELED);
     }
 }
 
-static void closing(void *state, int fd)
+static void epoll_closing(void *state, int fd)
 {
     struct epoll *e = state;
-    struct entry *entry = entry_of(e, fd);
+    struct descriptor *descriptor = epoll_descriptor(e, fd);
     struct list finished = {0};
-    if (!entry)
+    if (!descriptor)
         return;
-    finish_all(entry, -EBADF, &finished);
-    /* Or it would stay registered as long as a copy of the descriptor is open. */
-    if (entry->known)
+    descriptor_finish_all(descriptor, -EBADF, &finished);
+    /* Otherwise it would stay registered as long as a copy of the descriptor is open. */
+    if (descriptor->known)
         epoll_ctl(e->fd, EPOLL_CTL_DEL, fd, NULL);
-    entry->known = false;
-    complete_all(&finished);
+    descriptor->known = false;
+    ops_complete(&finished);
 }
 
 /* ---- Turns ---- */
 
-/* True: it has ended, and is off its list. */
-static bool attempt(struct list *list, struct op *op, struct list *finished)
+/* True: the op has ended, and is off its list. */
+static bool op_attempt(struct list *list, struct op *op, struct list *finished)
 {
     ssize_t result = conc__perform(op, false);
     if (result == -EAGAIN && conc__op_events(op))
         return false;
-    finish(list, op, result, finished);
+    op_finish(list, op, result, finished);
     return true;
 }
 
-static void attempt_in_order(struct list *list, struct list *finished)
+static void ops_attempt_in_order(struct list *list, struct list *finished)
 {
-    while (list->head && attempt(list, op_at(list->head), finished))
+    while (list->head && op_attempt(list, op_of_node(list->head), finished))
         continue;
 }
 
-static void attempt_each(struct list *list, struct list *finished)
+static void ops_attempt_each(struct list *list, struct list *finished)
 {
     struct list_node *next, *node = list->head;
     for (; node; node = next) {
         next = list_next(list, node);
-        attempt(list, op_at(node), finished);
+        op_attempt(list, op_of_node(node), finished);
     }
 }
 
-static void descriptor_has(struct epoll *e, int fd, uint32_t events)
+static void epoll_descriptor_has(struct epoll *e, int fd, uint32_t events)
 {
     const uint32_t reading = EPOLLIN | EPOLLPRI | EPOLLRDHUP;
-    struct entry *entry = &e->entries[fd];
+    struct descriptor *descriptor = &e->descriptors[fd];
     struct list finished = {0};
     if (events & ~(uint32_t)EPOLLOUT) /* errors are for all */
-        attempt_in_order(&entry->waiting[READERS], &finished);
+        ops_attempt_in_order(&descriptor->waiting[READERS], &finished);
     if (events & ~reading)
-        attempt_in_order(&entry->waiting[WRITERS], &finished);
-    attempt_each(&entry->waiting[POLLERS], &finished);
-    int err = somebody_waits(entry) ? ask(e, fd) : 0;
+        ops_attempt_in_order(&descriptor->waiting[WRITERS], &finished);
+    ops_attempt_each(&descriptor->waiting[POLLERS], &finished);
+    int err = descriptor_is_awaited(descriptor) ? epoll_ask(e, fd) : 0;
     if (err)
-        finish_all(entry, err, &finished);
-    complete_all(&finished);
+        descriptor_finish_all(descriptor, err, &finished);
+    ops_complete(&finished);
 }
 
-static int milliseconds(conc_deadline until)
+static int epoll_milliseconds(conc_deadline until)
 {
     int64_t left = conc_remaining(until);
     if (deadline_is_forever(until))
@@ -299,74 +309,86 @@ static int milliseconds(conc_deadline until)
     return left > CONC_MS(INT_MAX) ? INT_MAX : (int)((left + CONC_MS(1) - 1) / CONC_MS(1));
 }
 
-/* The number of events; 0 or less: none, or the sleep was cut short. */
-static int sleep_until(struct epoll *e, conc_deadline until)
+/* Returns the number of events; 0 or less: there is none, or a signal has ended the sleep. */
+static int epoll_sleep(struct epoll *e, conc_deadline until)
 {
 #ifdef SYS_epoll_pwait2
     if (!e->lacks_pwait2) {
-        int64_t left = conc_remaining(until);
-        int64_t timeout[] = {left / CONC_S(1), left % CONC_S(1)};
-        long n = syscall(SYS_epoll_pwait2, e->fd, e->events, EVENTS,
+        const struct timespec left = clock_timespec(conc_remaining(until));
+        int64_t timeout[] = {left.tv_sec, left.tv_nsec};
+        long n = syscall(SYS_epoll_pwait2, e->fd, e->events, EVENTS_AT_ONCE,
                          deadline_is_forever(until) ? NULL : timeout, NULL, 0);
         if (n >= 0 || errno == EINTR)
             return (int)n;
         e->lacks_pwait2 = true; /* before Linux 5.11, or refused */
     }
 #endif
-    return epoll_wait(e->fd, e->events, EVENTS, milliseconds(until));
+    return epoll_wait(e->fd, e->events, EVENTS_AT_ONCE, epoll_milliseconds(until));
 }
 
-static void drain(int wake_fd)
+static void epoll_drain_wake(int wake_fd)
 {
     uint64_t count;
     if (read(wake_fd, &count, sizeof count) < 0) /* interrupted: the next turn reads it */
         return;
 }
 
-static void turn(void *state, conc_deadline until)
+static void epoll_turn(void *state, conc_deadline until)
 {
     struct epoll *e = state;
-    int n = sleep_until(e, until);
+    int n = epoll_sleep(e, until);
     for (int i = 0; i < n; i++) {
         if (e->events[i].data.fd == e->wake_fd)
-            drain(e->wake_fd);
+            epoll_drain_wake(e->wake_fd);
         else
-            descriptor_has(e, e->events[i].data.fd, e->events[i].events);
+            epoll_descriptor_has(e, e->events[i].data.fd, e->events[i].events);
     }
 }
 
-/* ---- Its own beginning and end ---- */
+/* ---- Making and freeing ---- */
 
-static int init(void **state, int wake_fd)
+/* An epoll that knows the eventfd. */
+static int epoll_open(int wake_fd, int *ret)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = wake_fd};
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (epoll_ctl(fd, EPOLL_CTL_ADD, wake_fd, &event) != 0) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    *ret = fd;
+    return 0;
+}
+
+static int epoll_init(void **state, int wake_fd)
 {
     struct epoll *e = alloc_one(struct epoll);
     if (!e)
         return -ENOMEM;
-    e->wake_fd = wake_fd;
-    e->lacks_pwait2 = RUNNING_ON_VALGRIND; /* 3.19 complains of it */
-    e->fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = wake_fd};
-    if (e->fd < 0 || epoll_ctl(e->fd, EPOLL_CTL_ADD, wake_fd, &event)) {
-        int err = -errno;
-        if (e->fd >= 0)
-            close(e->fd);
+    int err = epoll_open(wake_fd, &e->fd);
+    if (err) {
         free_bytes(e);
         return err;
     }
+    e->wake_fd = wake_fd;
+    e->lacks_pwait2 = RUNNING_ON_VALGRIND; /* 3.19 complains of it */
     *state = e;
     return 0;
 }
 
-static void fini(void *state)
+static void epoll_fini(void *state)
 {
     struct epoll *e = state;
     close(e->fd);
-    free_bytes(e->entries);
+    free_bytes(e->descriptors);
     free_bytes(e);
 }
 
-/* The parent has the same epoll: only our descriptor of it goes. */
-static void forget(void *state)
+/* The parent has the same epoll, so the child only closes its descriptor. */
+static void epoll_forget(void *state)
 {
     struct epoll *e = state;
     close(e->fd);
@@ -374,11 +396,11 @@ static void forget(void *state)
 
 const struct backend conc__epoll = {
     .name = "epoll",
-    .init = init,
-    .fini = fini,
-    .forget = forget,
-    .start = start,
-    .cancel = cancel,
-    .closing = closing,
-    .turn = turn,
+    .init = epoll_init,
+    .fini = epoll_fini,
+    .forget = epoll_forget,
+    .start = epoll_start,
+    .cancel = epoll_cancel,
+    .closing = epoll_closing,
+    .turn = epoll_turn,
 };

@@ -116,7 +116,7 @@ ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn 
                             const void *arg, size_t arg_size, void *ret, size_t result_size)
 {
     if (!executor)
-        executor = context_self()->home;
+        executor = context_self()->submits_to;
     if (!executor || !fn || (arg_size && !arg))
         return -EINVAL;
     ptrdiff_t index = -ENOMEM;

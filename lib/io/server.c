@@ -340,7 +340,7 @@ static void server_free_memory(conc_server *srv)
 /* Gives what runs the accepting: the caller's loop, or a thread. */
 static int server_choose_acceptor(conc_server *srv, conc_executor **ret)
 {
-    *ret = context_self()->home;
+    *ret = context_self()->submits_to;
     if (*ret)
         return 0;
     int err = conc_thread_per_job_new(&srv->thread);
@@ -370,7 +370,7 @@ int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *
     const conc_server_options defaults = {0};
     if (!options)
         options = &defaults;
-    conc_executor *executor = options->executor ? options->executor : context_self()->home;
+    conc_executor *executor = options->executor ? options->executor : context_self()->submits_to;
     if (!ret || !handler || !executor)
         return -EINVAL;
     int port = conc_tcp_port(fd);

@@ -2,12 +2,13 @@
  *
  * executor.c: a loop as an executor, and the executors that a loop has for jobs that block.
  *
- * As an executor: a job becomes a task. Shutting down closes the loop for tasks; who waits for the end
- * lies on `closers` until none lives. Cancelling is up to the loop's thread, so others post it there:
- * the flags gather in `cancel_flags`, and whoever finds them empty posts the item.
+ * As an executor: a job becomes a task. Shutting down closes the loop for tasks; a context that
+ * waits for the end is on `closers` until no task lives. Only the loop's thread can cancel tasks,
+ * so other threads post the cancel there: the flags gather in `cancel_flags`, and the thread that
+ * finds them empty posts the item.
  *
- * conc_to_thread() carries the caller's local values along: they travel in the job's argument, before
- * the job's own. If the job never runs, its future's callback gives them back.
+ * conc_to_thread() hands the caller's local values to the job: they travel in the job's argument,
+ * before the job's own argument. If the job never runs, its future's callback gives them back.
  */
 #include <conc/local.h>
 
@@ -15,33 +16,29 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
+#include "executor/closing.h"
 #include "executor/submit.h"
 #include "future/future_impl.h"
-#include "loop/loop_impl.h"
+#include "loop/task_impl.h"
 #include "op/offload.h"
 #include "wait/local.h"
 
 /* ---- The loop as an executor ---- */
 
-static struct conc_loop *loop_of(conc_executor *executor)
+static int loop_submit(conc_executor *executor, conc_future *job)
 {
-    return (struct conc_loop *)(void *)executor;
-}
-
-static int submit(conc_executor *executor, conc_future *job)
-{
-    return conc__task_submit(loop_of(executor), job, NULL);
+    return conc__task_submit(loop_of_executor(executor), job, NULL);
 }
 
 void conc__loop_cancel_posted(struct item *item)
 {
     struct conc_loop *loop = list_entry(item, struct conc_loop, cancel_item);
-    uint32_t flags = exchange_acq_rel(&loop->cancel_flags, 0); /* the item may be posted again */
+    /* From here on the item may be posted again. */
+    uint32_t flags = exchange_acq_rel(&loop->cancel_flags, 0);
     conc__loop_cancel_tasks(loop, flags);
 }
 
-static void cancel_tasks(struct conc_loop *loop, unsigned flags)
+static void loop_request_cancel(struct conc_loop *loop, unsigned flags)
 {
     if (loop_is_here(loop))
         conc__loop_cancel_tasks(loop, flags);
@@ -49,59 +46,55 @@ static void cancel_tasks(struct conc_loop *loop, unsigned flags)
         conc__driver_post(&loop->driver, &loop->cancel_item);
 }
 
-static int wait_ended(struct conc_loop *loop, conc_deadline deadline)
+/* Under the guard. */
+static bool loop_has_ended(conc_executor *executor)
 {
-    int err = checkpoint(deadline);
-    if (err)
-        return err;
-    struct conc__waiter w = waiter_here();
-    guard_lock(&loop->word);
-    bool waits = loop->live > 0 && !loop->driver.dead;
-    if (waits && !deadline_is_now(deadline))
-        conc__waitlist_push(&loop->closers, &w);
-    guard_unlock(&loop->word);
-    if (!waits || deadline_is_now(deadline))
-        return waits ? -EAGAIN : 0;
-    const struct wait_on on = {
-        .list = &loop->closers, .guard = &loop->word, .what = "shutdown", .object = loop};
-    return conc__waiter_wait(&w, &on, deadline);
+    const struct conc_loop *loop = loop_of_executor(executor);
+    return loop->live == 0 || loop->driver.dead;
 }
 
-static int shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
+static int loop_shut_down(conc_executor *executor, unsigned flags, conc_deadline deadline)
 {
-    struct conc_loop *loop = loop_of(executor);
+    struct conc_loop *loop = loop_of_executor(executor);
     const unsigned cancel = CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING;
-    if ((flags & CONC_SHUTDOWN_WAIT) && context_self()->home == executor)
+    if ((flags & CONC_SHUTDOWN_WAIT) && context_self()->submits_to == executor)
         return -EDEADLK;
     conc__loop_close(loop);
     if (flags & cancel)
-        cancel_tasks(loop, flags & cancel);
-    return flags & CONC_SHUTDOWN_WAIT ? wait_ended(loop, deadline) : 0;
+        loop_request_cancel(loop, flags & cancel);
+    if (!(flags & CONC_SHUTDOWN_WAIT))
+        return 0;
+    const struct closing closing = {.executor = executor,
+                                    .guard = &loop->word,
+                                    .closers = &loop->closers,
+                                    .has_ended = loop_has_ended};
+    return conc__closing_wait(&closing, deadline);
 }
 
-/* The loop is freed by whoever made it. */
-static void free_nothing(conc_executor *executor) { (void)executor; }
+/* The program frees the loop itself. */
+static void loop_free_nothing(conc_executor *executor) { (void)executor; }
 
 const conc_executor_ops conc__loop_executor_ops = {
-    .submit = submit, .shutdown = shut_down, .free = free_nothing};
+    .submit = loop_submit, .shutdown = loop_shut_down, .free = loop_free_nothing};
 
 conc_executor *conc_loop_executor(conc_loop *loop) { return &loop->executor; }
 
 /* ---- The loop's executors ---- */
 
-static int default_executor(struct conc_loop *loop, conc_executor **ret)
+static int loop_default_executor(struct conc_loop *loop, conc_executor **ret)
 {
     const conc_thread_pool_options options = {.name = "executor"};
-    int err = 0;
     if (!loop->default_executor) {
-        err = conc_thread_pool_new(&loop->default_executor, 0, &options);
-        loop->owns_default = !err;
+        int err = conc_thread_pool_new(&loop->default_executor, 0, &options);
+        if (err)
+            return err;
+        loop->owns_default = true;
     }
     *ret = loop->default_executor;
-    return err;
+    return 0;
 }
 
-static void free_default(struct conc_loop *loop)
+static void loop_free_default(struct conc_loop *loop)
 {
     if (loop->owns_default)
         conc_executor_free(loop->default_executor);
@@ -114,24 +107,25 @@ int conc_loop_set_default_executor(conc_loop *loop, conc_executor *executor)
     int err = conc__loop_check(loop);
     if (err)
         return err;
-    free_default(loop);
+    loop_free_default(loop);
     loop->default_executor = executor;
     return 0;
 }
 
 void conc__loop_free_executors(struct conc_loop *loop)
 {
-    free_default(loop);
+    loop_free_default(loop);
     conc__offload_fini(&loop->driver);
 }
 
 /* A future that has failed. */
-static conc_future *refused(int err, conc_fn *fn, size_t result_size)
+static conc_future *refused_future(int err, conc_fn *fn, size_t result_size)
 {
     conc_future *job = conc__job_new(fn, NULL, 0, result_size);
     if (!job)
         return conc__future_no_memory();
-    struct message before = message_put_aside(context_self()); /* or it would carry its words */
+    /* Otherwise the future would take the message of an error before. */
+    struct message before = message_put_aside(context_self());
     conc_job_drop(conc_future_ref(job), err);
     message_put_back(context_self(), before);
     return job;
@@ -140,11 +134,15 @@ static conc_future *refused(int err, conc_fn *fn, size_t result_size)
 conc_future *conc_loop_run_in_executor(conc_loop *loop, conc_executor *executor, conc_fn *fn,
                                        const void *arg, size_t arg_size, size_t result_size)
 {
-    int err = loop ? conc__loop_check(loop) : -EINVAL;
-    if (!err && !executor)
-        err = default_executor(loop, &executor);
-    return err ? refused(err, fn, result_size)
-               : conc_submit(executor, fn, arg, arg_size, result_size);
+    if (!loop)
+        return refused_future(-EINVAL, fn, result_size);
+    int err = conc__loop_check(loop);
+    if (err)
+        return refused_future(err, fn, result_size);
+    err = executor ? 0 : loop_default_executor(loop, &executor);
+    if (err)
+        return refused_future(err, fn, result_size);
+    return conc_submit(executor, fn, arg, arg_size, result_size);
 }
 
 /* ---- conc_to_thread() ---- */
@@ -156,7 +154,7 @@ struct carried {
     alignas(max_align_t) char arg[];
 };
 
-static int run_carried(void *arg, void *result)
+static int carried_run(void *arg, void *result)
 {
     struct carried *c = arg;
     struct locals *before = conc__locals_swap(context_self(), c->locals);
@@ -168,15 +166,15 @@ static int run_carried(void *arg, void *result)
     return err;
 }
 
-static void give_back(conc_future *job, void *arg)
+static void carried_give_back(conc_future *job, void *arg)
 {
     (void)arg;
     struct carried *c = conc_job_arg(job, NULL);
     conc__locals_unref(c->locals);
 }
 
-/* A pending job that runs fn with the caller's local values; NULL: out of memory. */
-static conc_future *carry(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
+/* A pending job that runs fn with the caller's local values; NULL: there is no memory. */
+static conc_future *carried_job(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
     size_t size;
     if (__builtin_add_overflow(sizeof(struct carried), arg_room(arg, arg_size), &size))
@@ -187,9 +185,9 @@ static conc_future *carry(conc_fn *fn, const void *arg, size_t arg_size, size_t 
     *c = (struct carried){.locals = NULL, .fn = fn, .arg_size = arg_size};
     if (arg_size)
         arg_store(c->arg, arg, arg_size);
-    conc_future *job = conc__job_new(run_carried, c, size, result_size);
+    conc_future *job = conc__job_new(carried_run, c, size, result_size);
     free_bytes(c);
-    if (!job || conc_future_add_done_callback(job, give_back, NULL)) {
+    if (!job || conc_future_add_done_callback(job, carried_give_back, NULL)) {
         conc_future_unref(job);
         return NULL;
     }
@@ -201,10 +199,12 @@ conc_future *conc_to_thread(conc_fn *fn, const void *arg, size_t arg_size, size_
 {
     struct conc_loop *loop = loop_here();
     conc_executor *executor;
-    int err = loop && fn && (arg || !arg_size) ? default_executor(loop, &executor) : -EINVAL;
+    if (!loop || !fn || (arg_size && !arg))
+        return refused_future(-EINVAL, fn, result_size);
+    int err = loop_default_executor(loop, &executor);
     if (err)
-        return refused(err, fn, result_size);
-    conc_future *job = carry(fn, arg, arg_size, result_size);
+        return refused_future(err, fn, result_size);
+    conc_future *job = carried_job(fn, arg, arg_size, result_size);
     if (!job)
         return conc__future_no_memory();
     job->executor = executor;

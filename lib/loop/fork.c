@@ -2,20 +2,21 @@
  *
  * fork.c: after a fork the loops are dead in the child.
  *
- * Their descriptors are closed there (or a peer would never see the end of a connection that a pending
- * operation holds), nothing of what the kernel shares with the parent is touched, and calls return
- * -ESHUTDOWN. The memory of their tasks is not given back: their stacks are as the fork left them, and
- * cannot be unwound.
+ * Their descriptors are closed there (otherwise a peer would never see the end of a connection that
+ * a pending operation holds). Nothing that the kernel shares with the parent is touched, and calls
+ * return -ESHUTDOWN. The memory of their tasks is not given back: the fork has left their stacks as
+ * they were, and nothing can unwind them.
  *
- * A task that forks goes on in the child as the child's only thread, on the task's stack: its context
- * is replaced by the thread's, so that what blocks there blocks in the kernel. When it returns from its
- * job it comes to the loop's run, which ends with -ESHUTDOWN.
+ * A task that forks goes on in the child as the child's only thread, on the task's stack. Its
+ * context is replaced by that of the thread, so that what blocks there blocks in the kernel. When
+ * the task returns from its job, it comes to the run of the loop, which ends with -ESHUTDOWN.
  *
- * The list has a guard, which is held over the fork, so that the child finds it whole.
+ * The list has a guard, which the forking thread holds over the fork, so that the child finds the
+ * list whole.
  */
 #include <pthread.h>
 
-#include "loop/loop_impl.h"
+#include "loop/task_impl.h"
 #include "wait/registry.h"
 
 static struct {
@@ -23,19 +24,19 @@ static struct {
     struct list list;
 } loops;
 
-static void kill_loop(struct conc_loop *loop)
+static void loops_kill_one(struct conc_loop *loop)
 {
-    loop->word = 0; /* a thread that is not here may have held the guard */
+    loop->word = 0; /* a thread that does not exist in the child may have held the guard */
     conc__driver_forget(&loop->driver);
 }
 
-static void before_fork(void) { guard_lock(&loops.word); }
-static void after_fork_in_parent(void) { guard_unlock(&loops.word); }
+static void loops_before_fork(void) { guard_lock(&loops.word); }
+static void loops_after_fork_in_parent(void) { guard_unlock(&loops.word); }
 
-static void after_fork_in_child(void)
+static void loops_after_fork_in_child(void)
 {
     for (struct list_node *n = loops.list.head; n; n = list_next(&loops.list, n))
-        kill_loop(list_entry(n, struct conc_loop, node));
+        loops_kill_one(list_entry(n, struct conc_loop, node));
     struct conc_loop *here = loop_here();
     if (here && here->current) {
         conc__registry_remove(&here->current->context);
@@ -45,17 +46,17 @@ static void after_fork_in_child(void)
     guard_unlock(&loops.word);
 }
 
-static void watch_forks(void)
+static void loops_watch_forks(void)
 {
-    /* After the registry's own, which runs first in the child therefore. Out of memory: then a child
-     * must not use libconc. */
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    /* This comes after the registry's own pthread_atfork(), so in the child the registry's handler
+     * runs first. If there is no memory, a child must not use libconc. */
+    pthread_atfork(loops_before_fork, loops_after_fork_in_parent, loops_after_fork_in_child);
 }
 
 void conc__loop_register(struct conc_loop *loop)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
+    pthread_once(&once, loops_watch_forks);
     guard_lock(&loops.word);
     list_push(&loops.list, &loop->node);
     guard_unlock(&loops.word);

@@ -2,16 +2,17 @@
  *
  * handle.c: callbacks: soon, at a time, from another thread.
  *
- *     posted    in the inbox; made by another thread
+ *     posted    in the inbox; another thread has made it
  *     waiting   its timer is in the heap
  *     queued    in the ready list
- *     over      has run, or was dropped; in no list
+ *     over      it has run, or was dropped; it is in no list
  *
  *     posted -> queued -> over;  waiting -> queued -> over
  *
- * Cancelling a waiting one takes it out; one that is posted or queued is marked, and is passed over
- * when its turn comes. Two references hold it: the loop's, until it is over, and the user's.
- * `references` alone is touched by other threads: the last one acquires what the other released.
+ * Cancelling takes a waiting handle out. A posted or queued handle is marked, and is passed over
+ * when its turn comes. Two references hold it: the loop's, until it is over, and the user's. Other
+ * threads touch only `refs`: the thread that drops the last reference acquires what the other one
+ * released.
  */
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -36,8 +37,8 @@ void conc_handle_free(conc_handle *handle)
         free_bytes(handle);
 }
 
-/* In no queue and no heap any more. */
-static void end(conc_handle *h)
+/* The handle is in no queue and no heap any more. */
+static void handle_end(conc_handle *h)
 {
     h->over = true;
     if (h->timed)
@@ -46,14 +47,14 @@ static void end(conc_handle *h)
     conc_handle_free(h);
 }
 
-static void run(struct item *item)
+static void handle_run(struct item *item)
 {
     conc_handle *h = list_entry(item, struct conc_handle, item);
     struct conc_loop *loop = h->loop;
     bool cancelled = h->cancelled;
     conc_callback_fn *fn = h->fn;
     void *arg = h->arg;
-    end(h);
+    handle_end(h);
     if (cancelled)
         return;
     int64_t since = loop->slow_after ? conc_now() : 0;
@@ -62,66 +63,82 @@ static void run(struct item *item)
         conc__loop_report_slow(loop, since, "a callback", "");
 }
 
-static void taken_from_inbox(struct item *item)
+static void handle_take_posted(struct item *item)
 {
     conc_handle *h = list_entry(item, struct conc_handle, item);
     list_push(&h->loop->handles, &h->node);
-    h->item.run = run;
+    h->item.run = handle_run;
     loop_push(h->loop, &h->item);
 }
 
-static void timer_fires(struct conc_loop *loop, struct timer *timer)
+static void handle_timer_fires(struct conc_loop *loop, struct timer *timer)
 {
     conc_handle *h = list_entry(timer, struct conc_handle, timer);
     loop_push(loop, &h->item);
 }
 
-static conc_handle *make(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
+static conc_handle *handle_new(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
 {
     conc_handle *h = alloc_one(struct conc_handle);
-    if (h) {
-        *h = (struct conc_handle){.refs = ret ? 2 : 1, .loop = loop, .fn = fn, .arg = arg};
-        h->item.run = run;
-        h->timer.fire = timer_fires;
-    }
+    if (!h)
+        return NULL;
+    *h = (struct conc_handle){.refs = ret ? 2 : 1, .loop = loop, .fn = fn, .arg = arg};
+    h->item.run = handle_run;
+    h->timer.fire = handle_timer_fires;
     return h;
 }
 
-static int call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
-                   conc_handle **ret)
+/* From here on the list of the loop and the user have the handle. */
+static void handle_share(conc_handle *h, conc_handle **ret)
 {
-    int err = conc__loop_check(loop);
-    if (err || !fn)
-        return err ? err : -EINVAL;
-    bool soon = deadline_is_now(when);
-    if (!soon && (err = conc__loop_reserve_timer(loop)))
-        return err;
-    conc_handle *h = make(loop, fn, arg, ret);
-    if (!h) {
-        if (!soon)
-            loop_release_timer(loop);
-        return -ENOMEM;
-    }
-    h->timed = !soon;
-    list_push(&loop->handles, &h->node);
-    if (soon)
-        loop_push(loop, &h->item);
-    else
-        conc__heap_push(&loop->timers, &h->timer.node, when.ns);
+    list_push(&h->loop->handles, &h->node);
     if (ret)
         *ret = h;
-    return 0;
 }
 
 int conc_loop_call_soon(conc_loop *loop, conc_callback_fn *fn, void *arg, conc_handle **ret)
 {
-    return call_at(loop, CONC_NOW, fn, arg, ret);
+    int err = conc__loop_check(loop);
+    if (err)
+        return err;
+    if (!fn)
+        return -EINVAL;
+    conc_handle *h = handle_new(loop, fn, arg, ret);
+    if (!h)
+        return -ENOMEM;
+    handle_share(h, ret);
+    loop_push(loop, &h->item);
+    return 0;
+}
+
+static int handle_call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
+                          conc_handle **ret)
+{
+    int err = conc__loop_reserve_timer(loop);
+    if (err)
+        return err;
+    conc_handle *h = handle_new(loop, fn, arg, ret);
+    if (!h) {
+        loop_release_timer(loop);
+        return -ENOMEM;
+    }
+    h->timed = true;
+    handle_share(h, ret);
+    conc__heap_push(&loop->timers, &h->timer.node, when.ns);
+    return 0;
 }
 
 int conc_loop_call_at(conc_loop *loop, conc_deadline when, conc_callback_fn *fn, void *arg,
                       conc_handle **ret)
 {
-    return deadline_is_forever(when) ? -EINVAL : call_at(loop, when, fn, arg, ret);
+    if (deadline_is_forever(when))
+        return -EINVAL;
+    if (deadline_is_now(when))
+        return conc_loop_call_soon(loop, fn, arg, ret);
+    int err = conc__loop_check(loop);
+    if (err)
+        return err;
+    return fn ? handle_call_at(loop, when, fn, arg, ret) : -EINVAL;
 }
 
 int conc_loop_call_later(conc_loop *loop, int64_t delay, conc_callback_fn *fn, void *arg,
@@ -137,12 +154,12 @@ int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *fn, void *
         return -ESHUTDOWN;
     if (!fn)
         return -EINVAL;
-    conc_handle *h = make(loop, fn, arg, ret);
+    conc_handle *h = handle_new(loop, fn, arg, ret);
     if (!h)
         return -ENOMEM;
     if (ret)
-        *ret = h; /* before it may run */
-    h->item.run = taken_from_inbox;
+        *ret = h; /* before it can run */
+    h->item.run = handle_take_posted;
     conc__driver_post(&loop->driver, &h->item);
     return 0;
 }
@@ -154,7 +171,7 @@ bool conc_handle_cancel(conc_handle *h)
     h->cancelled = true;
     if (heap_is_in(&h->timer.node)) {
         conc__heap_remove(&h->loop->timers, &h->timer.node);
-        end(h);
+        handle_end(h);
     }
     return true;
 }

@@ -2,18 +2,19 @@
  *
  * loop.c: the event loop: turns, and how other threads reach it.
  *
- * A turn: take what other threads have posted; make ready what the time has come for; run what is
- * ready, BATCH items at most; let the backend hand over what was begun and complete what is done. If
- * nothing is ready it sleeps there until the next timer. Whatever becomes ready goes to the end of one
- * list, so nobody is overtaken, and since a turn runs a bounded number of items and looks once at
- * timers, inbox and backend, none of the four can starve another.
+ * A turn: take what other threads have posted; make ready the items whose time has come; run ready
+ * items, ITEMS_PER_TURN at most; let the backend hand over the operations that were begun, and
+ * complete those that are done. If nothing is ready the loop sleeps in the backend until the next
+ * timer. What becomes ready goes to the end of one list, so no item overtakes another. A turn runs
+ * a bounded number of items and looks once at timers, inbox and backend, so none of the four can
+ * starve another.
  *
- * Other threads reach it by its driver's inbox (op/driver.c: states, races, order).
+ * Other threads reach the loop by the inbox of its driver (op/driver.c: states, races, order).
  *
- * Who may do what: all fields but those for any thread belong to the thread that runs the loop
- * (`owner`), from the first run on; before that to one thread at a time.
+ * Which thread may do what: all fields but those for any thread belong to the thread that runs the
+ * loop (`owner`), from the first run on; before that they belong to one thread at a time.
  */
-#include "loop/loop_impl.h"
+#include "loop/task_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,11 +23,12 @@
 #include "backend/backends.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/invariant.h"
 #include "future/future_impl.h"
 
-/* Items a turn: so few that input and output need not wait for long, so many that looking at them
- * costs little for each. */
-enum { BATCH = 256 };
+/* So few that input and output need not wait for long, and so many that looking at these costs
+ * little for each item. */
+enum { ITEMS_PER_TURN = 256 };
 
 conc_loop *conc_loop_current(void) { return loop_here(); }
 
@@ -39,7 +41,7 @@ int conc__loop_check(const struct conc_loop *loop)
 
 /* ---- Turns ---- */
 
-static void fire_timers(struct conc_loop *loop)
+static void loop_fire_timers(struct conc_loop *loop)
 {
     int64_t key, now = 0;
     struct heap_node *node;
@@ -49,20 +51,20 @@ static void fire_timers(struct conc_loop *loop)
         if (key > now)
             return;
         conc__heap_remove(&loop->timers, node);
-        struct timer *timer = (struct timer *)(void *)node;
+        struct timer *timer = timer_of_node(node);
         timer->fire(loop, timer);
     }
 }
 
-static void run_ready(struct conc_loop *loop)
+static void loop_run_ready(struct conc_loop *loop)
 {
     struct item *item;
-    loop->to_run = BATCH;
+    loop->to_run = ITEMS_PER_TURN;
     while (loop->to_run-- > 0 && !loop->driver.dead && (item = item_pop(&loop->ready)))
         item->run(item);
 }
 
-static bool has_live_tasks(struct conc_loop *loop)
+static bool loop_has_live_tasks(struct conc_loop *loop)
 {
     guard_lock(&loop->word);
     bool has = loop->live > 0;
@@ -70,17 +72,23 @@ static bool has_live_tasks(struct conc_loop *loop)
     return has;
 }
 
-/* Is it only run to be freed, and is there nothing left to wait for? */
-static bool is_run_out(struct conc_loop *loop)
+/* Does the loop run only to be freed, and is there nothing left to wait for? */
+static bool loop_is_run_out(struct conc_loop *loop)
 {
-    return loop->run_out == RUN_OUT_TASKS ? !has_live_tasks(loop)
-                                          : loop->run_out == RUN_OUT_OPS && !loop->driver.ops;
+    switch (loop->run_out) {
+    case RUN_OUT_TASKS:
+        return !loop_has_live_tasks(loop);
+    case RUN_OUT_OPS:
+        return !loop->driver.ops;
+    default:
+        return false;
+    }
 }
 
-static void sleep_or_poll(struct conc_loop *loop)
+static void loop_turn_backend(struct conc_loop *loop)
 {
     int64_t key;
-    bool idle = !loop->ready.first && !loop->stop && !is_run_out(loop);
+    bool idle = !loop->ready.first && !loop->stop && !loop_is_run_out(loop);
     if (!idle || !conc__driver_fall_asleep(&loop->driver)) {
         driver_turn(&loop->driver, CONC_NOW);
         return;
@@ -93,22 +101,24 @@ static void sleep_or_poll(struct conc_loop *loop)
     conc__blocked_end(loop->self);
 }
 
-static void turn(struct conc_loop *loop)
+static void loop_turn(struct conc_loop *loop)
 {
     conc__driver_take(&loop->driver);
-    fire_timers(loop);
-    run_ready(loop);
-    /* A child that was forked in this turn has nobody to wait for; nor has a loop that only ends. */
+    loop_fire_timers(loop);
+    loop_run_ready(loop);
+    /* A child that was forked in this turn has nothing to wait for; nor has a loop that never ran,
+     * and is freed: it has no backend. */
     if (!loop->driver.dead && loop->driver.backend)
-        sleep_or_poll(loop);
+        loop_turn_backend(loop);
 }
 
 int conc__loop_reserve_timer(struct conc_loop *loop)
 {
     int err = conc__heap_reserve(&loop->timers, loop->timed + 1);
-    if (!err)
-        loop->timed++;
-    return err;
+    if (err)
+        return err;
+    loop->timed++;
+    return 0;
 }
 
 /* ---- Tasks that live ---- */
@@ -126,6 +136,7 @@ void conc__loop_leave(struct conc_loop *loop)
 {
     struct conc__waiter *closers = NULL;
     guard_lock(&loop->word);
+    invariant(loop->live > 0, "a task that ends was counted");
     if (--loop->live == 0)
         closers = waitlist_take_all(&loop->closers);
     guard_unlock(&loop->word);
@@ -141,68 +152,72 @@ void conc__loop_close(struct conc_loop *loop)
 
 /* ---- Beginning ---- */
 
-static int open_backend(struct conc_loop *loop)
+static int loop_open_backend(struct conc_loop *loop)
 {
-    if (loop->wanted == CONC_BACKEND_EPOLL)
-        return conc__driver_open(&loop->driver, &conc__epoll);
-    int err = conc__driver_open(&loop->driver, &conc__uring);
-    if (err && loop->wanted == CONC_BACKEND_ANY)
-        err = conc__driver_open(&loop->driver, &conc__epoll);
-    return err;
+    if (loop->wanted != CONC_BACKEND_EPOLL) {
+        int err = conc__driver_open(&loop->driver, &conc__uring);
+        if (!err || loop->wanted == CONC_BACKEND_URING)
+            return err;
+    }
+    return conc__driver_open(&loop->driver, &conc__epoll);
 }
 
 /* The caller's thread becomes the loop's. */
-static void enter(struct conc_loop *loop)
+static void loop_take_thread(struct conc_loop *loop)
 {
     loop->owner = pthread_self();
     loop->started = true;
-    conc__stack_watch_overflow(); /* out of memory: then an overflow has no message */
+    conc__stack_watch_overflow(); /* if there is no memory, an overflow has no message */
     loop->self = context_self();
     conc__driver_here = &loop->driver;
     store_relaxed(&loop->running, true); /* relaxed: others read a hint */
-    loop->self->home = &loop->executor;
+    loop->self->submits_to = &loop->executor;
 }
 
-static void leave(struct conc_loop *loop)
+static void loop_leave_thread(struct conc_loop *loop)
 {
     loop->stop = false;
     store_relaxed(&loop->running, false);
-    loop->self->home = NULL;
+    loop->self->submits_to = NULL;
     conc__driver_here = NULL;
 }
 
-static int begin_run(struct conc_loop *loop)
+static int loop_begin_run(struct conc_loop *loop)
 {
     int err = conc__loop_check(loop);
-    if (!err && conc__driver_here)
-        err = -EBUSY;
-    if (!err && !loop->driver.backend)
-        err = open_backend(loop);
-    if (!err)
-        enter(loop);
-    return err;
+    if (err)
+        return err;
+    if (conc__driver_here)
+        return -EBUSY;
+    err = loop->driver.backend ? 0 : loop_open_backend(loop);
+    if (err)
+        return err;
+    loop_take_thread(loop);
+    return 0;
 }
 
-static int end_run(struct conc_loop *loop, bool done)
+static int loop_end_run(struct conc_loop *loop, bool done)
 {
-    leave(loop);
-    return loop->driver.dead ? -ESHUTDOWN : done ? 0 : -ECANCELED;
+    loop_leave_thread(loop);
+    if (loop->driver.dead)
+        return -ESHUTDOWN;
+    return done ? 0 : -ECANCELED;
 }
 
 /* ---- Running until something ---- */
 
 int conc_loop_run_forever(conc_loop *loop)
 {
-    int err = begin_run(loop);
+    int err = loop_begin_run(loop);
     if (err)
         return err;
     do
-        turn(loop);
+        loop_turn(loop);
     while (!loop->stop && !loop->driver.dead);
-    return end_run(loop, true);
+    return loop_end_run(loop, true);
 }
 
-/* A future for whose end a run waits: on that run's stack. */
+/* A future for whose end a run waits. It lies on the stack of that run. */
 struct awaited {
     struct item item; /* posted when it is done */
     struct conc_loop *loop;
@@ -213,10 +228,10 @@ static void awaited_came(struct item *item)
 {
     struct awaited *awaited = list_entry(item, struct awaited, item);
     awaited->done = true;
-    awaited->loop->stop = true; /* this run; and don't sleep in this turn */
+    awaited->loop->stop = true; /* end this run, and don't sleep in this turn */
 }
 
-static void tell_awaited(conc_future *future, void *arg)
+static void awaited_post(conc_future *future, void *arg)
 {
     struct awaited *awaited = arg;
     conc__driver_post(&awaited->loop->driver, &awaited->item);
@@ -226,26 +241,27 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
 {
     if (!future)
         return -EINVAL;
-    int err = begin_run(loop);
+    int err = loop_begin_run(loop);
     if (err)
         return err;
     struct awaited awaited = {.item.run = awaited_came, .loop = loop};
-    err = conc_future_add_done_callback(future, tell_awaited, &awaited);
+    err = conc_future_add_done_callback(future, awaited_post, &awaited);
     if (err) {
-        end_run(loop, true);
+        loop_end_run(loop, true);
         return err;
     }
     do
-        turn(loop);
+        loop_turn(loop);
     while (!loop->stop && !loop->driver.dead);
-    /* Stopped before: if the callback cannot be taken back it is being called, and will post. */
-    if (!awaited.done && !conc__future_forget(future, tell_awaited, &awaited))
+    /* The run was stopped before the future was done. If the callback cannot be taken back, another
+     * thread is calling it, and it will post. */
+    if (!awaited.done && !conc__future_forget(future, awaited_post, &awaited))
         while (!awaited.done && !loop->driver.dead)
-            turn(loop);
-    return end_run(loop, awaited.done);
+            loop_turn(loop);
+    return loop_end_run(loop, awaited.done);
 }
 
-static void stop_here(struct item *item)
+static void loop_take_stop(struct item *item)
 {
     struct conc_loop *loop = list_entry(item, struct conc_loop, stop_item);
     store_release(&loop->stop_posted, 0); /* the item may be posted again */
@@ -272,9 +288,10 @@ const char *conc_loop_backend(const conc_loop *loop)
 int conc_loop_set_debug(conc_loop *loop, int64_t slow_after)
 {
     int err = conc__loop_check(loop);
-    if (!err)
-        loop->slow_after = slow_after;
-    return err;
+    if (err)
+        return err;
+    loop->slow_after = slow_after;
+    return 0;
 }
 
 void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const char *what,
@@ -283,27 +300,29 @@ void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const c
     int64_t took = conc_now() - since;
     if (since && took > loop->slow_after)
         fprintf(stderr, "libconc: %s%s%s has held the loop for %.3f s\n", what, *name ? " " : "",
-                name, (double)took / 1e9);
+                name, (double)took / CONC_S(1));
 }
 
 /* ---- Making and freeing ---- */
 
-static int64_t slow_after_of(const conc_loop_options *options)
+static int64_t options_slow_after(const conc_loop_options *options)
 {
     const char *ms = getenv("CONC_DEBUG");
     if (options && options->slow_after_ns > 0)
         return options->slow_after_ns;
-    return ms ? (int64_t)(strtod(ms, NULL) * 1e6) : 0;
+    return ms ? (int64_t)(strtod(ms, NULL) * CONC_MS(1)) : 0;
 }
 
-static conc_backend backend_of(const conc_loop_options *options)
+static conc_backend options_backend(const conc_loop_options *options)
 {
     const char *name = getenv("CONC_BACKEND");
-    if ((options && options->backend) || !name)
-        return options ? options->backend : CONC_BACKEND_ANY;
-    return !strcmp(name, "epoll")   ? CONC_BACKEND_EPOLL
-           : !strcmp(name, "uring") ? CONC_BACKEND_URING
-                                    : CONC_BACKEND_ANY;
+    if (options && options->backend != CONC_BACKEND_ANY)
+        return options->backend;
+    if (name && strcmp(name, "epoll") == 0)
+        return CONC_BACKEND_EPOLL;
+    if (name && strcmp(name, "uring") == 0)
+        return CONC_BACKEND_URING;
+    return CONC_BACKEND_ANY;
 }
 
 int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
@@ -319,46 +338,46 @@ int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
         return err;
     }
     loop->executor.ops = &conc__loop_executor_ops;
-    loop->wanted = backend_of(options);
-    loop->slow_after = slow_after_of(options);
-    loop->stop_item.run = stop_here;
+    loop->wanted = options_backend(options);
+    loop->slow_after = options_slow_after(options);
+    loop->stop_item.run = loop_take_stop;
     loop->cancel_item.run = conc__loop_cancel_posted;
     conc__loop_register(loop);
     *ret = loop;
     return 0;
 }
 
-/* Tasks, timers, callbacks and ops are gone; nobody knows the loop any more but those who post just
- * now. */
-static void free_loop(struct conc_loop *loop)
+/* Tasks, timers, callbacks and ops are over. No thread knows the loop any more, except those that
+ * are posting to it. */
+static void loop_free_memory(struct conc_loop *loop)
 {
     conc__loop_unregister(loop);
     conc__driver_fini(&loop->driver);
     conc__heap_free(&loop->timers);
-    /* In a child tasks are left, and what they wait for may yet be told to wake them. */
+    /* In a forked child tasks are left, and what they wait for may still try to wake them. */
     if (!loop->driver.dead || loop->live == 0)
         free_bytes(loop);
 }
 
-/* Run what is left to its end. Tasks that have not begun never will, so that it works without a
- * backend too, if the loop has never run. */
-static void run_out(struct conc_loop *loop)
+/* Run what is left to its end. Tasks that have not begun never will. So this also works for a loop
+ * that has never run, which has no backend. */
+static void loop_run_out(struct conc_loop *loop)
 {
-    enter(loop);
-    loop->run_out = RUN_OUT_TASKS; /* operations of readers that have nothing to read go on */
+    loop_take_thread(loop);
+    loop->run_out = RUN_OUT_TASKS; /* not yet the operations: those of readers may never end */
     conc__loop_cancel_tasks(loop, CONC_SHUTDOWN_CANCEL_PENDING | CONC_SHUTDOWN_CANCEL_RUNNING);
-    while (has_live_tasks(loop) && !loop->driver.dead)
-        turn(loop);
-    conc__loop_free_executors(loop); /* their jobs may post until they have ended */
+    while (loop_has_live_tasks(loop) && !loop->driver.dead)
+        loop_turn(loop);
+    conc__loop_free_executors(loop); /* until these jobs have ended they may post */
     conc__signals_drop(loop);
     conc__driver_take(&loop->driver); /* the last of what they posted */
     conc__handles_drop(loop);
     conc__readers_drop(loop);
     loop->run_out = RUN_OUT_OPS;
-    while ((loop->driver.ops > 0 || loop->ready.first) &&
-           !loop->driver.dead) /* what is cancelled passes */
-        turn(loop);
-    leave(loop);
+    /* Operations and items that are cancelled still have to pass through the loop. */
+    while ((loop->driver.ops > 0 || loop->ready.first) && !loop->driver.dead)
+        loop_turn(loop);
+    loop_leave_thread(loop);
 }
 
 int conc_loop_free(conc_loop *loop)
@@ -372,8 +391,8 @@ int conc_loop_free(conc_loop *loop)
         return -EBUSY;
     conc__loop_close(loop);
     if (!loop->driver.dead)
-        run_out(loop);
-    free_loop(loop);
+        loop_run_out(loop);
+    loop_free_memory(loop);
     return 0;
 }
 
@@ -388,8 +407,7 @@ int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t re
     conc_future *job = conc_task_start(loop, fn, arg, arg_size, result_size, NULL);
     err = conc_loop_run_until_complete(loop, job);
     conc_loop_free(loop);
-    if (!err)
-        err = conc_future_result(job, ret, CONC_NOW);
+    err = err ? err : conc_future_result(job, ret, CONC_NOW);
     conc__future_observe(job);
     conc_future_unref(job);
     return err;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * loop_impl.h: what a loop and a task are inside. See loop.c and task.c.
+ * loop_impl.h: what a loop is inside, and what its parts offer each other. See loop.c; a task is in
+ * task_impl.h.
  */
 #ifndef CONC_LIB_LOOP_IMPL_H
 #define CONC_LIB_LOOP_IMPL_H
 
 #include <conc/executor_impl.h>
 #include <conc/loop.h>
-#include <conc/task.h>
 #include <pthread.h>
 
 #include "base/heap.h"
@@ -15,11 +15,21 @@
 #include "task/coroutine.h"
 #include "wait/wait.h"
 
-/* Something that comes with time: lies in what it is for. */
+struct task;
+struct signal_handler;
+
+/* What happens at a point in time. It lies in the struct that it is for. */
 struct timer {
     struct heap_node node;
     void (*fire)(struct conc_loop *loop, struct timer *timer);
 };
+
+_Static_assert(offsetof(struct timer, node) == 0, "timer_of_node() casts");
+
+static inline struct timer *timer_of_node(struct heap_node *node)
+{
+    return (struct timer *)(void *)node;
+}
 
 /* Readers and writers by descriptor; see readers.c. */
 struct fd_watches {
@@ -27,9 +37,7 @@ struct fd_watches {
     size_t room;
 };
 
-struct signal_entry;
-
-/* What a loop that is being freed still runs for. */
+/* What a loop that is being freed still waits for. */
 enum run_out { RUN_OUT_NOT, RUN_OUT_TASKS, RUN_OUT_OPS };
 
 struct conc_loop {
@@ -42,13 +50,13 @@ struct conc_loop {
     uint32_t word;                 /* the guard of the next three */
     bool closed;                   /* takes no more tasks */
     size_t live;                   /* tasks spawned and not ended */
-    struct conc__waitlist closers; /* who waits for `live` to become 0 */
+    struct conc__waitlist closers; /* the contexts that wait for `live` to become 0 */
 
-    /* The thread's that runs it. */
+    /* Only for the thread that runs the loop. */
     pthread_t owner; /* once `started` */
     bool started, running;
     struct item_queue ready;
-    int to_run; /* so many items more in this turn, at most */
+    int to_run; /* how many items more this turn runs, at most */
     struct heap timers;
     size_t timed;              /* tasks and handles that may need a place in the heap */
     struct coroutine here;     /* the loop's own stack, while a task runs */
@@ -64,10 +72,17 @@ struct conc_loop {
     enum run_out run_out; /* conc_loop_free() runs it to its end */
     struct item stop_item, cancel_item;
     struct fd_watches watches; /* readers and writers */
-    struct signal_entry *signals;
+    struct signal_handler *signals;
     struct list_node node; /* in the list of all loops, for forks */
     conc_backend wanted;
 };
+
+_Static_assert(offsetof(struct conc_loop, executor) == 0, "loop_of_executor() casts");
+
+static inline struct conc_loop *loop_of_executor(struct conc_executor *executor)
+{
+    return (struct conc_loop *)(void *)executor;
+}
 
 /* The loop that runs in the calling thread; NULL: none. */
 static inline struct conc_loop *loop_here(void)
@@ -90,8 +105,8 @@ static inline void loop_push(struct conc_loop *loop, struct item *item)
     item_push(&loop->ready, item);
 }
 
-/* The next item of this turn, off the ready list, if it is one for `run`; else NULL. Not while slow ones
- * are reported: then each is timed by the loop. */
+/* Take the next item of this turn off the ready list, if its function is `run`; else NULL. Also
+ * NULL while slow items are reported: then the loop times each. */
 static inline struct item *loop_next_item(struct conc_loop *loop, void (*run)(struct item *item))
 {
     struct item *item = loop->ready.first;
@@ -109,21 +124,21 @@ static inline void loop_release_timer(struct conc_loop *loop) { loop->timed--; }
  * -ESHUTDOWN: the loop is dead. */
 int conc__loop_check(const struct conc_loop *loop);
 
-/* One task more; false: the loop is closed. And one less. From any thread. */
+/* Count one task more; false: the loop is closed. And count one less. From any thread. */
 bool conc__loop_enter(struct conc_loop *loop);
 void conc__loop_leave(struct conc_loop *loop);
 
 /* Take no more tasks. From any thread. */
 void conc__loop_close(struct conc_loop *loop);
 
-/* If loop->slow_after: something that began at `since` is over; report it if it was slow. 0: nobody
- * looked, as no reports were wanted then. */
+/* If loop->slow_after is set: something that began at `since` is over; report it if it was slow.
+ * `since` 0: no time was taken, as no reports were wanted then. */
 void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const char *what,
                             const char *name);
 
 /* ---- fork.c ---- */
 
-/* Loops that must be told of a fork. */
+/* The list of the loops that a fork concerns. */
 void conc__loop_register(struct conc_loop *loop);
 void conc__loop_unregister(struct conc_loop *loop);
 
@@ -137,34 +152,9 @@ void conc__loop_cancel_posted(struct item *item);
 /* Shut down and free the pools and the default executor, waiting for their jobs. */
 void conc__loop_free_executors(struct conc_loop *loop);
 
-/* ---- task.c ---- */
-
-enum task_state { TASK_NEW, TASK_READY, TASK_RUNNING, TASK_PARKED, TASK_ENDED };
-
-struct task {
-    struct conc_context context; /* first */
-    struct conc_loop *loop;
-    conc_future *job; /* holds a reference */
-    enum task_state state;
-    uint32_t woken;  /* PARK_ bits for the next park; the loop's thread only */
-    uint32_t posted; /* PARK_ bits from other threads, and POSTED: `post` is in the inbox */
-    struct item ready, post;
-    struct timer timer;
-    struct coroutine start, *resume; /* where it begins, and where it goes on */
-    struct stack stack;
-    const struct stack *on; /* the stack on which it stands: its own, or a generator's */
-    struct list_node node;  /* in loop->tasks */
-};
-
-/* Make a task of a pending job, whose reference it takes on 0. From any thread. */
-int conc__task_submit(struct conc_loop *loop, conc_future *job, const conc_task_options *options);
-
-/* Cancel the tasks that CONC_SHUTDOWN_CANCEL_ flags tell. The loop is closed. In its thread. */
-void conc__loop_cancel_tasks(struct conc_loop *loop, unsigned flags);
-
 /* ---- handle.c, readers.c, signal.c ---- */
 
-/* Drop what there is of them, when the loop is freed. */
+/* Drop all that there are of them, when the loop is freed. */
 void conc__handles_drop(struct conc_loop *loop);
 void conc__readers_drop(struct conc_loop *loop);
 void conc__signals_drop(struct conc_loop *loop);

@@ -2,16 +2,19 @@
  *
  * readers.c: callbacks for descriptors that are readable or writable.
  *
- *     armed     an OP_POLL of its own is in flight
- *     queued    in the ready list: to be armed for the first time, or its poll is complete
- *     running   in its callback
- *     removed   nobody's any more: freed when its poll, or its turn, is over
+ * The states of a watch (here without WATCH_):
  *
- *     armed -> queued -> running -> armed ...;  any -> removed
+ *     ARMED     an OP_POLL of its own is in flight
+ *     QUEUED    in the ready list: to be armed for the first time, or because its poll is complete
+ *     RUNNING   in its callback
+ *     removed   in no table: freed when its poll, or its turn, is over
  *
- * It is armed again after its callback: so it is called back as long as there is something, once a
- * turn. A descriptor that cannot be polled (-EBADF: closed without a word) is reported once by the
- * callback, which finds out by itself, and is removed.
+ *     ARMED -> QUEUED -> RUNNING -> ARMED ...;  any -> removed
+ *
+ * A watch is armed again after its callback. So the callback is called once a turn as long as the
+ * descriptor is ready. A descriptor that cannot be polled (-EBADF: the program has closed it
+ * without removing the watch) is reported once by the callback, which finds out by itself, and is
+ * removed.
  */
 #include <poll.h>
 #include <string.h>
@@ -19,8 +22,9 @@
 #include "base/alloc.h"
 #include "loop/loop_impl.h"
 
-enum { READER, WRITER };
-enum watch_state { ARMED, QUEUED, RUNNING };
+enum { WATCHES_MIN = 64 }; /* descriptors that the table has room for at first */
+enum { WATCH_READER, WATCH_WRITER };
+enum watch_state { WATCH_ARMED, WATCH_QUEUED, WATCH_RUNNING };
 
 struct fd_watch {
     struct op op;
@@ -34,14 +38,14 @@ struct fd_watch {
 
 /* ---- The table ---- */
 
-static struct fd_watch **find(struct conc_loop *loop, int fd, int which)
+static struct fd_watch **watch_find(struct conc_loop *loop, int fd, int which)
 {
     return (size_t)fd < loop->watches.room ? &loop->watches.by_fd[fd][which] : NULL;
 }
 
-static int make_room(struct fd_watches *watches, int fd)
+static int watches_make_room(struct fd_watches *watches, int fd)
 {
-    size_t room = watches->room ? watches->room : 64;
+    size_t room = watches->room ? watches->room : WATCHES_MIN;
     while (room <= (size_t)fd)
         room *= 2;
     if (room == watches->room)
@@ -58,128 +62,138 @@ static int make_room(struct fd_watches *watches, int fd)
 
 /* ---- A watch ---- */
 
-static void forget(struct fd_watch *w)
+static void watch_forget(struct fd_watch *w)
 {
-    struct fd_watch **at = find(w->loop, w->op.fd, w->op.flags == POLLIN ? READER : WRITER);
+    struct fd_watch **at =
+        watch_find(w->loop, w->op.fd, w->op.flags == POLLIN ? WATCH_READER : WATCH_WRITER);
     if (*at == w)
         *at = NULL;
     w->removed = true;
 }
 
-/* Until it has something; or it is over. */
-static void arm(struct fd_watch *w)
+/* Begin its poll; or free it, if it was removed. */
+static void watch_arm(struct fd_watch *w)
 {
-    /* The loop is freed before it has ever run; or the callback has forked, and this is the child. */
+    /* Either the loop is freed before it has ever run, or the callback has forked and this is the
+     * child. */
     if (!w->removed && (!w->loop->driver.backend || w->loop->driver.dead))
-        forget(w);
+        watch_forget(w);
     if (w->removed) {
         free_bytes(w);
         return;
     }
-    w->state = ARMED;
+    w->state = WATCH_ARMED;
     driver_start(&w->loop->driver, &w->op);
 }
 
-static void run(struct item *item)
+static void watch_run(struct item *item)
 {
     struct fd_watch *w = list_entry(item, struct fd_watch, item);
     const struct conc_loop *loop = w->loop;
     int64_t since = loop->slow_after ? conc_now() : 0;
-    w->state = RUNNING;
+    w->state = WATCH_RUNNING;
     if (!w->removed)
         w->fn(w->arg);
     if (loop->slow_after)
         conc__loop_report_slow(loop, since, "a reader's or writer's callback", "");
     if (!w->removed && w->op.result < 0)
-        forget(w);
-    arm(w);
+        watch_forget(w);
+    watch_arm(w);
 }
 
-/* Before the loop has first run there is no backend: then it is armed in the first turn. */
-static void begin(struct item *item)
+/* Before the loop's first run there is no backend. So a new watch is queued, and armed in its
+ * turn. */
+static void watch_begin(struct item *item)
 {
     struct fd_watch *w = list_entry(item, struct fd_watch, item);
-    w->item.run = run;
-    arm(w);
+    w->item.run = watch_run;
+    watch_arm(w);
 }
 
-static void poll_ended(struct op *op)
+static void watch_poll_over(struct op *op)
 {
     struct fd_watch *w = list_entry(op, struct fd_watch, op);
     if (w->removed) {
         free_bytes(w);
         return;
     }
-    w->state = QUEUED;
+    w->state = WATCH_QUEUED;
     loop_push(w->loop, &w->item);
 }
 
-static void remove_watch(struct fd_watch *w)
+static void watch_remove(struct fd_watch *w)
 {
-    forget(w);
-    if (w->state == ARMED)
+    watch_forget(w);
+    if (w->state == WATCH_ARMED)
         driver_cancel(&w->loop->driver, &w->op);
 }
 
 /* ---- The calls ---- */
 
-static int add(conc_loop *loop, int fd, int which, conc_callback_fn *fn, void *arg)
+static int watch_add(conc_loop *loop, int fd, int which, conc_callback_fn *fn, void *arg)
 {
     int err = conc__loop_check(loop);
-    if (!err && (!fn || fd < 0))
-        err = -EINVAL;
-    if (!err)
-        err = make_room(&loop->watches, fd);
+    if (err)
+        return err;
+    if (!fn || fd < 0)
+        return -EINVAL;
+    err = watches_make_room(&loop->watches, fd);
     if (err)
         return err;
     struct fd_watch *w = alloc_one(struct fd_watch);
     if (!w)
         return -ENOMEM;
     *w = (struct fd_watch){.loop = loop, .fn = fn, .arg = arg};
-    w->op = (struct op){.code = OP_POLL, .fd = fd, .complete = poll_ended};
-    w->op.flags = which == READER ? POLLIN : POLLOUT;
-    struct fd_watch **at = find(loop, fd, which);
+    w->op = (struct op){.code = OP_POLL, .fd = fd, .complete = watch_poll_over};
+    w->op.flags = which == WATCH_READER ? POLLIN : POLLOUT;
+    struct fd_watch **at = watch_find(loop, fd, which);
     if (*at)
-        remove_watch(*at);
+        watch_remove(*at);
     *at = w;
-    w->state = QUEUED;
-    w->item.run = begin;
+    w->state = WATCH_QUEUED;
+    w->item.run = watch_begin;
     loop_push(loop, &w->item);
     return 0;
 }
 
-static int remove_one(conc_loop *loop, int fd, int which)
+static int watch_remove_one(conc_loop *loop, int fd, int which)
 {
     int err = conc__loop_check(loop);
     if (err)
         return err;
-    struct fd_watch **at = fd < 0 ? NULL : find(loop, fd, which);
+    struct fd_watch **at = fd < 0 ? NULL : watch_find(loop, fd, which);
     if (!at || !*at)
         return 0;
-    remove_watch(*at);
+    watch_remove(*at);
     return 1;
 }
 
 int conc_loop_add_reader(conc_loop *loop, int fd, conc_callback_fn *fn, void *arg)
 {
-    return add(loop, fd, READER, fn, arg);
+    return watch_add(loop, fd, WATCH_READER, fn, arg);
 }
 
 int conc_loop_add_writer(conc_loop *loop, int fd, conc_callback_fn *fn, void *arg)
 {
-    return add(loop, fd, WRITER, fn, arg);
+    return watch_add(loop, fd, WATCH_WRITER, fn, arg);
 }
 
-int conc_loop_remove_reader(conc_loop *loop, int fd) { return remove_one(loop, fd, READER); }
+int conc_loop_remove_reader(conc_loop *loop, int fd)
+{
+    return watch_remove_one(loop, fd, WATCH_READER);
+}
 
-int conc_loop_remove_writer(conc_loop *loop, int fd) { return remove_one(loop, fd, WRITER); }
+int conc_loop_remove_writer(conc_loop *loop, int fd)
+{
+    return watch_remove_one(loop, fd, WATCH_WRITER);
+}
 
 void conc__readers_drop(struct conc_loop *loop)
 {
     for (size_t fd = 0; fd < loop->watches.room; fd++)
-        for (int which = READER; which <= WRITER; which++)
+        for (int which = WATCH_READER; which <= WATCH_WRITER; which++)
             if (loop->watches.by_fd[fd][which])
-                remove_watch(loop->watches.by_fd[fd][which]);
+                watch_remove(loop->watches.by_fd[fd][which]);
     free_bytes(loop->watches.by_fd);
     loop->watches = (struct fd_watches){0};
 }

@@ -2,20 +2,20 @@
  *
  * signal.c: callbacks for signals, in the loop's thread.
  *
- * The thread that deals with signals (thread/signal.c) calls tell(), which posts the handler to its
- * loop unless it is in the inbox already (`posted`); the loop puts it into its ready list, and runs
- * the program's callback there.
+ * The thread that deals with signals (thread/signal.c) calls handler_post(), which posts the
+ * handler to its loop unless it is in the inbox already (`posted`). The loop puts the handler into
+ * its ready list, and there runs the program's callback.
  *
- * Removing: once conc__signal_remove() has returned nobody posts it any more. If it is still in the
- * inbox or the ready list it is freed when it comes out of there, else at once.
+ * Removing: once conc__signal_remove() has returned, no thread posts the handler any more. If it is
+ * still in the inbox or in the ready list it is freed when it comes out of there, else immediately.
  */
 #include "base/alloc.h"
 #include "loop/loop_impl.h"
 #include "thread/signal_impl.h"
 
-struct signal_entry {
+struct signal_handler {
     struct signal_callback callback;
-    struct signal_entry *next; /* in loop->signals */
+    struct signal_handler *next; /* in loop->signals */
     struct conc_loop *loop;
     uint32_t posted; /* `post` is on its way through the inbox */
     bool queued;     /* `item` is in the ready list */
@@ -25,53 +25,53 @@ struct signal_entry {
     void *arg;
 };
 
-static void free_if_out(struct signal_entry *e)
+static void handler_free_if_out(struct signal_handler *e)
 {
     if (!load_acquire(&e->posted) && !e->queued)
         free_bytes(e);
 }
 
-static void run(struct item *item)
+static void handler_run(struct item *item)
 {
-    struct signal_entry *e = list_entry(item, struct signal_entry, item);
+    struct signal_handler *e = list_entry(item, struct signal_handler, item);
     e->queued = false;
     if (e->removed)
-        free_if_out(e);
+        handler_free_if_out(e);
     else
         e->fn(e->arg);
 }
 
-static void taken_from_inbox(struct item *item)
+static void handler_take_posted(struct item *item)
 {
-    struct signal_entry *e = list_entry(item, struct signal_entry, post);
+    struct signal_handler *e = list_entry(item, struct signal_handler, post);
     store_release(&e->posted, 0);
     if (e->removed) {
-        free_if_out(e);
+        handler_free_if_out(e);
     } else if (!e->queued) {
         e->queued = true;
         loop_push(e->loop, &e->item);
     }
 }
 
-static void tell(int signo, void *arg)
+static void handler_post(int signo, void *arg)
 {
-    struct signal_entry *e = arg;
+    struct signal_handler *e = arg;
     if (!exchange_acq_rel(&e->posted, 1))
         conc__driver_post(&e->loop->driver, &e->post);
 }
 
-static void remove_entry(struct signal_entry **at)
+static void handler_remove(struct signal_handler **at)
 {
-    struct signal_entry *e = *at;
+    struct signal_handler *e = *at;
     *at = e->next;
     e->removed = true;
     conc__signal_remove(&e->callback);
-    free_if_out(e);
+    handler_free_if_out(e);
 }
 
-static struct signal_entry **find(struct conc_loop *loop, int signo)
+static struct signal_handler **handler_find(struct conc_loop *loop, int signo)
 {
-    struct signal_entry **at = &loop->signals;
+    struct signal_handler **at = &loop->signals;
     while (*at && (*at)->callback.signo != signo)
         at = &(*at)->next;
     return at;
@@ -80,23 +80,25 @@ static struct signal_entry **find(struct conc_loop *loop, int signo)
 int conc_loop_add_signal_handler(conc_loop *loop, int signo, conc_callback_fn *fn, void *arg)
 {
     int err = conc__loop_check(loop);
-    if (err || !fn)
-        return err ? err : -EINVAL;
-    struct signal_entry *e = alloc_one(struct signal_entry);
+    if (err)
+        return err;
+    if (!fn)
+        return -EINVAL;
+    struct signal_handler *e = alloc_one(struct signal_handler);
     if (!e)
         return -ENOMEM;
-    *e = (struct signal_entry){.loop = loop, .fn = fn, .arg = arg};
-    e->callback = (struct signal_callback){.signo = signo, .fn = tell, .arg = e};
-    e->post.run = taken_from_inbox;
-    e->item.run = run;
+    *e = (struct signal_handler){.loop = loop, .fn = fn, .arg = arg};
+    e->callback = (struct signal_callback){.signo = signo, .fn = handler_post, .arg = e};
+    e->post.run = handler_take_posted;
+    e->item.run = handler_run;
     err = conc__signal_add(&e->callback);
     if (err) {
         free_bytes(e);
         return err;
     }
-    struct signal_entry **before = find(loop, signo);
+    struct signal_handler **before = handler_find(loop, signo);
     if (*before)
-        remove_entry(before);
+        handler_remove(before);
     e->next = loop->signals;
     loop->signals = e;
     return 0;
@@ -107,15 +109,15 @@ int conc_loop_remove_signal_handler(conc_loop *loop, int signo)
     int err = conc__loop_check(loop);
     if (err)
         return err;
-    struct signal_entry **at = find(loop, signo);
+    struct signal_handler **at = handler_find(loop, signo);
     if (!*at)
         return 0;
-    remove_entry(at);
+    handler_remove(at);
     return 1;
 }
 
 void conc__signals_drop(struct conc_loop *loop)
 {
     while (loop->signals)
-        remove_entry(&loop->signals);
+        handler_remove(&loop->signals);
 }

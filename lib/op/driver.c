@@ -4,26 +4,26 @@
  *
  * The inbox is one word:
  *
- *     NULL      empty, and its thread is awake
- *     ASLEEP    empty, and its thread sleeps in the backend, or is about to
- *     an item   the last one posted; each leads to the one before
+ *     NULL      it is empty, and the driver's thread is awake
+ *     ASLEEP    it is empty, and the driver's thread sleeps in the backend, or is about to
+ *     an item   the last one posted; each leads to the one posted before it
  *
- *     NULL -> ASLEEP        its thread, before it sleeps (swap): fails if something is there, and then
- *                           it does not sleep
- *     ASLEEP, item -> item  whoever posts (swap); who finds ASLEEP there writes to the eventfd, nobody
- *                           else: one write wakes the thread however many post
- *     any -> NULL           its thread, when it is awake (exchange): the items are its own
+ *     NULL -> ASLEEP        by the driver's thread, before it sleeps (swap): fails if an
+ *                           item is there, and then the thread does not sleep
+ *     ASLEEP, item -> item  by a thread that posts (swap). Only a thread that finds ASLEEP
+ *                           writes to the eventfd: one write wakes the driver however many post
+ *     any -> NULL           by the driver's thread, when it is awake (exchange): it takes the items
  *
  * So no wake-up is lost: an item is posted either before the swap to ASLEEP, which then fails, or
- * after it, and then its poster wakes the backend. One that comes late wakes the next sleep for
- * nothing.
+ * after it, and then its poster wakes the backend. A wake-up that comes late ends the next sleep
+ * for nothing.
  *
- * Posting touches the driver last when it has woken it. `posters` counts those who are at it; the
- * driver is freed when there are none.
+ * A thread that posts touches the driver last when it wakes it. `posters` counts the threads that
+ * are posting; the driver is freed when there are none.
  *
- * Order: what a poster did before is seen by the driver's thread: the swap releases, the exchange
- * acquires. The swap to ASLEEP is relaxed: it publishes nothing. `posters` is decremented with
- * release, and read with acquire before the free.
+ * Order: the driver's thread sees what a poster did before: the swap releases, the exchange
+ * acquires. The swap to ASLEEP is relaxed, as it publishes nothing. `posters` is decremented with
+ * release, and read with acquire before the driver is freed.
  */
 #include "op/driver.h"
 
@@ -32,14 +32,15 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "base/invariant.h"
 
-#define ASLEEP ((struct item *)(uintptr_t)1)
+#define DRIVER_ASLEEP ((struct item *)(uintptr_t)1)
 
 __thread struct driver *conc__driver_here __attribute__((tls_model("initial-exec")));
 
 /* ---- The inbox ---- */
 
-static void wake(struct driver *driver)
+static void driver_wake(struct driver *driver)
 {
     const uint64_t one = 1;
     /* Cannot fail: the counter would have to be full. */
@@ -50,13 +51,13 @@ static void wake(struct driver *driver)
 void conc__driver_post(struct driver *driver, struct item *item)
 {
     fetch_add_relaxed(&driver->posters, 1); /* relaxed: the caller keeps it alive until here */
-    struct item *head =
-        load_relaxed(&driver->inbox); /* relaxed: the swap releases, nothing is read */
+    /* relaxed: the swap releases, and nothing that the items hold is read. */
+    struct item *head = load_relaxed(&driver->inbox);
     do
-        item->next = head == ASLEEP ? NULL : head;
+        item->next = head == DRIVER_ASLEEP ? NULL : head;
     while (!cas_pointer_release(&driver->inbox, &head, item));
-    if (head == ASLEEP)
-        wake(driver);
+    if (head == DRIVER_ASLEEP)
+        driver_wake(driver);
     fetch_sub_release(&driver->posters, 1);
 }
 
@@ -65,9 +66,9 @@ void conc__driver_take(struct driver *driver)
     if (!load_relaxed(&driver->inbox)) /* relaxed: a hint; the exchange acquires */
         return;
     struct item *item = exchange_acquire(&driver->inbox, NULL), *first = NULL;
-    if (item == ASLEEP)
+    if (item == DRIVER_ASLEEP)
         return;
-    while (item) { /* the first posted to the front */
+    while (item) { /* reverse them: the item posted first runs first */
         struct item *before = item->next;
         item->next = first;
         first = item;
@@ -75,7 +76,7 @@ void conc__driver_take(struct driver *driver)
     }
     while (first) {
         item = first;
-        first = item->next; /* before it runs: then it may be posted again, or gone */
+        first = item->next; /* before it runs: afterwards it may be posted again, or be freed */
         item->run(item);
     }
 }
@@ -83,14 +84,14 @@ void conc__driver_take(struct driver *driver)
 bool conc__driver_fall_asleep(struct driver *driver)
 {
     struct item *nothing = NULL;
-    return cas_pointer_strong_relaxed(&driver->inbox, &nothing, ASLEEP);
+    return cas_pointer_strong_relaxed(&driver->inbox, &nothing, DRIVER_ASLEEP);
 }
 
 /* ---- Beginning and end ---- */
 
 int conc__driver_init(struct driver *driver)
 {
-    /* In blocking mode: io_uring's read of another would not wait. */
+    /* In blocking mode: io_uring does not wait for one that is not. */
     driver->wake_fd = eventfd(0, EFD_CLOEXEC);
     return driver->wake_fd < 0 ? -errno : 0;
 }
@@ -98,13 +99,15 @@ int conc__driver_init(struct driver *driver)
 int conc__driver_open(struct driver *driver, const struct backend *backend)
 {
     int err = backend->init(&driver->state, driver->wake_fd);
-    if (!err)
-        driver->backend = backend;
-    return err;
+    if (err)
+        return err;
+    driver->backend = backend;
+    return 0;
 }
 
 void conc__driver_fini(struct driver *driver)
 {
+    invariant(driver->dead || driver->ops == 0, "no op is in flight when its driver is freed");
     if (driver->backend && !driver->dead)
         driver->backend->fini(driver->state);
     while (load_acquire(&driver->posters))

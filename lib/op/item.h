@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * item.h: something to run, in a driver's inbox (driver.h) or in its loop's ready list. Lies in what is
- * run, which finds its owner by itself.
+ * item.h: something to run, in a driver's inbox (driver.h) or in its loop's ready list. An item
+ * lies in the struct that it is for, and its run() finds that struct by itself.
  */
 #ifndef CONC_LIB_OP_ITEM_H
 #define CONC_LIB_OP_ITEM_H

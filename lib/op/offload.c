@@ -1,50 +1,52 @@
 /* SPDX-License-Identifier: MIT
  *
  * offload.c: ops that only a thread that blocks can carry out: files where the backend has no
- * better way. (Names have threads of their own, io/names.c: a resolver that does not answer is not
- * to hold up files.)
+ * better way. (Names have threads of their own, io/names.c: a resolver that does not answer must
+ * not hold up files.)
  *
- * How: the op becomes a job of a thread pool of the driver's. The worker performs it, stores the
- * result, and posts the op to the driver, in whose thread it completes. Only the job knows the op,
- * and has copied its address: so one that is cancelled before it begins never looks at it.
+ * How: the op becomes a job of the driver's thread pool. The worker performs it, stores the result,
+ * and posts the op to the driver, in whose thread it completes. Only the job knows the op: its
+ * argument is the op's address. So a job that is cancelled before it begins never looks at the op.
  *
- *     queued -> running -> posted -> completed     the worker, then the driver
- *     queued -> completed                          a cancel, in the driver's thread
+ *     queued -> running -> posted -> completed     by the worker, then by the driver
+ *     queued -> completed                          by a cancel, in the driver's thread
  *
- * Which of the two it is, the job's future decides (pending or not), under its guard. A running job
- * is cancelled as any job: calls of libconc in it end; a system call ends when it ends. The op's
- * end is awaited in any case: it uses the caller's memory.
+ * The job's future decides, under its guard, which of the two it is (pending or not). A running job
+ * is cancelled as any job is: a call of libconc in it ends early; a system call ends when it ends.
+ * The cancelled call waits for the end of the op in any case, because the op uses the caller's
+ * memory.
  *
- * OFFLOAD_THREADS: a disk answers a few requests at a time as fast as many, and memory is copied by
- * a core each. More would cost their stacks in every loop of a pool of loops. They start when there
- * is work for them.
+ * OFFLOAD_THREADS: a disk answers a few requests at a time as fast as many, and each core copies
+ * memory by itself. More threads would cost their stacks in every loop of a pool of loops. The pool
+ * starts them when there is work for them.
  *
- * The end: the pool is freed while the driver still is there, and freeing it waits for the workers:
- * so nobody posts to a driver that is gone.
+ * The end: the pool is freed while the driver still exists, and freeing it waits for its workers.
+ * So no worker posts to a driver that was freed.
  */
 #include "op/offload.h"
 
 #include "executor/submit.h"
 #include "future/future_impl.h"
 
-static void finished(struct item *item)
+static void offload_complete(struct item *item)
 {
     struct op *op = list_entry(item, struct op, item);
-    op->node = (struct list_node){0}; /* where the item was: it may be started again, and listed */
+    /* The node lies where the item was, and must be zero if the op is started again. */
+    op->node = (struct list_node){0};
     conc_future_unref(op->job);
     conc__op_complete(op, op->result);
 }
 
-static int perform_in_thread(void *arg, void *result)
+static int offload_perform(void *arg, void *result)
 {
     struct op *op = *(struct op **)arg;
     op->result = conc__perform(op, true);
-    op->item.run = finished;
-    conc__driver_post(op->driver, &op->item); /* with this the op is the driver's again */
+    op->item.run = offload_complete;
+    conc__driver_post(op->driver, &op->item); /* from here on the op is the driver's again */
     return 0;
 }
 
-static int threads_of(struct driver *driver, conc_executor **ret)
+static int offload_threads(struct driver *driver, conc_executor **ret)
 {
     const conc_thread_pool_options options = {.name = "files"};
     int err =
@@ -53,17 +55,17 @@ static int threads_of(struct driver *driver, conc_executor **ret)
     return err;
 }
 
-static int submit(struct op *op)
+static int offload_submit(struct op *op)
 {
     conc_executor *pool;
-    int err = threads_of(op->driver, &pool);
+    int err = offload_threads(op->driver, &pool);
     if (err)
         return err;
-    conc_future *job = conc__job_new(perform_in_thread, &op, sizeof op, 0);
+    conc_future *job = conc__job_new(offload_perform, &op, sizeof op, 0);
     if (!job)
         return -ENOMEM;
     job->executor = pool;
-    op->job = job; /* before it may have ended */
+    op->job = job; /* before it can end */
     err = conc__executor_submit(pool, job);
     if (err) {
         conc__future_observe(job);
@@ -74,7 +76,7 @@ static int submit(struct op *op)
 
 void conc__offload_start(struct op *op)
 {
-    int err = submit(op);
+    int err = offload_submit(op);
     if (err)
         conc__op_complete(op, err);
 }

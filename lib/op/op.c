@@ -2,41 +2,45 @@
  *
  * op.c: carrying an op out for the calling context.
  *
- * A context that has a driver (driver.h), as a task has, starts it there, and is set aside until it
- * is complete. When its deadline comes, or a scope ends, it asks the driver to cancel, and goes on
- * waiting, for the end only: until then the op and its buffers are the kernel's. What the op says in
- * the end is the result; only if it says 'cancelled' there was no effect, and the call returns why
- * that was. So a success, or an error of the op's own, is never lost to a time-out; and a scope is
- * told that it has ended a call only if it has (see conc__waiter_wait()).
+ * A context that has a driver (driver.h), as a task has, starts the op there, and parks until it is
+ * complete. When the deadline comes, or a scope ends, it asks the driver to cancel, and goes on
+ * waiting, but only for the end: until then the op and its buffers are the kernel's. The op's own
+ * result decides: only if it is -ECANCELED there was no effect, and the call returns the reason of
+ * the cancel. So a success, or an error of the op itself, is never lost to a time-out; and a scope
+ * notes that it has ended a call only if it really has (see conc__waiter_wait()).
  *
- * One that has none, as a plain thread and a callback on a loop's own stack, attempts, polls with its
- * deadline, and attempts again; what has no readiness it simply does.
+ * A context that has no driver, such as a plain thread, or a callback on a loop's own stack,
+ * attempts, polls with its deadline, and attempts again. An op without readiness is simply carried
+ * out.
  *
  * CONC_NOW, or a deadline that has passed: one attempt, by system calls. Files are always ready, so
  * they are read and written, and the caller waits until that is over.
  *
- * With a driver, a context whose ops always find their data there would never let the others in its
- * thread run: so after each so many (AT_ONCE) that were over at once it yields.
+ * With a driver, a context whose ops all end immediately would never let the other contexts of its
+ * thread run. So it yields after each OPS_PER_YIELD such ops.
  *
- * -EAGAIN without an event to wait for (see perform.c): the next attempt is made after a pause,
- * which doubles from PAUSE_MIN to PAUSE_MAX.
+ * -EAGAIN without an event to wait for (see perform.c): the next attempt comes after a pause, which
+ * doubles from OP_PAUSE_MIN to OP_PAUSE_MAX.
  *
- * Waking: the completion comes in the thread that the context runs in, so `done` needs no order. It is
- * told as a kick, which means no more than 'look again', and only to a context that has parked.
+ * Waking: the completion comes in the thread in which the context runs, so `done` needs no memory
+ * order. The completion kicks the context, which means no more than 'look again', and only a
+ * context that has parked.
  */
 #include <conc/context.h>
 
 #include "base/clock.h"
+#include "base/invariant.h"
 #include "op/driver.h"
 #include "wait/wait.h"
 
-enum { AT_ONCE = 32 };
+enum { OPS_PER_YIELD = 32 };
 
-#define PAUSE_MIN CONC_MS(1)
-#define PAUSE_MAX CONC_MS(16)
+#define OP_PAUSE_MIN CONC_MS(1)
+#define OP_PAUSE_MAX CONC_MS(16)
 
 void conc__op_complete(struct op *op, ssize_t result)
 {
+    invariant(op->driver->ops > 0, "an op that completes is in flight");
     op->result = result;
     op->driver->ops--;
     op->complete(op);
@@ -49,8 +53,8 @@ void conc__op_closing(int fd)
         here->backend->closing(here->state, fd);
 }
 
-/* The call returns `why` now: if a scope has ended it, the scope is told. */
-static ssize_t ended(struct conc_context *self, int why)
+/* The call returns `why` now. If a scope has ended it, the scope notes that. */
+static ssize_t op_report_end(struct conc_context *self, int why)
 {
     conc_deadline until = CONC_FOREVER;
     if (why == -ECANCELED)
@@ -62,11 +66,11 @@ static ssize_t ended(struct conc_context *self, int why)
 
 struct op_waiter {
     struct conc_context *self;
-    bool parks; /* it is to be woken */
+    bool parks; /* the completion must wake it */
     bool done;
 };
 
-static void completed(struct op *op)
+static void op_wake_waiter(struct op *op)
 {
     struct op_waiter *w = op->waiter;
     w->done = true;
@@ -74,17 +78,17 @@ static void completed(struct op *op)
         w->self->ops->kick(w->self);
 }
 
-/* Until it is complete. 0, or why it was cancelled. */
-static int wait_for(struct op_waiter *w, struct op *op, const char *what, conc_deadline deadline)
+/* Wait until the op is complete. 0, or why it was cancelled. */
+static int op_wait(struct op_waiter *w, struct op *op, const char *what, conc_deadline deadline)
 {
     struct conc_context *self = w->self;
-    const bool firmly = deadline_is_now(deadline); /* a file's; no cancellation point */
+    const bool firmly = deadline_is_now(deadline); /* an op on a file; no cancellation point */
     int why = 0;
     conc__blocked_begin(self, what, NULL, NULL);
     while (!w->done) {
         conc_deadline until = CONC_FOREVER;
         if (!firmly && !why && (why = conc__must_end(self, deadline, &until))) {
-            driver_cancel(self->driver, op); /* may be its end */
+            driver_cancel(self->driver, op); /* the op may end here */
             continue;
         }
         w->parks = true;
@@ -95,43 +99,51 @@ static int wait_for(struct op_waiter *w, struct op *op, const char *what, conc_d
     return why;
 }
 
-/* Let the others in its thread run now and then. */
-static void was_at_once(struct conc_context *self)
+/* After an op that ended immediately: let the others in this thread run now and then. */
+static void op_yield_sometimes(struct conc_context *self)
 {
     static __thread unsigned count;
-    if (++count % AT_ONCE == 0)
+    if (++count % OPS_PER_YIELD == 0)
         self->ops->yield(self);
 }
 
-static bool is_past(conc_deadline deadline)
+static bool deadline_is_past(conc_deadline deadline)
 {
     return !deadline_is_forever(deadline) && deadline.ns <= conc_now();
 }
 
-static ssize_t run_by_driver(struct conc_context *self, struct op *op, const char *what,
-                             conc_deadline deadline)
+/* Make the one attempt that a call out of time has. False: it needs the driver all the same. */
+static bool op_end_now(struct op *op, conc_deadline deadline, ssize_t *result)
+{
+    *result = conc__op_events(op) ? conc__perform(op, false) : -EAGAIN;
+    if (*result != -EAGAIN)
+        return true;
+    *result = deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
+    return conc__op_is_pollable(op);
+}
+
+static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const char *what,
+                                conc_deadline deadline)
 {
     struct op_waiter w = {.self = self};
-    if (is_past(deadline)) {
-        ssize_t result = conc__op_events(op) ? conc__perform(op, false) : -EAGAIN;
-        if (result != -EAGAIN || conc__op_is_pollable(op))
-            return result == -EAGAIN && !deadline_is_now(deadline) ? -ETIMEDOUT : result;
-    }
-    op->complete = completed;
+    ssize_t result;
+    if (deadline_is_past(deadline) && op_end_now(op, deadline, &result))
+        return result;
+    op->complete = op_wake_waiter;
     op->waiter = &w;
     driver_start(self->driver, op);
     int why = 0;
     if (w.done)
-        was_at_once(self);
+        op_yield_sometimes(self);
     else
-        why = wait_for(&w, op, what, deadline);
-    return op->result == -ECANCELED && why ? ended(self, why) : op->result;
+        why = op_wait(&w, op, what, deadline);
+    return op->result == -ECANCELED && why ? op_report_end(self, why) : op->result;
 }
 
 /* ---- Without ---- */
 
-static ssize_t poll_and_attempt(struct conc_context *self, struct op *op, const char *what,
-                                conc_deadline deadline)
+static ssize_t op_poll_and_attempt(struct conc_context *self, struct op *op, const char *what,
+                                   conc_deadline deadline)
 {
     conc_deadline until;
     ssize_t result = -EAGAIN;
@@ -145,12 +157,12 @@ static ssize_t poll_and_attempt(struct conc_context *self, struct op *op, const 
     }
     conc__blocked_end(self);
     if (why)
-        return op->moved ? op->moved : ended(self, why);
+        return op->moved ? op->moved : op_report_end(self, why);
     return result;
 }
 
-static ssize_t run_alone(struct conc_context *self, struct op *op, const char *what,
-                         conc_deadline deadline)
+static ssize_t op_run_alone(struct conc_context *self, struct op *op, const char *what,
+                            conc_deadline deadline)
 {
     if (!conc__op_events(op))
         return conc__perform(op, true);
@@ -159,12 +171,12 @@ static ssize_t run_alone(struct conc_context *self, struct op *op, const char *w
         return result;
     if (!conc__op_is_pollable(op))
         return op->code == OP_POLL ? -EPERM : conc__perform(op, true);
-    return deadline_is_now(deadline) ? -EAGAIN : poll_and_attempt(self, op, what, deadline);
+    return deadline_is_now(deadline) ? -EAGAIN : op_poll_and_attempt(self, op, what, deadline);
 }
 
 /* ---- Both ---- */
 
-static int wait_a_little(int64_t ns, conc_deadline deadline)
+static int op_pause(int64_t ns, conc_deadline deadline)
 {
     conc_deadline end = deadline_earlier(conc_in(ns), deadline);
     int err = conc_sleep_until(end);
@@ -174,15 +186,15 @@ static int wait_a_little(int64_t ns, conc_deadline deadline)
 ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
 {
     ssize_t result = checkpoint(deadline);
-    for (int64_t ns = PAUSE_MIN; !result; ns = ns < PAUSE_MAX ? 2 * ns : PAUSE_MAX) {
+    for (int64_t ns = OP_PAUSE_MIN; !result; ns = ns < OP_PAUSE_MAX ? 2 * ns : OP_PAUSE_MAX) {
         struct conc_context *self = context_self();
         op->step = 0;
         op->moved = 0;
-        result = self->driver ? run_by_driver(self, op, what, deadline)
-                              : run_alone(self, op, what, deadline);
+        result = self->driver ? op_run_by_driver(self, op, what, deadline)
+                              : op_run_alone(self, op, what, deadline);
         if (result != -EAGAIN || deadline_is_now(deadline))
             return result;
-        result = wait_a_little(ns, deadline);
+        result = op_pause(ns, deadline);
     }
     return result;
 }

@@ -1,36 +1,36 @@
 /* SPDX-License-Identifier: MIT
  *
- * perform.c: one attempt at an op, by system calls. What the epoll backend, a plain thread and the
- * threads for files have in common.
+ * perform.c: one attempt at an op, by system calls. The epoll backend, plain threads and the
+ * threads for files all use it.
  *
- * An attempt that is not to wait must not, whatever mode the descriptor is in, and without changing
- * its mode: others may have the same open file.
+ * An attempt that is not to wait must not wait, whatever mode the descriptor is in, and must not
+ * change that mode, because others may have the same open file.
  *
  * - Sockets: MSG_DONTWAIT. accept(2) has no such flag: a listener that is not in non-blocking mode
  *   is polled first.
- * - Everything else: preadv2(2) with RWF_NOWAIT. Where a kind of file doesn't know that, and it is
- *   none that is always ready, poll(2) first; and a write is cut to PIPE_BUF bytes, for which a
+ * - Everything else: preadv2(2) with RWF_NOWAIT. Where a kind of file does not know that flag, and
+ *   is not always ready, poll(2) comes first; and a write is cut to PIPE_BUF bytes, for which a
  *   pipe has room if poll said so. Between the poll and the call somebody else may take what was
- *   there, and then the call waits: who shares such a descriptor puts it in non-blocking mode. A
- *   terminal is written to through an open file of its own.
- * - Files of a disk are always ready for poll(2), and yet slow: what is in memory is read at once
- *   (if RWF_NOWAIT is known there); for everything else -EAGAIN says that a thread has to wait for
- *   it.
- * - connect(2): the descriptor is put in non-blocking mode around the call. Nobody else uses a
+ *   there, and then the call waits: programs that share such a descriptor put it in non-blocking
+ *   mode. A terminal is written to through an open file of its own.
+ * - Files on a disk are always ready for poll(2), and yet slow. What is in memory is read
+ *   immediately (if RWF_NOWAIT is known there); for everything else -EAGAIN says that a thread has
+ *   to wait for it.
+ * - connect(2): the descriptor is put in non-blocking mode around the call. No other thread uses a
  *   socket that is not connected.
  *
- * SIGPIPE: a write to a pipe that nobody reads is an error here, no end of the program. Sockets
- * have MSG_NOSIGNAL, Linux 6.18 has RWF_NOSIGNAL for all; before, the signal is blocked in the
- * thread around the write, and taken out if the write has raised it (it is sent to the thread that
- * writes). To find out costs nothing: the flag is tried until a call fails with it, and does not
- * without.
+ * SIGPIPE: a write to a pipe without a reader is an error here, and does not end the program.
+ * Sockets have MSG_NOSIGNAL, Linux 6.18 has RWF_NOSIGNAL for all files. Before that, the signal is
+ * blocked in the thread around the write, and taken out if the write has raised it (the kernel
+ * sends it to the thread that writes). To find out costs nothing: the flag is tried until a call
+ * fails with it and does not fail without it.
  *
- * Several steps: op->step remembers that a connect has begun, op->moved what MSG_WAITALL has
- * received.
+ * Several steps: op->step remembers that a connect has begun, op->moved how many bytes MSG_WAITALL
+ * has received.
  *
- * No event tells: when a Unix socket's peer has no room for a connection or a datagram, the
- * sender's descriptor looks writable all the same. Then conc__op_events() is 0 after the attempt,
- * and the next one has to be made by the clock.
+ * No event to wait for: when the peer of a Unix socket has no room for a connection or a datagram,
+ * the sender's descriptor looks writable all the same. Then conc__op_events() is 0 after the
+ * attempt, and the next attempt is made after a pause.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -44,46 +44,48 @@
 #include "base/atomic.h"
 #include "op/op.h"
 
-#ifndef RWF_NOSIGNAL
-#define RWF_NOSIGNAL 0x100
-#endif
-
 /* op->step */
-enum { UNBEGUN, CONNECTING, NO_EVENT };
+enum { STEP_UNBEGUN, STEP_CONNECTING, STEP_NO_EVENT };
 
-static ssize_t outcome(ssize_t result) { return result < 0 ? -errno : result; }
+static ssize_t outcome_of(ssize_t result) { return result < 0 ? -errno : result; }
 
-static bool is_unknown(ssize_t result) { return result == -EOPNOTSUPP || result == -ENOSYS; }
+static bool outcome_is_unknown(ssize_t result)
+{
+    return result == -EOPNOTSUPP || result == -ENOSYS;
+}
 
-static bool is_ready(int fd, short events)
+static bool fd_is_ready(int fd, short events)
 {
     struct pollfd p = {.fd = fd, .events = events};
     return poll(&p, 1, 0) != 0; /* also after an error: the call that follows reports it */
 }
 
-static bool is_always_ready(mode_t mode) { return S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode); }
+static bool mode_is_always_ready(mode_t mode)
+{
+    return S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode);
+}
 
 /* ---- Reading and writing ---- */
 
-static ssize_t read_or_write(const struct op *op, size_t size)
+static ssize_t transfer_plainly(const struct op *op, size_t size)
 {
-    return outcome(op->code == OP_READ ? read(op->fd, op->buf, size)
-                                       : write(op->fd, op->buf, size));
+    return outcome_of(op->code == OP_READ ? read(op->fd, op->buf, size)
+                                          : write(op->fd, op->buf, size));
 }
 
-static ssize_t transfer(const struct op *op, int flags)
+static ssize_t transfer_with(const struct op *op, int flags)
 {
     struct iovec all = {.iov_base = op->buf, .iov_len = op->size};
     if (op->code == OP_PREAD)
-        return outcome(preadv2(op->fd, &all, 1, op->offset, flags));
-    return outcome(op->code == OP_READ ? preadv2(op->fd, &all, 1, -1, flags)
-                                       : pwritev2(op->fd, &all, 1, -1, flags));
+        return outcome_of(preadv2(op->fd, &all, 1, op->offset, flags));
+    return outcome_of(op->code == OP_READ ? preadv2(op->fd, &all, 1, -1, flags)
+                                          : pwritev2(op->fd, &all, 1, -1, flags));
 }
 
-/* A terminal that is ready has room for one byte, and who knows for how many more. Opened anew it
- * can be in non-blocking mode without anybody else's being so. The master of a pseudo-terminal
- * cannot be opened anew: that would be another terminal's. */
-static int open_terminal(int fd)
+/* A terminal that is ready has room for one byte, and perhaps for no more. An open file of our own
+ * can be in non-blocking mode while that of other processes is not. The master of a pseudo-terminal
+ * cannot be opened again: that would make another terminal. */
+static int terminal_open(int fd)
 {
     char path[32];
     unsigned number;
@@ -93,40 +95,40 @@ static int open_terminal(int fd)
     return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-static ssize_t write_to_device(struct op op)
+static ssize_t device_write(struct op op)
 {
-    int terminal = open_terminal(op.fd);
+    int terminal = terminal_open(op.fd);
     if (terminal < 0)
-        return read_or_write(&op, op.size < PIPE_BUF ? op.size : PIPE_BUF);
+        return transfer_plainly(&op, op.size < PIPE_BUF ? op.size : PIPE_BUF);
     op.fd = terminal;
-    ssize_t result = read_or_write(&op, op.size);
+    ssize_t result = transfer_plainly(&op, op.size);
     close(terminal);
     return result;
 }
 
-/* Where RWF_NOWAIT is not known. */
+/* For files that do not know RWF_NOWAIT. */
 static ssize_t transfer_if_ready(const struct op *op)
 {
     struct stat st;
     bool writes = op->code == OP_WRITE;
     if (fstat(op->fd, &st) < 0)
         return -errno;
-    if (is_always_ready(st.st_mode))
+    if (mode_is_always_ready(st.st_mode))
         return -EAGAIN;
     if (S_ISSOCK(st.st_mode))
-        return outcome(writes ? send(op->fd, op->buf, op->size, MSG_DONTWAIT | MSG_NOSIGNAL)
-                              : recv(op->fd, op->buf, op->size, MSG_DONTWAIT));
-    if (!is_ready(op->fd, writes ? POLLOUT : POLLIN))
+        return outcome_of(writes ? send(op->fd, op->buf, op->size, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                 : recv(op->fd, op->buf, op->size, MSG_DONTWAIT));
+    if (!fd_is_ready(op->fd, writes ? POLLOUT : POLLIN))
         return -EAGAIN;
-    return writes ? write_to_device(*op) : read_or_write(op, op->size);
+    return writes ? device_write(*op) : transfer_plainly(op, op->size);
 }
 
 static ssize_t attempt_read(const struct op *op, bool wait)
 {
     if (wait)
-        return read_or_write(op, op->size);
-    ssize_t result = transfer(op, RWF_NOWAIT);
-    return is_unknown(result) ? transfer_if_ready(op) : result;
+        return transfer_plainly(op, op->size);
+    ssize_t result = transfer_with(op, RWF_NOWAIT);
+    return outcome_is_unknown(result) ? transfer_if_ready(op) : result;
 }
 
 struct held_signal {
@@ -134,7 +136,7 @@ struct held_signal {
     bool was_blocked, was_pending;
 };
 
-static sigset_t only_sigpipe(void)
+static sigset_t sigpipe_set(void)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -142,81 +144,82 @@ static sigset_t only_sigpipe(void)
     return set;
 }
 
-static void hold_sigpipe(struct held_signal *held)
+static void sigpipe_hold(struct held_signal *held)
 {
-    sigset_t set = only_sigpipe();
+    sigset_t set = sigpipe_set();
     pthread_sigmask(SIG_BLOCK, &set, &held->before);
     held->was_blocked = sigismember(&held->before, SIGPIPE);
     held->was_pending = held->was_blocked && !sigpending(&set) && sigismember(&set, SIGPIPE);
 }
 
-static void let_sigpipe_go(const struct held_signal *held, bool may_be_ours)
+static void sigpipe_let_go(const struct held_signal *held, bool may_be_ours)
 {
     const struct timespec at_once = {0};
-    sigset_t set = only_sigpipe();
+    sigset_t set = sigpipe_set();
     if (may_be_ours && !held->was_pending)
         sigtimedwait(&set, NULL, &at_once);
     if (!held->was_blocked)
         pthread_sigmask(SIG_SETMASK, &held->before, NULL);
 }
 
-static uint32_t lacks_nosignal; /* RWF_NOSIGNAL is not known to the kernel. Relaxed: only a hint */
+/* The kernel does not know RWF_NOSIGNAL. Relaxed: only a hint. */
+static uint32_t kernel_lacks_nosignal;
 
 static ssize_t attempt_write(const struct op *op, bool wait)
 {
-    if (!wait && !load_relaxed(&lacks_nosignal)) {
-        ssize_t result = transfer(op, RWF_NOWAIT | RWF_NOSIGNAL);
-        if (!is_unknown(result))
+    if (!wait && !load_relaxed(&kernel_lacks_nosignal)) {
+        ssize_t result = transfer_with(op, RWF_NOWAIT | RWF_NOSIGNAL);
+        if (!outcome_is_unknown(result))
             return result;
     }
     struct held_signal held;
-    hold_sigpipe(&held);
-    ssize_t result = wait ? read_or_write(op, op->size) : transfer(op, RWF_NOWAIT);
-    if (!wait && is_unknown(result))
+    sigpipe_hold(&held);
+    ssize_t result = wait ? transfer_plainly(op, op->size) : transfer_with(op, RWF_NOWAIT);
+    if (!wait && outcome_is_unknown(result))
         result = transfer_if_ready(op);
     else if (!wait)
-        store_relaxed(&lacks_nosignal, 1);
-    /* What is cut short by the loss of the last reader raises it too. */
-    let_sigpipe_go(&held, result == -EPIPE || (result >= 0 && (size_t)result < op->size));
+        store_relaxed(&kernel_lacks_nosignal, 1);
+    /* A write that is cut short because the last reader has gone raises the signal too. */
+    sigpipe_let_go(&held, result == -EPIPE || (result >= 0 && (size_t)result < op->size));
     return result;
 }
 
 static ssize_t attempt_pread(const struct op *op, bool wait)
 {
     if (wait || op->offset < 0) /* -1 would mean the file's position to preadv2() */
-        return outcome(pread(op->fd, op->buf, op->size, op->offset));
-    ssize_t result = transfer(op, RWF_NOWAIT);
-    /* Less than wanted: only that much may be in memory. Then a thread reads it all. */
+        return outcome_of(pread(op->fd, op->buf, op->size, op->offset));
+    ssize_t result = transfer_with(op, RWF_NOWAIT);
+    /* Less than wanted: perhaps only that much is in memory. Then a thread reads it all. */
     bool is_short = result > 0 && (size_t)result < op->size;
-    return is_short || is_unknown(result) ? -EAGAIN : result;
+    return is_short || outcome_is_unknown(result) ? -EAGAIN : result;
 }
 
 static ssize_t attempt_pwrite(const struct op *op, bool wait)
 {
-    return wait ? outcome(pwrite(op->fd, op->buf, op->size, op->offset)) : -EAGAIN;
+    return wait ? outcome_of(pwrite(op->fd, op->buf, op->size, op->offset)) : -EAGAIN;
 }
 
 /* ---- Sockets ---- */
 
-static bool is_stream(int fd)
+static bool socket_is_stream(int fd)
 {
     int type;
     socklen_t size = sizeof type;
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
-/* MSG_WAITALL: what one call has received counts, and the next goes on behind it. */
-static ssize_t receive_all(struct op *op, int flags)
+/* MSG_WAITALL: what one call has received is kept, and the next call goes on behind it. */
+static ssize_t socket_receive_all(struct op *op, int flags)
 {
     for (;;) {
         size_t moved = (size_t)op->moved;
-        ssize_t n = outcome(recv(op->fd, (char *)op->buf + moved, op->size - moved, flags));
+        ssize_t n = outcome_of(recv(op->fd, (char *)op->buf + moved, op->size - moved, flags));
         if (n == -EAGAIN || n == -EINTR)
             return n;
         if (n <= 0)
             return moved ? (ssize_t)moved : n;
         op->moved += n;
-        if ((size_t)op->moved == op->size || !is_stream(op->fd))
+        if ((size_t)op->moved == op->size || !socket_is_stream(op->fd))
             return op->moved;
     }
 }
@@ -225,57 +228,58 @@ static ssize_t attempt_recv(struct op *op, int dont_wait)
 {
     bool all = dont_wait && (op->flags & MSG_WAITALL) && !(op->flags & MSG_PEEK);
     if (all)
-        return receive_all(op, (op->flags & ~MSG_WAITALL) | dont_wait);
-    return outcome(recv(op->fd, op->buf, op->size, op->flags | dont_wait));
+        return socket_receive_all(op, (op->flags & ~MSG_WAITALL) | dont_wait);
+    return outcome_of(recv(op->fd, op->buf, op->size, op->flags | dont_wait));
 }
 
 static ssize_t attempt_sendmsg(struct op *op, int dont_wait)
 {
-    ssize_t result = outcome(sendmsg(op->fd, op->msg, op->flags | MSG_NOSIGNAL | dont_wait));
-    bool in_vain = result == -EAGAIN && op->msg->msg_name && is_ready(op->fd, POLLOUT);
-    op->step = in_vain ? NO_EVENT : UNBEGUN;
+    ssize_t result = outcome_of(sendmsg(op->fd, op->msg, op->flags | MSG_NOSIGNAL | dont_wait));
+    bool in_vain = result == -EAGAIN && op->msg->msg_name && fd_is_ready(op->fd, POLLOUT);
+    op->step = in_vain ? STEP_NO_EVENT : STEP_UNBEGUN;
     return result;
 }
 
 static ssize_t attempt_accept(const struct op *op, bool wait)
 {
     int mode = fcntl(op->fd, F_GETFL);
-    if (!wait && mode >= 0 && !(mode & O_NONBLOCK) && !is_ready(op->fd, POLLIN))
+    if (!wait && mode >= 0 && !(mode & O_NONBLOCK) && !fd_is_ready(op->fd, POLLIN))
         return -EAGAIN;
-    return outcome(accept4(op->fd, op->addr, op->addr_size, op->flags));
+    return outcome_of(accept4(op->fd, op->addr, op->addr_size, op->flags));
 }
 
-static ssize_t begin_connect(struct op *op, bool wait)
+static ssize_t connect_begin(struct op *op, bool wait)
 {
     int mode = fcntl(op->fd, F_GETFL);
     bool change = !wait && mode >= 0 && !(mode & O_NONBLOCK);
     if (change)
         fcntl(op->fd, F_SETFL, mode | O_NONBLOCK);
-    ssize_t result = outcome(connect(op->fd, op->addr, (socklen_t)op->size));
+    ssize_t result = outcome_of(connect(op->fd, op->addr, (socklen_t)op->size));
     if (change)
         fcntl(op->fd, F_SETFL, mode);
     return result;
 }
 
-static ssize_t finish_connect(const struct op *op)
+static ssize_t connect_finish(const struct op *op)
 {
     int err;
     socklen_t size = sizeof err;
-    if (!is_ready(op->fd, POLLOUT))
+    if (!fd_is_ready(op->fd, POLLOUT))
         return -EAGAIN;
     return getsockopt(op->fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0 ? -errno : -err;
 }
 
 static ssize_t attempt_connect(struct op *op, bool wait)
 {
-    if (op->step == CONNECTING)
-        return finish_connect(op);
-    ssize_t result = begin_connect(op, wait);
-    op->step = result == -EAGAIN ? NO_EVENT : UNBEGUN; /* a Unix socket whose backlog is full */
+    if (op->step == STEP_CONNECTING)
+        return connect_finish(op);
+    ssize_t result = connect_begin(op, wait);
+    op->step =
+        result == -EAGAIN ? STEP_NO_EVENT : STEP_UNBEGUN; /* a Unix socket whose backlog is full */
     if (result != -EINPROGRESS && result != -EALREADY)
         return result;
-    op->step = CONNECTING;
-    return finish_connect(op); /* on this machine it often is, at once */
+    op->step = STEP_CONNECTING;
+    return connect_finish(op); /* to this machine, a connection is often there immediately */
 }
 
 /* ---- The rest ---- */
@@ -291,7 +295,7 @@ static ssize_t attempt_poll(const struct op *op, bool wait)
     return p.revents & POLLNVAL ? -EBADF : p.revents;
 }
 
-static ssize_t attempt(struct op *op, bool wait)
+static ssize_t attempt_code(struct op *op, bool wait)
 {
     const int dont_wait = wait ? 0 : MSG_DONTWAIT;
     switch (op->code) {
@@ -308,9 +312,9 @@ static ssize_t attempt(struct op *op, bool wait)
     case OP_RECV:
         return attempt_recv(op, dont_wait);
     case OP_SEND:
-        return outcome(send(op->fd, op->buf, op->size, op->flags | MSG_NOSIGNAL | dont_wait));
+        return outcome_of(send(op->fd, op->buf, op->size, op->flags | MSG_NOSIGNAL | dont_wait));
     case OP_RECVMSG:
-        return outcome(recvmsg(op->fd, op->msg, op->flags | dont_wait));
+        return outcome_of(recvmsg(op->fd, op->msg, op->flags | dont_wait));
     case OP_SENDMSG:
         return attempt_sendmsg(op, dont_wait);
     case OP_ACCEPT:
@@ -318,11 +322,11 @@ static ssize_t attempt(struct op *op, bool wait)
     case OP_CONNECT:
         return attempt_connect(op, wait);
     case OP_OPEN:
-        return outcome(open(op->path, op->flags, op->mode));
+        return outcome_of(open(op->path, op->flags, op->mode));
     case OP_FSYNC:
-        return outcome(op->flags ? fdatasync(op->fd) : fsync(op->fd));
+        return outcome_of(op->flags ? fdatasync(op->fd) : fsync(op->fd));
     case OP_STAT:
-        return outcome(fstatat(op->fd, op->path, op->stat, op->flags));
+        return outcome_of(fstatat(op->fd, op->path, op->stat, op->flags));
     default:
         return -EINVAL;
     }
@@ -334,14 +338,14 @@ ssize_t conc__perform(struct op *op, bool wait)
     if (op->code == OP_CALL)
         return op->call(op->arg);
     do
-        result = attempt(op, wait);
+        result = attempt_code(op, wait);
     while (result == -EINTR);
     return result;
 }
 
 /* ---- What can be waited for ---- */
 
-static short receive_events(int flags)
+static short events_of_receive(int flags)
 {
     if (flags & MSG_ERRQUEUE)
         return POLLERR;
@@ -358,13 +362,13 @@ short conc__op_events(const struct op *op)
         return POLLIN;
     case OP_RECV:
     case OP_RECVMSG:
-        return receive_events(op->flags);
+        return events_of_receive(op->flags);
     case OP_WRITE:
     case OP_SEND:
         return POLLOUT;
     case OP_SENDMSG:
     case OP_CONNECT:
-        return op->step == NO_EVENT ? 0 : POLLOUT;
+        return op->step == STEP_NO_EVENT ? 0 : POLLOUT;
     default:
         return 0;
     }
@@ -377,7 +381,7 @@ bool conc__op_is_pollable(const struct op *op)
     case OP_POLL:
     case OP_READ:
     case OP_WRITE:
-        return fstat(op->fd, &st) < 0 || !is_always_ready(st.st_mode);
+        return fstat(op->fd, &st) < 0 || !mode_is_always_ready(st.st_mode);
     case OP_RECV:
     case OP_SEND:
     case OP_RECVMSG:

@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawner.c: this process' side of the fork server: how it comes about, and asking it for children.
+ * spawner.c: the program's side of the fork server: how the server is made, and asking it for
+ * children.
  *
- * A fork of a process with several threads copies locks that nobody will ever release, so no child
- * is forked from the program itself. The server is a process that has one thread, always. It comes
- * about when conc_process_prepare() is called, or else with the first child:
+ * A fork of a process with several threads copies locks that no thread will ever release, so no
+ * child is forked from the program itself. The server is a process that has one thread, always. It
+ * is made when conc_process_prepare() is called, or else with the first child:
  *
- * - by a fork, if there is one thread now: nobody can hold a lock. The children see what the
- *   program's variables were then.
+ * - by a fork, if there is one thread now, because then no other thread can hold a lock. The
+ *   children see the program's variables as they are at that time.
  * - else (or if the caller stands on the small stack of a task or a generator, which the children
- *   would have) by running the program once more, which costs some milliseconds: our constructor
+ *   would have) by running the program once more, which costs some milliseconds. Our constructor
  *   finds a variable in the environment and serves; main() is never reached. The children see the
  *   program's variables as they are before main().
  *
- * In the second case the constructors of the program itself have to be run by us if libconc is a
- * shared library, because the dynamic linker would come to them after us. The libraries that stand
- * between the two are left without.
+ * In the second case, and if libconc is a shared library, we have to run the constructors of the
+ * program itself, because the dynamic linker would run them after ours. The constructors of the
+ * libraries between the two are not run.
  *
- * If the server has died the next request starts another. Its zombie is reaped by whoever notices.
+ * If the server has died the next request starts another. The thread that notices the death reaps
+ * its zombie.
  *
- * A fork by the user: the child forgets the server, which is its parent's. What its parent has made
- * by it is dead there (conc__forks() tells them apart).
+ * A fork by the program: the child forgets the server, which is its parent's. What its parent has
+ * made with the server is dead in the child (conc__forks() tells them apart).
  */
 #include "process/spawner.h"
 
@@ -44,10 +46,11 @@
 
 #include "base/alloc.h"
 #include "base/checkers.h"
+#include "base/fd_message.h"
 #include "process/code.h"
 #include "task/stack.h"
 
-#define VARIABLE "CONC_FORK_SERVER"
+#define SERVER_VARIABLE "CONC_FORK_SERVER"
 
 static struct {
     conc_lock lock; /* of the next three */
@@ -58,7 +61,7 @@ static struct {
 
 /* ---- After a fork ---- */
 
-static void after_fork_in_child(void)
+static void server_after_fork_in_child(void)
 {
     if (server.fd >= 0)
         close(server.fd);
@@ -66,12 +69,12 @@ static void after_fork_in_child(void)
     server.fd = -1;
 }
 
-static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+static void server_watch_forks(void) { pthread_atfork(NULL, NULL, server_after_fork_in_child); }
 
 /* ---- Starting it ---- */
 
-/* 0: it cannot be told. */
-static size_t count_threads(void)
+/* 0: the number cannot be found out. */
+static size_t threads_count(void)
 {
     size_t n = 0;
     DIR *dir = opendir("/proc/self/task");
@@ -83,16 +86,16 @@ static size_t count_threads(void)
     return n;
 }
 
-static pid_t start_by_fork(int theirs)
+static pid_t server_start_by_fork(int theirs)
 {
-    fflush(NULL); /* or each child would write what is in the buffers */
+    fflush(NULL); /* otherwise each child would write what is in the buffers */
     pid_t pid = fork();
     if (pid == 0)
         conc__server_main(theirs);
     return pid < 0 ? -errno : pid;
 }
 
-/* The environment with our variable. NULL: out of memory. */
+/* The environment with our variable. NULL: there is no memory. */
 static char **server_environment(char *variable)
 {
     size_t n = 0;
@@ -106,9 +109,10 @@ static char **server_environment(char *variable)
     return env;
 }
 
-/* Not by what /proc/self/exe leads to (the file may have been replaced), except under valgrind,
- * where the link is valgrind's own. */
-static const char *program_path(char *buf, size_t size)
+/* The link /proc/self/exe itself, not the path that it contains, because the file may have been
+ * replaced. But under valgrind the path, as there only readlink() gives the program's, and the link
+ * is valgrind's own. */
+static const char *server_program_path(char *buf, size_t size)
 {
     ssize_t n = RUNNING_ON_VALGRIND ? readlink("/proc/self/exe", buf, size - 1) : -1;
     if (n < 0)
@@ -117,56 +121,70 @@ static const char *program_path(char *buf, size_t size)
     return buf;
 }
 
-static pid_t spawn_program(char **env, const posix_spawn_file_actions_t *plan,
-                           const posix_spawnattr_t *attr)
+static pid_t server_spawn_with(char **env, const posix_spawn_file_actions_t *plan,
+                               const posix_spawnattr_t *attr)
 {
     char path[PATH_MAX], *argv[] = {program_invocation_name, NULL};
     pid_t pid;
-    int err = posix_spawn(&pid, program_path(path, sizeof path), plan, attr, argv, env);
+    int err = posix_spawn(&pid, server_program_path(path, sizeof path), plan, attr, argv, env);
     return err ? -err : pid;
 }
 
-/* Which signals the calling thread blocks is of no meaning for the children: none is. */
-static pid_t start_by_exec(int theirs)
+/* Which signals the calling thread blocks is of no meaning for the children: none is blocked. */
+static int server_block_nothing(posix_spawnattr_t *attr)
 {
-    char variable[sizeof VARIABLE + 16];
-    snprintf(variable, sizeof variable, VARIABLE "=%d", (int)getpid());
+    sigset_t none;
+    sigemptyset(&none);
+    int err = posix_spawnattr_setsigmask(attr, &none);
+    return -(err ? err : posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK));
+}
+
+static pid_t server_spawn(char **env, int theirs)
+{
     posix_spawn_file_actions_t plan;
     posix_spawnattr_t attr;
-    sigset_t none;
-    char **env = server_environment(variable);
-    int err = env ? -posix_spawn_file_actions_init(&plan) : -ENOMEM;
-    if (err)
-        goto no_plan;
-    err = -posix_spawnattr_init(&attr);
-    if (err)
+    pid_t pid = -posix_spawn_file_actions_init(&plan);
+    if (pid)
+        return pid;
+    pid = -posix_spawn_file_actions_adddup2(&plan, theirs, SERVER_FD);
+    if (pid)
         goto no_attr;
-    sigemptyset(&none);
-    err = -posix_spawn_file_actions_adddup2(&plan, theirs, SERVER_FD);
-    if (!err)
-        err = -posix_spawnattr_setsigmask(&attr, &none);
-    if (!err)
-        err = -posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-    if (!err)
-        err = spawn_program(env, &plan, &attr);
+    pid = -posix_spawnattr_init(&attr);
+    if (pid)
+        goto no_attr;
+    pid = server_block_nothing(&attr);
+    if (pid)
+        goto out;
+    pid = server_spawn_with(env, &plan, &attr);
+out:
     posix_spawnattr_destroy(&attr);
 no_attr:
     posix_spawn_file_actions_destroy(&plan);
-no_plan:
+    return pid;
+}
+
+static pid_t server_start_by_exec(int theirs)
+{
+    char variable[sizeof SERVER_VARIABLE + 16];
+    snprintf(variable, sizeof variable, SERVER_VARIABLE "=%d", (int)getpid());
+    char **env = server_environment(variable);
+    if (!env)
+        return -ENOMEM;
+    pid_t pid = server_spawn(env, theirs);
     free_bytes(env);
-    return err;
+    return pid;
 }
 
 /* With the lock. */
-static int start_server(void)
+static int server_start(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     int fds[2];
-    pthread_once(&once, watch_forks);
+    pthread_once(&once, server_watch_forks);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
-    bool by_fork = count_threads() == 1 && !stack_is_small();
-    pid_t pid = by_fork ? start_by_fork(fds[1]) : start_by_exec(fds[1]);
+    bool by_fork = threads_count() == 1 && !stack_is_small();
+    pid_t pid = by_fork ? server_start_by_fork(fds[1]) : server_start_by_exec(fds[1]);
     close(fds[1]);
     if (pid < 0) {
         close(fds[0]);
@@ -178,23 +196,29 @@ static int start_server(void)
     return 0;
 }
 
-/* Are we to be the server? The variable says whose, and the socket must be that process', or anybody
- * could make a program serve by setting a variable. If it has ended meanwhile, so do we: main() must
- * not run a second time. */
-__attribute__((constructor)) static void become_server(int argc, char **argv, char **env)
+/* Is the server's descriptor a packet socket whose other end that process has made? */
+static bool server_fd_is_of(pid_t starter)
 {
     int type;
     struct ucred peer;
     socklen_t type_size = sizeof type, peer_size = sizeof peer;
-    const char *value = secure_getenv(VARIABLE);
+    if (getsockopt(SERVER_FD, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 ||
+        getsockopt(SERVER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) != 0)
+        return false;
+    return type == SOCK_SEQPACKET && peer.pid == starter;
+}
+
+/* Is this process to be the server? The variable says of which process, and the socket must be from
+ * that process; otherwise anybody could make a program serve by setting a variable. If that process
+ * has ended meanwhile, this one ends too: main() must not run a second time. */
+__attribute__((constructor)) static void server_become(int argc, char **argv, char **env)
+{
+    const char *value = secure_getenv(SERVER_VARIABLE);
     const pid_t starter = value ? atoi(value) : 0;
     if (starter <= 0)
         return;
-    unsetenv(VARIABLE);
-    if (getsockopt(SERVER_FD, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 ||
-        type != SOCK_SEQPACKET ||
-        getsockopt(SERVER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) != 0 ||
-        peer.pid != starter)
+    unsetenv(SERVER_VARIABLE);
+    if (!server_fd_is_of(starter))
         return;
     if (getppid() != starter)
         _exit(0);
@@ -207,67 +231,62 @@ __attribute__((constructor)) static void become_server(int argc, char **argv, ch
 /* ---- Its end ---- */
 
 /* With the lock. */
-static void bury_server(void)
+static void server_bury(void)
 {
     close(server.fd);
     server.fd = -1;
-    /* Not killed: if somebody else has reaped it the pid may be a stranger's. If it lives it finds
-     * its socket closed, and ends. */
+    /* The server is not killed: if the program has reaped it, its pid may be another process's. If
+     * it lives it finds its socket closed, and ends. */
     while (waitpid(server.pid, NULL, 0) < 0 && errno == EINTR)
         continue;
 }
 
-/* A child of that server has lost it: its reports have ended without a word. (It may not have come
- * to closing its other descriptors yet.) */
-static void lost(uint32_t number)
+/* A child of that server has lost it: its reports have ended without the last one. (The server may
+ * not have closed its other descriptors yet.) */
+static void server_lost(uint32_t number)
 {
     conc_with_lock (&server.lock)
         if (server.fd >= 0 && server.number == number)
-            bury_server();
+            server_bury();
 }
 
 /* ---- Requests ---- */
 
-static ssize_t send_request(const struct request *r, const int *fds)
+/* fds: the two descriptors that go with it; NULL: none. */
+static ssize_t request_send(const struct request *r, const int *fds)
 {
-    union {
-        struct cmsghdr aligned;
-        char bytes[CMSG_SPACE(2 * sizeof(int))];
-    } control;
+    struct fd_room room;
     struct iovec all = {(void *)(uintptr_t)r, sizeof *r};
     struct msghdr msg = {.msg_iov = &all, .msg_iovlen = 1};
-    if (fds) {
-        memset(&control, 0, sizeof control);
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof control;
-        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(2 * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
-    }
+    conc__fd_message_attach(&msg, &room, fds, fds ? REQUEST_FDS : 0);
     return conc_sendmsg(server.fd, &msg, 0, CONC_FOREVER);
 }
 
-/* With the lock: to a server that lives, started if need be. */
-static int request_start(const int fds[2], uint32_t *number)
+/* Send it to the server that there is. False: it has ended. */
+static bool request_reaches(const struct request *r, const int *fds, int *err)
 {
-    const struct request r = {.kind = REQUEST_START};
-    for (int attempt = 0;; attempt++) {
-        int err = server.fd >= 0 ? 0 : start_server();
-        if (err)
-            return err;
-        ssize_t sent = send_request(&r, fds);
-        *number = server.number;
-        if (sent >= 0 || (sent != -EPIPE && sent != -ECONNRESET))
-            return sent < 0 ? (int)sent : 0;
-        bury_server();
-        if (attempt)
-            return conc_raise(-CONC_EBROKEN, "the fork server has ended");
-    }
+    ssize_t sent = request_send(r, fds);
+    *err = sent < 0 ? (int)sent : 0;
+    return sent != -EPIPE && sent != -ECONNRESET;
 }
 
-static int wait_started(struct child *child)
+/* With the lock: to a server that lives, started if need be. */
+static int request_start(const int fds[REQUEST_FDS], uint32_t *number)
+{
+    const struct request r = {.kind = REQUEST_START};
+    for (int tries = 0; tries < 2; tries++) {
+        int err = server.fd >= 0 ? 0 : server_start();
+        if (err)
+            return err;
+        *number = server.number;
+        if (request_reaches(&r, fds, &err))
+            return err;
+        server_bury();
+    }
+    return conc_raise(-CONC_EBROKEN, "the fork server has ended");
+}
+
+static int child_wait_started(struct child *child)
 {
     struct report r;
     ssize_t n = conc_recv(child->report_fd, &r, sizeof r, 0, CONC_FOREVER);
@@ -280,24 +299,30 @@ static int wait_started(struct child *child)
         return conc_raise(r.value, "cannot start a process: %s", conc_strerror(r.value));
     if (n < 0 && n != -ECONNRESET)
         return (int)n; /* the child finds its channel closed, and ends */
-    lost(child->server);
+    server_lost(child->server);
     return conc_raise(-CONC_EBROKEN, "the fork server has ended");
+}
+
+static int child_request(struct child *child, const int fds[REQUEST_FDS])
+{
+    int err = 0;
+    conc_with_lock (&server.lock)
+        err = request_start(fds, &child->server);
+    return err;
 }
 
 int conc__child_start(struct child *child, int channel, bool wait)
 {
-    int fds[2], err = 0;
+    int fds[2];
     *child = (struct child){.report_fd = -1, .forks = conc__forks()};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
     child->report_fd = fds[0];
     conc_scope shield;
     conc_shield_enter(&shield);
-    conc_with_lock (&server.lock)
-        err = request_start((int[]){channel, fds[1]}, &child->server);
-    close(fds[1]);
-    if (!err && wait)
-        err = wait_started(child);
+    int err = child_request(child, (int[]){channel, fds[1]});
+    close(fds[1]); /* before the wait, which would not learn of the server's end otherwise */
+    err = err || !wait ? err : child_wait_started(child);
     conc_shield_exit(&shield);
     if (err)
         conc__child_close(child);
@@ -316,7 +341,7 @@ int conc__child_report(struct child *child, struct report *ret)
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    lost(child->server);
+    server_lost(child->server);
     return -ESRCH;
 }
 
@@ -328,7 +353,7 @@ int conc__child_signal(const struct child *child, int signo)
     conc_shield_enter(&shield);
     conc_with_lock (&server.lock)
         if (server.fd >= 0 && server.number == child->server)
-            sent = send_request(&r, NULL);
+            sent = request_send(&r, NULL);
     conc_shield_exit(&shield);
     return sent < 0 ? -ESRCH : 0;
 }
@@ -352,6 +377,6 @@ int conc_process_prepare(void)
 {
     int err = 0;
     conc_with_lock (&server.lock)
-        err = server.fd >= 0 ? 0 : start_server();
+        err = server.fd >= 0 ? 0 : server_start();
     return err;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawner.h: the fork server and its children: what the two sides say to each other, and what the
- * rest of the floor uses. See spawner.c (this process' side) and spawner_main.c (the server's).
+ * spawner.h: the fork server and its children: the packets between the two sides, and what the rest
+ * of the floor uses. See spawner.c (the program's side) and spawner_main.c (the server's).
  */
 #ifndef CONC_LIB_PROCESS_SPAWNER_H
 #define CONC_LIB_PROCESS_SPAWNER_H
@@ -28,6 +28,11 @@ struct request {
     uint64_t child; /* its number, for a signal */
 };
 
+_Static_assert(sizeof(struct request) == 16, "a request crosses processes");
+
+/* The descriptors that come with REQUEST_START. */
+enum { REQUEST_FDS = 2 };
+
 enum report_kind {
     REPORT_STARTED = 1, /* value: the pid; or a negative error, and there is no child */
     REPORT_ENDED,       /* value: the exit status, or -N for signal N */
@@ -39,7 +44,9 @@ struct report {
     uint64_t child;
 };
 
-/* The server's descriptor, if it was started by exec. */
+_Static_assert(sizeof(struct report) == 16, "a report crosses processes");
+
+/* The server's descriptor, if it was started by running the program once more. */
 #define SERVER_FD 3
 
 /* Serve until the other end of the socket is closed. `argc` ... of the program. Does not return. */
@@ -82,47 +89,49 @@ int conc__child_message(conc_bytes *ret, enum child_kind kind, const char *name,
 int conc__child_launch(struct child *child, conc_pipe **channel, const conc_bytes *message,
                        const int *fds, size_t n_fds);
 
-/* Start a child, which has the descriptor `channel` (the caller keeps his), and wait until it is
- * there: 0, or an error. Without `wait` its first report is left to the caller. */
+/* Start a child, which gets the descriptor `channel` (the caller keeps its own), and wait until the
+ * child is there. 0, or an error. Without `wait` the first report is left to the caller. */
 int conc__child_start(struct child *child, int channel, bool wait);
 
-/* The next report, if there is one: 1; 0: none yet; -ESRCH: none will come, the server is gone. */
+/* Take the next report. 1; 0: there is none yet; -ESRCH: none will come, as the server has
+ * ended. */
 int conc__child_report(struct child *child, struct report *ret);
 
-/* 0; -ESRCH: it has no server any more. */
+/* Send the child a signal. 0; -ESRCH: its server has ended. */
 int conc__child_signal(const struct child *child, int signo);
 
 void conc__child_close(struct child *child);
 
-/* Say how a child has ended, in words: "was killed by signal 9 (Killed)". */
+/* Describe how a child has ended: "was killed by signal 9 (Killed)". */
 void conc__child_words(char *to, size_t size, int status);
 
-/* What a child does. */
+/* What a kind of child does. */
 struct child_role {
-    /* With the first message (`arg` lies in it, and it may be freed) and the descriptors that came with
-     * it. `fn` is NULL if the message names none. */
+    /* Gets the first message (`arg` lies in it, and it may be freed) and the descriptors that came
+     * with it. `fn` is NULL if the message names none. */
     void (*main)(conc_pipe *channel, const struct child_start *start, conc_fn *fn,
                  conc_bytes *message, void *arg, const int *fds, size_t n_fds)
         __attribute__((noreturn));
 
-    bool ignores_interrupt; /* SIGINT does nothing; else what it does in the program */
+    /* SIGINT does nothing; else it does what it does in the program. */
+    bool ignores_interrupt;
 };
 
 /* Of CHILD_PROCESS: process.c. */
 extern const struct child_role conc__process_role;
 
-/* Of CHILD_WORKER: filled in by the floor above (process_pool/worker.c). A constant, as the server may
- * serve in a constructor, before anybody could register something. */
+/* Of CHILD_WORKER: the floor above defines it (process_pool/worker.c). It is a constant, as the
+ * server may serve in a constructor, before any code could register something. */
 extern const struct child_role conc__worker_role;
 
-/* A job with the argument that was sent; NULL: out of memory. */
+/* A job with the argument that was sent; NULL: there is no memory. */
 conc_future *conc__child_job(const struct child_start *start, conc_fn *fn, const void *arg);
 
-/* What conc_process_current_name() and conc_process_fd() give. The name is borrowed for good. */
+/* Set what conc_process_current_name() and conc_process_fd() give. The name must stay for ever. */
 void conc__process_set_here(const char *name, const int *fds, size_t n_fds);
 
-/* End a child: with what it has written to its streams, but without what the program has asked for
- * at its exit. */
+/* End a child. What it has written to its streams is flushed, but the program's exit functions are
+ * not called. */
 void conc__child_exit(int status) __attribute__((noreturn));
 
 #endif

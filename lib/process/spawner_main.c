@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawner_main.c: the fork server itself: a process with one thread that does nothing but fork on
- * request, reap, and report. See spawner.c for how it comes about.
+ * spawner_main.c: the fork server itself: a process with one thread that only forks on request,
+ * reaps, and reports. See spawner.c for how it is made.
  *
  * Each request to start brings two descriptors: the channel, which is the child's, and a packet
  * socket on which the server reports on this one child: that it is there, and how it has ended.
- * Only a child's parent learns that, and this is how it gets to the process that wants to know. If
- * the report's socket ends without a word, the server has died.
+ * Only the parent of a child learns that, and these reports bring it to the process that wants to
+ * know. If the socket ends without a last report, the server has died.
  *
- * The server ends when the other end of its own socket is closed, as it is when the process that
- * has started it ends, in whatever way. Its children die with it: each asks the kernel to be killed
- * then (PR_SET_PDEATHSIG; that its parent is still there is looked at afterwards, so there is no
- * gap).
+ * The server ends when the other end of its own socket is closed, which happens when the process
+ * that has started it ends, in whatever way. Its children die with it: each asks the kernel to be
+ * killed then (PR_SET_PDEATHSIG), and looks afterwards whether its parent is still there, so there
+ * is no gap.
  *
- * Signals: all are blocked in the server (SIGCHLD comes by a descriptor), so that nothing meant for
- * the program's process group ends it before the program does. Its children begin with the mask,
- * and the actions for SIGCHLD and SIGINT, that were there before; but pool workers ignore SIGINT.
+ * Signals: all are blocked in the server (SIGCHLD comes by a descriptor), so that a signal to the
+ * process group of the program does not end the server before the program ends. Its children begin
+ * with the mask, and with the actions for SIGCHLD and SIGINT, that were there before; but pool
+ * workers ignore SIGINT.
  *
- * A child has none of the server's descriptors but its channel: the report sockets of the others
- * would keep those from ending.
+ * A child has none of the server's descriptors but its channel: the sockets for the reports of the
+ * others would stay open in it.
  */
 #include "process/spawner.h"
 
@@ -38,9 +39,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/fd_message.h"
 #include "process/code.h"
 #include "wait/context.h"
 
+/* A child that has not been reaped. */
 struct ward {
     struct ward *next;
     uint64_t number;
@@ -52,16 +55,16 @@ struct server {
     int fd, signal_fd;
     pid_t pid;
     uint64_t started;
-    struct ward *wards; /* the children that have not been reaped */
-    sigset_t mask;      /* as it was before */
+    struct ward *wards;
+    sigset_t mask; /* as it was before */
     struct sigaction on_child;
-    int spare[2]; /* room for the descriptors of the next request; -1: there is none */
+    int spare[REQUEST_FDS]; /* room for the descriptors of the next request; -1: there is none */
 };
 
 /* ---- Descriptors ---- */
 
 /* Close the descriptors from `from` to `to`, both included. */
-static void close_between(unsigned from, unsigned to)
+static void fds_close_between(unsigned from, unsigned to)
 {
     if (from > to)
         return;
@@ -81,11 +84,11 @@ static void close_between(unsigned from, unsigned to)
 }
 
 /* All but the standard ones and this one. */
-static void close_all_but(int fd)
+static void fds_close_all_but(int fd)
 {
     if (fd > 3)
-        close_between(3, (unsigned)fd - 1);
-    close_between(fd < 3 ? 3 : (unsigned)fd + 1, ~0U);
+        fds_close_between(3, (unsigned)fd - 1);
+    fds_close_between(fd < 3 ? 3 : (unsigned)fd + 1, ~0U);
 }
 
 /* ---- The child ---- */
@@ -96,68 +99,70 @@ void conc__child_exit(int status)
     _exit(status);
 }
 
-static void die_with(pid_t parent)
+static void child_die_with(pid_t parent)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
         _exit(1);
 }
 
-/* As it was before. While a child is made, and in workers for good, it is ignored: a terminal's Ctrl-C
- * goes to all processes, and would break the pool of a program that wants to end well. */
+/* The action as it was before. While a child is made, and in workers for good, SIGINT is ignored:
+ * the Ctrl-C of a terminal goes to all processes, and would break the pool of a program that wants
+ * to end in good order. */
 static struct sigaction on_interrupt;
 
-/* A message that is not what it should be is a mistake of libconc's own. */
-static void run_child(int fd)
+/* A message that is not as it should be is a mistake of libconc's own. */
+static void child_run(int fd)
 {
     conc_pipe *channel;
     conc_bytes message;
-    struct child_start start;
+    struct child_start server_start_child;
     int fds[CONC_PIPE_FDS_MAX];
     size_t n_fds;
     uintptr_t base;
     if (conc_pipe_new_from_fd(&channel, fd) ||
         conc_pipe_recv_fds(channel, &message, fds, &n_fds, CONC_FOREVER))
-        _exit(1); /* whoever wanted the child has gone */
-    memcpy(&start, message.data, sizeof start);
-    char *path = (char *)message.data + sizeof start;
-    conc_context_set_name(start.name);
+        _exit(1); /* the process that wanted the child has ended */
+    memcpy(&server_start_child, message.data, sizeof server_start_child);
+    char *path = (char *)message.data + sizeof server_start_child;
+    conc_context_set_name(server_start_child.name);
     int err = conc__code_base(path, &base);
     if (err) {
-        fprintf(stderr, "libconc: process %s: %s\n", start.name, conc_error_message());
+        fprintf(stderr, "libconc: process %s: %s\n", server_start_child.name, conc_error_message());
         _exit(1);
     }
     const struct child_role *role =
-        start.kind == CHILD_WORKER ? &conc__worker_role : &conc__process_role;
+        server_start_child.kind == CHILD_WORKER ? &conc__worker_role : &conc__process_role;
     if (!role->ignores_interrupt)
         sigaction(SIGINT, &on_interrupt, NULL);
-    role->main(channel, &start, start.offset ? code_at(base, start.offset) : NULL, &message,
-               path + start.path_size, fds, n_fds);
+    role->main(channel, &server_start_child,
+               server_start_child.offset ? code_at(base, server_start_child.offset) : NULL,
+               &message, path + server_start_child.path_size, fds, n_fds);
 }
 
-static void become_child(struct server *s, int channel)
+static void child_become(struct server *s, int channel)
 {
-    die_with(s->pid);
+    child_die_with(s->pid);
     while (s->wards) {
         struct ward *w = s->wards;
         s->wards = w->next;
         free_bytes(w);
     }
-    close_all_but(channel);
+    fds_close_all_but(channel);
     sigaction(SIGCHLD, &s->on_child, NULL);
     pthread_sigmask(SIG_SETMASK, &s->mask, NULL);
-    run_child(channel);
+    child_run(channel);
 }
 
 /* ---- Reports ---- */
 
-/* There is room for the two that a child causes. If nobody wants to know, that is no error. */
-static void report(const struct ward *w, enum report_kind kind, int value)
+/* There is room for the two reports on a child. If the other end is closed, that is no error. */
+static void ward_report(const struct ward *w, enum report_kind kind, int value)
 {
     const struct report r = {kind, value, w->number};
     send(w->report_fd, &r, sizeof r, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void reap(struct server *s)
+static void server_reap(struct server *s)
 {
     int status;
     pid_t pid;
@@ -168,7 +173,7 @@ static void reap(struct server *s)
         struct ward *w = *at;
         if (!w)
             continue;
-        report(w, REPORT_ENDED, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+        ward_report(w, REPORT_ENDED, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
         close(w->report_fd);
         *at = w->next;
         free_bytes(w);
@@ -177,92 +182,94 @@ static void reap(struct server *s)
 
 /* ---- Requests ---- */
 
-static void start(struct server *s, const int fds[2])
+static void server_start_child(struct server *s, const int fds[2])
 {
     struct ward none = {.report_fd = fds[1]}, *w = alloc_one(struct ward);
     pid_t pid = w ? fork() : -1;
     if (pid == 0) {
         free_bytes(w);
-        become_child(s, fds[0]);
+        child_become(s, fds[0]);
     }
     close(fds[0]);
     if (pid < 0) {
-        report(&none, REPORT_STARTED, w ? -errno : -ENOMEM);
+        ward_report(&none, REPORT_STARTED, w ? -errno : -ENOMEM);
         close(fds[1]);
         free_bytes(w);
         return;
     }
     *w = (struct ward){s->wards, ++s->started, pid, fds[1]};
     s->wards = w;
-    report(w, REPORT_STARTED, pid);
+    ward_report(w, REPORT_STARTED, pid);
 }
 
-static void send_signal(const struct server *s, const struct request *r)
+static void server_signal(const struct server *s, const struct request *r)
 {
     for (const struct ward *w = s->wards; w; w = w->next)
         if (w->number == r->child)
-            kill(w->pid, r->signo); /* it is not reaped, so the pid is its own */
+            kill(w->pid, r->signo); /* it is not reaped, so the pid is still its own */
 }
 
-static void give_up_spare(struct server *s)
+static void server_give_up_spare(struct server *s)
 {
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < REQUEST_FDS; i++)
         if (s->spare[i] >= 0)
             close(s->spare[i]);
     s->spare[0] = s->spare[1] = -1;
 }
 
-/* A request whose descriptors find no room would come without any, and could not be answered. */
-static bool take_spare(struct server *s)
+/* If there were no room for the descriptors of a request, it would come without them, and could not
+ * be answered. */
+static bool server_take_spare(struct server *s)
 {
     s->spare[0] = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
     s->spare[1] = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
     if (s->spare[1] < 0)
-        give_up_spare(s);
+        server_give_up_spare(s);
     return s->spare[1] >= 0;
 }
 
-static void refuse(const int fds[2])
+static void server_refuse(const int fds[2])
 {
     const struct ward none = {.report_fd = fds[1]};
-    report(&none, REPORT_STARTED, -EMFILE);
+    ward_report(&none, REPORT_STARTED, -EMFILE);
     close(fds[0]);
     close(fds[1]);
 }
 
-/* False: there will be no more. */
-static bool serve(struct server *s)
+static void server_carry_out(struct server *s, const struct request *r, const int *fds, size_t n,
+                             bool has_spare)
 {
-    union {
-        struct cmsghdr aligned;
-        char bytes[CMSG_SPACE(2 * sizeof(int))];
-    } control;
+    if (r->kind == REQUEST_SIGNAL)
+        server_signal(s, r);
+    else if (r->kind != REQUEST_START || n != REQUEST_FDS)
+        conc__fds_close(fds, n); /* the end of the socket, or nothing that libconc sends */
+    else if (has_spare)
+        server_start_child(s, fds);
+    else
+        server_refuse(fds);
+}
+
+/* False: there will be no more requests. */
+static bool server_serve(struct server *s)
+{
     struct request r = {0};
-    int fds[2];
-    struct iovec room = {&r, sizeof r};
-    struct msghdr msg = {.msg_iov = &room,
-                         .msg_iovlen = 1,
-                         .msg_control = &control,
-                         .msg_controllen = sizeof control};
-    give_up_spare(s);
+    struct fd_room room;
+    int fds[REQUEST_FDS];
+    bool lost = false;
+    struct iovec all = {&r, sizeof r};
+    struct msghdr msg = {.msg_iov = &all, .msg_iovlen = 1};
+    conc__fd_message_expect(&msg, &room);
+    server_give_up_spare(s);
     ssize_t n = recvmsg(s->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
-    const struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    bool has_fds = c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fds);
-    if (has_fds)
-        memcpy(fds, CMSG_DATA(c), sizeof fds);
-    const bool spared = take_spare(s);
-    if (r.kind == REQUEST_START && has_fds && !spared)
-        refuse(fds);
-    else if (r.kind == REQUEST_START && has_fds)
-        start(s, fds);
-    else if (r.kind == REQUEST_SIGNAL)
-        send_signal(s, &r);
+    size_t n_fds = conc__fd_message_take(&msg, fds, REQUEST_FDS, &lost);
+    const bool has_spare = server_take_spare(s);
+    server_carry_out(s, &r, fds, n_fds, has_spare);
     return n > 0;
 }
 
-static void hold_signals(struct server *s)
+static void server_hold_signals(struct server *s)
 {
     sigset_t all, child;
     struct sigaction act = {.sa_handler = SIG_DFL};
@@ -276,10 +283,10 @@ static void hold_signals(struct server *s)
     s->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static void forget_caller(void)
+static void server_forget_caller(void)
 {
     struct conc_context *self = context_self();
-    self->scope = NULL; /* they are those of whoever made us start */
+    self->scope = NULL; /* the scopes are those of the call that has started the server */
     self->works_for = NULL;
     conc_context_set_name("fork-server");
 }
@@ -287,9 +294,9 @@ static void forget_caller(void)
 void conc__server_main(int fd)
 {
     struct server s = {.fd = fd, .pid = getpid(), .spare = {-1, -1}};
-    close_all_but(fd);
-    forget_caller();
-    hold_signals(&s);
+    fds_close_all_but(fd);
+    server_forget_caller();
+    server_hold_signals(&s);
     bool on = s.signal_fd >= 0;
     while (on) {
         struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = s.signal_fd, .events = POLLIN}};
@@ -297,9 +304,9 @@ void conc__server_main(int fd)
         poll(p, 2, -1);
         while (read(s.signal_fd, &info, sizeof info) > 0)
             continue;
-        reap(&s);
+        server_reap(&s);
         if (p[0].revents)
-            on = serve(&s);
+            on = server_serve(&s);
     }
     _exit(0);
 }

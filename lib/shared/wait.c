@@ -2,61 +2,58 @@
  *
  * wait.c: waiting and waking between processes.
  *
- * The lists of the wait room hold pointers into the stacks of those who wait, which are of no use
- * in another process, and which a dead process would leave there for ever. So nothing is handed
- * over here: who waits attempts, sleeps until told that something has changed, and attempts again.
+ * The lists of the wait room hold pointers into the stacks of those that wait. In another process
+ * these are of no use, and a process that dies would leave them there for ever. So nothing is
+ * handed over here: a waiting context attempts, sleeps until something has changed, and attempts
+ * again.
  *
- * A spot is an event count. Who waits counts itself in (`waiters`), notes `seq`, attempts, and
- * sleeps while seq is what it noted. Who has changed something looks at `waiters`; if somebody is
- * there, it counts seq up and wakes as many sleepers as can now succeed.
+ * A spot is an event count. A context that waits counts itself in (`waiters`), notes `seq`,
+ * attempts, and sleeps while `seq` is what it noted. A context that has changed something looks at
+ * `waiters`; if there are any, it counts `seq` up and wakes as many sleepers as can now succeed.
  *
  * No wake-up is lost among the living:
- * - Both sides go through a read-modify-write of `waiters`, which stand in one order. If the waiter
- *   counts itself in first, the waker sees it. If the waker looks first, the waiter's own increment
- *   acquires what the waker released, so that its attempt sees the change.
- * - A change between the attempt and the sleep counts seq up, and the kernel does not sleep.
- * - Who is woken always attempts before it gives up. So a wake-up is wasted only if somebody else
- *   has taken what there was; and that one, too, wakes somebody when it gives it back.
+ * - Both sides go through a read-modify-write of `waiters`, and these stand in one order. If the
+ *   waiter counts itself in first, the waker sees it. If the waker looks first, the waiter's own
+ *   increment acquires what the waker released, so that its attempt sees the change.
+ * - A change between the attempt and the sleep counts `seq` up, and the kernel does not sleep.
+ * - A woken context always attempts before it gives up. So a wake-up is wasted only if another
+ *   context has taken what there was; and that one, too, wakes another when it gives it back.
  *
  * The dead: a process may die between its change and the wake-up, or between being woken and its
- * attempt. Therefore nobody sleeps for ever: each kind of context looks again now and then, as its
+ * attempt. Therefore no context sleeps for ever: each kind looks again now and then, as its
  * wait_word() says (a thread after 64 ms at the most: wait/thread.c; a task, which only naps, after
- * 5: loop/task.c). So whatever the dead have left undone costs the living a short time, never more;
- * and it is how the death of a lock's holder is noticed. Who dies waiting stays counted in
- * `waiters`: that costs each later change a system call for nothing.
+ * 5 ms: loop/task.c). So whatever the dead have left undone costs the living a short time, never
+ * more; and this is how the death of a lock's holder is noticed. A process that dies while it waits
+ * stays counted in `waiters`: this costs each later change a system call for nothing.
  *
- * A sleep ends with a kick too, so it can be cancelled.
+ * A kick ends a sleep too, so a wait can be cancelled.
  *
- * Fairness: none beyond the kernel's, whose sleepers wake in order of arrival. Who runs is faster.
+ * Fairness: none beyond the kernel's, whose sleepers wake in order of arrival. A running context is
+ * faster than they are.
  */
-#include <sched.h>
 #include <unistd.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/futex.h"
 #include "shared/shared_impl.h"
 #include "wait/wait.h"
 
-/* Attempts before sleeping: at once, for a change that is coming on another core; then with the
- * core yielded, for one on this. As in sync/lock.c. Not in a thread that others share. */
-enum { PAUSES = 8, YIELDS = 4 };
+static int shared_attempt(const struct shared_on *on) { return on->attempt(on->arg); }
 
-static int attempt(const struct shared_on *on) { return on->attempt(on->arg); }
-
-static int attempt_yielding(const struct shared_on *on)
+/* Attempts before the sleep (backoff.h). Not in a thread that others share, as the rests yield
+ * it. */
+static int shared_attempt_resting(const struct shared_on *on)
 {
     int result = -EAGAIN;
-    for (int i = 0; i < PAUSES + YIELDS && result == -EAGAIN; i++) {
-        if (i < PAUSES)
-            core_pause();
-        else
-            sched_yield();
-        result = attempt(on);
+    for (int turn = 0; turn < BACKOFF_TURNS && result == -EAGAIN; turn++) {
+        backoff_rest(turn);
+        result = shared_attempt(on);
     }
     return result;
 }
 
-static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline, bool firm)
+static int shared_sleep_and_attempt(const struct shared_on *on, conc_deadline deadline, bool firm)
 {
     struct conc_context *self = context_self();
     const int64_t since = conc_now();
@@ -66,7 +63,7 @@ static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline,
     for (;;) {
         uint32_t seq = load_acquire(&on->spot->seq);
         conc_deadline until = CONC_FOREVER;
-        result = attempt(on);
+        result = shared_attempt(on);
         if (result != -EAGAIN || (!firm && (result = conc__must_end(self, deadline, &until))))
             break;
         self->ops->wait_word(self, &on->spot->seq, seq, since, until);
@@ -76,19 +73,19 @@ static int sleep_and_attempt(const struct shared_on *on, conc_deadline deadline,
     return result;
 }
 
-static int wait_for(const struct shared_on *on, conc_deadline deadline, bool firm)
+static int shared_wait_for(const struct shared_on *on, conc_deadline deadline, bool firm)
 {
-    int result = attempt(on);
+    int result = shared_attempt(on);
     if (result == -EAGAIN && !deadline_is_now(deadline) && context_self()->ops->owns_thread)
-        result = attempt_yielding(on);
+        result = shared_attempt_resting(on);
     if (result != -EAGAIN || deadline_is_now(deadline))
         return result;
-    return sleep_and_attempt(on, deadline, firm);
+    return shared_sleep_and_attempt(on, deadline, firm);
 }
 
 int conc__shared_wait(const struct shared_on *on, conc_deadline deadline)
 {
-    return wait_for(on, deadline, false);
+    return shared_wait_for(on, deadline, false);
 }
 
 int conc__shared_ended(int err)
@@ -107,7 +104,7 @@ int conc__shared_call(const struct shared_on *on, conc_deadline deadline)
 
 int conc__shared_call_firmly(const struct shared_on *on)
 {
-    return wait_for(on, CONC_FOREVER, true);
+    return shared_wait_for(on, CONC_FOREVER, true);
 }
 
 void conc__shared_notify(struct conc__shared_spot *spot, int n)
@@ -127,26 +124,29 @@ int conc__shared_mutex_init(pthread_mutex_t *mutex)
     if (err)
         return -err;
     err = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    if (!err)
-        err = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    if (!err)
-        err = pthread_mutex_init(mutex, &attr);
+    if (err)
+        goto out;
+    err = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    if (err)
+        goto out;
+    err = pthread_mutex_init(mutex, &attr);
+out:
     pthread_mutexattr_destroy(&attr);
     return -err;
 }
 
 static __thread uint32_t tid; /* 0: not known */
 
-static void after_fork_in_child(void) { tid = 0; }
+static void tid_after_fork_in_child(void) { tid = 0; }
 
-/* Out of memory: then a child must not use libconc. */
-static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+/* If there is no memory, a child must not use libconc. */
+static void tid_watch_forks(void) { pthread_atfork(NULL, NULL, tid_after_fork_in_child); }
 
 uint32_t conc__shared_tid(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (!tid) {
-        pthread_once(&once, watch_forks);
+        pthread_once(&once, tid_watch_forks);
         tid = (uint32_t)gettid();
     }
     return tid;

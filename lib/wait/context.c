@@ -50,7 +50,7 @@ void conc__context_fini(struct conc_context *context)
     context->message = NULL;
 }
 
-void conc__context_set_name(struct conc_context *context, const char *name)
+void conc__context_rename(struct conc_context *context, const char *name)
 {
     guard_lock(&context->blocked); /* a snapshot may be reading the old one */
     snprintf(context->name, sizeof context->name, "%s", name);
@@ -67,7 +67,7 @@ const char *conc_context_name(const conc_context *context)
 void conc_context_set_name(const char *name)
 {
     struct conc_context *self = context_self();
-    conc__context_set_name(self, name);
+    conc__context_rename(self, name);
     if (self->ops->renamed)
         self->ops->renamed(self);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * context.h: what a context is inside, and the table of functions by which it is suspended and
- * woken. Threads fill it in here (thread.c); tasks do so floors above; a test's fake ones
- * in tests/.
+ * woken. Threads fill the table in (thread.c); so do tasks, floors above; and the fibers of the
+ * tests.
  */
 #ifndef CONC_LIB_CONTEXT_H
 #define CONC_LIB_CONTEXT_H
@@ -17,14 +17,15 @@ struct conc_executor;
 struct driver;
 struct locals;
 
-/* What park() reports, and what the parking word holds. */
+/* What park() returns, and the parking word holds. */
 #define PARK_DELIVERED 1u /* the waiter that was enqueued has been served: its outcome is set */
 #define PARK_KICKED 2u    /* look again: a scope may have been cancelled */
 
 struct context_ops {
     const char *kind; /* "thread", "task" */
 
-    /* The thread that it runs in is its own: it may spin, or yield the core, and hold up nobody. */
+    /* The thread that it runs in is its own: it may spin, or yield the core, without holding up
+     * another context. */
     bool owns_thread;
 
     /* The context has a new name. May be NULL. */
@@ -36,8 +37,8 @@ struct context_ops {
     uint32_t (*park)(struct conc_context *self, conc_deadline until);
 
     /* End the wait of `waiter`, whose outcome is set. Called from any thread, once for each waiter
-     * that was taken off its list. From the moment that the context can know, neither it nor the
-     * waiter may be touched. */
+     * that was taken off its list. From the moment that the context can see this, neither it nor
+     * the waiter may be touched. */
     void (*deliver)(struct conc_context *context, struct conc__waiter *waiter);
 
     /* Make the context's park(), this one or the next, return. Called from any thread; the caller
@@ -47,30 +48,38 @@ struct context_ops {
     /* Let others run. */
     void (*yield)(struct conc_context *self);
 
-    /* Suspend the calling context until the descriptor has one of the events (of poll(2)), it is
-     * kicked, also if that happened since its last park, or the deadline has come. May return early,
-     * for no reason. Consumes the kick. Cannot fail. NULL: it never waits so, having a driver. */
+    /* Suspend the calling context until the descriptor has one of the events (of poll(2)), the
+     * context is kicked, also if that happened since its last park, or the deadline has come. May
+     * return early, for no reason. Consumes the kick. Cannot fail. NULL: the context has a driver,
+     * and never waits in this way. */
     void (*poll)(struct conc_context *self, int fd, short events, conc_deadline until);
 
     /* The same while *word, in memory that other processes share, is `value`: until it is woken
-     * (conc__futex_wake_shared()), or a kick, or the deadline. But never for long: those who are to
-     * wake it may have died. `since`: when the caller began to wait, with however many of these. */
+     * (conc__futex_wake_shared()) or kicked, or the deadline has come. But never for long, because
+     * the process that should wake it may have died. `since`: when the caller began to wait, with
+     * any number of these calls. */
     void (*wait_word)(struct conc_context *self, uint32_t *word, uint32_t value, int64_t since,
                       conc_deadline until);
 };
 
 struct conc_context {
     const struct context_ops *ops;
-    uint32_t id;     /* unique among the living, never 0 */
-    int message_err; /* the error that `message` belongs to */
-    /* Of the last error raised; NULL: none. CONC_MESSAGE_MAX bytes. The context's own. */
-    char *message;
-    conc_scope *scope;               /* the innermost; the context's own */
-    struct conc_executor *works_for; /* whose worker it is; NULL: nobody's */
-    struct conc_executor *home;      /* for jobs that name no executor: a task's loop; NULL: none */
-    struct driver *driver;           /* carries out its operations; NULL: it does so by itself */
-    struct locals *locals;           /* its own values (local.c); NULL: none. The context's own */
-    char name[CONC_NAME_MAX];        /* under `blocked`'s guard when written */
+    uint32_t id;       /* unique among the living, never 0 */
+    int message_err;   /* the error that `message` belongs to */
+    char *message;     /* of the last error raised: CONC_MESSAGE_MAX bytes, owned; NULL: none */
+    conc_scope *scope; /* the innermost; changed by the context alone */
+
+    /* The executor whose worker it is; NULL: it is no worker. */
+    struct conc_executor *works_for;
+
+    /* The executor for jobs that name none: of a task, its loop; NULL: there is none. */
+    struct conc_executor *submits_to;
+
+    /* Carries out its operations; NULL: the context does so by itself. */
+    struct driver *driver;
+
+    struct locals *locals;    /* its own values (local.c), owned; NULL: none */
+    char name[CONC_NAME_MAX]; /* written under the guard in `blocked` */
 
     struct list_node node; /* in the registry's list; under its guard */
 
@@ -80,7 +89,7 @@ struct conc_context {
     uint32_t blocked;
     const char *blocked_on;
     const void *object;
-    const uint32_t *holder; /* NULL, or where the id of the object's holder stands */
+    const uint32_t *holder; /* where the id of the object's holder stands; NULL: nowhere */
     int64_t blocked_since;
 };
 
@@ -102,9 +111,9 @@ void conc__context_init(struct conc_context *context, const struct context_ops *
 void conc__context_fini(struct conc_context *context);
 
 /* The rest of conc_context_set_name(), for a context that may not be the caller. */
-void conc__context_set_name(struct conc_context *context, const char *name);
+void conc__context_rename(struct conc_context *context, const char *name);
 
-/* Tell the registry that the caller blocks from now on, and that it does no more. */
+/* Note in the registry that the caller blocks from now on, and that it blocks no more. */
 void conc__blocked_begin(struct conc_context *self, const char *what, const void *object,
                          const uint32_t *holder);
 void conc__blocked_end(struct conc_context *self);
@@ -119,7 +128,7 @@ const char *conc__message_for(const struct conc_context *self, int err);
  * end by itself, if that is earlier. */
 bool conc__scopes_ended(struct conc_context *self, conc_deadline *until);
 
-/* The same as -ECANCELED or 0, for a call that returns it: tells the scopes so. */
+/* The same as -ECANCELED or 0, for a call that returns it: the scopes note that. */
 int conc__scopes_check(struct conc_context *self, conc_deadline *until);
 
 #endif

@@ -1,53 +1,54 @@
 /* SPDX-License-Identifier: MIT
  *
- * thread.c: a thread as a context: it sleeps in the kernel, on its parking word; or in a
- * poll(2), while it waits for a descriptor.
+ * thread.c: a thread as a context: it sleeps in the kernel, on its parking word; or in poll(2),
+ * while it waits for a descriptor.
  *
- * The word: PARK_DELIVERED and PARK_KICKED are set by others, and consumed by the park that reports
- * them; THREAD_SLEEPING or THREAD_POLLING is set by the thread before it sleeps, so that others know
- * which system call is due. (Here without the THREAD_.)
+ * The word: others set PARK_DELIVERED and PARK_KICKED, and the park that reports them consumes
+ * them. The thread sets THREAD_SLEEPING or THREAD_POLLING before it sleeps, so that others know
+ * which system call is due. (Here without THREAD_.)
  *
- *     0          it runs, and nobody has anything to tell
+ *     0          the thread runs, and there is nothing to report
  *     SLEEPING   it sleeps on the word, or is about to
  *     POLLING    it polls, or is about to: a descriptor and its `kick_fd`
- *     PARK_...   somebody has: beside SLEEPING or POLLING until the thread wakes
+ *     PARK_...   there is something to report; stands beside SLEEPING or POLLING until the thread
+ *                wakes
  *
- *     park:     no bit there: set SLEEPING (swap), sleep while the word is just that; then take all
- *               bits (exchange, acquire)
+ *     park:     if there is no bit, set SLEEPING (swap), and sleep while the word is just that;
+ *               then take all bits (exchange, acquire)
  *     poll:     the same with POLLING, and poll until one of the two descriptors is ready
- *     deliver,  set the bit (release, and acquire to see kick_fd); if SLEEPING was there: wake; if
- *     kick:     POLLING: write to kick_fd
+ *     deliver,  set the bit (release; and acquire, to see kick_fd); if SLEEPING was there, wake the
+ *     kick:     thread; if POLLING was there, write to kick_fd
  *
- * A bit that is set between the look and the sleep changes the word, so the kernel doesn't sleep.
+ * A bit that is set between the look and the sleep changes the word, so the kernel does not sleep.
  * After the bit is set the thread may return from its wait, and end, before the deliverer wakes the
- * address: harmless (futex.h), and the reason why the deliverer touches nothing else afterwards.
+ * address. This is harmless (futex.h), and the reason why the deliverer touches nothing else
+ * afterwards.
  *
- * A poll is only ever kicked: nothing has been enqueued that could be delivered to. Whoever kicks
- * has made sure that the context lives until he is done, so the descriptor cannot be closed, and
- * belong to somebody else, before he has written to it. If he writes late, the next poll returns
- * for no reason. Each thread makes its descriptor when it polls for the first time; where that is
- * impossible it looks at its word now and then (WITHOUT_KICKS) while it polls. A fork's child
- * closes its copy: with it, it would take the parent's kicks.
+ * A thread that polls is only ever kicked: it is on no list from which it could be delivered to. A
+ * thread that kicks makes sure that the context lives until the kick is over. So the descriptor
+ * cannot be closed, and belong to something else, before the kick is written to it. If the write
+ * comes late, the next poll returns for no reason. Each thread makes its kick_fd when it polls for
+ * the first time. Where that is impossible it looks at its word now and then (POLL_WITHOUT_KICKS)
+ * while it polls. A forked child closes its copy; otherwise it would take the parent's kicks.
  *
- * A word in shared memory: it sleeps on two words, that one and its own (SLEEPING), and a kick wakes
- * it from both. Whoever is to wake it may be a process that has died: so it looks again after
+ * A word in shared memory: the thread sleeps on two words, that one and its own (SLEEPING), and a
+ * kick wakes it from both. The process that should wake it may have died. So it looks again after
  * SLICE_MIN, twice that ... up to SLICE_MAX.
  *
- * Spinning: handing over between two cores through the kernel takes tens of microseconds, a hundred
- * times what a short job takes. So before it sleeps a thread yields its core a few times and looks
- * again; on one core that runs the other thread, on two it saves the trip. It does so only while
- * that has lately paid: a fruitless spin halves the next one down to none, and one park in
- * PROBE_EVERY tries again. On a core that others want too a yield takes as long as their turns, so
- * the first long one ends the spin: it is not what the thread waits for that runs meanwhile, and
- * its own deadline may pass.
+ * Spinning: before it sleeps a thread yields its core a few times and looks again, while that has
+ * lately paid (base/backoff.h). On a core that others want too, a yield takes as long as their
+ * turns. So the first long one ends the spin: what runs meanwhile is not what the thread waits for,
+ * and its own deadline may pass.
  *
  * Every thread gets its context when it first calls libconc, and a thread-specific destructor takes
- * it out of the registry when the thread ends. The context is thread-local memory: nothing to
- * allocate, nothing to fail (see conc__adopt_thread() for the one exception).
+ * the context out of the registry when the thread ends. The context is thread-local memory: there
+ * is nothing to allocate, and nothing can fail (see conc__adopt_thread() for the one exception).
  */
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -58,18 +59,14 @@
 
 #define PARK_BITS (PARK_DELIVERED | PARK_KICKED)
 
-enum {
-    SPIN_MAX = 32,    /* yields; some 10 us */
-    SPIN_MIN = 8,     /* less than this finds nothing: then rather none */
-    PROBE_EVERY = 16, /* parks */
-};
+/* 32 yields take some 10 us. If they take longer than time_max, others want the core, and each
+ * yield costs this thread all their turns. One park in 17 spins although the last spins found
+ * nothing. */
+static const struct spin_limits thread_spin_limits = {
+    .yields_max = 32, .skips_max = 16, .time_max = CONC_US(50), .late_ends = true};
 
-/* If so many yields take longer than this, others want the core, and each yield costs us all their
- * turns. */
-#define SPIN_TIME CONC_US(50)
-
-/* How often a poll that cannot be kicked looks whether it has been. */
-#define WITHOUT_KICKS CONC_MS(10)
+/* How often a thread whose poll cannot be woken looks whether it was kicked. */
+#define POLL_WITHOUT_KICKS CONC_MS(10)
 
 /* The least and the most that it sleeps on a word in shared memory before it looks again. */
 #define SLICE_MIN CONC_MS(1)
@@ -79,37 +76,16 @@ static __thread struct thread_context thread_context = {.kick_fd = -1};
 static pthread_key_t at_exit; /* its destructor takes a thread's context out of the registry */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* Yield and look for a while; true: a bit is there. */
-static bool spin(struct thread_context *self)
+static bool thread_has_bits(const void *word)
 {
-    /* self->spins: how often to yield; at none, it counts parks from SPIN_MAX + 1 up to the next
-     * probe */
-    if (self->spins == 0 || self->spins > SPIN_MAX) {
-        self->spins = self->spins == 0 ? SPIN_MAX + 1 : self->spins + 1;
-        if (self->spins <= SPIN_MAX + PROBE_EVERY)
-            return false;
-        self->spins = SPIN_MAX;
-    }
-    int64_t begin = conc_now();
-    for (unsigned i = 0; i < self->spins; i++) {
-        sched_yield();
-        if (load_relaxed(&self->word) & PARK_BITS) { /* relaxed: park acquires when it takes them */
-            self->spins = SPIN_MAX;
-            return true;
-        }
-        if (conc_now() - begin > SPIN_TIME) { /* or a deadline would be missed by many times that */
-            self->spins = 0;
-            return false;
-        }
-    }
-    self->spins = self->spins / 2 < SPIN_MIN ? 0 : self->spins / 2;
-    return false;
+    return load_relaxed((const uint32_t *)word) & PARK_BITS; /* relaxed: park acquires them */
 }
 
-static uint32_t park(struct conc_context *context, conc_deadline until)
+static uint32_t thread_park(struct conc_context *context, conc_deadline until)
 {
     struct thread_context *self = thread_of(context);
-    if (!(load_relaxed(&self->word) & PARK_BITS) && !spin(self)) {
+    if (!thread_has_bits(&self->word) &&
+        !spinner_wait(&self->spinner, &thread_spin_limits, thread_has_bits, &self->word)) {
         uint32_t v = 0;
         if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: only a request to be woken */
             conc__futex_wait(&self->word, THREAD_SLEEPING, until);
@@ -118,13 +94,13 @@ static uint32_t park(struct conc_context *context, conc_deadline until)
 }
 
 /* Cannot fail: the counter would have to be full. */
-static void kick_poll(const struct thread_context *thread)
+static void thread_kick_poll(const struct thread_context *thread)
 {
     if (eventfd_write(thread->kick_fd, 1))
         return;
 }
 
-static void set_bit(struct conc_context *context, uint32_t bit)
+static void thread_set_bit(struct conc_context *context, uint32_t bit)
 {
     struct thread_context *thread = thread_of(context);
     uint32_t *word = &thread->word;
@@ -132,87 +108,84 @@ static void set_bit(struct conc_context *context, uint32_t bit)
     if (before & THREAD_SLEEPING)
         conc__futex_wake(word, 1);
     else if (before & THREAD_POLLING)
-        kick_poll(thread);
+        thread_kick_poll(thread);
 }
 
-static void deliver(struct conc_context *context, struct conc__waiter *waiter)
+static void thread_deliver(struct conc_context *context, struct conc__waiter *waiter)
 {
     (void)waiter;
-    set_bit(context, PARK_DELIVERED);
+    thread_set_bit(context, PARK_DELIVERED);
 }
 
-static void kick(struct conc_context *context) { set_bit(context, PARK_KICKED); }
+static void thread_kick(struct conc_context *context) { thread_set_bit(context, PARK_KICKED); }
 
-/* -1: out of descriptors, or nobody would close it when the thread ends. */
-static int kick_fd_of(struct thread_context *self)
+/* -1: there is no descriptor left, or nothing would close it when the thread ends. */
+static int thread_kick_fd(struct thread_context *self)
 {
     if (self->kick_fd < 0 && pthread_getspecific(at_exit) == self)
         self->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return self->kick_fd;
 }
 
-static void close_kick_fd(struct thread_context *self)
+static void thread_close_kick_fd(struct thread_context *self)
 {
     if (self->kick_fd >= 0)
         close(self->kick_fd);
     self->kick_fd = -1;
 }
 
-/* True: kick_fd is ready. No error needs a look: the caller finds out by trying again. */
-static bool poll_both(int fd, short events, int kick_fd, conc_deadline until)
+/* True: kick_fd is ready. Errors need no look: the caller finds out by trying again. */
+static bool thread_poll_both(int fd, short events, int kick_fd, conc_deadline until)
 {
     struct pollfd both[] = {{.fd = fd, .events = events}, {.fd = kick_fd, .events = POLLIN}};
-    struct timespec left, *timeout = NULL;
-    if (!deadline_is_forever(until)) {
-        int64_t ns = conc_remaining(conc__sleep_limit(until));
-        left = (struct timespec){.tv_sec = ns / CONC_S(1), .tv_nsec = ns % CONC_S(1)};
-        timeout = &left;
-    }
-    return ppoll(both, 2, timeout, NULL) > 0 && both[1].revents;
+    const struct timespec left = clock_timespec(conc_remaining(conc__sleep_limit(until)));
+    return ppoll(both, 2, deadline_is_forever(until) ? NULL : &left, NULL) > 0 && both[1].revents;
 }
 
-static void poll_fd(struct conc_context *context, int fd, short events, conc_deadline until)
+static void thread_poll(struct conc_context *context, int fd, short events, conc_deadline until)
 {
     struct thread_context *self = thread_of(context);
     uint32_t v = 0;
-    int kick_fd = kick_fd_of(self);
-    bool go = kick_fd < 0
-                  ? !load_relaxed(&self->word)                    /* relaxed: as in park() */
-                  : cas_release(&self->word, &v, THREAD_POLLING); /* who sees it sees kick_fd */
+    int kick_fd = thread_kick_fd(self);
+    /* relaxed: as in thread_park(). release: a thread that sees POLLING sees kick_fd. */
+    bool go =
+        kick_fd < 0 ? !load_relaxed(&self->word) : cas_release(&self->word, &v, THREAD_POLLING);
     if (kick_fd < 0)
-        until = deadline_earlier(until, conc_in(WITHOUT_KICKS));
-    if (go && poll_both(fd, events, kick_fd, until)) {
+        until = deadline_earlier(until, conc_in(POLL_WITHOUT_KICKS));
+    if (go && thread_poll_both(fd, events, kick_fd, until)) {
         eventfd_t count;
         eventfd_read(kick_fd, &count); /* if it fails it was read before */
     }
     exchange_acquire(&self->word, 0);
 }
 
-/* As long as it has waited already: so the slices double. */
-static int64_t slice_after(int64_t waited)
+/* As long as the thread has waited already, so the slices double. */
+static int64_t thread_slice_after(int64_t waited)
 {
-    return waited < SLICE_MIN ? SLICE_MIN : waited > SLICE_MAX ? SLICE_MAX : waited;
+    if (waited < SLICE_MIN)
+        return SLICE_MIN;
+    return waited < SLICE_MAX ? waited : SLICE_MAX;
 }
 
-static void wait_word(struct conc_context *context, uint32_t *word, uint32_t value, int64_t since,
-                      conc_deadline until)
+static void thread_wait_word(struct conc_context *context, uint32_t *word, uint32_t value,
+                             int64_t since, conc_deadline until)
 {
     struct thread_context *self = thread_of(context);
-    conc_deadline end = deadline_earlier(until, conc_in(slice_after(conc_now() - since)));
+    conc_deadline end = deadline_earlier(until, conc_in(thread_slice_after(conc_now() - since)));
     uint32_t v = 0;
-    if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: as in park() */
+    if (cas_relaxed(&self->word, &v, THREAD_SLEEPING)) /* relaxed: as in thread_park() */
         conc__futex_wait_shared(word, value, &self->word, THREAD_SLEEPING, end);
     exchange_acquire(&self->word, 0);
 }
 
-static void yield(struct conc_context *self)
+static void thread_yield(struct conc_context *self)
 {
     (void)self;
     sched_yield();
 }
 
 /* Debuggers and ps see the name too. */
-static void renamed(struct conc_context *self)
+static void thread_renamed(struct conc_context *self)
 {
     prctl(PR_SET_NAME, self->name); /* cuts at 15 bytes; cannot fail */
 }
@@ -220,34 +193,46 @@ static void renamed(struct conc_context *self)
 static const struct context_ops thread_ops = {
     .kind = "thread",
     .owns_thread = true,
-    .renamed = renamed,
-    .park = park,
-    .deliver = deliver,
-    .kick = kick,
-    .yield = yield,
-    .poll = poll_fd,
-    .wait_word = wait_word,
+    .renamed = thread_renamed,
+    .park = thread_park,
+    .deliver = thread_deliver,
+    .kick = thread_kick,
+    .yield = thread_yield,
+    .poll = thread_poll,
+    .wait_word = thread_wait_word,
 };
 
 static void thread_ends(void *thread)
 {
     struct thread_context *self = thread;
     conc__context_fini(&self->context);
-    close_kick_fd(self);
-    conc__self = NULL; /* another destructor may call libconc: it gets a new context, and we are
-                          called again */
+    thread_close_kick_fd(self);
+    /* Another destructor may call libconc: then it gets a new context, and this one is called
+     * again. */
+    conc__self = NULL;
 }
 
-static void after_fork_in_child(void) { close_kick_fd(&thread_context); }
+static void thread_after_fork_in_child(void) { thread_close_kick_fd(&thread_context); }
 
-static void make_key(void)
+/* Without the key the contexts of ended threads would stay in the registry, where others would read
+ * their memory. No call that needs a context could report an error for that, so the program
+ * ends. */
+__attribute__((noreturn, cold)) static void thread_die_without_key(int err)
 {
-    /* Without a key (a process has 1,024) contexts of ended threads would stay in the registry:
-     * better to stop. */
-    if (pthread_key_create(&at_exit, thread_ends) != 0)
-        __builtin_trap();
-    /* Out of memory: then a child must not use libconc. */
-    pthread_atfork(NULL, NULL, after_fork_in_child);
+    fprintf(stderr,
+            "libconc: cannot make a thread-specific key: %s (a process has 1,024 of them, and "
+            "libconc needs one)\n",
+            conc_strerror(-err));
+    abort();
+}
+
+static void thread_make_key(void)
+{
+    int err = pthread_key_create(&at_exit, thread_ends);
+    if (err)
+        thread_die_without_key(err);
+    /* If there is no memory, a child must not use libconc. */
+    pthread_atfork(NULL, NULL, thread_after_fork_in_child);
 }
 
 struct conc_context *conc__adopt_thread(void)
@@ -255,11 +240,11 @@ struct conc_context *conc__adopt_thread(void)
     struct thread_context *thread = &thread_context;
     struct conc_context *self = &thread->context;
     *thread = (struct thread_context){.kick_fd = -1};
-    pthread_once(&once, make_key);
+    pthread_once(&once, thread_make_key);
     bool is_main = getpid() == gettid();
     conc__context_init(self, &thread_ops, is_main ? "main" : NULL);
-    /* Out of memory (it may need a block for a key beyond the first few): nobody would take the
-     * context out of the registry when the thread ends, so it must not stand there. */
+    /* There may be no memory (a key beyond the first few needs a block). Then nothing would take
+     * the context out of the registry when the thread ends, so it must not be there. */
     if (pthread_setspecific(at_exit, thread) != 0)
         conc__context_fini(self);
     conc__self = self;

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * thread.h: what a thread's context is inside; see thread.c. For that and for the tests: nobody else
- * knows which contexts are threads.
+ * thread.h: what a thread's context is inside; see thread.c. For that and for the tests: no
+ * other file knows which contexts are threads.
  */
 #ifndef CONC_LIB_WAIT_THREAD_H
 #define CONC_LIB_WAIT_THREAD_H
 
+#include <stddef.h>
+
+#include "base/backoff.h"
 #include "wait/context.h"
 
 struct thread_context {
     struct conc_context context; /* first */
     uint32_t word;               /* the parking word */
-    unsigned spins;              /* how long spinning has lately been worth while */
+    struct spinner spinner;      /* whether spinning has lately been worth while */
     int kick_fd;                 /* wakes the thread from a poll; -1: not made */
 };
+
+_Static_assert(offsetof(struct thread_context, context) == 0, "thread_of() casts");
 
 /* In the parking word, beside the PARK_ bits: how the thread sleeps. */
 #define THREAD_SLEEPING 4u /* on the word */

@@ -2,12 +2,12 @@
  *
  * fibers.c: see fibers.h.
  *
- * How: a loop has a mutex, under which lies all that another thread may touch: the fibers' parking
- * bits and states, and the list of those that are ready. Whoever delivers to a parked fiber makes
- * it ready; the loop's own thread switches to it, and only once it has switched away from it.
- * Deadlines are found by looking at every fiber.
+ * How: a loop has a mutex for all that another thread may touch: the fibers' parking bits and
+ * states, and the list of the ready ones. A thread that delivers to a parked fiber makes it ready.
+ * The loop's own thread switches to it, and only after it has switched away from it. The loop finds
+ * deadlines by looking at every fiber.
  *
- * park() now and then returns for no reason, as it may.
+ * fiber_park() now and then returns for no reason, which it is allowed to do.
  */
 #include "fibers.h"
 
@@ -37,7 +37,7 @@ struct side {
     void *tsan;
 };
 
-static void before_switch(struct side *from, const struct side *to, bool for_good)
+static void side_before_switch(struct side *from, const struct side *to, bool for_good)
 {
     (void)from, (void)to, (void)for_good;
 #ifdef WITH_ASAN
@@ -48,8 +48,8 @@ static void before_switch(struct side *from, const struct side *to, bool for_goo
 #endif
 }
 
-/* On `self`, which other side we come from being told by ASan if it isn't known yet. */
-static void after_switch(struct side *self, struct side *from)
+/* On `self`. ASan reports the stack of the side that we come from, if it is not known yet. */
+static void side_after_switch(struct side *self, struct side *from)
 {
     (void)self, (void)from;
 #ifdef WITH_ASAN
@@ -59,7 +59,7 @@ static void after_switch(struct side *self, struct side *from)
 
 /* ---- Fibers ---- */
 
-enum fiber_state { READY, RUNNING, PARKED, ENDED };
+enum fiber_state { FIBER_READY, FIBER_RUNNING, FIBER_PARKED, FIBER_ENDED };
 
 struct fiber {
     struct conc_context context;
@@ -87,10 +87,10 @@ struct fiber_loop {
 static struct fiber *fiber_of(struct conc_context *context) { return (struct fiber *)context; }
 
 /* Under the mutex. */
-static void make_ready(struct fiber *f)
+static void fiber_make_ready(struct fiber *f)
 {
     struct fiber_loop *loop = f->loop;
-    f->state = READY;
+    f->state = FIBER_READY;
     f->next = NULL;
     *(loop->ready ? &loop->last_ready->next : &loop->ready) = f;
     loop->last_ready = f;
@@ -98,24 +98,24 @@ static void make_ready(struct fiber *f)
 }
 
 /* On the fiber: let the loop go on. */
-static void suspend(struct fiber *f, bool for_good)
+static void fiber_suspend(struct fiber *f, bool for_good)
 {
     struct side *loop = &f->loop->side;
-    before_switch(&f->side, loop, for_good);
+    side_before_switch(&f->side, loop, for_good);
     swapcontext(&f->side.uc, &loop->uc);
-    after_switch(&f->side, loop);
+    side_after_switch(&f->side, loop);
 }
 
-static uint32_t park(struct conc_context *self, conc_deadline until)
+static uint32_t fiber_park(struct conc_context *self, conc_deadline until)
 {
     struct fiber *f = fiber_of(self);
     pthread_mutex_lock(&f->loop->mutex);
     bool false_wakeup = ++f->parks % FALSE_WAKEUP_EVERY == 0;
     if (f->woken == 0 && !false_wakeup) {
-        f->state = PARKED;
+        f->state = FIBER_PARKED;
         f->until = until;
         pthread_mutex_unlock(&f->loop->mutex);
-        suspend(f, false);
+        fiber_suspend(f, false);
         pthread_mutex_lock(&f->loop->mutex);
     }
     uint32_t bits = f->woken;
@@ -124,55 +124,55 @@ static uint32_t park(struct conc_context *self, conc_deadline until)
     return bits;
 }
 
-static void set_bit(struct conc_context *context, uint32_t bit)
+static void fiber_set_bit(struct conc_context *context, uint32_t bit)
 {
     struct fiber *f = fiber_of(context);
     struct fiber_loop *loop = f->loop;
     pthread_mutex_lock(&loop->mutex);
-    CHECK(f->state != ENDED);
+    CHECK(f->state != FIBER_ENDED);
     CHECK(bit != PARK_DELIVERED || !(f->woken & PARK_DELIVERED)); /* never twice */
     f->woken |= bit;
-    if (f->state == PARKED)
-        make_ready(f);
-    pthread_mutex_unlock(&loop->mutex); /* the fiber may be gone from here on; the loop lives */
+    if (f->state == FIBER_PARKED)
+        fiber_make_ready(f);
+    pthread_mutex_unlock(&loop->mutex); /* from here on the fiber may be freed; the loop lives */
 }
 
-static void deliver(struct conc_context *context, struct conc__waiter *waiter)
+static void fiber_deliver(struct conc_context *context, struct conc__waiter *waiter)
 {
     (void)waiter;
-    set_bit(context, PARK_DELIVERED);
+    fiber_set_bit(context, PARK_DELIVERED);
 }
 
-static void kick(struct conc_context *context) { set_bit(context, PARK_KICKED); }
+static void fiber_kick(struct conc_context *context) { fiber_set_bit(context, PARK_KICKED); }
 
-static void yield(struct conc_context *self)
+static void fiber_yield(struct conc_context *self)
 {
     struct fiber *f = fiber_of(self);
     pthread_mutex_lock(&f->loop->mutex);
-    make_ready(f);
+    fiber_make_ready(f);
     pthread_mutex_unlock(&f->loop->mutex);
-    suspend(f, false);
+    fiber_suspend(f, false);
 }
 
 static const struct context_ops fiber_ops = {
     .kind = "fiber",
-    .park = park,
-    .deliver = deliver,
-    .kick = kick,
-    .yield = yield,
+    .park = fiber_park,
+    .deliver = fiber_deliver,
+    .kick = fiber_kick,
+    .yield = fiber_yield,
 };
 
-static __thread struct fiber *starting; /* makecontext() can pass no pointer */
+static __thread struct fiber *fiber_starting; /* makecontext() can pass no pointer */
 
 static void fiber_main(void)
 {
-    struct fiber *f = starting;
-    after_switch(&(struct side){0}, &f->loop->side);
+    struct fiber *f = fiber_starting;
+    side_after_switch(&(struct side){0}, &f->loop->side);
     f->fn(f->arg);
     pthread_mutex_lock(&f->loop->mutex);
-    f->state = ENDED;
+    f->state = FIBER_ENDED;
     pthread_mutex_unlock(&f->loop->mutex);
-    suspend(f, true);
+    fiber_suspend(f, true);
 }
 
 static void fiber_free(struct fiber *f)
@@ -208,7 +208,7 @@ void fiber_loop_add(struct fiber_loop *loop, const char *name, void (*fn)(void *
     conc__context_init(&f->context, &fiber_ops, name);
     f->sibling = loop->all;
     loop->all = f;
-    make_ready(f);
+    fiber_make_ready(f);
 }
 
 /* ---- The loop ---- */
@@ -230,26 +230,26 @@ void fiber_loop_free(struct fiber_loop *loop)
     free(loop);
 }
 
-static void resume(struct fiber_loop *loop, struct fiber *f)
+static void fiber_resume(struct fiber_loop *loop, struct fiber *f)
 {
     struct conc_context *own = conc__self;
     conc__self = &f->context;
-    starting = f;
-    before_switch(&loop->side, &f->side, false);
+    fiber_starting = f;
+    side_before_switch(&loop->side, &f->side, false);
     swapcontext(&loop->side.uc, &f->side.uc);
-    after_switch(&loop->side, &f->side);
+    side_after_switch(&loop->side, &f->side);
     conc__self = own;
 }
 
 /* Under the mutex: make those ready whose deadline has come; is there a deadline yet to come? */
-static bool look_at_deadlines(struct fiber_loop *loop)
+static bool fiber_loop_fire_deadlines(struct fiber_loop *loop)
 {
     bool some = false;
     for (struct fiber *f = loop->all; f; f = f->sibling) {
-        if (f->state != PARKED || deadline_is_forever(f->until))
+        if (f->state != FIBER_PARKED || deadline_is_forever(f->until))
             continue;
         if (f->until.ns <= conc_now())
-            make_ready(f);
+            fiber_make_ready(f);
         else
             some = true;
     }
@@ -257,7 +257,7 @@ static bool look_at_deadlines(struct fiber_loop *loop)
 }
 
 /* Under the mutex, with nothing to do. */
-static void nap(struct fiber_loop *loop, bool has_deadlines)
+static void fiber_loop_nap(struct fiber_loop *loop, bool has_deadlines)
 {
     if (!has_deadlines) {
         pthread_cond_wait(&loop->roused, &loop->mutex);
@@ -273,7 +273,7 @@ static void nap(struct fiber_loop *loop, bool has_deadlines)
     pthread_cond_timedwait(&loop->roused, &loop->mutex, &t);
 }
 
-static void forget(struct fiber_loop *loop, struct fiber *f)
+static void fiber_loop_forget(struct fiber_loop *loop, struct fiber *f)
 {
     struct fiber **p = &loop->all;
     while (*p != f)
@@ -288,19 +288,19 @@ void fiber_loop_run(struct fiber_loop *loop)
 #endif
     pthread_mutex_lock(&loop->mutex);
     while (loop->all) {
-        bool has_deadlines = look_at_deadlines(loop);
+        bool has_deadlines = fiber_loop_fire_deadlines(loop);
         struct fiber *f = loop->ready;
         if (!f) {
-            nap(loop, has_deadlines);
+            fiber_loop_nap(loop, has_deadlines);
             continue;
         }
         loop->ready = f->next;
-        f->state = RUNNING;
+        f->state = FIBER_RUNNING;
         pthread_mutex_unlock(&loop->mutex);
-        resume(loop, f);
+        fiber_resume(loop, f);
         pthread_mutex_lock(&loop->mutex);
-        if (f->state == ENDED) {
-            forget(loop, f);
+        if (f->state == FIBER_ENDED) {
+            fiber_loop_forget(loop, f);
             fiber_free(f);
         }
     }
@@ -319,13 +319,13 @@ struct call {
     void *arg;
 };
 
-static void call_it(void *arg)
+static void call_run(void *arg)
 {
     struct call *call = arg;
     call->fn(call->index, call->arg);
 }
 
-/* What runs those that take turns: fibers, or real tasks. */
+/* What runs the contexts that share a thread: fibers, or real tasks. */
 struct host {
     struct fiber_loop *fibers; /* NULL: tasks */
     conc_loop *tasks;
@@ -333,9 +333,9 @@ struct host {
     size_t n;
 };
 
-static int call_in_task(void *arg, void *result)
+static int call_run_in_task(void *arg, void *result)
 {
-    call_it(*(struct call **)arg);
+    call_run(*(struct call **)arg);
     return 0;
 }
 
@@ -355,10 +355,10 @@ static void host_init(struct host *host, enum context_kind kind, size_t n, conc_
 static void host_add(struct host *host, struct call *call)
 {
     if (host->fibers)
-        fiber_loop_add(host->fibers, NULL, call_it, call);
+        fiber_loop_add(host->fibers, NULL, call_run, call);
     else
         host->futures[host->n++] =
-            conc_task_start(host->tasks, call_in_task, &call, sizeof call, 0, NULL);
+            conc_task_start(host->tasks, call_run_in_task, &call, sizeof call, 0, NULL);
 }
 
 static void host_run(void *arg)
@@ -378,8 +378,8 @@ static void host_run(void *arg)
     free(host->futures);
 }
 
-/* In which host the index's context belongs; 2: in none, for it is a thread. */
-static size_t place(enum context_kind kind, size_t index)
+/* The host to which the context of that index belongs; 2: to none, as it is a thread. */
+static size_t host_of(enum context_kind kind, size_t index)
 {
     switch (kind) {
     case FIBERS:
@@ -407,18 +407,18 @@ void run_contexts(enum context_kind kind, size_t n, void (*fn)(size_t index, voi
     host_init(&hosts[1], kind, n, CONC_BACKEND_EPOLL);
     for (size_t i = 0; i < n; i++) {
         calls[i] = (struct call){.index = i, .fn = fn, .arg = arg};
-        if (place(kind, i) < 2)
-            host_add(&hosts[place(kind, i)], &calls[i]);
+        if (host_of(kind, i) < 2)
+            host_add(&hosts[host_of(kind, i)], &calls[i]);
     }
     struct test_thread other;
     test_thread_start(&other, NULL, host_run, &hosts[1]);
     for (size_t i = 0; i < n; i++)
-        if (place(kind, i) == 2)
-            test_thread_start(&threads[i], NULL, call_it, &calls[i]);
+        if (host_of(kind, i) == 2)
+            test_thread_start(&threads[i], NULL, call_run, &calls[i]);
     host_run(&hosts[0]);
     test_thread_join(&other);
     for (size_t i = 0; i < n; i++)
-        if (place(kind, i) == 2)
+        if (host_of(kind, i) == 2)
             test_thread_join(&threads[i]);
     store_relaxed(&conc__hooks.sound_sleep, 0);
     free(threads);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * probes.h: ops that a test, in a task (ways.h), gives to its driver by itself, beside its
- * own waits; and descriptors that are full.
+ * probes.h: ops that a test, in a task (ways.h), starts in its driver itself, beside its own waits;
+ * and descriptors that are full.
  */
 #ifndef CONC_TESTS_PROBES_H
 #define CONC_TESTS_PROBES_H
@@ -17,7 +17,7 @@
 /* An op of the test's own. */
 struct probe {
     struct op op;
-    int ended; /* times */
+    int ended; /* how often it has ended: must be once */
 };
 
 static inline void probe_ended(struct op *op) { list_entry(op, struct probe, op)->ended++; }
@@ -50,7 +50,7 @@ static inline void closing(int fd)
     conc__driver_here->backend->closing(conc__driver_here->state, fd);
 }
 
-/* Let the loop go round a few times. */
+/* Let the loop take a few turns. */
 static inline void turn_a_few_times(void)
 {
     for (int i = 0; i < 4; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring_rig.h: the io_uring backend driven by hand, in the test's own thread: a driver that
- * only counts, ops that note how they ended, and a turn when the test says so.
+ * ring_rig.h: the io_uring backend turned by hand, in the test's own thread: a driver that only
+ * counts, ops that note their ends, and a turn when the test wants one.
  */
 #ifndef CONC_TESTS_RING_RIG_H
 #define CONC_TESTS_RING_RIG_H
@@ -28,10 +28,10 @@ struct rig {
     int32_t blocks_before;
 };
 
-/* One op, and what became of it. */
+/* One op, and how it ended. */
 struct call {
     struct op op;
-    int ended; /* times */
+    int ended; /* how often it has ended: must be once */
     void (*then)(struct call *call);
     struct rig *rig;
     void *data; /* the test's */
@@ -49,7 +49,7 @@ static inline void rig_open(struct rig *rig, const struct ring_shape *shape)
     CHECK_EQUAL(conc__uring.init(&rig->io, rig->driver.wake_fd), 0);
 }
 
-/* All ops have ended; nothing is left over. */
+/* All ops must have ended, and no memory may be left. */
 static inline void rig_close(struct rig *rig)
 {
     CHECK_EQUAL(rig->driver.ops, 0);
@@ -87,7 +87,7 @@ static inline void call_start(struct rig *rig, struct call *call)
 
 static inline void call_cancel(struct call *call) { conc__uring.cancel(call->rig->io, &call->op); }
 
-/* Turn until it has ended; its result. */
+/* Turn until the op has ended. Returns its result. */
 static inline ssize_t call_end(struct call *call)
 {
     while (!call->ended)
@@ -96,7 +96,7 @@ static inline ssize_t call_end(struct call *call)
     return call->op.result;
 }
 
-/* So many turns that whatever the kernel knows of an op has come out. */
+/* Take so many turns that the kernel has reported all that it knows of an op. */
 static inline void rig_settle(struct rig *rig)
 {
     for (int i = 0; i < 8; i++)
@@ -115,7 +115,7 @@ static inline struct call call_move(enum op_code code, int fd, const void *buf, 
     return (struct call){.op = {.code = code, .fd = fd, .buf = (void *)buf, .size = size}};
 }
 
-/* n of them; to be freed. */
+/* Start n of them; the caller frees them. */
 static inline struct call *rig_polls(struct rig *rig, int fd, size_t n)
 {
     struct call *calls = calloc(n, sizeof *calls);
@@ -166,8 +166,8 @@ static inline void fill_up(int fd)
     fcntl(fd, F_SETFL, mode);
 }
 
-/* Is io_uring to be had here? Containers often refuse it, and under valgrind it is not used. Then
- * the programs that test it have but one test: that it is so. */
+/* Does this system have and allow io_uring? Containers often refuse it, and under valgrind it is
+ * not used. Then the programs that test it have only one test: that it is refused. */
 static inline bool ring_is_here(void)
 {
     struct ring ring;

@@ -263,8 +263,8 @@ static void take_naps(void *arg)
     __atomic_store_n(&nap->sleeper, self, __ATOMIC_RELEASE);
     while (!load_relaxed(&nap->stop)) {
         dawdle(&r);
-        thread_of(self)->spins =
-            (unsigned)test_random_below(&r, 2); /* or it would hardly ever sleep */
+        thread_of(self)->spinner = (struct spinner){
+            .yields = (unsigned)test_random_below(&r, 2)}; /* or it would hardly ever sleep */
         while (!(self->ops->park(self, CONC_FOREVER) & PARK_KICKED))
             continue;
         fetch_add_relaxed(&nap->naps, 1);

@@ -2,24 +2,26 @@
  *
  * entry.c: see entry.h.
  *
- * SIGPIPE: io_uring raises it as write(2) does, in our thread, when a WRITE finds that nobody
- * reads. Linux 6.18 has RWF_NOSIGNAL against that; before, a write to what can be waited for is
- * done by system calls, where the signal can be held back. Whether the kernel knows the flag is
- * found out by the first write. (Sends have MSG_NOSIGNAL; and a kernel's worker thread can be sent
- * no signal.)
+ * SIGPIPE: when a WRITE finds that there is no reader, io_uring raises the signal as write(2) does,
+ * in the thread that submits. Linux 6.18 has RWF_NOSIGNAL against that. Before, a write to a
+ * descriptor that can be polled is carried out by system calls, around which the signal can be held
+ * back. The first write finds out whether the kernel knows the flag. (Sends have MSG_NOSIGNAL; and
+ * a worker thread of the kernel cannot be sent a signal.)
  *
- * OP_OPEN is done by the kernel's workers (IOSQE_ASYNC). Without, the kernel first tries it as if
- * O_NONBLOCK had been given, and then a FIFO does not wait for its other end.
+ * OP_OPEN is carried out by the kernel's workers (IOSQE_ASYNC). Otherwise the kernel first tries it
+ * as if O_NONBLOCK had been given, and then a FIFO does not wait for its other end.
  *
- * OP_STAT is for a thread: io_uring's STATX is done by one too, and gives another struct.
+ * OP_STAT is for a thread: io_uring's STATX is carried out by a worker too, and gives another
+ * struct.
  */
 #include "backend/uring/entry.h"
 
 #include <fcntl.h>
 #include <poll.h>
 
-/* The most that read(2) and its kind transfer at once, and all that an entry can tell. */
-#define MOST_BYTES 0x7ffff000
+/* In bytes: the most that read(2) and its kind transfer in one call. The length in an entry has 32
+ * bits. */
+#define ENTRY_BYTES_MAX 0x7ffff000
 
 enum entry_way conc__entry_way(const struct ring *ring, const struct op *op)
 {
@@ -34,21 +36,28 @@ enum entry_way conc__entry_way(const struct ring *ring, const struct op *op)
     }
 }
 
-static unsigned length_of(const struct op *op)
+static unsigned entry_length(const struct op *op)
 {
-    return op->size < MOST_BYTES ? (unsigned)op->size : MOST_BYTES;
+    return op->size < ENTRY_BYTES_MAX ? (unsigned)op->size : ENTRY_BYTES_MAX;
 }
 
-static void prepare_transfer(struct io_uring_sqe *sqe, const struct ring *ring, const struct op *op)
+/* -1: at the position of the file. Other negative offsets are refused, as pread(2) does; so the
+ * kernel must also refuse an offset of -1 that the program gave. */
+static uint64_t entry_offset(const struct op *op)
 {
-    /* -1: at the file's position. Other negative offsets are refused, as pread(2) does; so must
-     * that be if it was given. */
-    bool at_position = op->code == OP_READ || op->code == OP_WRITE;
-    off_t offset = at_position ? -1 : op->offset == -1 ? -2 : op->offset;
+    const off_t at_position = -1, refused = -2;
+    if (op->code == OP_READ || op->code == OP_WRITE)
+        return (uint64_t)at_position;
+    return (uint64_t)(op->offset == -1 ? refused : op->offset);
+}
+
+static void entry_prepare_transfer(struct io_uring_sqe *sqe, const struct ring *ring,
+                                   const struct op *op)
+{
     if (op->code == OP_READ || op->code == OP_PREAD)
-        io_uring_prep_read(sqe, op->fd, op->buf, length_of(op), (uint64_t)offset);
+        io_uring_prep_read(sqe, op->fd, op->buf, entry_length(op), entry_offset(op));
     else
-        io_uring_prep_write(sqe, op->fd, op->buf, length_of(op), (uint64_t)offset);
+        io_uring_prep_write(sqe, op->fd, op->buf, entry_length(op), entry_offset(op));
     if (op->code == OP_WRITE)
         sqe->rw_flags = ring->no_sigpipe;
 }
@@ -60,10 +69,10 @@ void conc__entry_prepare(struct io_uring_sqe *sqe, const struct ring *ring, cons
         conc__entry_prepare_wait(sqe, op);
         break;
     case OP_RECV:
-        io_uring_prep_recv(sqe, op->fd, op->buf, length_of(op), op->flags);
+        io_uring_prep_recv(sqe, op->fd, op->buf, entry_length(op), op->flags);
         break;
     case OP_SEND:
-        io_uring_prep_send(sqe, op->fd, op->buf, length_of(op), op->flags | MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, op->fd, op->buf, entry_length(op), op->flags | MSG_NOSIGNAL);
         break;
     case OP_RECVMSG:
         io_uring_prep_recvmsg(sqe, op->fd, op->msg, (unsigned)op->flags);
@@ -86,7 +95,7 @@ void conc__entry_prepare(struct io_uring_sqe *sqe, const struct ring *ring, cons
         io_uring_prep_fsync(sqe, op->fd, op->flags ? IORING_FSYNC_DATASYNC : 0);
         break;
     default:
-        prepare_transfer(sqe, ring, op);
+        entry_prepare_transfer(sqe, ring, op);
     }
 }
 

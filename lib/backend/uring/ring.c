@@ -2,22 +2,23 @@
  *
  * ring.c: see ring.h.
  *
- * Which flags a kernel knows is found out by trying, from the newest to the oldest; version numbers
- * lie on patched kernels. What refuses io_uring altogether (a seccomp filter, the sysctl
- * kernel.io_uring_disabled, a kernel without it) and what is too old to be good is one answer,
- * -ENOSYS: the loop then takes epoll. So is a lack of memory while the ring is made: it may only be
- * the ring that has no room, under RLIMIT_MEMLOCK on old kernels.
+ * The ring is made with the newest flags that the kernel takes: they are tried from the newest to
+ * the oldest, because version numbers say nothing sure about patched kernels. A system that refuses
+ * io_uring altogether (a seccomp filter, the sysctl kernel.io_uring_disabled, a kernel without it)
+ * and one whose io_uring is too old to be good get one answer, -ENOSYS: the loop then takes epoll.
+ * So does a lack of memory while the ring is made: perhaps only the ring has no room, under
+ * RLIMIT_MEMLOCK on old kernels.
  *
- * With DEFER_TASKRUN nothing is posted but while our thread is in the kernel: each time about
- * twenty completions beside those of operations that end in their submission, and TASKRUN stays set
- * as the sign of more. So the completion queue hardly ever fills, however many operations are
- * under way, and need not be large. If it does, the kernel keeps what has no room
- * (IORING_FEAT_NODROP, which we insist on) until we have taken what is there, and says CQ_OVERFLOW;
- * it may refuse to take entries meanwhile (EBUSY), which then stay in the submission queue for the
- * next time.
+ * With DEFER_TASKRUN the kernel posts completions only while our thread is in the kernel: each time
+ * about twenty, beside those of operations that end in their submission, and TASKRUN stays set as
+ * the sign of more. So the completion queue hardly ever fills, however many operations are under
+ * way, and need not be large. If it does fill, the kernel keeps the completions that have no room
+ * (IORING_FEAT_NODROP, which is required here) until we have taken those in the queue, and says
+ * CQ_OVERFLOW. Meanwhile it may refuse to take entries (EBUSY), which then stay in the submission
+ * queue for the next time.
  *
  * Fork: the maps are absent in a child (MADV_DONTFORK), where even a look at the rings could spoil
- * the parent's. The descriptor is inherited; the child must close it, or operations would outlive
+ * the parent's. The child inherits the descriptor, and must close it, or operations would outlive
  * the parent.
  */
 #include "backend/uring/ring.h"
@@ -30,16 +31,11 @@
 
 #include "base/checkers.h"
 #include "base/clock.h"
+#include "op/op.h"
 
-#ifndef RWF_NOSIGNAL
-#define RWF_NOSIGNAL 0x100 /* Linux 6.18 */
-#endif
-
-#define NS_PER_S 1000000000LL
-
-/* 256 entries: a system call for so many costs each of them next to nothing. 1,024 completions: of
- * four submissions that are done at once. 58 KiB of kernel memory and 29 us for a ring; with 4,096
- * it would be 143 KiB and 270 us. */
+/* 256 entries: a system call for so many costs each of them next to nothing. 1,024 completions: as
+ * many as four such submissions give that are done in the same turn. A ring takes 58 KiB of kernel
+ * memory and 29 us to make; with 4,096 it would be 143 KiB and 270 us. */
 #define RING_SHAPE                                                      \
     {                                                                   \
         .entries = 256, .completions = 1024, .no_sigpipe = RWF_NOSIGNAL \
@@ -51,13 +47,13 @@ struct ring_shape conc__ring_shape = RING_SHAPE;
 const struct ring_shape conc__ring_shape = RING_SHAPE;
 #endif
 
-/* The kernel's threads for what cannot but block, started as they are needed: for files, which
- * includes opening a FIFO, and that may wait for long; and for anything else, where its own limit
- * would be what the user may have. */
+/* How many threads the kernel may start, as it needs them, for operations that can only block: on
+ * files, which includes opening a FIFO, and that may wait for long; and for anything else, where
+ * the kernel's own limit would be the number of processes that the user may have. */
 enum { FILE_WORKERS = 32, OTHER_WORKERS = 64 };
 
-/* How long to leave a kernel alone that has no memory for a request. */
-#define SHORT_OF_MEMORY_NS 1000000
+/* How long to wait before the next request to a kernel that has no memory for it. */
+#define SHORT_OF_MEMORY CONC_MS(1)
 
 static const unsigned needed_features =
     IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_FAST_POLL | IORING_FEAT_RW_CUR_POS;
@@ -69,9 +65,9 @@ static const uint8_t needed_codes[] = {
     IORING_OP_ASYNC_CANCEL,
 };
 
-/* ---- Making and freeing ---------------------------------------------------------------------- */
+/* ---- Making and freeing ---- */
 
-static int try_to_make(struct ring *ring, unsigned flags)
+static int ring_try(struct ring *ring, unsigned flags)
 {
     struct io_uring_params params = {
         .flags = flags | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
@@ -80,7 +76,7 @@ static int try_to_make(struct ring *ring, unsigned flags)
     return io_uring_queue_init_params(conc__ring_shape.entries, &ring->uring, &params);
 }
 
-static int make(struct ring *ring)
+static int ring_make(struct ring *ring)
 {
     static const unsigned ladder[RING_RUNGS] = {
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
@@ -91,21 +87,22 @@ static int make(struct ring *ring)
     };
     int err = -EINVAL;
     for (unsigned i = conc__ring_shape.rung; i < RING_RUNGS && err == -EINVAL; i++)
-        err = try_to_make(ring, ladder[i]);
-    return err == -EMFILE || err == -ENFILE ? err : err ? -ENOSYS : 0;
+        err = ring_try(ring, ladder[i]);
+    return !err || err == -EMFILE || err == -ENFILE ? err : -ENOSYS;
 }
 
-/* All three system calls are allowed, and do what is needed. */
-static bool is_good_enough(struct ring *ring)
+/* Are all three system calls of io_uring allowed, and do they do what is needed? */
+static bool ring_is_good_enough(struct ring *ring)
 {
+    enum { CODES = 256 }; /* a code is a byte */
     union {
         struct io_uring_probe probe;
-        char room[sizeof(struct io_uring_probe) + 256 * sizeof(struct io_uring_probe_op)];
+        char room[sizeof(struct io_uring_probe) + CODES * sizeof(struct io_uring_probe_op)];
     } known;
     if ((ring->uring.features & needed_features) != needed_features)
         return false;
     memset(&known, 0, sizeof known);
-    if (io_uring_register_probe(&ring->uring, &known.probe, 256) != 0 ||
+    if (io_uring_register_probe(&ring->uring, &known.probe, CODES) != 0 ||
         io_uring_get_events(&ring->uring) != 0)
         return false;
     for (size_t i = 0; i < sizeof needed_codes; i++)
@@ -114,24 +111,25 @@ static bool is_good_enough(struct ring *ring)
     return true;
 }
 
-/* liburing maps rings by system calls of its own, which ThreadSanitizer does not see: so it has to be
- * told that who gets an address that another thread's ring had comes after that ring's end. */
+/* liburing maps rings by system calls of its own, which ThreadSanitizer does not see. So we have to
+ * tell it that a thread which gets an address that another thread's ring had comes after the end of
+ * that ring. */
 static char maps;
 
 int conc__ring_init(struct ring *ring)
 {
     if (RUNNING_ON_VALGRIND) /* 3.19 hangs in io_uring_enter */
         return -ENOSYS;
-    int err = make(ring);
+    int err = ring_make(ring);
     if (err)
         return err;
     TSAN_ACQUIRE(&maps);
     unsigned workers[2] = {FILE_WORKERS, OTHER_WORKERS};
-    if (!is_good_enough(ring) || io_uring_ring_dontfork(&ring->uring) != 0) {
+    if (!ring_is_good_enough(ring) || io_uring_ring_dontfork(&ring->uring) != 0) {
         io_uring_queue_exit(&ring->uring);
         return -ENOSYS;
     }
-    io_uring_register_iowq_max_workers(&ring->uring, workers); /* or else the kernel's own limits */
+    io_uring_register_iowq_max_workers(&ring->uring, workers); /* fails: the kernel's own limits */
     ring->no_sigpipe = conc__ring_shape.no_sigpipe;
     ring->overflows = 0;
     return 0;
@@ -145,23 +143,32 @@ void conc__ring_fini(struct ring *ring)
 
 void conc__ring_forget(struct ring *ring) { close(ring->uring.ring_fd); }
 
-/* ---- Entering the kernel --------------------------------------------------------------------- */
+/* ---- Entering the kernel ---- */
 
-/* Completions that are lost, or a ring that is not ours: there is no way to go on, as operations
- * would never end. */
-static void die(int err) __attribute__((noreturn));
-static void die(int err)
+/* The completions are lost, or the ring is not ours. There is no way to go on, as operations would
+ * never end. */
+static void ring_die(int err) __attribute__((noreturn));
+static void ring_die(int err)
 {
     fprintf(stderr, "libconc: io_uring_enter: %s\n", conc_strerror(err));
     abort();
 }
 
-static int wait_for_one(struct ring *ring, conc_deadline until, int64_t left)
+static int ring_wait_for_one(struct ring *ring, conc_deadline until, int64_t left)
 {
-    struct __kernel_timespec length = {.tv_sec = left / NS_PER_S, .tv_nsec = left % NS_PER_S};
+    const struct timespec t = clock_timespec(left);
+    struct __kernel_timespec length = {.tv_sec = t.tv_sec, .tv_nsec = t.tv_nsec};
     struct io_uring_cqe *first; /* not looked at: may be NULL on success */
     return io_uring_submit_and_wait_timeout(&ring->uring, &first, 1,
                                             deadline_is_forever(until) ? NULL : &length, NULL);
+}
+
+/* Submit what there is, and have the kernel post what it owes. */
+static int ring_exchange(struct ring *ring)
+{
+    if (io_uring_sq_ready(&ring->uring))
+        return io_uring_submit_and_get_events(&ring->uring);
+    return ring_owes(ring) ? io_uring_get_events(&ring->uring) : 0;
 }
 
 void conc__ring_enter(struct ring *ring, conc_deadline until)
@@ -170,15 +177,13 @@ void conc__ring_enter(struct ring *ring, conc_deadline until)
     if (load_relaxed(uring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) /* relaxed: our own thread set it */
         ring->overflows++;
     int64_t left = io_uring_cq_ready(uring) ? 0 : conc_remaining(until);
-    int err = left > 0                   ? wait_for_one(ring, until, left)
-              : io_uring_sq_ready(uring) ? io_uring_submit_and_get_events(uring)
-              : ring_owes(ring)          ? io_uring_get_events(uring)
-                                         : 0;
+    int err = left > 0 ? ring_wait_for_one(ring, until, left) : ring_exchange(ring);
     if (err >= 0 || err == -ETIME || err == -EINTR)
         return;
     if (err != -EAGAIN && err != -EBUSY)
-        die(err);
-    /* The entries wait in the queue. If that is for completions to be taken they are there now. */
+        ring_die(err);
+    /* The entries stay in the queue. If the kernel refused them until completions are taken, those
+     * are there now. */
     if (left > 0 && !io_uring_cq_ready(uring))
-        nanosleep(&(struct timespec){.tv_nsec = SHORT_OF_MEMORY_NS}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = SHORT_OF_MEMORY}, NULL);
 }

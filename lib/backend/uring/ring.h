@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring.h: one io_uring: making it on whatever kernel there is, entering it, taking entries
- * and completions. What they mean is uring.c's.
+ * ring.h: one io_uring: making it on any kernel that has it, entering the kernel, taking entries
+ * and completions. What these mean is uring.c's matter.
  */
 #ifndef CONC_LIB_BACKEND_URING_RING_H
 #define CONC_LIB_BACKEND_URING_RING_H
@@ -15,15 +15,19 @@
 
 struct ring {
     struct io_uring uring;
-    int no_sigpipe; /* the flag of a write that is to raise no SIGPIPE; 0: the kernel knows none */
-    size_t overflows; /* how often completions had to wait in the kernel for room */
+
+    /* The flag of a write that is to raise no SIGPIPE; 0: the kernel knows none. */
+    int no_sigpipe;
+
+    /* How often completions had to wait in the kernel for room. */
+    size_t overflows;
 };
 
-/* What tests make smaller, or do without. */
+/* What tests make smaller, or leave out. */
 struct ring_shape {
     unsigned entries;     /* of the submission queue */
     unsigned completions; /* of the completion queue */
-    unsigned rung;        /* of the set-up ladder on which to begin, 0 to RING_RUNGS - 1 */
+    unsigned rung;        /* of ring_make()'s ladder on which to begin, 0 to RING_RUNGS - 1 */
     int no_sigpipe;       /* the flag to begin with */
 };
 
@@ -35,21 +39,21 @@ extern struct ring_shape conc__ring_shape;
 extern const struct ring_shape conc__ring_shape;
 #endif
 
-/* 0; -ENOSYS: the system has or allows no io_uring that is good enough; -EMFILE, -ENFILE: out of
- * descriptors. By the thread that will use it. */
+/* 0; -ENOSYS: the system has or allows no io_uring that is good enough; -EMFILE, -ENFILE: no
+ * descriptor is left. Called by the thread that will use the ring. */
 int conc__ring_init(struct ring *ring);
 
-/* No operation of the ring's is left in the kernel. */
+/* Free the ring. No operation of it is left in the kernel. */
 void conc__ring_fini(struct ring *ring);
 
-/* The same in a forked child, where the ring's maps are absent. */
+/* Free what a forked child has of the ring: its maps are absent there. */
 void conc__ring_forget(struct ring *ring);
 
-/* Submit the entries, and let the kernel post what is done; if no completion is there, wait for one
- * until `until`. May return early. No system call if there is nothing to do. */
+/* Submit the entries, and let the kernel post completions. If there is none, wait for one until
+ * `until`. May return early. Makes no system call if there is nothing to do. */
 void conc__ring_enter(struct ring *ring, conc_deadline until);
 
-/* Has the kernel more to post as soon as it is entered? */
+/* Will the kernel post more when it is entered? */
 static inline bool ring_owes(const struct ring *ring)
 {
     /* relaxed: only says whether to enter, which gives the rest. */
@@ -63,13 +67,13 @@ static inline struct io_uring_sqe *ring_entry(struct ring *ring, uint32_t *place
     return io_uring_get_sqe(&ring->uring);
 }
 
-/* The entry at that place, if it is still the one of `user_data` and the kernel has not taken it:
- * then it may be rewritten. NULL: it is gone. */
+/* The entry at that place, if it is still that of `user_data` and the kernel has not taken it: then
+ * it may be changed. NULL: the kernel has taken it. */
 static inline struct io_uring_sqe *ring_unsent(struct ring *ring, uint32_t place,
                                                uint64_t user_data)
 {
     struct io_uring_sq *sq = &ring->uring.sq;
-    uint32_t back = sq->sqe_tail - place; /* places are counted on and on, and may wrap */
+    uint32_t back = sq->sqe_tail - place; /* places count up for ever, and wrap */
     if (back == 0 || back > io_uring_sq_ready(&ring->uring))
         return NULL;
     struct io_uring_sqe *sqe = &sq->sqes[place & sq->ring_mask];

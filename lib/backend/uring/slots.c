@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * slots.c: see slots.h. The table doubles when it is full, and doesn't shrink. Slots
- * are used again last in, first out, while they are in the cache.
+ * slots.c: see slots.h. The table doubles when it is full, and does not shrink. Slots are used
+ * again last in, first out, while they are in the cache.
  */
 #include "backend/uring/slots.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
 
-enum { FIRST_SIZE = 64 };
+enum { SLOTS_MIN = 64 };
 
-static void count_users(struct slots *slots, int fd, int change)
+static void slots_count_users(struct slots *slots, int fd, int change)
 {
     if (fd >= 0)
         slots->table[(uint32_t)fd & (slots->size - 1)].users += (uint32_t)change;
 }
 
-static bool grow(struct slots *slots)
+static bool slots_grow(struct slots *slots)
 {
-    uint32_t size = slots->size ? 2 * slots->size : FIRST_SIZE;
+    uint32_t size = slots->size ? 2 * slots->size : SLOTS_MIN;
     struct slot *table = size ? alloc_array(size, sizeof *table) : NULL;
     if (!table)
         return false;
@@ -32,7 +33,7 @@ static bool grow(struct slots *slots)
         table[i].users = 0;
     for (uint32_t i = 0; i < slots->used; i++)
         if (table[i].op)
-            count_users(slots, table[i].fd, 1);
+            slots_count_users(slots, table[i].fd, 1);
     return true;
 }
 
@@ -43,7 +44,7 @@ struct slot *conc__slots_put(struct slots *slots, struct op *op, int fd)
         index = slots->free - 1;
         slots->free = slots->table[index].place;
     } else {
-        if (slots->used == slots->size && !grow(slots))
+        if (slots->used == slots->size && !slots_grow(slots))
             return NULL;
         index = slots->used++;
     }
@@ -52,7 +53,7 @@ struct slot *conc__slots_put(struct slots *slots, struct op *op, int fd)
     slot->fd = fd;
     slot->step = STEP_OWN;
     slot->cancelled = slot->closed = false;
-    count_users(slots, fd, 1);
+    slots_count_users(slots, fd, 1);
     op->slot = index + 1;
     return slot;
 }
@@ -60,7 +61,8 @@ struct slot *conc__slots_put(struct slots *slots, struct op *op, int fd)
 void conc__slots_remove(struct slots *slots, struct slot *slot)
 {
     uint32_t index = (uint32_t)(slot - slots->table);
-    count_users(slots, slot->fd, -1);
+    invariant(slot->op, "a slot that is freed has an op");
+    slots_count_users(slots, slot->fd, -1);
     slot->op->slot = 0;
     slot->op = NULL;
     slot->generation++;

@@ -1,46 +1,48 @@
 /* SPDX-License-Identifier: MIT
  *
- * uring.c: the io_uring backend. Ops go into the submission queue when they are started, and to the
- * kernel once a turn, all together, by the system call that also waits for what is done. The kernel
- * is entered nowhere else. One thread, so no order of memory but the rings' own, which is
- * liburing's.
+ * uring.c: the io_uring backend. An op goes into the submission queue when it is started. All of
+ * them go to the kernel once a turn, by the same system call that waits for completions. The kernel
+ * is entered nowhere else. There is one thread, so no memory order matters but that of the rings,
+ * which is liburing's.
  *
- * An op has a slot (slots.h) from its start to its end, and the slot a phase:
+ * An op has a slot (slots.h) from its start to its end, and the slot has a phase (here without
+ * SLOT_):
  *
- *     WAITING      in `todo`: there was no room for its entry
+ *     WAITING      the op is in `todo`: there was no room for its entry
  *     ENTERED      it has one entry, in the submission queue or in the kernel
  *     CANCEL_DUE   the same, and it is in `todo`: there was no room for the entry that cancels it
  *
  *     start        -> ENTERED, or WAITING
- *     WAITING      -> ENTERED (room), ended (cancelled)
+ *     WAITING      -> ENTERED (room), end (cancelled)
  *     ENTERED      -> CANCEL_DUE (cancelled, no room), WAITING (its entry is over, and there is no
- *                     room for the next step's), ended
- *     CANCEL_DUE   -> ENTERED (room), ended
+ *                     room for that of the next step), end
+ *     CANCEL_DUE   -> ENTERED (room), end
  *
- * No completion is lost or doubled: each entry has just one completion, an op at most one entry at
- * a time, and it is only by that completion that an op which the kernel knows ends or goes on.
- * Asking to cancel changes nothing else; so when an op has ended, no memory of it is in the
- * kernel's hands. What the kernel does not know yet, because its entry has not been submitted, ends
- * at once: the entry is made a no-op that belongs to nobody.
+ * No completion is lost or doubled: each entry has just one completion, an op has at most one entry
+ * at a time, and an op that the kernel knows ends or goes on only by that completion. A request to
+ * cancel changes nothing else. So when an op has ended, the kernel has none of its memory in hand.
+ * An op that the kernel does not know yet, because its entry has not been submitted, ends
+ * immediately: the entry becomes a no-op that belongs to no op.
  *
- * A cancelled op ends with its result if it had one all the same. Else with -ECANCELED; with -EBADF
- * if it was cancelled because its descriptor is being closed. An entry that was not submitted
- * before the close would act on whatever the descriptor's number means then, hence the no-op here
- * too.
+ * A cancelled op ends with its result if it had one all the same; else with -ECANCELED, or with
+ * -EBADF if it was cancelled because its descriptor is about to be closed. An entry that was not
+ * submitted before the close would act on the file that has the descriptor's number then; this is
+ * another reason for the no-op.
  *
  * Steps: most ops are one entry (STEP_OWN). -EAGAIN says that the kernel would not wait (a
- * descriptor in non-blocking mode, on some kernels): then follow an entry that waits until it is
- * ready (STEP_READY) and an attempt by system call, and so on. What has no readiness goes to a
- * thread instead.
+ * descriptor in non-blocking mode, on some kernels). Then an entry follows that waits until the
+ * descriptor is ready (STEP_READY), then an attempt by a system call, and so on. An op without
+ * readiness goes to a thread instead.
  *
- * There is no limit to the ops in the kernel. One that had to wait for others to end might wait for
- * ever: thousands of connections that say nothing would keep the next one from being heard. Nor is
- * one needed for the completion queue's sake: see ring.c. What is limited is a turn.
+ * There is no limit to the ops in the kernel. An op that had to wait for others to end might wait
+ * for ever: thousands of silent connections would keep the next one from being heard. The
+ * completion queue needs no limit either: see ring.c. What is limited is a turn.
  *
- * A connect that was cancelled leaves its socket in an unknown state, of no use but to be closed.
+ * A connect that was cancelled leaves its socket in an unknown state; the socket can only be
+ * closed.
  *
- * Waking: a READ of the driver's eventfd is always under way. It is in blocking mode, since one in
- * non-blocking mode would not be waited for.
+ * Waking: a READ of the driver's eventfd is always under way. The eventfd is in blocking mode,
+ * since the kernel would not wait for one in non-blocking mode.
  */
 #include <unistd.h>
 
@@ -49,11 +51,16 @@
 #include "backend/uring/slots.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/invariant.h"
 #include "op/offload.h"
 
-/* Times a turn enters the kernel at most, while there is more than one system call can submit or
- * post: then others' turn comes. */
-enum { MOST_ENTRIES_A_TURN = 16 };
+/* How often a turn enters the kernel at most, while there is more to submit or to post than one
+ * system call can. Then the ready list and the timers come next. */
+enum { ENTERS_PER_TURN_MAX = 16 };
+
+/* The kernel's own errors for a system call that is to be restarted: ERESTARTSYS to
+ * ERESTART_RESTARTBLOCK. No system call returns them; no header of the C library names them. */
+enum { KERNEL_RESTART_FIRST = 512, KERNEL_RESTART_LAST = 516 };
 
 struct uring {
     struct ring ring; /* first: for tests */
@@ -61,13 +68,15 @@ struct uring {
     struct list todo; /* ops that wait for room in the submission queue; see above */
     int wake_fd;
     bool wake_armed;     /* its entry is in the submission queue or in the kernel */
-    uint64_t wake_count; /* where the kernel reads it to */
+    uint64_t wake_count; /* the kernel reads the eventfd into it */
 };
 
-/* ---- Entries --------------------------------------------------------------------------------- */
+_Static_assert(offsetof(struct uring, ring) == 0, "tests take the backend's state for its ring");
+
+/* ---- Entries ---- */
 
 /* false: no room. */
-static bool enter_op(struct uring *io, struct slot *slot)
+static bool slot_enter(struct uring *io, struct slot *slot)
 {
     struct io_uring_sqe *sqe = ring_entry(&io->ring, &slot->place);
     if (!sqe)
@@ -82,7 +91,7 @@ static bool enter_op(struct uring *io, struct slot *slot)
     return true;
 }
 
-static bool enter_cancel(struct uring *io, struct slot *slot)
+static bool slot_enter_cancel(struct uring *io, struct slot *slot)
 {
     uint32_t place;
     struct io_uring_sqe *sqe = ring_entry(&io->ring, &place);
@@ -94,7 +103,7 @@ static bool enter_cancel(struct uring *io, struct slot *slot)
     return true;
 }
 
-static bool enter_wake(struct uring *io)
+static bool uring_enter_wake(struct uring *io)
 {
     uint32_t place;
     struct io_uring_sqe *sqe = io->wake_armed ? NULL : ring_entry(&io->ring, &place);
@@ -106,157 +115,155 @@ static bool enter_wake(struct uring *io)
     return io->wake_armed;
 }
 
-/* Nobody overtakes those who wait. */
-static void enter_or_wait(struct uring *io, struct slot *slot)
+/* An op does not overtake those that wait for room. */
+static void slot_enter_or_wait(struct uring *io, struct slot *slot)
 {
-    if (list_is_empty(&io->todo) && enter_op(io, slot))
+    if (list_is_empty(&io->todo) && slot_enter(io, slot))
         return;
     slot->phase = SLOT_WAITING;
     list_push(&io->todo, &slot->op->node);
 }
 
-/* As far as there is room; true: everything is in. */
-static bool enter_todo(struct uring *io)
+/* Enter what waits, as far as there is room. True: everything is in the queue. */
+static bool uring_enter_todo(struct uring *io)
 {
     struct list_node *node;
-    if (!enter_wake(io))
+    if (!uring_enter_wake(io))
         return false;
     while ((node = io->todo.head)) {
         struct slot *slot = slot_of(&io->slots, list_entry(node, struct op, node));
-        if (!(slot->phase == SLOT_WAITING ? enter_op(io, slot) : enter_cancel(io, slot)))
+        if (!(slot->phase == SLOT_WAITING ? slot_enter(io, slot) : slot_enter_cancel(io, slot)))
             return false;
         list_remove(&io->todo, node);
     }
     return true;
 }
 
-/* ---- An op's end, or its next step ----------------------------------------------------------- */
+/* ---- An op's end, or its next step ---- */
 
-static void leave_todo(struct uring *io, struct slot *slot)
+static void slot_leave_todo(struct uring *io, struct slot *slot)
 {
     if (slot->phase != SLOT_ENTERED)
         list_remove(&io->todo, &slot->op->node);
 }
 
-/* It is in no list, and has no entry. What has been received in part is a success. */
-static void end(struct uring *io, struct slot *slot, ssize_t result)
+/* The op is in no list, and has no entry. A part that was received is a success. */
+static void slot_end(struct uring *io, struct slot *slot, ssize_t result)
 {
     struct op *op = slot->op;
     conc__slots_remove(&io->slots, slot);
     conc__op_complete(op, result < 0 && op->moved ? op->moved : result);
 }
 
-static void end_without_effect(struct uring *io, struct slot *slot)
+static void slot_end_without_effect(struct uring *io, struct slot *slot)
 {
-    end(io, slot, slot->closed ? -EBADF : -ECANCELED);
+    slot_end(io, slot, slot->closed ? -EBADF : -ECANCELED);
 }
 
-static void attempt(struct uring *io, struct slot *slot)
+static void slot_attempt(struct uring *io, struct slot *slot)
 {
     ssize_t result = conc__perform(slot->op, false);
     if (result == -EAGAIN && conc__op_events(slot->op)) {
         slot->step = STEP_READY;
-        enter_or_wait(io, slot);
+        slot_enter_or_wait(io, slot);
     } else {
-        end(io, slot, result);
+        slot_end(io, slot, result);
     }
 }
 
 /* The kernel would have had to wait, and does not. */
-static void wait_for_it(struct uring *io, struct slot *slot)
+static void slot_await_ready(struct uring *io, struct slot *slot)
 {
     struct op *op = slot->op;
     if (conc__op_is_pollable(op)) {
         slot->step = STEP_READY;
-        enter_or_wait(io, slot);
+        slot_enter_or_wait(io, slot);
     } else {
         conc__slots_remove(&io->slots, slot);
         conc__offload_start(op);
     }
 }
 
-static void begin(struct uring *io, struct slot *slot)
+static void slot_begin(struct uring *io, struct slot *slot)
 {
     if (conc__entry_way(&io->ring, slot->op) == BY_ATTEMPTS)
-        attempt(io, slot);
+        slot_attempt(io, slot);
     else
-        enter_or_wait(io, slot);
+        slot_enter_or_wait(io, slot);
 }
 
-/* Its own entry is over. */
-static void own_ended(struct uring *io, struct slot *slot, ssize_t result)
+/* The op's own entry is over. */
+static void slot_own_step_over(struct uring *io, struct slot *slot, ssize_t result)
 {
-    if (slot->quiet && result == -EOPNOTSUPP) { /* an older kernel: then without it */
+    if (slot->quiet && result == -EOPNOTSUPP) { /* an older kernel: again, without the flag */
         io->ring.no_sigpipe = 0;
         result = -EINTR;
     }
     bool no_effect = result == -EINTR || result == -EAGAIN || result == -ECANCELED;
     if (slot->cancelled && no_effect)
-        end_without_effect(io, slot);
+        slot_end_without_effect(io, slot);
     else if (result == -EINTR)
-        begin(io, slot);
+        slot_begin(io, slot);
     else if (result == -EAGAIN)
-        wait_for_it(io, slot);
+        slot_await_ready(io, slot);
     else
-        end(io, slot, result);
+        slot_end(io, slot, result);
 }
 
-/* What waited until it is ready is over. */
-static void wait_ended(struct uring *io, struct slot *slot, ssize_t result)
+/* The entry that waited until the descriptor is ready is over. */
+static void slot_ready_step_over(struct uring *io, struct slot *slot, ssize_t result)
 {
     if (slot->cancelled)
-        end_without_effect(io, slot);
+        slot_end_without_effect(io, slot);
     else if (result < 0 && result != -EINTR)
-        end(io, slot, result);
+        slot_end(io, slot, result);
     else
-        attempt(io, slot);
+        slot_attempt(io, slot);
 }
 
-/* ---- Turns ----------------------------------------------------------------------------------- */
+/* ---- Turns ---- */
 
-static void completed(struct uring *io, uint64_t name, int result)
+static void uring_completed(struct uring *io, uint64_t name, int result)
 {
     if (name == NAME_OF_WAKE)
         io->wake_armed = false;
     if (name == NAME_OF_WAKE || name == NAME_OF_NONE)
         return;
     struct slot *slot = slot_named(&io->slots, name);
-    if (!slot)
-        __builtin_trap(); /* an entry of an op that has ended */
-    leave_todo(io, slot);
-    /* What interrupts a system call inside the kernel (ERESTARTSYS and its kind) has been seen to
-     * come out of its workers. */
-    if (result <= -512 && result >= -516)
+    invariant(slot, "a completion belongs to an op that has not ended");
+    slot_leave_todo(io, slot);
+    /* The kernel's workers have been seen to report what interrupts a system call inside it. */
+    if (result <= -KERNEL_RESTART_FIRST && result >= -KERNEL_RESTART_LAST)
         result = -EINTR;
     if (slot->step == STEP_OWN)
-        own_ended(io, slot, result);
+        slot_own_step_over(io, slot, result);
     else
-        wait_ended(io, slot, result);
+        slot_ready_step_over(io, slot, result);
 }
 
-/* Of what is there now, not of what is added meanwhile. */
-static void take_completions(struct uring *io)
+/* Take the completions that are there now, and not those that are added meanwhile. */
+static void uring_take_completions(struct uring *io)
 {
     uint64_t name;
     int result;
     for (unsigned n = io_uring_cq_ready(&io->ring.uring); n; n--)
         if (ring_take(&io->ring, &name, &result))
-            completed(io, name, result);
+            uring_completed(io, name, result);
 }
 
 static void uring_turn(void *state, conc_deadline until)
 {
     struct uring *io = state;
     bool more = true;
-    for (int i = 0; i < MOST_ENTRIES_A_TURN && more; i++) {
-        bool all_in = enter_todo(io);
+    for (int i = 0; i < ENTERS_PER_TURN_MAX && more; i++) {
+        bool all_in = uring_enter_todo(io);
         conc__ring_enter(&io->ring, all_in && i == 0 ? until : CONC_NOW);
-        take_completions(io);
+        uring_take_completions(io);
         more = !all_in || ring_owes(&io->ring);
     }
 }
 
-/* ---- The rest of the table ------------------------------------------------------------------- */
+/* ---- The rest of the table ---- */
 
 static void uring_start(void *state, struct op *op)
 {
@@ -268,12 +275,12 @@ static void uring_start(void *state, struct op *op)
     }
     struct slot *slot = conc__slots_put(&io->slots, op, op->code == OP_OPEN ? -1 : op->fd);
     if (slot)
-        begin(io, slot);
+        slot_begin(io, slot);
     else
         conc__op_complete(op, -ENOMEM);
 }
 
-static void cancel_slot(struct uring *io, struct slot *slot)
+static void slot_cancel(struct uring *io, struct slot *slot)
 {
     if (slot->cancelled)
         return;
@@ -284,11 +291,11 @@ static void cancel_slot(struct uring *io, struct slot *slot)
     if (unsent) {
         io_uring_prep_nop(unsent);
         unsent->user_data = NAME_OF_NONE;
-        end_without_effect(io, slot);
+        slot_end_without_effect(io, slot);
     } else if (slot->phase == SLOT_WAITING) {
-        leave_todo(io, slot);
-        end_without_effect(io, slot);
-    } else if (!list_is_empty(&io->todo) || !enter_cancel(io, slot)) {
+        slot_leave_todo(io, slot);
+        slot_end_without_effect(io, slot);
+    } else if (!list_is_empty(&io->todo) || !slot_enter_cancel(io, slot)) {
         slot->phase = SLOT_CANCEL_DUE;
         list_push(&io->todo, &slot->op->node);
     }
@@ -298,7 +305,7 @@ static void uring_cancel(void *state, struct op *op)
 {
     struct uring *io = state;
     if (op->slot)
-        cancel_slot(io, slot_of(&io->slots, op));
+        slot_cancel(io, slot_of(&io->slots, op));
     else
         conc__offload_cancel(op);
 }
@@ -307,12 +314,12 @@ static void uring_closing(void *state, int fd)
 {
     struct uring *io = state;
     uint32_t used = io->slots.used;
-    /* By index: what is told of its op's end may start another, and the table may move. */
+    /* By index: a completion may start another op, and then the table may move. */
     for (uint32_t i = 0; i < used && slots_may_use(&io->slots, fd); i++) {
         struct slot *slot = &io->slots.table[i];
         if (slot->op && slot->fd == fd) {
             slot->closed = true;
-            cancel_slot(io, slot);
+            slot_cancel(io, slot);
         }
     }
 }
@@ -336,11 +343,11 @@ static void uring_fini(void *state)
 {
     struct uring *io = state;
     const uint64_t one = 1;
-    /* The kernel is to write to io->wake_count no more. */
+    /* The kernel must not write to io->wake_count any more. */
     if (io->wake_armed && write(io->wake_fd, &one, sizeof one) == sizeof one)
         while (io->wake_armed) {
             conc__ring_enter(&io->ring, CONC_FOREVER);
-            take_completions(io);
+            uring_take_completions(io);
         }
     conc__ring_fini(&io->ring);
     free_bytes(io->slots.table);
