@@ -6,7 +6,7 @@
 
 int conc__closing_wait(const struct closing *closing, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     struct conc__waiter w = waiter_here();

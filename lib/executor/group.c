@@ -235,7 +235,7 @@ static bool group_is_lost(const conc_group *group)
 /* Wait until no member is active; -ESHUTDOWN: that never comes, since a fork has lost some. */
 static int group_wait_members(conc_group *group, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     if (conc__forks() && group_is_lost(group))

@@ -238,7 +238,7 @@ int conc_imap_new(conc_imap **ret, conc_executor *executor, conc_fn *fn, const v
 
 int conc_imap_next(conc_imap *imap, void *out, conc_imap_item *item, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     err = imap_fill(imap, deadline);

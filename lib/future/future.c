@@ -365,7 +365,7 @@ void conc__future_abandon(conc_future *future)
 
 static int future_wait_done(conc_future *future, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err || conc_future_is_done(future))
         return err;
     if (future_is_lost(future))

@@ -133,7 +133,8 @@ bool conc__future_help(conc_future *future);
 /* Is there still time to help: has the caller's wait not come to its end? */
 static inline bool future_may_help(conc_deadline deadline)
 {
-    return !checkpoint(deadline) && (deadline_is_forever(deadline) || deadline.ns > conc_now());
+    return !wait_checkpoint(deadline) &&
+           (deadline_is_forever(deadline) || deadline.ns > conc_now());
 }
 
 /* The error of a job that has returned this. */

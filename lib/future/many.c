@@ -44,7 +44,7 @@ static ptrdiff_t many_wait(struct watch_set *set, struct watch *watches, size_t 
 ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode,
                     conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err || n == 0)
         return err;
     struct watch on_stack[WATCHES_ON_STACK], *watches = on_stack;
@@ -104,7 +104,7 @@ int conc_as_completed_new(conc_as_completed **ret, conc_future *const *futures, 
 int conc_as_completed_next(conc_as_completed *iterator, conc_future **future, size_t *index,
                            conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err || iterator->given == iterator->n)
         return err;
     struct watch *w = NULL;

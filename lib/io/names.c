@@ -228,7 +228,7 @@ int conc_getaddrinfo(const char *host, const char *service, const struct addrinf
 {
     if (!ret || (!host && !service))
         return -EINVAL;
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     int eai;

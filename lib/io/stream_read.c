@@ -37,7 +37,7 @@
 
 static int stream_begin_read(conc_stream *s, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     if (exchange_acquire(&s->reading, 1))

@@ -260,7 +260,7 @@ static int subprocess_wait_for_sign(conc_subprocess *p, conc_deadline deadline)
 
 int conc_subprocess_join(conc_subprocess *p, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     while (!subprocess_reap(p)) {

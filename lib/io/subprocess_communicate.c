@@ -140,7 +140,7 @@ int conc_subprocess_communicate(conc_subprocess *p, const void *in, size_t in_si
 {
     if (in_size && (!in || !p->input_is_pipe))
         return -EINVAL;
-    int failed = checkpoint(deadline);
+    int failed = wait_checkpoint(deadline);
     if (failed)
         return failed;
     if (exchange_acquire(&p->communicating, 1))

@@ -185,7 +185,7 @@ static int op_pause(int64_t ns, conc_deadline deadline)
 
 ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
 {
-    ssize_t result = checkpoint(deadline);
+    ssize_t result = wait_checkpoint(deadline);
     for (int64_t ns = OP_PAUSE_MIN; !result; ns = ns < OP_PAUSE_MAX ? 2 * ns : OP_PAUSE_MAX) {
         struct conc_context *self = context_self();
         op->step = 0;

@@ -251,7 +251,7 @@ int conc_process_join(conc_process *p, conc_deadline deadline)
 {
     if (!process_is_ours(p))
         return -ESHUTDOWN;
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     while (!process_has_ended(p)) {

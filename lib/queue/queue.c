@@ -212,7 +212,7 @@ static ptrdiff_t queue_put_guarded(conc_queue *queue, const unsigned char *items
 static inline ptrdiff_t queue_put_items(conc_queue *queue, const void *items, size_t n,
                                         conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     guard_lock(&queue->word);
@@ -292,7 +292,7 @@ static ptrdiff_t queue_get_guarded(conc_queue *queue, unsigned char *items, size
 static inline ptrdiff_t queue_get_items(conc_queue *queue, void *items, size_t n,
                                         conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     guard_lock(&queue->word);
@@ -334,7 +334,7 @@ int conc_queue_task_done(conc_queue *queue)
 
 int conc_queue_join(conc_queue *queue, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     guard_lock(&queue->word);

@@ -149,7 +149,7 @@ static int shared_party_arrive(struct shared_party *p, conc_deadline deadline)
 
 int conc_shared_barrier_wait(conc_shared_barrier *barrier, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err) {
         conc_shared_barrier_abort(barrier); /* or others would wait for the caller */
         return err;

@@ -134,7 +134,7 @@ int conc_shared_cond_wait(conc_shared_cond *cond, conc_deadline deadline)
 {
     if (!shared_cond_is_held(cond))
         return -EPERM;
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err)
         return err;
     if (deadline_is_now(deadline))
@@ -148,7 +148,7 @@ int conc_shared_cond_wait_for(conc_shared_cond *cond, conc_predicate_fn *predica
 {
     if (!shared_cond_is_held(cond))
         return -EPERM;
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     while (!err && !predicate(arg)) {
         err = conc_shared_cond_wait(cond, deadline);
         if (err && err != -EOWNERDEAD && err != -ENOTRECOVERABLE && predicate(arg))

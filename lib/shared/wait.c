@@ -98,7 +98,7 @@ int conc__shared_ended(int err)
 
 int conc__shared_call(const struct shared_on *on, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     return err ? err : conc__shared_ended(conc__shared_wait(on, deadline));
 }
 

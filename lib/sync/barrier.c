@@ -104,7 +104,7 @@ static void barrier_send_others_away(conc_barrier *barrier)
 
 int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err) {
         conc_barrier_abort(barrier); /* or the others would wait for ever */
         return err;

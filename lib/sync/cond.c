@@ -61,7 +61,7 @@ int conc_cond_wait(conc_cond *cond, conc_deadline deadline)
 {
     if (!cond_has_lock(cond))
         return -EPERM;
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err || deadline_is_now(deadline))
         return err ? err : -EAGAIN;
     struct conc__waiter w = waiter_here();
@@ -84,7 +84,7 @@ int conc_cond_wait_for(conc_cond *cond, conc_predicate_fn *predicate, void *arg,
 {
     if (!cond_has_lock(cond))
         return -EPERM;
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     while (!err && !predicate(arg)) {
         err = conc_cond_wait(cond, deadline);
         if (err && predicate(arg))

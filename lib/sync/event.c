@@ -38,7 +38,7 @@ bool conc_event_is_set(const conc_event *event) { return load_acquire(&event->wo
 
 int conc_event_wait(conc_event *event, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err || conc_event_is_set(event))
         return err;
     if (deadline_is_now(deadline))

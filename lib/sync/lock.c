@@ -133,7 +133,7 @@ int conc_lock_try_acquire(conc_lock *lock)
 
 int conc_lock_acquire(conc_lock *lock, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err || conc_lock_try_acquire(lock) == 0)
         return err;
     return deadline_is_now(deadline) ? -EAGAIN : lock_acquire_slow(lock, 0, deadline, false);

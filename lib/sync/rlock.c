@@ -65,7 +65,7 @@ int conc_rlock_acquire(conc_rlock *rlock, conc_deadline deadline)
 {
     struct conc_context *self = context_self();
     bool again = rlock_is_owned_by(rlock, self);
-    int err = again ? checkpoint(deadline) : conc_lock_acquire(&rlock->lock, deadline);
+    int err = again ? wait_checkpoint(deadline) : conc_lock_acquire(&rlock->lock, deadline);
     if (err)
         return err;
     if (again)

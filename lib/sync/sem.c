@@ -42,7 +42,7 @@ static bool sem_take(conc_sem *sem)
 
 int conc_sem_acquire(conc_sem *sem, conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err || sem_take(sem))
         return err;
     if (deadline_is_now(deadline))

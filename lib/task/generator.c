@@ -185,7 +185,7 @@ __attribute__((always_inline)) static inline int generator_run(conc_generator *g
 /* Why next() must not run the body; 0: it may. */
 static int generator_refuse(conc_deadline deadline)
 {
-    int err = checkpoint(deadline);
+    int err = wait_checkpoint(deadline);
     if (err || deadline_is_now(deadline) || deadline_is_forever(deadline))
         return err;
     return deadline.ns <= conc_now() ? -ETIMEDOUT : 0;

@@ -387,7 +387,7 @@ int conc_signal_wait(const sigset_t *set, conc_deadline deadline)
     int err = signal_check_set(set);
     if (err)
         return err;
-    err = checkpoint(deadline);
+    err = wait_checkpoint(deadline);
     if (err)
         return err;
     err = dispatcher_start();

@@ -74,7 +74,7 @@ static inline struct conc__waiter *waitlist_take_all(struct conc__waitlist *list
 
 /* At the head of every call that may block: -ECANCELED if the caller has been cancelled. A call
  * with CONC_NOW never is. */
-static inline int checkpoint(conc_deadline deadline)
+static inline int wait_checkpoint(conc_deadline deadline)
 {
     struct conc_context *self = conc__self;
     if (!self || !self->scope || deadline_is_now(deadline))
