@@ -30,8 +30,8 @@
  * the list like any other, so it needs no case of its own.
  *
  * Fairness: a waiter's patience begins when it becomes the first of the list (`since`). So the k-th
- * waits for about k times LOCK_PATIENCE at most. And hand-overs cannot become the rule: each of them
- * leaves the lock idle for the length of a wake-up.
+ * waits for about k times LOCK_PATIENCE at most. And hand-overs cannot become the rule: each of
+ * them leaves the lock idle for the length of a wake-up.
  *
  * Order: acquire's swap acquires, release's releases, so critical sections are ordered. A hand-over
  * is ordered by the delivery. Destruction: LOCKED is cleared by the last operation on the word
