@@ -37,9 +37,9 @@
 #include "base/alloc.h"
 #include "base/fd_message.h"
 #include "base/invariant.h"
+#include "process/pipe_header.h"
 #include "wait/wait.h"
 
-#define PIPE_MAGIC 0x43504950u               /* "PIPC" in memory: a header begins with it */
 #define PIPE_DEFAULT_LIMIT ((size_t)1 << 30) /* bytes of one message that is received */
 
 enum {
@@ -48,16 +48,6 @@ enum {
 };
 
 _Static_assert(CONC_PIPE_FDS_MAX <= FD_MESSAGE_MAX, "a message's descriptors fit into one message");
-
-struct pipe_header {
-    uint32_t magic;
-    uint32_t n_fds;
-    uint64_t size;
-};
-
-_Static_assert(
-    sizeof(struct pipe_header) == 16 && offsetof(struct pipe_header, size) == 8,
-    "a pipe's header crosses processes: it has no padding, which would be sent as it is");
 
 struct conc_pipe {
     int fd;

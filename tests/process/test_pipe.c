@@ -14,16 +14,12 @@
 #include <conc/net.h>
 #include <conc/pipe.h>
 
+#include "process/pipe_header.h"
+
 #define PAST conc_in(0)
 #define SOON conc_in(CONC_MS(20))
 
 enum { LARGE = 3 << 20 };
-
-/* A message's header as bytes, for a peer that is no conc_pipe. */
-struct header {
-    uint32_t magic, n_fds;
-    uint64_t size;
-};
 
 struct ends {
     conc_pipe *a, *b;
@@ -312,9 +308,9 @@ static void check_fails(const void *sent, size_t n, int err, const char *message
 static void test_what_is_no_message_is_refused(void)
 {
     struct {
-        struct header header;
+        struct pipe_header header;
         char body[8];
-    } m = {.header = {0x43504950u, 0, 1001}};
+    } m = {.header = {PIPE_MAGIC, 0, 1001}};
     check_fails(&m, sizeof m, -EMSGSIZE,
                 "a message of 1001 bytes, of which at most 1000 are taken");
     m.header.size = UINT64_MAX;
@@ -333,9 +329,9 @@ static void test_what_is_no_message_is_refused(void)
 static void test_message_can_come_byte_by_byte(void)
 {
     struct {
-        struct header header;
+        struct pipe_header header;
         char body[8];
-    } m = {.header = {0x43504950u, 0, 8}, .body = "abcdefg"};
+    } m = {.header = {PIPE_MAGIC, 0, 8}, .body = "abcdefg"};
     conc_bytes got;
     int fd;
     conc_pipe *end = against_socket(&fd);
