@@ -39,8 +39,8 @@
  * - a batch that waits to put gives up half-way: what is in stays in, and counts; the rest is not
  *   looked at any more. Both happen under the guard.
  * - shutdown against puts: it sets is_shutdown and takes the lists under the guard. A put that
- *   returned 0 came before; its element is got by somebody, or dropped. One that is giving up is
- *   skipped, and says why it gave up.
+ *   returned 0 came before; its element is got by another call, or dropped. One that is giving up
+ *   is skipped, and says why it gave up.
  * - the last task_done against a put: the joiners that waited when the count became zero go,
  *   whatever is put after that.
  *

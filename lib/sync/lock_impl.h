@@ -13,7 +13,7 @@
 /* How a wait that ends on a lock's list ends. */
 enum lock_outcome {
     LOCK_FREE,   /* nothing is decided: acquire the lock as always */
-    LOCK_WOKEN,  /* a release has woken the waiter: it tries to take the lock, and clears WAKING */
+    LOCK_WOKEN,  /* a release has woken the waiter, which tries again and clears LOCK_WAKING */
     LOCK_HANDED, /* a release has handed the waiter the lock: it holds it */
 };
 
