@@ -329,6 +329,31 @@ static void test_a_full_unix_backlog_is_waited_for(void)
     CHECK_EQUAL(job_connect_unix(&addr, NULL), -ECONNREFUSED);
 }
 
+/* The kernel attempts such a connect many times over. A cancel may come between any two of them. */
+static void test_a_connect_to_a_full_unix_backlog_is_cancelled_at_any_moment(void)
+{
+    enum { N = 400, YIELDS = 8, MICROSECONDS = 200 };
+    struct sockaddr_un addr = abstract();
+    int listener = conc_socket(AF_UNIX, SOCK_STREAM, 0), in[2];
+    CHECK_EQUAL(conc_bind(listener, (struct sockaddr *)&addr, sizeof addr), 0);
+    CHECK_EQUAL(conc_listen(listener, 1), 0);
+    for (int i = 0; i < 2; i++) {
+        in[i] = conc_socket(AF_UNIX, SOCK_STREAM, 0);
+        CHECK_EQUAL(conc_connect(in[i], (struct sockaddr *)&addr, sizeof addr, CONC_FOREVER), 0);
+    }
+    for (int i = 0; i < N; i++) {
+        conc_future *f = start(job_connect_unix, &addr, sizeof addr);
+        for (int n = i % YIELDS; n > 0; n--)
+            conc_yield();
+        if (i % 2)
+            CHECK_EQUAL(conc_sleep(CONC_US(i * 7 % MICROSECONDS)), 0);
+        conc_future_cancel(f);
+        CHECK_EQUAL(end_of(f), -ECANCELED);
+    }
+    close_both(in);
+    CHECK_EQUAL(conc_close(listener), 0);
+}
+
 /* ---- A crowd ---- */
 
 /* So many connections, each of two descriptors, as there may be. */
@@ -415,6 +440,7 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_WAY(test_many_accepts_share_what_comes),
     ON_EVERY_WAY(test_accepting_without_descriptors_is_an_error),
     ON_EVERY_WAY(test_a_full_unix_backlog_is_waited_for),
+    ON_EVERY_WAY(test_a_connect_to_a_full_unix_backlog_is_cancelled_at_any_moment),
     ON_EVERY_LOOP(test_ten_thousand_connections_at_once),
 };
 

@@ -81,6 +81,9 @@ static inline struct slot *slot_named(const struct slots *slots, uint64_t name)
     return slot->op && slot->generation == name >> 32 ? slot : NULL;
 }
 
+/* The completion of a request to cancel an op has the op's name with this bit: no index has it. */
+#define NAME_CANCELS UINT64_C(0x80000000)
+
 /* Names that no slot has, as there are fewer slots. */
 #define NAME_OF_NONE UINT64_C(0xffffffff)
 #define NAME_OF_WAKE UINT64_C(0x1ffffffff)

@@ -10,12 +10,14 @@
  *
  *     WAITING      the op is in `todo`: there was no room for its entry
  *     ENTERED      it has one entry, in the submission queue or in the kernel
- *     CANCEL_DUE   the same, and it is in `todo`: there was no room for the entry that cancels it
+ *     CANCEL_DUE   the same, and it is in `todo`: the entry that cancels it is to be made; there
+ *                  was no room for it, or the last one has found nothing
  *
  *     start        -> ENTERED, or WAITING
  *     WAITING      -> ENTERED (room), end (cancelled)
- *     ENTERED      -> CANCEL_DUE (cancelled, no room), WAITING (its entry is over, and there is no
- *                     room for that of the next step), end
+ *     ENTERED      -> CANCEL_DUE (cancelled, and no room, or the request has found nothing),
+ *                     WAITING (its entry is over, and there is no room for that of the next step),
+ *                     end
  *     CANCEL_DUE   -> ENTERED (room), end
  *
  * No completion is lost or doubled: each entry has just one completion, an op has at most one entry
@@ -23,6 +25,12 @@
  * cancel changes nothing else. So when an op has ended, the kernel has none of its memory in hand.
  * An op that the kernel does not know yet, because its entry has not been submitted, ends
  * immediately: the entry becomes a no-op that belongs to no op.
+ *
+ * A request to cancel may find nothing (-ENOENT) although the op goes on: the kernel takes some of
+ * them up again and again, and between two attempts they are on none of its lists. (Seen with a
+ * connect to a Unix socket whose backlog is full, which then would wait for ever.) So it is
+ * repeated, once a turn, until the op's own completion is there. Each turn makes the kernel go on
+ * with the op, so that ends soon.
  *
  * A cancelled op ends with its result if it had one all the same; else with -ECANCELED, or with
  * -EBADF if it was cancelled because its descriptor is about to be closed. An entry that was not
@@ -98,7 +106,7 @@ static bool slot_enter_cancel(struct uring *io, struct slot *slot)
     if (!sqe)
         return false;
     io_uring_prep_cancel64(sqe, slot_name(&io->slots, slot), 0);
-    sqe->user_data = NAME_OF_NONE;
+    sqe->user_data = slot_name(&io->slots, slot) | NAME_CANCELS;
     slot->phase = SLOT_ENTERED;
     return true;
 }
@@ -223,12 +231,18 @@ static void slot_ready_step_over(struct uring *io, struct slot *slot, ssize_t re
 
 /* ---- Turns ---- */
 
-static void uring_completed(struct uring *io, uint64_t name, int result)
+/* A request to cancel the op of that name is over, perhaps after the op. */
+static void slot_cancel_over(struct uring *io, uint64_t name, int result)
 {
-    if (name == NAME_OF_WAKE)
-        io->wake_armed = false;
-    if (name == NAME_OF_WAKE || name == NAME_OF_NONE)
+    struct slot *slot = slot_named(&io->slots, name);
+    if (result != -ENOENT || !slot || slot->phase != SLOT_ENTERED)
         return;
+    slot->phase = SLOT_CANCEL_DUE;
+    list_push(&io->todo, &slot->op->node);
+}
+
+static void slot_entry_over(struct uring *io, uint64_t name, int result)
+{
     struct slot *slot = slot_named(&io->slots, name);
     invariant(slot, "a completion belongs to an op that has not ended");
     slot_leave_todo(io, slot);
@@ -239,6 +253,18 @@ static void uring_completed(struct uring *io, uint64_t name, int result)
         slot_own_step_over(io, slot, result);
     else
         slot_ready_step_over(io, slot, result);
+}
+
+static void uring_completed(struct uring *io, uint64_t name, int result)
+{
+    if (name == NAME_OF_WAKE)
+        io->wake_armed = false;
+    else if (name == NAME_OF_NONE)
+        return;
+    else if (name & NAME_CANCELS)
+        slot_cancel_over(io, name & ~NAME_CANCELS, result);
+    else
+        slot_entry_over(io, name, result);
 }
 
 /* Take the completions that are there now, and not those that are added meanwhile. */
