@@ -3,6 +3,7 @@
  * test_lock.c: the lock: what each function returns, the order in which it goes round, and giving
  * up. In the long and at random: test_lock_stress.c.
  */
+#include <sched.h>
 #include <string.h>
 
 #include <conc/context.h>
@@ -198,9 +199,18 @@ struct taker {
     int result, exit;
 };
 
+/* When the calling thread is woken it does not take the core from the thread that wakes it. On a
+ * busy machine that thread would else never be the faster one. */
+static void be_no_preemptor(void)
+{
+    const struct sched_param param = {0};
+    CHECK_EQUAL(sched_setscheduler(0, SCHED_BATCH, &param), 0);
+}
+
 static void take_and_log(void *arg)
 {
     struct taker *t = arg;
+    be_no_preemptor();
     conc_scope_enter(&t->scope, CONC_FOREVER);
     t->result = conc_lock_acquire(&t->log->lock, t->deadline);
     if (t->result == 0) {
