@@ -272,8 +272,11 @@ def test_demo_server_inside_threads_each_connection_has_its_thread():
         server = Server("--workers", "2", *INSIDE[inside])
         before = sum(map(threads_of, server.workers()))
         clients = [server.keep() for _ in range(40)]
-        more = sum(map(threads_of, server.workers())) - before
-        assert more >= least and (most is None or more <= most), "%s: %d more threads" % (inside, more)
+        def more():
+            return sum(map(threads_of, server.workers())) - before
+
+        wait_until(lambda: more() >= least, "there are too few threads")
+        assert most is None or more() <= most, "%s: %d more threads" % (inside, more())
         for client in clients:
             client.close()
         assert server.stop() == ""
