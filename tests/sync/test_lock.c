@@ -277,6 +277,26 @@ static void test_impatient_waiter_cannot_be_overtaken(void **state)
     test_thread_join(&t.thread);
 }
 
+/* Keep the calling thread, and those that it starts, on one processor: so a thread that is woken
+ * and does not preempt (be_no_preemptor()) comes later than the one that wakes it. */
+static cpu_set_t stay_on_one_cpu(void)
+{
+    cpu_set_t before, one;
+    int cpu = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    while (!CPU_ISSET(cpu, &before))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    return before;
+}
+
+static void leave_one_cpu(const cpu_set_t *before)
+{
+    assert_int_equal(sched_setaffinity(0, sizeof *before, before), 0);
+}
+
 /* Release the lock and take it again before the woken waiter does; it may be faster: false. */
 static bool release_and_overtake(struct log *log)
 {
@@ -292,6 +312,7 @@ static bool release_and_overtake(struct log *log)
 static void test_overtaken_waiter_is_first_again(void **state)
 {
     int overtaken = 0;
+    const cpu_set_t before = stay_on_one_cpu();
     for (int i = 0; i < 10000 && overtaken < 5; i++) {
         struct log log = {.lock = CONC_LOCK_INIT};
         struct taker t[3] = {0};
@@ -309,6 +330,7 @@ static void test_overtaken_waiter_is_first_again(void **state)
             assert_int_equal(log.order[j], j);
         assert_int_equal(log.lock.word, 0);
     }
+    leave_one_cpu(&before);
     assert_int_equal(overtaken, 5);
 }
 
