@@ -123,6 +123,13 @@ static bool uring_enter_wake(struct uring *io)
     return io->wake_armed;
 }
 
+/* The next turn enters the request to cancel. */
+static void slot_make_cancel_due(struct uring *io, struct slot *slot)
+{
+    slot->phase = SLOT_CANCEL_DUE;
+    list_push(&io->todo, &slot->op->node);
+}
+
 /* An op does not overtake those that wait for room. */
 static void slot_enter_or_wait(struct uring *io, struct slot *slot)
 {
@@ -237,8 +244,7 @@ static void slot_cancel_over(struct uring *io, uint64_t name, int result)
     struct slot *slot = slot_named(&io->slots, name);
     if (result != -ENOENT || !slot || slot->phase != SLOT_ENTERED)
         return;
-    slot->phase = SLOT_CANCEL_DUE;
-    list_push(&io->todo, &slot->op->node);
+    slot_make_cancel_due(io, slot);
 }
 
 static void slot_entry_over(struct uring *io, uint64_t name, int result)
@@ -322,8 +328,7 @@ static void slot_cancel(struct uring *io, struct slot *slot)
         slot_leave_todo(io, slot);
         slot_end_without_effect(io, slot);
     } else if (!list_is_empty(&io->todo) || !slot_enter_cancel(io, slot)) {
-        slot->phase = SLOT_CANCEL_DUE;
-        list_push(&io->todo, &slot->op->node);
+        slot_make_cancel_due(io, slot);
     }
 }
 
