@@ -171,8 +171,9 @@ static void *thread_pool_worker_main(void *arg)
 {
     struct pool_thread *w = arg;
     struct thread_pool *pool = w->pool;
-    char name[CONC_NAME_MAX + 24];
-    snprintf(name, sizeof name, "%.20s-%zu", pool->name, w->number);
+    char name[CONC_NAME_MAX], number[24];
+    snprintf(number, sizeof number, "-%zu", w->number);
+    conc__name_join(name, pool->name, number);
     conc_context_set_name(name);
     conc_context_set_executor(&pool->base);
     int err = pool->options.init ? pool->options.init(pool->options.arg) : 0;
@@ -368,6 +369,8 @@ static size_t thread_pool_default_size(void)
 int conc_thread_pool_new(conc_executor **ret, size_t threads,
                          const conc_thread_pool_options *options)
 {
+    if (options && !thread_stack_is_possible(options->stack_size))
+        return -EINVAL;
     return thread_pool_make(ret, threads ? threads : thread_pool_default_size(), true, options,
                             "worker");
 }

@@ -67,7 +67,9 @@ static int manager_start_child(struct process_pool *pool, struct pool_worker *w,
     int fds[POOL_OWN_FDS + CONC_PROCESS_POOL_FDS_MAX] = {lane_fd, pool->wake_fd};
     struct child_start *start = pool->start.data;
     memcpy(fds + POOL_OWN_FDS, pool->fds, pool->n_fds * sizeof *fds);
-    snprintf(start->name, sizeof start->name, "%.20s-%zu", pool->name, number);
+    char end[24];
+    snprintf(end, sizeof end, "-%zu", number);
+    conc__name_join(start->name, pool->name, end);
     int err =
         conc__child_launch(&w->child, &channel, &pool->start, fds, POOL_OWN_FDS + pool->n_fds);
     if (err)
@@ -439,8 +441,8 @@ void *conc__pool_manager(void *arg)
 {
     struct process_pool *pool = arg;
     struct spinner spinner = {0};
-    char name[CONC_NAME_MAX + 16];
-    snprintf(name, sizeof name, "%.20s-manager", pool->name);
+    char name[CONC_NAME_MAX];
+    conc__name_join(name, pool->name, "-manager");
     conc_context_set_name(name);
     /* relaxed: only callbacks that run in this thread compare it */
     store_relaxed(&pool->manager_id, conc_context_id(NULL));

@@ -110,6 +110,9 @@ void conc__context_init(struct conc_context *context, const struct context_ops *
                         const char *name);
 void conc__context_fini(struct conc_context *context);
 
+/* Make a name of a prefix, which is cut if need be, and of what tells it from others: "-12". */
+void conc__name_join(char name[CONC_NAME_MAX], const char *prefix, const char *end);
+
 /* The rest of conc_context_set_name(), for a context that may not be the caller. */
 void conc__context_rename(struct conc_context *context, const char *name);
 
