@@ -53,7 +53,8 @@ CONC_API void conc_future_unref(conc_future *future);
  *
  * @param value  of the future's result size (may be NULL if that is 0); borrowed
  * @return 0; -EINVAL: it is done already (a cancelled one too); -EPERM: it belongs to a job that
- *         libconc runs; -ENOMEM: for the copy of a conc_bytes; it is not done
+ *         libconc runs; -ENOMEM: for the copy of a conc_bytes, -EINVAL: it has a size but no
+ *         data; then it is not done
  *
  * Python: Future.set_result()
  * [any | no (callbacks run in it) | no]
@@ -183,7 +184,7 @@ typedef enum conc_wait_mode {
  *
  * @param futures  n futures; borrowed
  * @return how many are done now, when the wait's end has come; -ETIMEDOUT, -EAGAIN, -ECANCELED: it
- *         has not; -ENOMEM
+ *         has not; -ENOMEM; -EINVAL: no futures, no such mode
  *
  * Python: concurrent.futures.wait(), asyncio.wait()
  * [any | yes | yes]
@@ -198,7 +199,8 @@ CONC_API ssize_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode
  *                for n errors: wait for all, and store each one's error or 0 in its place. Either
  *                way the futures' errors count as observed.
  * @return 0; the first error (errors is NULL), with its message in conc_error_message();
- *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -ENOMEM
+ *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -ENOMEM; -EINVAL: no
+ *         futures
  *
  * Python: asyncio.gather(return_exceptions=False or True)
  * [any | yes | yes]
@@ -226,7 +228,7 @@ typedef struct conc_as_completed conc_as_completed;
  * @param ret      gives an iterator
  * @param futures  n futures; the array is borrowed during the call, each future shared until the
  *                 iterator is freed
- * @return 0; -ENOMEM
+ * @return 0; -ENOMEM; -EINVAL: no futures
  *
  * Python: as_completed()
  */

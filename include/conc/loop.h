@@ -32,8 +32,8 @@ typedef struct conc_loop conc_loop;
 
 /** How a loop talks to the kernel. The behaviour is the same. */
 typedef enum conc_backend {
-    /* What CONC_BACKEND=uring|epoll in the environment says; else io_uring where the system allows
-     * it, else epoll. */
+    /* What CONC_BACKEND=uring|epoll in the environment says; else (or if it is empty) io_uring
+     * where the system allows it, else epoll. */
     CONC_BACKEND_ANY = 0,
     CONC_BACKEND_URING,
     CONC_BACKEND_EPOLL,
@@ -44,7 +44,7 @@ typedef struct conc_loop_options {
     conc_backend backend;
 
     /* As of conc_loop_set_debug(); 0: what CONC_DEBUG in the environment says, in milliseconds;
-     * else no reports. */
+     * else (or if it is empty) no reports. */
     int64_t slow_after_ns;
 } conc_loop_options;
 
@@ -68,7 +68,8 @@ CONC_API int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, 
  *
  * @param ret      gives a loop, for conc_loop_free()
  * @param options  borrowed; NULL: all-zero
- * @return 0; -ENOMEM; -EMFILE: out of descriptors; -EINVAL
+ * @return 0; -ENOMEM; -EMFILE: out of descriptors; -EINVAL: a value that is none, of the options or
+ *         in CONC_BACKEND or CONC_DEBUG, with a message
  *
  * Python: asyncio.new_event_loop()
  */
@@ -144,6 +145,8 @@ CONC_API const char *conc_loop_backend(const conc_loop *loop);
  * Report on stderr each callback, and each stretch of a task between two waits, that holds the loop
  * for longer than `slow_after_ns`; 0: don't.
  *
+ * @return 0; -EINVAL: below 0; -EPERM; -ESHUTDOWN
+ *
  * Python: loop.set_debug(), slow_callback_duration
  * [loop | no | no]
  */
@@ -184,7 +187,8 @@ CONC_API int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *f
 /**
  * conc_loop_call_soon(), but after `delay_ns` nanoseconds.
  *
- * @return as conc_loop_call_soon()
+ * @param delay_ns  zero or less: in the next turn
+ * @return as conc_loop_call_soon(); -EINVAL: so long that conc_in() makes CONC_FOREVER of it
  *
  * Python: loop.call_later()
  * [loop | no | no]

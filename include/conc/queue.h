@@ -143,7 +143,7 @@ CONC_API int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadlin
  *
  * @param items  an array of n elements; borrowed
  * @return how many were put: n, or the first few of them if waiting or memory then failed; else,
- *         with none put, as conc_queue_put(). n = 0 returns 0.
+ *         with none put, as conc_queue_put(). n = 0 returns 0. -EINVAL: no items
  *
  * [any | yes | yes]
  */
@@ -154,7 +154,8 @@ CONC_API ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_
  * Take up to n elements: wait for one, then take what more there is by then.
  *
  * @param items  room for n elements
- * @return how many were taken, at least 1; else as conc_queue_get(). n = 0 returns 0.
+ * @return how many were taken, at least 1; else as conc_queue_get(). n = 0 returns 0. -EINVAL: no
+ *         items
  *
  * [any | yes | yes]
  */

@@ -106,7 +106,7 @@ CONC_API int conc_stream_fd(const conc_stream *stream);
  * @param buf  room for n bytes
  * @return how many were read; 0: the end (or n is 0); -EAGAIN (nothing there, CONC_NOW),
  *         -ETIMEDOUT, -ECANCELED; -EBUSY: another context is reading; -ECONNRESET and what else
- *         conc_recv() tells; -ENOMEM
+ *         conc_recv() tells; -ENOMEM; -EINVAL: no buf
  *
  * Python: StreamReader.read(n)
  * [any | yes | yes]
@@ -163,7 +163,7 @@ CONC_API ssize_t conc_stream_read_line(conc_stream *stream, char **ret, conc_dea
  *
  * @param buf  n bytes; borrowed
  * @return 0: they are sent, or kept; else none of them is: -EAGAIN (no room, CONC_NOW), -ETIMEDOUT,
- *         -ECANCELED; -EPIPE, -ECONNRESET and what else conc_send() tells; -ENOMEM
+ *         -ECANCELED; -EPIPE, -ECONNRESET and what else conc_send() tells; -ENOMEM; -EINVAL: no buf
  *
  * Python: StreamWriter.write(), drain()
  * [any | yes | yes]

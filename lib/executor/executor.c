@@ -22,7 +22,7 @@ int conc__executor_submit(conc_executor *executor, conc_future *job)
 conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size,
                          size_t result_size)
 {
-    bool valid = executor && fn && (arg || !arg_size);
+    bool valid = executor && fn && !arg_is_missing(arg, arg_size);
     conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
     if (!job)
         return conc__future_no_memory();

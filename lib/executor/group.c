@@ -117,7 +117,7 @@ ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn 
 {
     if (!executor)
         executor = context_self()->submits_to;
-    if (!executor || !fn || (arg_size && !arg))
+    if (!executor || !fn || arg_is_missing(arg, arg_size))
         return -EINVAL;
     ptrdiff_t index = -ENOMEM;
     conc_future *f = conc__job_new(fn, arg, arg_size, result_size);

@@ -44,6 +44,8 @@ static ptrdiff_t many_wait(struct watch_set *set, struct watch *watches, size_t 
 ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode,
                     conc_deadline deadline)
 {
+    if ((n && !futures) || (unsigned)mode > CONC_ALL_COMPLETED)
+        return -EINVAL;
     int err = wait_checkpoint(deadline);
     if (err || n == 0)
         return err;
@@ -87,6 +89,8 @@ struct conc_as_completed {
 
 int conc_as_completed_new(conc_as_completed **ret, conc_future *const *futures, size_t n)
 {
+    if (n && !futures)
+        return -EINVAL;
     if (n > (SIZE_MAX / 2 - sizeof **ret) / sizeof(struct watch))
         return -ENOMEM;
     conc_as_completed *it = alloc_bytes(sizeof *it + n * sizeof(struct watch));

@@ -28,6 +28,7 @@
 #include "base/atomic.h"
 #include "base/invariant.h"
 #include "io/stream_impl.h"
+#include "io/transfer.h"
 #include "wait/wait.h"
 
 /* Bytes that one read asks for at most: then the call itself costs little beside the copy. */
@@ -125,6 +126,8 @@ static ssize_t stream_take_some(conc_stream *s, void *buf, size_t n, conc_deadli
 
 ssize_t conc_stream_read(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     int err = stream_begin_read(s, deadline);
     return err ? err : stream_end_read(s, stream_take_some(s, buf, n, deadline));
 }
@@ -147,6 +150,8 @@ static int stream_take_exactly(conc_stream *s, void *buf, size_t n, conc_deadlin
 
 int conc_stream_read_exactly(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     int err = stream_begin_read(s, deadline);
     return err ? err : (int)stream_end_read(s, stream_take_exactly(s, buf, n, deadline));
 }

@@ -26,6 +26,7 @@
 
 #include "base/alloc.h"
 #include "io/stream_impl.h"
+#include "io/transfer.h"
 
 /* Bytes of a text, its final zero included, for which conc_stream_printf() allocates nothing: as a
  * rule a line of a text protocol is shorter. */
@@ -139,6 +140,8 @@ static int stream_shut(conc_stream *s, conc_deadline deadline)
 
 int conc_stream_write(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     int err = stream_begin_write(s, deadline);
     return err ? err : stream_end_write(s, stream_put(s, buf, n, deadline));
 }

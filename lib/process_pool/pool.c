@@ -220,7 +220,7 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
         options = &defaults;
     if (!workers)
         workers = conc__usable_cpus();
-    if (!ret || workers > WORKERS_MAX || (options->arg_size && !options->arg) ||
+    if (!ret || workers > WORKERS_MAX || arg_is_missing(options->arg, options->arg_size) ||
         options->n_fds > CONC_PROCESS_POOL_FDS_MAX || (options->n_fds && !options->fds))
         return -EINVAL;
     struct process_pool *pool = alloc_array(1, sizeof *pool + workers * sizeof *pool->workers);

@@ -233,6 +233,8 @@ int conc_queue_put(conc_queue *queue, const void *item, conc_deadline deadline)
 
 ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
 {
+    if (n && !items)
+        return -EINVAL;
     return n == 0 ? 0 : queue_put_items(queue, items, n, deadline);
 }
 
@@ -312,6 +314,8 @@ int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline)
 
 ssize_t conc_queue_get_many(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
 {
+    if (n && !items)
+        return -EINVAL;
     return n == 0 ? 0 : queue_get_items(queue, items, n, deadline);
 }
 
