@@ -84,7 +84,7 @@ CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt
  *
  * @param ret  room for the result, of the future's result size (a conc_bytes gets a copy, for
  *             conc_bytes_free()); NULL: not wanted; untouched on failure
- * @return 0; the job's own negative error (then conc_error_message() is its message); -ECANCELED:
+ * @return 0; the job's own negative error (then conc_describe() is its message); -ECANCELED:
  *         the future was cancelled, or the caller; -ETIMEDOUT, -EAGAIN (not done, CONC_NOW);
  *         -ENOMEM: for the copy. conc_future_is_done() tells the wait's errors from the job's.
  *
@@ -198,7 +198,7 @@ CONC_API ssize_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode
  * @param errors  NULL: return the first error as soon as there is one (the others go on). Else room
  *                for n errors: wait for all, and store each one's error or 0 in its place. Either
  *                way the futures' errors count as observed.
- * @return 0; the first error (errors is NULL), with its message in conc_error_message();
+ * @return 0; the first error (errors is NULL), with its message in conc_describe();
  *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -ENOMEM; -EINVAL: no
  *         futures
  *

@@ -58,7 +58,7 @@ CONC_API ssize_t conc_group_submit(conc_group *group, conc_executor *executor, c
  * block in libconc, and does not ask conc_is_cancelled(), can delay it.
  *
  * @return 0: all succeeded, and the results are stored; the error of the member that failed first
- *         (its message in conc_error_message()); -ETIMEDOUT, -ECANCELED: the wait was ended and the
+ *         (its message in conc_describe()); -ETIMEDOUT, -ECANCELED: the wait was ended and the
  *         members with it, or conc_group_cancel() was called. CONC_NOW: -EAGAIN if not all have
  *         ended, and nothing is cancelled.
  *

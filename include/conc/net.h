@@ -5,7 +5,7 @@
  *
  *     int fd = conc_tcp_connect("localhost", 8080, conc_in(CONC_S(5)));
  *     if (fd < 0)
- *         return fd; // conc_error_message() tells more
+ *         return fd; // conc_describe() tells more
  *     int err = conc_sendall(fd, "ping\n", 5, 0, conc_in(CONC_S(1)));
  *     ssize_t n = conc_recv(fd, answer, sizeof answer, 0, conc_in(CONC_S(1)));
  *     conc_close(fd);

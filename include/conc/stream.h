@@ -178,10 +178,11 @@ CONC_API ssize_t conc_stream_read_line(conc_stream *stream, char **ret, conc_dea
 /* ---- Writing ---- */
 
 /**
- * Write n bytes: keep them to be sent with others, by the next flush, by a read that has to wait, or
- * when there are more than the write limit; then send, and wait until there is room. More than the limit in one call are
- * sent at once, and a copy of what a deadline or a cancellation leaves of them is kept. So a peer
- * that does not read costs as much memory as the limit, or as one such call.
+ * Write n bytes: keep them to be sent with others, by the next flush, by a read that has to wait,
+ * or when there are more than the write limit; then send, and wait until there is room. More than
+ * the limit in one call are sent at once, and a copy of what a deadline or a cancellation leaves of
+ * them is kept. So a peer that does not read costs as much memory as the limit, or as one such
+ * call.
  *
  * @param buf  n bytes; borrowed
  * @return 0: they are sent, or kept; else none of them is: -EAGAIN (no room, CONC_NOW), -ETIMEDOUT,

@@ -44,7 +44,7 @@ CONC_API CONC_MUST_CHECK int conc_thread_start(conc_thread **ret, conc_fn *fn, c
  * Wait until the thread has ended, and get the job's result. May be called again, and by several.
  *
  * @param ret  room for the result (options' result_size); NULL: not wanted; untouched on failure
- * @return 0; the job's own error (message in conc_error_message()); -ETIMEDOUT, -EAGAIN (CONC_NOW),
+ * @return 0; the job's own error (message in conc_describe()); -ETIMEDOUT, -EAGAIN (CONC_NOW),
  *         -ECANCELED; -EDEADLK: it is the caller itself
  *
  * Python: Thread.join()

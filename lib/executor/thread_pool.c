@@ -148,6 +148,8 @@ static void thread_pool_leave(struct thread_pool *pool, struct pool_thread *w)
 /* The initialiser has failed: no pending job will run, and no further job is taken. */
 static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, int err)
 {
+    char why[CONC_MESSAGE_MAX];
+    snprintf(why, sizeof why, "%s", conc_describe(err));
     guard_lock(&pool->word);
     pool->broken = pool->closed = true;
     invariant(w->job, "a worker begins with a job");
@@ -161,8 +163,7 @@ static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, i
     conc__waiter_deliver_all(submitters, -CONC_EBROKEN);
     while (jobs) {
         /* For each job: the callbacks of the one before may have raised other errors. */
-        conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %s (%d)", conc_strerror(err),
-                   err);
+        conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %.200s (%d)", why, err);
         conc_job_drop(job_chain_pop(&jobs), -CONC_EBROKEN);
     }
 }

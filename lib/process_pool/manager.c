@@ -309,7 +309,7 @@ static void manager_replace(struct process_pool *pool, struct pool_worker *w)
     int err = conc__pool_start_worker(pool, w);
     if (err) {
         snprintf(message, sizeof message, "a worker could not be replaced: %.200s",
-                 conc_strerror(err));
+                 conc_describe(err));
         manager_break_pool(pool, message);
         return;
     }

@@ -15,6 +15,7 @@ conc_fn check_primes;
 conc_fn is_prime;
 int fetch_and_store(void);
 int raise_example(const char *url, int status);
+void describe_example(conc_future *future, conc_deadline deadline);
 int scope_example(void);
 void with_example(void);
 int executor_example(void);
@@ -41,6 +42,14 @@ int loop_example(void);
 int raise_example(const char *url, int status)
 {
     return conc_raise(-EIO, "%s: bad status %d", url, status);
+}
+
+void describe_example(conc_future *future, conc_deadline deadline)
+{
+    int answer;
+    int err = conc_future_result(future, &answer, deadline);
+    if (err)
+        fprintf(stderr, "no answer: %s\n", conc_describe(err));
 }
 
 int scope_example(void)
@@ -163,9 +172,11 @@ int stream_example(int number, conc_deadline deadline)
     int err = conc_stream_connect(&stream, "localhost", 7777, NULL, deadline);
     if (err)
         return err;
-    conc_stream_printf(stream, deadline, "hello %d\n", number);
-    conc_stream_flush(stream, deadline); // nothing need have been sent before
-    ssize_t n = conc_stream_read_line(stream, &line, deadline);
+    conc_stream_printf(stream, deadline, "hello %d\n", number); // need not be sent yet
+    ssize_t n = conc_stream_read_line(stream, &line, deadline);  // has to wait: now it is
+    n = conc_stream_read_line(stream, &line, deadline);
+    if (n == -EMSGSIZE)
+        n = conc_stream_skip_until(stream, "\n", 1, deadline); // then the next line
     err = conc_stream_close(stream, deadline);
     return n < 0 ? (int)n : err;
 }

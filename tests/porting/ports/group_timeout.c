@@ -35,7 +35,7 @@ static int main_task(void *arg, void *result)
     add(&group, 'b', CONC_MS(10));
     int err = conc_group_wait(&group, CONC_FOREVER);
     if (err)
-        printf("failed: %s\n", conc_error_message());
+        printf("failed: %s\n", conc_describe(err));
     conc_group_destroy(&group);
 
     conc_scope scope;
@@ -55,6 +55,6 @@ int main(void)
 {
     int err = conc_run(main_task, NULL, 0, NULL, 0);
     if (err)
-        fprintf(stderr, "group_timeout: %s\n", conc_strerror(err));
+        fprintf(stderr, "group_timeout: %s\n", conc_describe(err));
     return err ? 1 : 0;
 }
