@@ -8,7 +8,7 @@
  *     if (err)
  *         return err;
  *     conc_stream_printf(stream, deadline, "hello %d\n", number); // need not be sent yet
- *     ssize_t n = conc_stream_read_line(stream, &line, deadline);  // has to wait: now it is
+ *     ssize_t n = conc_stream_read_line(stream, &line, deadline); // has to wait: now it is
  *     ...
  *     err = conc_stream_close(stream, deadline);
  *

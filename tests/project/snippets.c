@@ -173,7 +173,7 @@ int stream_example(int number, conc_deadline deadline)
     if (err)
         return err;
     conc_stream_printf(stream, deadline, "hello %d\n", number); // need not be sent yet
-    ssize_t n = conc_stream_read_line(stream, &line, deadline);  // has to wait: now it is
+    ssize_t n = conc_stream_read_line(stream, &line, deadline); // has to wait: now it is
     n = conc_stream_read_line(stream, &line, deadline);
     if (n == -EMSGSIZE)
         n = conc_stream_skip_until(stream, "\n", 1, deadline); // then the next line
