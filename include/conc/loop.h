@@ -23,6 +23,7 @@
 
 #include <conc/executor.h>
 #include <conc/future.h>
+#include <conc/signal.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,13 +56,45 @@ typedef struct conc_loop_options {
  * @param fn   the job
  * @param arg  its argument, of arg_size bytes: copied (NULL if arg_size is 0)
  * @param ret  room for its result, of result_size bytes; NULL: not wanted; untouched on failure
- * @return 0; the job's own error (its message in conc_describe()); -EBUSY: a loop runs in this
- *         thread already; -EINVAL, -ENOMEM, -EMFILE: no loop
+ * @return 0; the job's own error (conc_describe() tells its message); -EINTR: conc_loop_stop()
+ *         came first; -EBUSY: a loop runs in this thread already; -EINVAL, -ENOMEM, -EMFILE: no
+ *         loop
  *
  * Python: asyncio.run()
  * [thread | yes | no]
  */
 CONC_API int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t result_size);
+
+/** All-zero: the defaults. */
+typedef struct conc_run_options {
+    conc_loop_options loop;
+
+    /* The first of these signals to come cancels the main task, which can tidy up. From then on all
+     * of them do again what they did before the run, also if the task does not end: a second
+     * Ctrl-C ends the program, as a rule. So they do when the main task has ended. One that is
+     * ignored stays so (nohup). NULL: none. */
+    const sigset_t *cancel_on;
+} conc_run_options;
+
+/**
+ * conc_run() with options: a main task that Ctrl-C cancels.
+ *
+ *     sigset_t interrupt;
+ *     sigemptyset(&interrupt);
+ *     sigaddset(&interrupt, SIGINT);
+ *     const conc_run_options options = {.cancel_on = &interrupt};
+ *     int err = conc_run_with(main_task, NULL, 0, NULL, 0, &options);
+ *
+ * @param options  borrowed; NULL: all-zero
+ * @return as conc_run(); -EINTR: the main task was cancelled by a signal, with a message that names
+ *         it (a task that catches the cancellation, and ends otherwise, has its own result);
+ *         -EINVAL: a signal that cannot be caught, see conc_signal_catch()
+ *
+ * Python: asyncio.run(), asyncio.Runner()
+ * [thread | yes | no]
+ */
+CONC_API int conc_run_with(conc_fn *fn, const void *arg, size_t arg_size, void *ret,
+                           size_t result_size, const conc_run_options *options);
 
 /**
  * Make a loop.

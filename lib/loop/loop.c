@@ -429,20 +429,3 @@ int conc_loop_free(conc_loop *loop)
     loop_free_memory(loop);
     return 0;
 }
-
-int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t result_size)
-{
-    conc_loop *loop;
-    if (conc__driver_here)
-        return -EBUSY;
-    int err = conc_loop_new(&loop, NULL);
-    if (err)
-        return err;
-    conc_future *job = conc_task_start(loop, fn, arg, arg_size, result_size, NULL);
-    err = conc_loop_run_until_complete(loop, job);
-    conc_loop_free(loop);
-    err = err ? err : conc_future_result(job, ret, CONC_NOW);
-    conc__future_observe(job);
-    conc_future_unref(job);
-    return err;
-}

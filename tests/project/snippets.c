@@ -10,6 +10,7 @@
 #include <string.h>
 
 conc_fn square;
+conc_fn work;
 conc_fn fetch;
 conc_fn check_primes;
 conc_fn is_prime;
@@ -21,6 +22,8 @@ void with_example(void);
 int executor_example(void);
 int imap_example(conc_executor *pool, const int *in, size_t n);
 int thread_example(const char *url);
+ssize_t signal_future_example(void);
+int run_example(void);
 int signal_example(void);
 int local_example(void);
 void log_line(const char *format, const char *text);
@@ -107,6 +110,17 @@ int thread_example(const char *url)
     err = conc_thread_join(t, NULL, CONC_FOREVER);
     conc_thread_free(t);
     return err;
+}
+
+ssize_t signal_future_example(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    conc_future *either[] = {conc_spawn(work, NULL, 0, 0), conc_signal_future(&set)};
+    ssize_t done = conc_wait(either, 2, CONC_FIRST_COMPLETED, CONC_FOREVER);
+    if (!conc_future_is_done(either[0]))
+        conc_future_cancel(either[0]); // a signal came first
+    return done;
 }
 
 int signal_example(void)
@@ -237,6 +251,16 @@ static int main_task(void *arg, void *result)
     conc_future *f = conc_spawn(other_task, NULL, 0, 0);
     conc_future_unref(f);
     return 0;
+}
+
+int run_example(void)
+{
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    const conc_run_options options = {.cancel_on = &interrupt};
+    int err = conc_run_with(main_task, NULL, 0, NULL, 0, &options);
+    return err;
 }
 
 int loop_example(void)
