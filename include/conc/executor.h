@@ -119,6 +119,14 @@ CONC_API int conc_executor_shutdown(conc_executor *executor, unsigned flags,
  */
 CONC_API int conc_executor_free(conc_executor *executor);
 
+/**
+ * Is it broken: has the initialiser of a worker failed, or has a worker process died? Then its jobs
+ * fail, and it takes no more.
+ *
+ * Python: BrokenExecutor
+ */
+CONC_API bool conc_executor_is_broken(const conc_executor *executor);
+
 /* ---- Makers ---- */
 
 /**

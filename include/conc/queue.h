@@ -194,6 +194,21 @@ CONC_API int conc_queue_join(conc_queue *queue, conc_deadline deadline);
 CONC_API void conc_queue_shutdown(conc_queue *queue, bool immediate);
 
 /**
+ * Has it been shut down?
+ *
+ * Python: Queue.is_shutdown
+ */
+CONC_API bool conc_queue_is_shutdown(const conc_queue *queue);
+
+/**
+ * How many elements were put for which conc_queue_task_done() has not been called; true only for
+ * the moment.
+ *
+ * Python: Queue.unfinished_tasks
+ */
+CONC_API size_t conc_queue_n_unfinished(const conc_queue *queue);
+
+/**
  * How many elements there are; true only for the moment.
  *
  * Python: qsize()

@@ -46,6 +46,11 @@ int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_
     return err;
 }
 
+bool conc_executor_is_broken(const conc_executor *executor)
+{
+    return executor->ops->is_broken && executor->ops->is_broken(executor);
+}
+
 static bool executor_employs_caller(const conc_executor *executor)
 {
     return context_self()->works_for == executor;

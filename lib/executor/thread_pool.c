@@ -335,10 +335,24 @@ static int thread_pool_shutdown(conc_executor *executor, unsigned flags, conc_de
 
 static void thread_pool_free(conc_executor *executor) { free_bytes(executor); }
 
+/* Asking does not change the pool, but it takes the guard. */
+static bool thread_pool_is_broken(const conc_executor *executor)
+{
+    struct thread_pool *pool = thread_pool_of((conc_executor *)(uintptr_t)executor);
+    if (!thread_pool_is_ours(pool))
+        return false;
+    guard_lock(&pool->word);
+    bool is = pool->broken;
+    guard_unlock(&pool->word);
+    return is;
+}
+
 /* ---- Makers ---- */
 
-static const conc_executor_ops thread_pool_ops = {
-    .submit = thread_pool_submit, .shutdown = thread_pool_shutdown, .free = thread_pool_free};
+static const conc_executor_ops thread_pool_ops = {.submit = thread_pool_submit,
+                                                  .shutdown = thread_pool_shutdown,
+                                                  .free = thread_pool_free,
+                                                  .is_broken = thread_pool_is_broken};
 
 static int thread_pool_make(conc_executor **ret, size_t max_threads, bool reuse,
                             const conc_thread_pool_options *options, const char *name)

@@ -8,8 +8,8 @@
  * before the run. They are let go, too, when the main task has ended: while the rest is being
  * cancelled they do what they did.
  *
- * Taking a callback back waits until it has returned (but in the callback itself): so the struct may
- * lie on the stack of the run, and the job's reference outlives the callbacks.
+ * Taking a callback back waits until it has returned (but in the callback itself): so the struct
+ * may lie on the stack of the run, and the job's reference outlives the callbacks.
  */
 #include <string.h>
 

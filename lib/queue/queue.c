@@ -444,6 +444,27 @@ void conc_queue_destroy(conc_queue *queue)
 
 /* ---- How it is at the moment ---- */
 
+/* Asking does not change the queue, but it takes the guard. */
+static conc_queue *queue_to_ask(const conc_queue *queue) { return (conc_queue *)(uintptr_t)queue; }
+
+bool conc_queue_is_shutdown(const conc_queue *queue)
+{
+    conc_queue *asked = queue_to_ask(queue);
+    guard_lock(&asked->word);
+    bool is = asked->is_shutdown;
+    guard_unlock(&asked->word);
+    return is;
+}
+
+size_t conc_queue_n_unfinished(const conc_queue *queue)
+{
+    conc_queue *asked = queue_to_ask(queue);
+    guard_lock(&asked->word);
+    size_t n = asked->unfinished;
+    guard_unlock(&asked->word);
+    return n;
+}
+
 size_t conc_queue_size(const conc_queue *queue)
 {
     return load_relaxed(&queue->store.count); /* relaxed: true only for the moment */

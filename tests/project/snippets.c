@@ -24,6 +24,7 @@ int imap_example(conc_executor *pool, const int *in, size_t n);
 int thread_example(const char *url);
 ssize_t signal_future_example(void);
 int run_example(void);
+size_t struct_example(void);
 int signal_example(void);
 int local_example(void);
 void log_line(const char *format, const char *text);
@@ -251,6 +252,12 @@ static int main_task(void *arg, void *result)
     conc_future *f = conc_spawn(other_task, NULL, 0, 0);
     conc_future_unref(f);
     return 0;
+}
+
+size_t struct_example(void)
+{
+    size_t align, size = conc_struct_size("conc_lock", &align);
+    return size + align;
 }
 
 int run_example(void)
