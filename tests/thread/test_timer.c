@@ -122,23 +122,23 @@ static void test_without_memory_start_is_ENOMEM(void **state)
 /* The first of all: the other tests count threads, and the one that keeps the times stays. */
 static void test_the_first_timer_starts_one_thread_for_all(void **state)
 {
-    enum { TIMERS = 3000 };
-    static conc_timer *timers[TIMERS];
+    static conc_timer *timers[3000];
+    const int n = (int)crowd_of(sizeof timers / sizeof *timers);
     int count = 0, threads = count_threads();
     fail_thread(1);
     assert_int_equal(conc_timer_start(&timers[0], 0, job_nothing, NULL, 0), -ENOMEM);
     assert_null(timers[0]);
-    for (int i = 0; i < TIMERS; i++)
+    for (int i = 0; i < n; i++)
         timers[i] = start_count(CONC_S(1000) + i % 7, &count);
     assert_int_equal(count_threads(), threads + 1);
-    for (int i = 0; i < TIMERS; i += 2)
+    for (int i = 0; i < n; i += 2)
         assert_true(conc_timer_cancel(timers[i]));
     conc__test_advance(CONC_S(1001));
-    for (int i = 0; i < TIMERS; i++) {
+    for (int i = 0; i < n; i++) {
         assert_int_equal(conc_timer_join(timers[i], CONC_FOREVER), i % 2 ? 0 : -ECANCELED);
         conc_timer_free(timers[i]);
     }
-    assert_int_equal(load_acquire(&count), TIMERS / 2);
+    assert_int_equal(load_acquire(&count), n / 2);
     WAIT_UNTIL(count_threads() == threads + 1);
 }
 
