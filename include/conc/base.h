@@ -192,8 +192,9 @@ CONC_API const char *conc_error_message(void);
  *     if (err)
  *         fprintf(stderr, "no answer: %s\n", conc_describe(err));
  *
- * To be called with an error that was just returned. (An error without a message that comes after
- * one of the same number is told by that one's.)
+ * To be called with an error that was just returned. (A call that waits, or asks the system, and
+ * fails without a message makes an older one of the same number forgotten; one that only refuses
+ * its arguments does not.)
  *
  * @param err  negative or positive
  * @return never NULL; valid as conc_error_message()

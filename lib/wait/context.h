@@ -131,6 +131,15 @@ void conc__blocked_end(struct conc_context *self);
 /* Take over an error's message from elsewhere (NULL: none), as conc_raise() does from a format. */
 void conc__set_message(struct conc_context *self, int err, const char *message);
 
+/* A call that waits, or asks the system, returns this and sets no message: an older one, of an
+ * error of the same number, is not this one's. Any other stays, for a caller who still has that
+ * error. */
+static inline void message_forget(struct conc_context *self, ssize_t err)
+{
+    if (err < 0 && self->message_err == err)
+        self->message_err = 0;
+}
+
 /* The caller's message, if it belongs to `err`; else NULL. */
 const char *conc__message_for(const struct conc_context *self, int err);
 
