@@ -47,20 +47,26 @@ static bool signal_is_ignored(int signo)
     return sigaction(signo, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
+static void interrupt_choose(struct interrupt *i, const sigset_t *set)
+{
+    for (int signo = 1; set && signo < NSIG; signo++)
+        if (sigismember(set, signo) == 1 && !signal_is_ignored(signo))
+            i->callbacks[i->n++] =
+                (struct signal_callback){.signo = signo, .fn = interrupt_comes, .arg = i};
+}
+
 static int interrupt_begin(struct interrupt *i, const sigset_t *set)
 {
-    for (int signo = 1; set && signo < NSIG; signo++) {
-        if (sigismember(set, signo) != 1 || signal_is_ignored(signo))
-            continue;
-        i->callbacks[i->n] =
-            (struct signal_callback){.signo = signo, .fn = interrupt_comes, .arg = i};
-        int err = conc__signal_add(&i->callbacks[i->n]);
+    interrupt_choose(i, set); /* before any of them can come: from then on only `came` changes */
+    for (size_t at = 0; at < i->n; at++) {
+        int err = conc__signal_add(&i->callbacks[at]);
         if (err) {
             interrupt_let_go(i);
             return err;
         }
-        i->n++;
     }
+    if (load_acquire(&i->came)) /* one came before the others were caught */
+        interrupt_let_go(i);
     return 0;
 }
 
