@@ -261,6 +261,8 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
     if (!awaited.done && !conc__future_forget(future, awaited_post, &awaited))
         while (!awaited.done && !loop->driver.dead)
             loop_turn(loop);
+    if (awaited.done)
+        conc__failed_forget(&loop->failed, future);
     return loop_end_run(loop, awaited.done);
 }
 
@@ -407,6 +409,7 @@ static void loop_run_out(struct conc_loop *loop)
     conc__driver_take(&loop->driver); /* the last of what they posted */
     conc__handles_drop(loop);
     conc__readers_drop(loop);
+    conc__failed_report(&loop->failed);
     loop->run_out = RUN_OUT_OPS;
     /* Operations and items that are cancelled still have to pass through the loop. */
     while ((loop->driver.ops > 0 || loop->ready.first) && !loop->driver.dead)

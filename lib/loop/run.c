@@ -74,7 +74,6 @@ static int interrupt_begin(struct interrupt *i, const sigset_t *set)
 static int run_result(const struct interrupt *i, void *ret, int err)
 {
     err = err ? err : conc_future_result(i->job, ret, CONC_NOW);
-    conc__future_observe(i->job);
     int signo = (int)load_acquire(&i->came);
     if (err != -ECANCELED || !signo || !conc_future_is_cancelled(i->job))
         return err;
@@ -99,6 +98,7 @@ int conc_run_with(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size
         err = conc_loop_run_until_complete(loop, i.job);
         interrupt_let_go(&i);
     }
+    conc__future_observe(i.job); /* the caller is told */
     conc_loop_free(loop);
     err = run_result(&i, ret, err);
     conc_future_unref(i.job);

@@ -264,7 +264,7 @@ fail:
 
 bool conc_timer_cancel(conc_timer *timer)
 {
-    if (!conc__future_cancel_pending(timer->job))
+    if (!future_cancel_pending(timer->job))
         return false;
     guard_lock(&timers.word);
     bool listed = heap_is_in(&timer->node);
