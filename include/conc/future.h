@@ -155,19 +155,41 @@ CONC_API bool conc_future_is_cancelled(const conc_future *future);
  */
 CONC_API bool conc_future_cancel(conc_future *future);
 
-/** Called with a future that is done; see conc_future_add_done_callback(). */
+/**
+ * Called with a future that is done; see conc_future_add_done_callback(). It borrows the future,
+ * and must not block for long. It may complete other futures: see there.
+ */
 typedef void conc_done_fn(conc_future *future, void *arg);
 
 /**
  * Call fn(future, arg) when the future is done: in the context that completes it, after its waiters
  * were woken, callbacks in the order of their registration; at once, in the caller, if it is done
- * already. fn borrows the future, and must not block for long.
+ * already. fn runs with a copy of the local values that the caller of this has now; what it sets is
+ * gone when it returns (conc/local.h).
  *
- * @return 0; -ENOMEM: not registered
+ * Where a call completes a future (conc_future_set_result(), conc_future_cancel() ...) the
+ * callbacks have run when it returns. Only in a callback they have not: they are called when that
+ * callback has returned, after those that were due before, in the same context. So a chain of
+ * futures, each of which is completed by the callback of the one before, may be of any length; and
+ * a callback must not wait for what other callbacks of its context do.
+ *
+ * @return 0; -ENOMEM: not registered; -EINVAL: no fn
  *
  * Python: Future.add_done_callback()
  */
 CONC_API int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *arg);
+
+/**
+ * Take callbacks back: those that were registered with this fn and this arg.
+ *
+ * @return how many, none of which is called any more; 0: there is none. Those of a future that is
+ *         done cannot be taken back: they have been called, or the context that completes it is
+ *         about to do so
+ *
+ * Python: Future.remove_done_callback()
+ * [anywhere | no | no]
+ */
+CONC_API int conc_future_remove_done_callback(conc_future *future, conc_done_fn *fn, void *arg);
 
 /* ---- Many futures ---- */
 

@@ -20,6 +20,7 @@
 
 #include "base/alloc.h"
 #include "executor/submit.h"
+#include "future/callbacks.h"
 #include "future/future_impl.h"
 
 enum { FIRST_MEMBERS = 8 }; /* a group has room for so many once it has a member */
@@ -122,7 +123,7 @@ ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn 
     ptrdiff_t index = -ENOMEM;
     conc_future *f = conc__job_new(fn, arg, arg_size, result_size);
     struct conc__member *m = alloc_one(struct conc__member);
-    if (!f || !m || conc_future_add_done_callback(f, group_member_ended, m))
+    if (!f || !m || conc__future_add_hook(f, group_member_ended, m))
         goto fail;
     f->executor = executor;
     *m = (struct conc__member){.group = group, .future = f, .ret = ret};

@@ -38,6 +38,7 @@
 
 #include "base/alloc.h"
 #include "base/invariant.h"
+#include "future/callbacks.h"
 #include "future/unobserved.h"
 
 /* ---- Memory ---- */
@@ -102,11 +103,7 @@ void conc_future_unref(conc_future *future)
     uint32_t state = future_state(future);
     if (future->error && !(state & (FUTURE_OBSERVED | FUTURE_CANCELLED)))
         conc__report_unobserved(future->error, future->message ? future->message : "");
-    while (future->callbacks) { /* it was never done */
-        struct future_callback *c = future->callbacks;
-        future->callbacks = c->next;
-        free_bytes(c);
-    }
+    conc__callbacks_free(conc__callbacks_take(future)); /* it was never done */
     if (future->keeper)
         future->keeper->release(future->keeper);
     else if (future->value_is_bytes)
@@ -187,16 +184,6 @@ const void *conc_future_value(conc_future *future)
 
 /* ---- Settling ---- */
 
-static void future_run_callbacks(conc_future *future, struct future_callback *first)
-{
-    while (first) {
-        struct future_callback *c = first;
-        first = c->next;
-        c->fn(future, c->arg);
-        free_bytes(c);
-    }
-}
-
 /* With the guard, which it releases. The result is in place; takes the message. */
 static void future_finish(conc_future *future, int err, char *message, uint32_t how)
 {
@@ -205,22 +192,12 @@ static void future_finish(conc_future *future, int err, char *message, uint32_t 
     future->message = message;
     future->scope = NULL;
     struct conc__waiter *waiters = waitlist_take_all(&future->waiters);
-    struct future_callback *callbacks = future->callbacks;
-    future->callbacks = NULL;
+    struct future_callback *callbacks = conc__callbacks_take(future);
     conc__watches_mark_ready(future);
     guard_unlock_with(&future->word, FUTURE_RUNNING, FUTURE_DONE | how);
     conc__waiter_deliver_all(waiters, 0);
-    future_run_callbacks(future, callbacks);
-}
-
-/* Take the guard of a future that is not done yet; false: it is. */
-static bool future_lock_undone(conc_future *future)
-{
-    guard_lock(&future->word);
-    if (!conc_future_is_done(future))
-        return true;
-    guard_unlock(&future->word);
-    return false;
+    if (callbacks)
+        conc__callbacks_run(future, callbacks);
 }
 
 static char *future_copy_message(const char *message)
@@ -409,39 +386,4 @@ int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
         return err;
     /* Also if it became done just now: the result counts. */
     return conc_future_result(future, ret, CONC_NOW);
-}
-
-/* ---- Callbacks ---- */
-
-int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *arg)
-{
-    struct future_callback *c = alloc_one(struct future_callback); /* not under the guard: slow */
-    if (!c)
-        return -ENOMEM;
-    *c = (struct future_callback){.fn = fn, .arg = arg};
-    if (!future_lock_undone(future)) {
-        future_run_callbacks(future, c);
-        return 0;
-    }
-    struct future_callback **end = &future->callbacks;
-    while (*end)
-        end = &(*end)->next;
-    *end = c;
-    guard_unlock(&future->word);
-    return 0;
-}
-
-bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg)
-{
-    if (!future_lock_undone(future))
-        return false;
-    struct future_callback **at = &future->callbacks;
-    while (*at && ((*at)->fn != fn || (*at)->arg != arg))
-        at = &(*at)->next;
-    struct future_callback *c = *at;
-    if (c)
-        *at = c->next;
-    guard_unlock(&future->word);
-    free_bytes(c);
-    return c;
 }

@@ -19,11 +19,7 @@
 #define FUTURE_CANCELLING 8u /* cancelled while it runs, or not to begin */
 #define FUTURE_OBSERVED 16u  /* its error has been asked for; not under the guard */
 
-struct future_callback {
-    struct future_callback *next;
-    conc_done_fn *fn;
-    void *arg;
-};
+struct future_callback;
 
 /* Keeps memory that is not the future's own, and that the future's value lies in. */
 struct value_keeper {
@@ -36,10 +32,10 @@ struct conc_future {
     uint32_t word;
     uint32_t refs;
     struct conc__waitlist waiters;
-    struct list watches; /* of contexts that wait for many: watch.h */
-    struct future_callback *callbacks;
-    conc_scope *scope;              /* in which its job runs; NULL: it does not run here */
-    struct conc_executor *executor; /* to which it was submitted; NULL: none. Only compared */
+    struct list watches;               /* of contexts that wait for many: watch.h */
+    struct future_callback *callbacks; /* the last of a ring (callbacks.c); NULL: none */
+    conc_scope *scope;                 /* in which its job runs; NULL: it does not run here */
+    struct conc_executor *executor;    /* to which it was submitted; NULL: none. Only compared */
     int error;         /* as `message`: written before DONE, by the context that settles it */
     char *message;     /* NULL: none */
     conc_future *link; /* its executor's */
@@ -70,6 +66,16 @@ static inline uint32_t future_state(const conc_future *future)
 static inline bool future_is_pending(const conc_future *future)
 {
     return !(future_state(future) & (FUTURE_RUNNING | FUTURE_DONE));
+}
+
+/* Take the guard of a future that is not done yet; false: it is. */
+static inline bool future_lock_undone(conc_future *future)
+{
+    guard_lock(&future->word);
+    if (!(future_state(future) & FUTURE_DONE))
+        return true;
+    guard_unlock(&future->word);
+    return false;
 }
 
 /* Was its job made before a fork, of which this process is the child? Then it never ends here. */
@@ -117,10 +123,6 @@ void conc__future_observe(conc_future *future);
 
 /* Cancel it, and do not report its error: no caller is going to ask for that. */
 void conc__future_abandon(conc_future *future);
-
-/* Take a callback of conc_future_add_done_callback() back. False: it has been called, or is being
- * called. */
-bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg);
 
 /* Run a pending job in the calling context, and settle it. The caller keeps its reference. False:
  * it was not pending, or must not begin: then it is cancelled. */

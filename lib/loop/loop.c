@@ -24,6 +24,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/invariant.h"
+#include "future/callbacks.h"
 #include "future/future_impl.h"
 
 /* So few that input and output need not wait for long, and so many that looking at these costs
@@ -245,7 +246,7 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
     if (err)
         return err;
     struct awaited awaited = {.item.run = awaited_came, .loop = loop};
-    err = conc_future_add_done_callback(future, awaited_post, &awaited);
+    err = conc__future_add_hook(future, awaited_post, &awaited);
     if (err) {
         loop_end_run(loop, true);
         return err;
@@ -255,7 +256,7 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
     while (!loop->stop && !loop->driver.dead);
     /* The run was stopped before the future was done. If the callback cannot be taken back, another
      * thread is calling it, and it will post. */
-    if (!awaited.done && !conc__future_forget(future, awaited_post, &awaited))
+    if (!awaited.done && !conc_future_remove_done_callback(future, awaited_post, &awaited))
         while (!awaited.done && !loop->driver.dead)
             loop_turn(loop);
     return loop_end_run(loop, awaited.done);

@@ -12,6 +12,7 @@
 #include "base/atomic.h"
 #include "base/list.h"
 
+struct callback_line;
 struct conc__waiter;
 struct conc_executor;
 struct driver;
@@ -78,7 +79,12 @@ struct conc_context {
     /* Carries out its operations; NULL: the context does so by itself. */
     struct driver *driver;
 
-    struct locals *locals;    /* its own values (local.c), owned; NULL: none */
+    struct locals *locals; /* its own values (local.c), owned; NULL: none */
+
+    /* The callbacks of futures that are due in it (future/callbacks.c), while one of them runs;
+     * else NULL. */
+    struct callback_line *callbacks;
+
     char name[CONC_NAME_MAX]; /* written under the guard in `blocked` */
 
     struct list_node node; /* in the registry's list; under its guard */
