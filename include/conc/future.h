@@ -79,12 +79,20 @@ CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt
  *
  * A worker of a thread pool that waits for a job which still lies in its own pool's queue runs that
  * job itself, so that a pool whose workers all wait for their own pool goes on (such a wait may
- * outlast its deadline by the job).
+ * outlast its deadline by the job). The job notices nothing of that: it is a context of its own,
+ * with an id, a name and an error message of its own, the local values that the worker began with,
+ * and none of the locks that the waiting job holds. Jobs that are run so, one within another, need
+ * stack: a worker does it while at least half of its stack is free. Beyond that, and if it holds an
+ * rlock and its wait has an end, it only waits: then the job stays in the queue until a worker is
+ * free, and if all workers wait so for jobs in the queue, they wait until their deadlines.
  *
  * @param ret  room for the result, of the future's result size (a conc_bytes gets a copy, for
  *             conc_bytes_free()); NULL: not wanted; untouched on failure
  * @return 0; the job's own negative error (then conc_error_message() is its message); -ECANCELED:
- *         the future was cancelled, or the caller; -ETIMEDOUT, -EAGAIN (not done, CONC_NOW);
+ *         the future was cancelled, or the caller; -EOWNERDEAD: the job has left its thread in the
+ *         middle (conc_fn); -ETIMEDOUT, -EAGAIN (not done, CONC_NOW); -EDEADLK: it would wait for
+ *         ever, because the job is the caller's own, or ends only after the callback that the
+ *         caller is: one in the thread that takes a process pool's results, or of the job's loop;
  *         -ENOMEM: for the copy. conc_future_is_done() tells the wait's errors from the job's.
  *
  * Python: Future.result(timeout)
@@ -95,7 +103,8 @@ CONC_API int conc_future_result(conc_future *future, void *ret, conc_deadline de
 /**
  * Wait until the future is done, however it ends. Its error stays unobserved.
  *
- * @return 0; -ETIMEDOUT, -EAGAIN, -ECANCELED (the caller was cancelled)
+ * @return 0; -ETIMEDOUT, -EAGAIN, -ECANCELED (the caller was cancelled), -EDEADLK: as
+ *         conc_future_result()
  *
  * [any | yes | yes]
  */
@@ -205,7 +214,7 @@ typedef enum conc_wait_mode {
  *
  * @param futures  n futures; borrowed
  * @return how many are done now, when the wait's end has come; -ETIMEDOUT, -EAGAIN, -ECANCELED: it
- *         has not; -ENOMEM
+ *         has not; -EDEADLK: it never would (conc_future_result()); -ENOMEM
  *
  * Python: concurrent.futures.wait(), asyncio.wait()
  * [any | yes | yes]
@@ -220,7 +229,7 @@ CONC_API ssize_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode
  *                for n errors: wait for all, and store each one's error or 0 in its place. Either
  *                way the futures' errors count as observed.
  * @return 0; the first error (errors is NULL), with its message in conc_error_message();
- *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -ENOMEM
+ *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -EDEADLK, -ENOMEM: as conc_wait()
  *
  * Python: asyncio.gather(return_exceptions=False or True)
  * [any | yes | yes]
@@ -230,7 +239,8 @@ CONC_API int conc_gather(conc_future *const *futures, size_t n, int *errors,
 
 /**
  * conc_future_result() that cancels the future if the deadline comes, or the caller is cancelled,
- * before it is done. It does not wait for the cancelled job to return.
+ * before it is done. It does not wait for the cancelled job to return, unless the caller runs that
+ * job itself (conc_future_result()): then the deadline ends the job's calls.
  *
  * @return as conc_future_result()
  *
@@ -243,7 +253,8 @@ CONC_API int conc_wait_for(conc_future *future, void *ret, conc_deadline deadlin
 typedef struct conc_as_completed conc_as_completed;
 
 /**
- * Make an iterator. The futures are watched from now on.
+ * Make an iterator. The futures are watched from now on. One that stands in the array twice is
+ * given once, as in Python.
  *
  * @param ret      gives an iterator
  * @param futures  n futures; the array is borrowed during the call, each future shared until the
@@ -259,8 +270,9 @@ CONC_API CONC_MUST_CHECK int conc_as_completed_new(conc_as_completed **ret,
  * The next future that is done; wait for one if there is none.
  *
  * @param future  gives the future, borrowed from the iterator; NULL: not wanted
- * @param index   gives its place in the array; NULL: not wanted
- * @return 1; 0: all have been given; -ETIMEDOUT, -EAGAIN, -ECANCELED
+ * @param index   gives its place in the array, the first if it has several; NULL: not wanted
+ * @return 1; 0: all have been given; -ETIMEDOUT, -EAGAIN, -ECANCELED; -EDEADLK: those that are left
+ *         wait for the caller (conc_future_result())
  *
  * [one | yes | yes]
  */

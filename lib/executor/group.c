@@ -167,7 +167,7 @@ static void group_help_members(conc_group *group, conc_deadline deadline)
 {
     conc_future *f;
     for (size_t i = 0; future_may_help(deadline) && (f = group_future(group, i)); i++) {
-        conc__future_help(f);
+        conc__future_help(f, deadline, false);
         conc_future_unref(f);
     }
 }

@@ -340,7 +340,21 @@ void conc__future_abandon(conc_future *future)
 
 /* ---- Waiting ---- */
 
-static int future_wait_done(conc_future *future, conc_deadline deadline)
+bool conc__future_waits_for_caller(conc_future *future)
+{
+    const uint32_t state = future_state(future);
+    if (!(state & FUTURE_DONE) && future->executor && future->executor == context_self()->holds_up)
+        return true;
+    if (!(state & FUTURE_RUNNING) || !future_lock_undone(future))
+        return false;
+    /* The guard keeps the scope alive. */
+    bool waits = future->scope && context_stands_here(future->scope->context->id);
+    guard_unlock(&future->word);
+    return waits;
+}
+
+/* `cancels`: at the end of its wait the caller will cancel the future. *helped: it has run it. */
+static int future_wait_done(conc_future *future, conc_deadline deadline, bool cancels, bool *helped)
 {
     int err = wait_checkpoint(deadline);
     if (err || conc_future_is_done(future))
@@ -349,7 +363,9 @@ static int future_wait_done(conc_future *future, conc_deadline deadline)
         return -ESHUTDOWN;
     if (deadline_is_now(deadline))
         return -EAGAIN;
-    conc__future_help(future);
+    if (conc__future_waits_for_caller(future))
+        return -EDEADLK;
+    *helped = conc__future_help(future, deadline, cancels);
     struct conc__waiter w = waiter_here();
     if (!future_lock_undone(future))
         return 0;
@@ -362,12 +378,13 @@ static int future_wait_done(conc_future *future, conc_deadline deadline)
 
 int conc_future_wait(conc_future *future, conc_deadline deadline)
 {
-    return future_wait_done(future, deadline);
+    bool helped;
+    return future_wait_done(future, deadline, false, &helped);
 }
 
 int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
 {
-    int err = future_wait_done(future, deadline);
+    int err = conc_future_wait(future, deadline);
     if (err)
         return err;
     conc__future_observe(future);
@@ -378,10 +395,26 @@ int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
     return future->error;
 }
 
+/* A job that the caller has helped was cancelled. 0; or why, if that was the end of the wait. */
+static int future_why_helped_ended(conc_deadline deadline)
+{
+    int err = conc_check_cancel();
+    if (err)
+        return err;
+    return deadline.ns <= conc_now() ? -ETIMEDOUT : 0;
+}
+
 int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
 {
-    int err = future_wait_done(future, deadline);
+    bool helped = false;
+    int err = future_wait_done(future, deadline, true, &helped);
+    if (err == -EDEADLK)
+        return err;
     bool cancelled = err && conc_future_cancel(future);
+    if (helped && !err && conc_future_is_cancelled(future)) {
+        err = future_why_helped_ended(deadline);
+        cancelled = err;
+    }
     if (cancelled || err == -ECANCELED)
         return err;
     /* Also if it became done just now: the result counts. */

@@ -129,8 +129,22 @@ void conc__future_abandon(conc_future *future);
 bool conc__job_execute(conc_future *job);
 
 /* Help: if the caller is a worker of the future's own executor, and its job has not begun, run it,
- * apart from the caller's own scopes. False: nothing was done. */
-bool conc__future_help(conc_future *future);
+ * in a context of its own, if there is enough stack. `deadline`: until when the caller would wait;
+ * `cancels`: then it would cancel the job, so the job's calls end then. False: nothing was done. */
+bool conc__future_help(conc_future *future, conc_deadline deadline, bool cancels);
+
+/* So many helped jobs, one within another, have room on any worker's stack. */
+enum { HELP_DEPTH_SURE = 8 };
+
+/* Is the context in fewer? Then there is room for one more. */
+static inline bool help_is_shallow(const struct conc_context *self)
+{
+    return self->depth < HELP_DEPTH_SURE;
+}
+
+/* Must the caller not wait for this future, because it would wait for ever? It runs the future's
+ * job itself; or no job of the future's executor ends while it waits. */
+bool conc__future_waits_for_caller(conc_future *future);
 
 /* Is there still time to help: has the caller's wait not come to its end? */
 static inline bool future_may_help(conc_deadline deadline)

@@ -173,13 +173,14 @@ static void loop_take_thread(struct conc_loop *loop)
     conc__driver_here = &loop->driver;
     store_relaxed(&loop->running, true); /* relaxed: others read a hint */
     loop->self->submits_to = &loop->executor;
+    loop->self->holds_up = &loop->executor; /* its callbacks must not wait for its tasks */
 }
 
 static void loop_leave_thread(struct conc_loop *loop)
 {
     loop->stop = false;
     store_relaxed(&loop->running, false);
-    loop->self->submits_to = NULL;
+    loop->self->submits_to = loop->self->holds_up = NULL;
     conc__driver_here = NULL;
 }
 

@@ -28,13 +28,15 @@ static void timer_unref(conc_timer *timer)
     free_bytes(timer);
 }
 
+/* Also where its job has left the thread in the middle, and the stack is unwound. */
+static void timer_end(conc_timer **timer) { timer_unref(*timer); }
+
 static int timer_main(void *arg, void *result)
 {
     (void)result;
-    conc_timer *timer = *(conc_timer **)arg;
+    conc_timer *timer __attribute__((cleanup(timer_end))) = *(conc_timer **)arg;
     conc_event_wait(&timer->wake, timer->at);
     conc__job_execute(timer->job);
-    timer_unref(timer);
     return 0;
 }
 

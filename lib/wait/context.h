@@ -61,6 +61,10 @@ struct context_ops {
      * any number of these calls. */
     void (*wait_word)(struct conc_context *self, uint32_t *word, uint32_t value, int64_t since,
                       conc_deadline until);
+
+    /* Is at least half of the stack on which the caller stands free? NULL: the context can't
+     * tell. */
+    bool (*has_stack)(struct conc_context *self);
 };
 
 struct conc_context {
@@ -70,8 +74,23 @@ struct conc_context {
     char *message;     /* of the last error raised: CONC_MESSAGE_MAX bytes, owned; NULL: none */
     conc_scope *scope; /* the innermost; changed by the context alone */
 
+    /* The context on whose stack this one runs, and which waits for it (nested.c); NULL: it has a
+     * stack of its own. How many stand below it so. */
+    struct conc_context *outer;
+    unsigned depth;
+
+    unsigned rlocks; /* re-entrant locks that it holds */
+
     /* The executor whose worker it is; NULL: it is no worker. */
     struct conc_executor *works_for;
+
+    /* The executor none of whose jobs ends while this context waits: of the thread that takes a
+     * process pool's results, and of a loop's own thread; NULL: there is none. */
+    struct conc_executor *holds_up;
+
+    /* With which values a job begins that this worker helps: those that it had when it became one
+     * (conc_context_set_executor()). Owned; NULL: none. */
+    struct locals *job_locals;
 
     /* The executor for jobs that name none: of a task, its loop; NULL: there is none. */
     struct conc_executor *submits_to;
@@ -119,6 +138,15 @@ void conc__context_fini(struct conc_context *context);
 /* The rest of conc_context_set_name(), for a context that may not be the caller. */
 void conc__context_rename(struct conc_context *context, const char *name);
 
+/* Is it the id of the caller, or of a context that waits below it on the same stack? */
+static inline bool context_stands_here(uint32_t id)
+{
+    const struct conc_context *self = conc__self;
+    while (self && self->id != id)
+        self = self->outer;
+    return self;
+}
+
 /* Note in the registry that the caller blocks from now on, and that it blocks no more. */
 void conc__blocked_begin(struct conc_context *self, const char *what, const void *object,
                          const uint32_t *holder);
@@ -136,5 +164,9 @@ bool conc__scopes_ended(struct conc_context *self, conc_deadline *until);
 
 /* The same as -ECANCELED or 0, for a call that returns it: the scopes note that. */
 int conc__scopes_check(struct conc_context *self, conc_deadline *until);
+
+/* The cleanup function of a scope of the library's own around code of the program: leaves *scope
+ * when that code has left in the middle, and the stack is unwound. NULL: it was left already. */
+void conc__scope_abandon(conc_scope **scope);
 
 #endif

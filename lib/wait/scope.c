@@ -103,6 +103,12 @@ int conc_scope_exit(conc_scope *scope)
     return -ETIMEDOUT;
 }
 
+void conc__scope_abandon(conc_scope **scope)
+{
+    if (*scope)
+        (*scope)->context->scope = (*scope)->parent;
+}
+
 void conc_scope_cancel(conc_scope *scope)
 {
     struct conc_context *context = scope->context;
