@@ -120,7 +120,9 @@ void conc__nested_leave(struct nested_context *nested)
 {
     struct conc_context *outer = nested->context.outer;
     conc__context_fini(&nested->context); /* destructors of its values run in it still */
-    conc__self = outer;
+    /* In the child of a task that has forked, both have given way to the thread's own context. */
+    if (conc__self == &nested->context)
+        conc__self = outer;
     conc__blocked_end(outer);
     if (nested->renamed && nested->base->ops->renamed)
         nested->base->ops->renamed(outer);
