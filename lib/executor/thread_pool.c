@@ -123,8 +123,8 @@ static bool thread_pool_take_job(struct thread_pool *pool, struct pool_thread *w
     return idle;
 }
 
-/* The worker was left in the middle: if its job has not begun, put it back into the queue; else give
- * the reference. */
+/* The worker was left in the middle: if its job has not begun, put it back into the queue; else
+ * give the reference. */
 static conc_future *thread_pool_give_back_job(struct thread_pool *pool, struct pool_thread *w)
 {
     guard_lock(&pool->word);

@@ -221,8 +221,8 @@ static void task_resume(struct item *item)
 }
 
 /* Leave the task for good, and so never return. Also where its job has left it in the middle
- * (pthread_exit() ...), and the stack is unwound: that ends here, with the task, not with the thread
- * of the loop. */
+ * (pthread_exit() ...), and the stack is unwound: that ends here, with the task, not with the
+ * thread of the loop. */
 static void task_leave(struct task **at)
 {
     struct task *t = *at;

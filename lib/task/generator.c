@@ -62,8 +62,8 @@ struct conc_generator {
 
 /* ---- The body's side ---- */
 
-/* Leave the body for good, and so never return. Also where it was left in the middle (pthread_exit()
- * ...), and its stack is unwound: that ends here, and next() returns the error. */
+/* Leave the body for good, and so never return. Also where it was left in the middle
+ * (pthread_exit() ...), and its stack is unwound: that ends here, and next() returns the error. */
 static void generator_leave(conc_generator **at)
 {
     conc_generator *g = *at;
