@@ -93,7 +93,8 @@ CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt
  *         middle (conc_fn); -ETIMEDOUT, -EAGAIN (not done, CONC_NOW); -EDEADLK: it would wait for
  *         ever, because the job is the caller's own, or ends only after the callback that the
  *         caller is: one in the thread that takes a process pool's results, or of the job's loop;
- *         -ENOMEM: for the copy. conc_future_is_done() tells the wait's errors from the job's.
+ *         -ENOMEM: for the copy. Where the job may return an error that the wait has too,
+ *         conc_future_wait() first: its errors are the wait's alone.
  *
  * Python: Future.result(timeout)
  * [any | yes | yes]

@@ -123,18 +123,35 @@ static bool thread_pool_take_job(struct thread_pool *pool, struct pool_thread *w
     return idle;
 }
 
-/* The worker was left in the middle: if its job has not begun, put it back into the queue; else
- * give the reference. */
+/* Under the guard: give the job to the worker that became idle last, which is to be delivered to;
+ * NULL: none is idle. */
+static struct conc__waiter *thread_pool_give_to_idle(struct thread_pool *pool, conc_future *job)
+{
+    struct conc__waiter *idle = waitlist_pop(&pool->idle);
+    if (!idle)
+        return NULL;
+    invariant(job_queue_is_empty(&pool->queue), "a worker is idle only while the queue is empty");
+    ((struct pool_thread *)idle->slot)->job = job;
+    return idle;
+}
+
+/* The worker was left in the middle: if its job has not begun it is another's; else give the
+ * reference. */
 static conc_future *thread_pool_give_back_job(struct thread_pool *pool, struct pool_thread *w)
 {
+    struct conc__waiter *idle = NULL;
     guard_lock(&pool->word);
     conc_future *job = w->job;
     w->job = NULL;
     if (future_is_pending(job)) {
-        job_queue_push_front(&pool->queue, job);
+        idle = thread_pool_give_to_idle(pool, job);
+        if (!idle)
+            job_queue_push_front(&pool->queue, job);
         job = NULL;
     }
     guard_unlock(&pool->word);
+    if (idle)
+        conc__waiter_deliver(idle, 0);
     return job;
 }
 
@@ -158,7 +175,7 @@ static conc_future *thread_pool_next_job(struct thread_pool *pool, struct pool_t
     conc_future_unref(done);
     if (w->job || !pool->reuse)
         return w->job;
-    struct conc__waiter here = waiter_here();
+    struct conc__waiter here = waiter_here_firmly();
     const struct wait_on on = {
         .list = &pool->idle, .guard = &pool->word, .what = "work", .object = pool};
     if (thread_pool_take_job(pool, w, &here))
@@ -359,11 +376,9 @@ static int thread_pool_submit(conc_executor *executor, conc_future *job)
         guard_unlock(&pool->word);
         return err;
     }
-    struct conc__waiter *idle = waitlist_pop(&pool->idle);
+    struct conc__waiter *idle = thread_pool_give_to_idle(pool, job);
     if (!idle)
         return thread_pool_submit_to_busy(pool, job);
-    invariant(job_queue_is_empty(&pool->queue), "a worker is idle only while the queue is empty");
-    ((struct pool_thread *)idle->slot)->job = job;
     guard_unlock(&pool->word);
     conc__waiter_deliver(idle, 0);
     return 0;

@@ -85,7 +85,8 @@ struct callback_call {
 static void callback_end(struct callback_call *call)
 {
     struct conc_context *self = call->self;
-    self->scope = call->scope; /* also if it has left scopes of its own open */
+    if (self->scope != call->scope) /* it has left scopes of its own open */
+        conc__scopes_set(self, call->scope);
     conc__locals_exit(&call->stay);
     message_put_back(self, call->message);
     callback_free(call->callback);

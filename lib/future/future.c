@@ -96,13 +96,10 @@ conc_future *conc_future_ref(conc_future *future)
     return future;
 }
 
-void conc_future_unref(conc_future *future)
+/* Also where the hook for unobserved errors has left its thread, and the stack is unwound. */
+static void future_free(conc_future **at)
 {
-    if (!future || fetch_sub_acq_rel(&future->refs, 1) != 1)
-        return;
-    uint32_t state = future_state(future);
-    if (future->error && !(state & (FUTURE_OBSERVED | FUTURE_CANCELLED)))
-        conc__report_unobserved(future->error, future->message ? future->message : "");
+    conc_future *future = *at;
     conc__callbacks_free(conc__callbacks_take(future)); /* it was never done */
     if (future->keeper)
         future->keeper->release(future->keeper);
@@ -110,6 +107,16 @@ void conc_future_unref(conc_future *future)
         conc_bytes_free(future->value);
     free_bytes(future->message);
     free_bytes(future);
+}
+
+void conc_future_unref(conc_future *future)
+{
+    if (!future || fetch_sub_acq_rel(&future->refs, 1) != 1)
+        return;
+    conc_future *dying __attribute__((cleanup(future_free))) = future;
+    uint32_t state = future_state(dying);
+    if (dying->error && !(state & (FUTURE_OBSERVED | FUTURE_CANCELLED)))
+        conc__report_unobserved(dying->error, dying->message ? dying->message : "");
 }
 
 void *conc__future_room(conc_future *future, size_t n)
@@ -365,7 +372,7 @@ static int future_wait_done(conc_future *future, conc_deadline deadline, bool ca
         return -EAGAIN;
     if (conc__future_waits_for_caller(future))
         return -EDEADLK;
-    *helped = conc__future_help(future, deadline, cancels);
+    *helped = future_may_help(deadline) && conc__future_help(future, deadline, cancels);
     struct conc__waiter w = waiter_here();
     if (!future_lock_undone(future))
         return 0;

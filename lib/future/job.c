@@ -82,7 +82,7 @@ static void job_run_end(struct job_run **at)
     else if (job_run_was_late(run))
         conc__future_cancel_job(run->job, true);
     /* Also if the job has left scopes of its own open: their memory is gone. */
-    run->self->scope = run->root.parent;
+    conc__scopes_set(run->self, run->root.parent);
     conc__future_settle(run->job, run->err, conc__message_for(run->self, run->err));
     message_put_back(run->self, run->before);
 }
@@ -101,7 +101,7 @@ static bool job_execute(conc_future *job, conc_deadline end)
     struct job_run run = {.self = context_self(), .job = job};
     conc_scope_enter(&run.root, end);
     if (!conc__future_claim(job, &run.root)) {
-        run.self->scope = run.root.parent;
+        conc__scopes_set(run.self, run.root.parent);
         conc__future_cancel_pending(job); /* if it must not begin; else it is not pending */
         return false;
     }
@@ -133,7 +133,7 @@ bool conc__future_help(conc_future *future, conc_deadline deadline, bool cancels
         return false;
     if (!help_is_shallow(self) && !(self->ops->has_stack && self->ops->has_stack(self)))
         return false;
-    conc__scopes_ended(self, &deadline); /* they may end the wait earlier */
+    deadline = deadline_earlier(deadline, self->scopes_end);
     if (self->rlocks && !deadline_is_forever(deadline))
         return false;
     return job_execute_nested(future, cancels ? deadline : CONC_FOREVER);

@@ -278,6 +278,36 @@ static void test_the_job_that_helps_one_that_exits_is_left_too(void **state)
     assert_int_equal(conc_executor_free(helps.pool), 0);
 }
 
+static void exit_at_error(int err, const char *message, void *arg) { pthread_exit(NULL); }
+
+static void test_a_hook_that_exits_loses_no_job(void **state)
+{
+    enum { JOBS = 50 };
+    conc_future *f[JOBS];
+    for (size_t threads = 1; threads <= 4; threads *= 4) {
+        struct gate gate = {0}, *g = &gate;
+        conc_executor *pool;
+        conc_future_on_unobserved(exit_at_error, NULL);
+        assert_int_equal(conc_thread_pool_new(&pool, threads, NULL), 0);
+        conc_future *first = conc_submit(pool, job_gate, &g, sizeof g, 0);
+        gate_entered(&gate);
+        for (int i = 0; i < JOBS; i++) {
+            f[i] = conc_submit(pool, job_return, &(int){i % 2 ? -EIO : 0}, sizeof(int), 0);
+            if (i % 2) /* the worker gives the last reference back, and finds the error */
+                conc_future_unref(f[i]);
+        }
+        conc_event_set(&gate.open);
+        for (int i = 0; i < JOBS; i += 2) {
+            assert_int_equal(conc_future_result(f[i], NULL, CONC_FOREVER), 0);
+            conc_future_unref(f[i]);
+        }
+        assert_int_equal(conc_future_result(first, NULL, CONC_FOREVER), 0);
+        conc_future_unref(first);
+        assert_int_equal(conc_executor_free(pool), 0);
+        conc_future_on_unobserved(NULL, NULL);
+    }
+}
+
 static void ignore_error(int err, const char *message, void *arg) {}
 
 /* ---- The caller's own thread ---- */
@@ -419,6 +449,7 @@ static const struct CMUnitTest tests[] = {
     LEAK_TEST(test_if_no_worker_can_be_started_the_jobs_in_the_queue_fail),
     LEAK_TEST(test_one_who_waits_for_room_gets_it_when_the_worker_is_left),
     LEAK_TEST(test_the_job_that_helps_one_that_exits_is_left_too),
+    LEAK_TEST(test_a_hook_that_exits_loses_no_job),
     LEAK_TEST(test_an_inline_job_that_exits_leaves_its_executor_in_order),
     LEAK_TEST(test_a_thread_whose_job_exits_can_be_joined),
     LEAK_TEST(test_a_timer_whose_job_exits_can_be_joined),

@@ -6,6 +6,7 @@
  */
 #include "ways.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -410,6 +411,31 @@ static void test_callback_must_not_wait_for_the_pool(void)
     CHECK_EQUAL(conc_executor_free(s.pool), 0);
 }
 
+static int job_exits_thread(void *arg, void *result) { pthread_exit(NULL); }
+
+/* A worker goes on; only if its fork server is the program run once more, in which main() was never
+ * called, the system's library cannot end the main thread alone, and the worker dies. */
+static void test_job_that_exits_its_thread_fails_and_the_worker_goes_on(void)
+{
+    conc_executor *pool = make_pool(1);
+    pid_t before, after;
+    int err = 0;
+    CHECK_EQUAL(conc_call(pool, job_pid, NULL, 0, &before, sizeof before, PATIENT), 0);
+    for (int i = 0; i < 10 && err != -CONC_EBROKEN; i++) {
+        const size_t sizes[] = {0, sizeof(int), CONC_BYTES};
+        conc_future *f = conc_submit(pool, job_exits_thread, NULL, 0, sizes[i % 3]);
+        err = conc_future_result(f, NULL, PATIENT);
+        CHECK(err == -EOWNERDEAD || err == -CONC_EBROKEN);
+        CHECK(err == -CONC_EBROKEN ||
+              strstr(conc_future_message(f), "left its thread in the middle"));
+        conc_future_unref(f);
+    }
+    CHECK_EQUAL(conc_call(pool, job_pid, NULL, 0, &after, sizeof after, PATIENT),
+                err == -CONC_EBROKEN ? err : 0);
+    CHECK(err == -CONC_EBROKEN || after == before);
+    CHECK_EQUAL(conc_executor_free(pool), 0);
+}
+
 /* ---- Death ---- */
 
 static void check_death(conc_fn *fn, const void *arg, size_t size, const char *message)
@@ -664,6 +690,7 @@ int main(void)
         ON_EVERY_WAY(test_worker_is_replaced_after_so_many_jobs),
         ON_EVERY_WAY(test_workers_have_the_descriptors_that_they_are_given),
         ON_EVERY_WAY(test_initialiser_runs_in_each_worker),
+        ON_EVERY_WAY(test_job_that_exits_its_thread_fails_and_the_worker_goes_on),
         ON_EVERY_WAY(test_callback_must_not_wait_for_the_pool),
         ON_EVERY_WAY(test_callback_must_not_wait_for_the_pools_jobs),
         ON_EVERY_WAY(test_interrupt_leaves_workers_alone),
