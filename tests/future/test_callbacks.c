@@ -52,7 +52,9 @@ static void called(const char *expected)
 
 /* ---- Chains ---- */
 
-enum { CHAIN = 1000 * 1000, CHAIN_AT_ONCE = 100 * 1000 };
+#define CHAIN crowd_of(1000 * 1000)
+#define CHAIN_AT_ONCE crowd_of(100 * 1000)
+#define CHAIN_OF_JOBS crowd_of(20 * 1000)
 
 /* Each callback makes the next future, registers itself with it, and completes it. */
 static void make_next(conc_future *f, void *arg)
@@ -66,9 +68,9 @@ static void make_next(conc_future *f, void *arg)
     conc_future_unref(next);
 }
 
-static void complete_chain(void)
+static void complete_chain(size_t n)
 {
-    size_t left = CHAIN;
+    size_t left = n;
     conc_future *first = pending();
     on_done(first, make_next, &left);
     complete(first);
@@ -76,11 +78,11 @@ static void complete_chain(void)
     conc_future_unref(first);
 }
 
-static void test_a_chain_of_a_million_futures_needs_no_more_stack(void) { complete_chain(); }
+static void test_a_chain_of_a_million_futures_needs_no_more_stack(void) { complete_chain(CHAIN); }
 
 static int job_complete_chain(void *arg, void *result)
 {
-    complete_chain();
+    complete_chain(CHAIN_AT_ONCE);
     return 0;
 }
 
@@ -113,16 +115,17 @@ static void complete_link(conc_future *f, void *arg)
 
 static void test_a_chain_of_errors_and_cancellations_that_is_there_before(void)
 {
-    struct link *links = calloc(CHAIN_AT_ONCE, sizeof *links);
+    const size_t n = CHAIN_AT_ONCE;
+    struct link *links = calloc(n, sizeof *links);
     CHECK(links);
-    for (size_t i = CHAIN_AT_ONCE; i-- > 0;) {
+    for (size_t i = n; i-- > 0;) {
         links[i].future = pending();
-        links[i].next = i + 1 < CHAIN_AT_ONCE ? links[i + 1].future : NULL;
+        links[i].next = i + 1 < n ? links[i + 1].future : NULL;
         links[i].by_cancel = i % 2;
         on_done(links[i].future, complete_link, &links[i]);
     }
     CHECK(conc_future_cancel(links[0].future));
-    for (size_t i = 0; i < CHAIN_AT_ONCE; i++) {
+    for (size_t i = 0; i < n; i++) {
         CHECK_EQUAL(conc_future_error(links[i].future), i % 2 ? -EIO : -ECANCELED);
         conc_future_unref(links[i].future);
     }
@@ -157,7 +160,7 @@ static void test_a_chain_of_jobs(void)
     CHECK_EQUAL(conc_thread_pool_new(&executors[1], 1, NULL), 0);
     CHECK_EQUAL(conc_loop_pool_new(&executors[2], 1), 0);
     for (int i = 0; i < 3; i++) {
-        struct resubmit r = {.executor = executors[i], .left = CHAIN_AT_ONCE};
+        struct resubmit r = {.executor = executors[i], .left = CHAIN_OF_JOBS};
         conc_future *first = conc_submit(r.executor, job_nothing, NULL, 0, 0);
         on_done(first, submit_next, &r);
         conc_future_unref(first);
@@ -430,16 +433,17 @@ static void test_a_scope_that_a_callback_leaves_open_is_left(void)
 
 /* ---- Many ---- */
 
-enum { MANY = 100 * 1000 };
+#define MANY crowd_of(100 * 1000)
 
 static void test_many_callbacks_of_one_future_all_run(void)
 {
     uint32_t n = 0;
+    const size_t many = MANY;
     conc_future *f = pending();
-    for (int i = 0; i < MANY; i++) /* half a minute, if each one cost as many steps */
+    for (size_t i = 0; i < many; i++) /* half a minute, if each one cost as many steps */
         on_done(f, count_call, &n);
     complete(f);
-    CHECK_EQUAL(n, MANY);
+    CHECK_EQUAL(n, many);
     conc_future_unref(f);
 }
 
