@@ -11,14 +11,25 @@
 
 enum { LINE_SIZE = 256 }; /* bytes; a longer text is cut */
 
-void conc__invariant_broken(const char *file, int line, const char *text)
+__attribute__((noreturn)) static void message_write_and_abort(const char *message, int n)
 {
-    char message[LINE_SIZE];
-    int n = snprintf(message, sizeof message, "libconc: %s:%d: broken: %s\n", file, line, text);
     size_t size = n < 0 ? 0 : (size_t)n;
-    if (size >= sizeof message)
-        size = sizeof message - 1;
+    if (size >= LINE_SIZE)
+        size = LINE_SIZE - 1;
     if (write(STDERR_FILENO, message, size) < 0)
         abort(); /* as below: the message cannot be delivered */
     abort();
+}
+
+void conc__invariant_broken(const char *file, int line, const char *text)
+{
+    char message[LINE_SIZE];
+    message_write_and_abort(message, snprintf(message, sizeof message,
+                                              "libconc: %s:%d: broken: %s\n", file, line, text));
+}
+
+void conc__misuse(const char *text)
+{
+    char message[LINE_SIZE];
+    message_write_and_abort(message, snprintf(message, sizeof message, "libconc: %s\n", text));
 }

@@ -22,6 +22,8 @@ int conc__executor_submit(conc_executor *executor, conc_future *job)
     /* Put aside, or a refusal would carry that message. */
     struct submission s __attribute__((cleanup(submission_end))) = {self, message_put_aside(self)};
     int err = executor ? executor->ops->submit(executor, job) : -EINVAL;
+    if (err == -ECANCELED) /* the caller is cancelled, no executor drops it */
+        conc__future_end_pending(job, FUTURE_REFUSED);
     if (err)
         conc_job_drop(job, err);
     return err;

@@ -32,6 +32,7 @@
 
 #include <string.h>
 
+#include "base/invariant.h"
 #include "future/future_impl.h"
 #include "wait/local.h"
 #include "wait/nested.h"
@@ -53,6 +54,7 @@ struct job_run {
     conc_future *job;
     conc_scope root;
     struct message before;
+    unsigned groups; /* open ones of its context */
     bool returned;
     int err;
 };
@@ -77,6 +79,8 @@ static bool job_run_was_late(const struct job_run *run)
 static void job_run_end(struct job_run **at)
 {
     struct job_run *run = *at;
+    if (run->self->open_groups != run->groups)
+        conc__misuse("a job has returned and left a group open, whose members may use its memory");
     if (!run->returned)
         job_run_left(run);
     else if (job_run_was_late(run))
@@ -102,10 +106,11 @@ static bool job_execute(conc_future *job, conc_deadline end)
     conc_scope_enter(&run.root, end);
     if (!conc__future_claim(job, &run.root)) {
         conc__scopes_set(run.self, run.root.parent);
-        conc__future_cancel_pending(job); /* if it must not begin; else it is not pending */
+        future_cancel_pending(job); /* if it must not begin; else it is not pending */
         return false;
     }
     run.before = message_put_aside(run.self);
+    run.groups = run.self->open_groups;
     job_run(&run);
     return true;
 }
@@ -154,7 +159,7 @@ void conc_job_drop(conc_future *job, int err)
     if (err != -ECANCELED && conc__future_claim(job, NULL))
         conc__future_settle(job, err, conc__message_for(context_self(), err));
     else
-        conc__future_cancel_pending(job);
+        conc__future_end_pending(job, FUTURE_DROPPED);
     conc_future_unref(job);
 }
 

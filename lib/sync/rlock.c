@@ -9,9 +9,7 @@
  */
 #include <conc/rlock.h>
 
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "base/invariant.h"
 #include "wait/wait.h"
 
 static bool rlock_is_owned_by(const conc_rlock *rlock, const struct conc_context *self)
@@ -22,11 +20,8 @@ static bool rlock_is_owned_by(const conc_rlock *rlock, const struct conc_context
 /* Its owner takes it once more. */
 static void rlock_deepen(conc_rlock *rlock)
 {
-    if (rlock->depth == UINT32_MAX) {
-        /* Four thousand million times taken and not released: a mistake of the program's. */
-        fputs("libconc: an rlock was taken more often than can be counted\n", stderr);
-        abort();
-    }
+    if (rlock->depth == UINT32_MAX) /* four thousand million times taken and not released */
+        conc__misuse("an rlock was taken more often than can be counted");
     rlock->depth++;
 }
 

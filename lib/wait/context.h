@@ -70,14 +70,16 @@ struct context_ops {
 
 struct conc_context {
     const struct context_ops *ops;
-    uint32_t id;       /* unique among the living, never 0 */
-    int message_err;   /* the error that `message` belongs to */
-    char *message;     /* of the last error raised: CONC_MESSAGE_MAX bytes, owned; NULL: none */
+    uint32_t id;     /* unique among the living, never 0 */
+    int message_err; /* the error that `message` belongs to */
+    char *message;   /* of the last error raised: CONC_MESSAGE_MAX bytes, owned; NULL: none */
 
     /* See scope.c. All but `cancelled` are changed by the context alone. */
     conc_scope *scope;        /* the innermost */
     conc_deadline scopes_end; /* the first deadline of those up to the nearest shield */
     uint32_t cancelled;       /* a scope of the context may have been cancelled */
+
+    unsigned open_groups; /* that it has opened: executor/group.c */
 
     unsigned hurried; /* waits in a row that came to their end without a park: wait.c */
 

@@ -127,18 +127,14 @@ static void count_down(conc_future *f, void *left) { (*(int *)left)--; }
 static void test_its_callbacks_and_groups_are_told(void **state)
 {
     const struct executor_case *c = *state;
-    int left = 1;
-    struct gate gate = {0}, *g = &gate;
-    conc_group group;
-    conc_group_init(&group);
-    CHECK(conc_group_submit(&group, c->executor, job_gate, &g, sizeof g, NULL, 0) >= 0);
-    gate_entered(&gate);
-    conc_event_set(&gate.open);
+    int left = 1, err = 0;
     conc_future *f = conc_submit(c->executor, job_exits, NULL, 0, 0);
     assert_int_equal(conc_future_add_done_callback(f, count_down, &left), 0);
-    CHECK(conc_group_submit(&group, c->executor, job_exits, NULL, 0, NULL, 0) >= 0);
-    assert_int_equal(conc_group_wait(&group, CONC_FOREVER), -EOWNERDEAD);
-    conc_group_destroy(&group);
+    conc_with_group (group, &err, CONC_FOREVER) {
+        conc_group_submit(group, c->executor, job_exits, NULL, 0, NULL, 0);
+        err = conc_sleep_until(CONC_FOREVER);
+    }
+    assert_int_equal(err, -EOWNERDEAD);
     has_left(f);
     executor_goes_on(c->executor); /* its callbacks are over */
     WAIT_UNTIL(__atomic_load_n(&left, __ATOMIC_ACQUIRE) == 0);

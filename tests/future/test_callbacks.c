@@ -223,12 +223,11 @@ static void test_a_future_lives_until_its_callbacks_have_run(void)
 
 static void wait_for_group(conc_future *f, void *executor)
 {
-    conc_group group;
-    conc_group_init(&group);
-    for (int i = 0; i < 3; i++)
-        CHECK_EQUAL(conc_group_submit(&group, executor, job_nothing, NULL, 0, NULL, 0), i);
-    CHECK_EQUAL(conc_group_wait(&group, CONC_FOREVER), 0);
-    conc_group_destroy(&group);
+    int err = 0;
+    conc_with_group (g, &err, CONC_FOREVER)
+        for (int i = 0; i < 3; i++)
+            conc_group_submit(g, executor, job_nothing, NULL, 0, NULL, 0);
+    CHECK_EQUAL(err, 0);
     note('1');
 }
 
