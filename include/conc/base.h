@@ -152,6 +152,13 @@ typedef void conc_error_fn(int err, const char *message, void *arg);
  *                For arguments and results of any size see conc/bytes.h.
  * @return 0, or a negative error; see conc_raise(). A positive return is a mistake and becomes
  *         -EINVAL.
+ *
+ * A job is to return. If it leaves in the middle, by pthread_exit() or because its thread was
+ * cancelled by pthread_cancel(), its future fails with -EOWNERDEAD; a thread ends then, and its
+ * pool goes on with another; a task ends alone, its loop's thread does not. (A process dies of it,
+ * if its fork server had to run the program once more: -CONC_EBROKEN.) A C++ exception ends the
+ * program (std::terminate()), except out of a job of an inline executor whose caller catches it:
+ * then that future, too, fails with -EOWNERDEAD.
  */
 typedef int conc_fn(void *arg, void *result);
 

@@ -46,9 +46,9 @@ CONC_API CONC_MUST_CHECK conc_future *conc_submit(conc_executor *executor, conc_
  * Have a job run and wait for its result: conc_submit() and conc_wait_for() in one.
  *
  * @param ret  room for the result; untouched on failure; may be NULL
- * @return 0; the job's error; -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED (the job was cancelled
- *         then); a refusal as of conc_submit(). The deadline also ends the wait for room in a
- *         bounded queue and what blocks in an inline job.
+ * @return 0; the job's error; -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED, -EDEADLK (as
+ *         conc_future_result()): the job was cancelled then; a refusal as of conc_submit(). The
+ *         deadline also ends the wait for room in a bounded queue and what blocks in an inline job.
  *
  * Python: Pool.apply()
  * [any | yes | yes]
@@ -75,9 +75,10 @@ typedef struct conc_map_options {
  *                 without a result has an empty one.
  * @param options  borrowed; NULL: all-zero
  * @return 0; the first element's error (in the order of the array), -ETIMEDOUT, -EAGAIN (CONC_NOW),
- *         -ECANCELED; the jobs that remain are cancelled then. -ENOMEM and the other refusals of
- *         conc_submit(). As for the deadline, see conc_call(). With `errors`, only the wait's own
- *         errors, and the elements that were not done have -ECANCELED.
+ *         -ECANCELED, -EDEADLK (as conc_future_result()); the jobs that remain are cancelled then.
+ *         -ENOMEM and the other refusals of conc_submit(). As for the deadline, see conc_call().
+ *         With `errors`, only the wait's own errors, and the elements that were not done have
+ *         -ECANCELED.
  *
  * Python: Executor.map(), Pool.map()
  * [any | yes | yes]
@@ -101,7 +102,8 @@ typedef enum conc_shutdown_flags {
  * @param flags     CONC_SHUTDOWN_..., or 0
  * @param deadline  how long to wait, with CONC_SHUTDOWN_WAIT
  * @return 0; -ETIMEDOUT, -EAGAIN (CONC_NOW), -ECANCELED: it is shut down, but not all has ended
- *         (call again to wait on); -EDEADLK: asked to wait by one of its own jobs; -EINVAL
+ *         (call again to wait on); -EDEADLK: asked to wait by one of its own jobs, or by a callback
+ *         in the thread that takes a process pool's results; -EINVAL
  *
  * Python: Executor.shutdown(wait, cancel_futures)
  * [any | yes (with CONC_SHUTDOWN_WAIT) | yes (with CONC_SHUTDOWN_WAIT)]
@@ -113,7 +115,7 @@ CONC_API int conc_executor_shutdown(conc_executor *executor, unsigned flags,
  * Shut down, wait until every job has ended, and free the executor. NULL is ignored. Futures stay
  * valid. To bound the time, shut down with a deadline first.
  *
- * @return 0; -EDEADLK (called by one of its own jobs): refused, nothing is freed
+ * @return 0; -EDEADLK (as conc_executor_shutdown()): refused, nothing is freed
  *
  * [any | yes | no]
  */
@@ -166,7 +168,9 @@ typedef struct conc_thread_pool_options {
     void *arg; /* given to both */
 
     /* Jobs that may wait for a worker before conc_submit() blocks; 0: no bound. A worker of the
-     * pool itself is never blocked: it runs the job that it submits at once. */
+     * pool itself is never blocked: it runs the job that it submits at once. But if it does so
+     * already in a few jobs, one within another, or holds an rlock, the job goes into the queue,
+     * over the bound. */
     size_t max_queued;
 
     size_t stack_size; /* bytes; 0: the system's default */

@@ -45,7 +45,8 @@ struct conc_executor {
 
 /**
  * Run a job in the calling context, if it is still pending (else it was cancelled, or a worker that
- * waited for it has run it), and complete its future. Takes the reference.
+ * waited for it has run it), and complete its future. Takes the reference. Does not return if the
+ * job leaves its thread in the middle (conc_fn), but completes the future all the same.
  *
  * @return true: it ran
  *
@@ -61,8 +62,9 @@ CONC_API void conc_job_drop(conc_future *job, int err);
 
 /**
  * Make the calling context a worker of an executor (NULL: of none any more). A worker that waits
- * for a job of its own executor that has not started runs it itself, and asking to wait for the
- * executor's end is -EDEADLK for it.
+ * for a job of its own executor that has not started runs it itself, in a context that begins with
+ * the local values that the worker has now; and asking to wait for the executor's end is -EDEADLK
+ * for it.
  *
  * @return the executor it worked for before; NULL: none
  */

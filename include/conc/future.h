@@ -80,12 +80,20 @@ CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt
  *
  * A worker of a thread pool that waits for a job which still lies in its own pool's queue runs that
  * job itself, so that a pool whose workers all wait for their own pool goes on (such a wait may
- * outlast its deadline by the job).
+ * outlast its deadline by the job). The job notices nothing of that: it is a context of its own,
+ * with an id, a name and an error message of its own, the local values that the worker began with,
+ * and none of the locks that the waiting job holds. Jobs that are run so, one within another, need
+ * stack: a worker does it while at least half of its stack is free. Beyond that, and if it holds an
+ * rlock and its wait has an end, it only waits: then the job stays in the queue until a worker is
+ * free, and if all workers wait so for jobs in the queue, they wait until their deadlines.
  *
  * @param ret  room for the result, of the future's result size (a conc_bytes gets a copy, for
  *             conc_bytes_free()); NULL: not wanted; untouched on failure
  * @return 0; the job's own negative error (then conc_describe() is its message); -ECANCELED:
- *         the future was cancelled, or the caller; -ETIMEDOUT, -EAGAIN (not done, CONC_NOW);
+ *         the future was cancelled, or the caller; -EOWNERDEAD: the job has left its thread in the
+ *         middle (conc_fn); -ETIMEDOUT, -EAGAIN (not done, CONC_NOW); -EDEADLK: it would wait for
+ *         ever, because the job is the caller's own, or ends only after the callback that the
+ *         caller is: one in the thread that takes a process pool's results, or of the job's loop;
  *         -ENOMEM: for the copy. Where the job may return an error that the wait has too,
  *         conc_future_wait() first: its errors are the wait's alone.
  *
@@ -97,7 +105,8 @@ CONC_API int conc_future_result(conc_future *future, void *ret, conc_deadline de
 /**
  * Wait until the future is done, however it ends. Its error stays unobserved.
  *
- * @return 0; -ETIMEDOUT, -EAGAIN, -ECANCELED (the caller was cancelled)
+ * @return 0; -ETIMEDOUT, -EAGAIN, -ECANCELED (the caller was cancelled), -EDEADLK: as
+ *         conc_future_result()
  *
  * [any | yes | yes]
  */
@@ -157,19 +166,41 @@ CONC_API bool conc_future_is_cancelled(const conc_future *future);
  */
 CONC_API bool conc_future_cancel(conc_future *future);
 
-/** Called with a future that is done; see conc_future_add_done_callback(). */
+/**
+ * Called with a future that is done; see conc_future_add_done_callback(). It borrows the future,
+ * and must not block for long. It may complete other futures: see there.
+ */
 typedef void conc_done_fn(conc_future *future, void *arg);
 
 /**
  * Call fn(future, arg) when the future is done: in the context that completes it, after its waiters
  * were woken, callbacks in the order of their registration; at once, in the caller, if it is done
- * already. fn borrows the future, and must not block for long.
+ * already. fn runs with a copy of the local values that the caller of this has now; what it sets is
+ * gone when it returns (conc/local.h).
  *
- * @return 0; -ENOMEM: not registered
+ * Where a call completes a future (conc_future_set_result(), conc_future_cancel() ...) the
+ * callbacks have run when it returns. Only in a callback they have not: they are called when that
+ * callback has returned, after those that were due before, in the same context. So a chain of
+ * futures, each of which is completed by the callback of the one before, may be of any length; and
+ * a callback must not wait for what other callbacks of its context do.
+ *
+ * @return 0; -ENOMEM: not registered; -EINVAL: no fn
  *
  * Python: Future.add_done_callback()
  */
 CONC_API int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *arg);
+
+/**
+ * Take callbacks back: those that were registered with this fn and this arg.
+ *
+ * @return how many, none of which is called any more; 0: there is none. Those of a future that is
+ *         done cannot be taken back: they have been called, or the context that completes it is
+ *         about to do so
+ *
+ * Python: Future.remove_done_callback()
+ * [anywhere | no | no]
+ */
+CONC_API int conc_future_remove_done_callback(conc_future *future, conc_done_fn *fn, void *arg);
 
 /* ---- Many futures ---- */
 
@@ -185,7 +216,8 @@ typedef enum conc_wait_mode {
  *
  * @param futures  n futures; borrowed
  * @return how many are done now, when the wait's end has come; -ETIMEDOUT, -EAGAIN, -ECANCELED: it
- *         has not; -ENOMEM; -EINVAL: no futures, no such mode
+ *         has not; -EDEADLK: it never would (conc_future_result()); -ENOMEM; -EINVAL: no futures, no
+ *         such mode
  *
  * Python: concurrent.futures.wait(), asyncio.wait()
  * [any | yes | yes]
@@ -200,8 +232,8 @@ CONC_API ssize_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode
  *                for n errors: wait for all, and store each one's error or 0 in its place. Either
  *                way the futures' errors count as observed.
  * @return 0; the first error (errors is NULL), with its message in conc_describe();
- *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -ENOMEM; -EINVAL: no
- *         futures
+ *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -EDEADLK, -ENOMEM, -EINVAL: as
+ *         conc_wait()
  *
  * Python: asyncio.gather(return_exceptions=False or True)
  * [any | yes | yes]
@@ -211,7 +243,8 @@ CONC_API int conc_gather(conc_future *const *futures, size_t n, int *errors,
 
 /**
  * conc_future_result() that cancels the future if the deadline comes, or the caller is cancelled,
- * before it is done. It does not wait for the cancelled job to return.
+ * before it is done. It does not wait for the cancelled job to return, unless the caller runs that
+ * job itself (conc_future_result()): then the deadline ends the job's calls.
  *
  * @return as conc_future_result()
  *
@@ -224,7 +257,8 @@ CONC_API int conc_wait_for(conc_future *future, void *ret, conc_deadline deadlin
 typedef struct conc_as_completed conc_as_completed;
 
 /**
- * Make an iterator. The futures are watched from now on.
+ * Make an iterator. The futures are watched from now on. One that stands in the array twice is
+ * given once, as in Python.
  *
  * @param ret      gives an iterator
  * @param futures  n futures; the array is borrowed during the call, each future shared until the
@@ -240,8 +274,9 @@ CONC_API CONC_MUST_CHECK int conc_as_completed_new(conc_as_completed **ret,
  * The next future that is done; wait for one if there is none.
  *
  * @param future  gives the future, borrowed from the iterator; NULL: not wanted
- * @param index   gives its place in the array; NULL: not wanted
- * @return 1; 0: all have been given; -ETIMEDOUT, -EAGAIN, -ECANCELED
+ * @param index   gives its place in the array, the first if it has several; NULL: not wanted
+ * @return 1; 0: all have been given; -ETIMEDOUT, -EAGAIN, -ECANCELED; -EDEADLK: those that are left
+ *         wait for the caller (conc_future_result())
  *
  * [one | yes | yes]
  */

@@ -49,9 +49,9 @@ typedef struct conc_group {
  * Begin a group: what the caller does until conc_group_exit() is its body. For every day there is
  * conc_with_group(), which closes it by itself.
  *
- * @param group     uninitialised memory, borrowed until conc_group_exit(). A job that returns
- *                  before it has closed a group that it opened ends the program with a message: the
- *                  members may still use that memory.
+ * @param group     uninitialised memory, borrowed until conc_group_exit(). A job that returns, or
+ *                  leaves its thread (conc_fn), before it has closed a group that it opened ends
+ *                  the program with a message: the members may still use that memory.
  * @param deadline  of body and members: when it comes the group ends with -ETIMEDOUT
  *
  * Python: TaskGroup.__aenter__()

@@ -8,8 +8,11 @@
  *
  * A thread starts without values, also one of an executor's, which keeps its values from job to
  * job. A task starts with those that its spawner had at that moment, and a job of conc_to_thread()
- * has its caller's; what either sets afterwards the other doesn't see. Values are shared then, not
- * copied: a value that several contexts have lives until the last of them has let go of it.
+ * has its caller's; what either sets afterwards the other doesn't see. A callback, of a future or
+ * of a loop, has those that its registrant had: what it sets is gone when it returns, but for a
+ * reader, a writer or a signal's handler, which finds it again the next time. Values are shared
+ * then, not copied: a value that several contexts have lives until the last of them has let go of
+ * it.
  */
 #ifndef CONC_LOCAL_H
 #define CONC_LOCAL_H
@@ -91,8 +94,9 @@ CONC_API CONC_MUST_CHECK int conc_local_set_token(conc_local *local, void *value
  * present one is let go.
  *
  * @return 0; -ENOMEM: nothing has changed, and it may be tried again (it needs memory only if a
- *         task was spawned in between); -EINVAL: the token has been used, or is another context's;
- *         -ESHUTDOWN: the context is ending: the former value is let go too
+ *         task was spawned, or a callback registered, in between); -EINVAL: the token has been
+ *         used, or is another context's; -ESHUTDOWN: the context is ending: the former value is let
+ *         go too
  *
  * Python: ContextVar.reset(token)
  * [owner | no | no]

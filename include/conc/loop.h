@@ -187,7 +187,10 @@ CONC_API int conc_loop_set_debug(conc_loop *loop, int64_t slow_after_ns);
 
 /* ---- Callbacks ---- */
 
-/** A callback of a loop's: called in the loop's thread. */
+/**
+ * A callback of a loop's: called in the loop's thread, with a copy of the local values of the
+ * thread or task that asked for it (conc/local.h).
+ */
 typedef void conc_callback_fn(void *arg);
 
 /** A callback that was asked for. */

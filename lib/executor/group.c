@@ -41,6 +41,7 @@
 #include "base/alloc.h"
 #include "base/invariant.h"
 #include "executor/submit.h"
+#include "future/callbacks.h"
 #include "future/future_impl.h"
 
 struct conc__member {
@@ -219,7 +220,7 @@ static void member_ended(conc_future *future, void *arg)
 static struct conc__member *member_new(conc_group *group, conc_future *job, void *ret, bool lent)
 {
     struct conc__member *m = alloc_one(struct conc__member);
-    if (!m || conc_future_add_done_callback(job, member_ended, m)) {
+    if (!m || conc__future_add_hook(job, member_ended, m)) {
         free_bytes(m);
         return NULL;
     }
@@ -336,7 +337,7 @@ static void group_help_members(conc_group *group)
             f = member_move_first(&group->running, &group->running);
         if (!f)
             return;
-        conc__future_help(f);
+        conc__future_help(f, CONC_FOREVER, false);
         conc_future_unref(f);
     }
 }

@@ -150,8 +150,10 @@ static int imap_fill(conc_imap *imap, conc_deadline deadline)
 {
     conc_scope scope;
     conc_scope_enter(&scope, deadline);
+    conc_scope *entered __attribute__((cleanup(conc__scope_abandon))) = &scope;
     while (imap_submit_one(imap, &scope) && !scope.reported && imap_find_done(imap, CONC_NOW) != 0)
         continue;
+    entered = NULL;
     int err = conc_scope_exit(&scope);
     return err == -ETIMEDOUT && deadline_is_now(deadline) ? -EAGAIN : err;
 }
@@ -163,7 +165,8 @@ static bool imap_help(conc_imap *imap, conc_deadline deadline)
         return false;
     for (struct list_node *n = imap->given.head; n && future_may_help(deadline);
          n = list_next(&imap->given, n))
-        if (conc__future_help(list_entry(n, struct imap_place, node)->watch.future))
+        if (conc__future_help(list_entry(n, struct imap_place, node)->watch.future, deadline,
+                              false))
             return true;
     return false;
 }

@@ -15,9 +15,10 @@
 
 /* An inline_submit() that runs its job; lies on its stack. */
 struct inline_run {
+    struct inline_executor *executor;
     struct list_node node; /* in its executor's runs */
-    conc_context *context;
-    conc_future *job; /* the caller of conc_submit() has a reference */
+    uint32_t context;      /* its id */
+    conc_future *job;      /* the caller of conc_submit() has a reference */
 };
 
 struct inline_executor {
@@ -35,11 +36,23 @@ static struct inline_executor *inline_of(conc_executor *executor)
     return (struct inline_executor *)executor;
 }
 
+/* Also where the job has left in the middle, and the stack is unwound. */
+static void inline_run_end(struct inline_run **at)
+{
+    struct inline_run *run = *at;
+    struct inline_executor *ex = run->executor;
+    conc_with_lock (&ex->lock) {
+        list_remove(&ex->runs, &run->node);
+        if (list_is_empty(&ex->runs))
+            conc_cond_notify_all(&ex->idle);
+    }
+}
+
 static int inline_submit(conc_executor *executor, conc_future *job)
 {
     struct inline_executor *ex = inline_of(executor);
-    struct inline_run run = {.context = conc_context_current(), .job = job};
     bool closed = false;
+    struct inline_run run = {.executor = ex, .context = conc_context_id(NULL), .job = job};
     conc_with_lock (&ex->lock) {
         closed = ex->closed;
         if (!closed)
@@ -47,12 +60,8 @@ static int inline_submit(conc_executor *executor, conc_future *job)
     }
     if (closed)
         return -ESHUTDOWN;
-    conc_job_run(job);
-    conc_with_lock (&ex->lock) {
-        list_remove(&ex->runs, &run.node);
-        if (list_is_empty(&ex->runs))
-            conc_cond_notify_all(&ex->idle);
-    }
+    struct inline_run *listed __attribute__((cleanup(inline_run_end))) = &run;
+    conc_job_run(listed->job);
     return 0;
 }
 
@@ -64,9 +73,8 @@ static bool inline_is_idle(void *arg)
 /* With the lock. */
 static bool inline_runs_caller(const struct inline_executor *ex)
 {
-    const conc_context *self = conc_context_current();
     for (struct list_node *n = ex->runs.head; n; n = list_next(&ex->runs, n))
-        if (list_entry(n, struct inline_run, node)->context == self)
+        if (context_stands_here(list_entry(n, struct inline_run, node)->context))
             return true;
     return false;
 }

@@ -26,6 +26,15 @@ static inline void job_queue_push(struct job_queue *queue, conc_future *job)
     queue->length++;
 }
 
+static inline void job_queue_push_front(struct job_queue *queue, conc_future *job)
+{
+    job->link = queue->first;
+    if (!queue->first)
+        queue->last = job;
+    queue->first = job;
+    queue->length++;
+}
+
 /* The job that has waited longest, off the queue; NULL: the queue is empty. */
 static inline conc_future *job_queue_pop(struct job_queue *queue)
 {

@@ -64,12 +64,14 @@ static int map_submit_all(conc_executor *executor, const struct map *m, conc_fut
 {
     conc_scope scope;
     conc_scope_enter(&scope, deadline);
+    conc_scope *entered __attribute__((cleanup(conc__scope_abandon))) = &scope;
     size_t i = 0;
     while (i < chunks && !scope.reported) {
         futures[i] = map_submit_chunk(executor, m, i * m->chunk);
         i++;
     }
     *submitted = i;
+    entered = NULL;
     int err = conc_scope_exit(&scope);
     return err == -ETIMEDOUT && deadline_is_now(deadline) ? -EAGAIN : err;
 }

@@ -8,15 +8,24 @@
  * has finished a job takes the next. With the queue at its bound the submitter waits on a list, its
  * job in its waiter, and the worker that makes room moves the job into the queue.
  *
+ * A worker that submits to its own pool must not wait for room, or all might. With the queue at its
+ * bound it runs the job at once; but such jobs lie on its stack, one within another, and may submit
+ * in turn: so only a few of them. After that its jobs go into the queue, over the bound, which then
+ * holds for the others alone: they wait until the queue is below it.
+ *
  * All state is under one guard, held for a few pointer moves (and, rarely, while a thread is
  * started). No user code, no wake-up and no allocation but the start's happens under it. Order of
  * the guards: this one, then a future's.
  *
  * Invariants:
  * - a worker is idle only while the queue is empty; the queue holds jobs only while there are
- *   workers; submitters wait only while the queue is full: so no job waits while a worker could run
- *   it.
+ *   workers; submitters wait only while the queue is at its bound, or over it: so no job waits
+ *   while a worker could run it.
  * - each worker holds a reference to the job it runs (`job`), so that a shutdown can cancel it.
+ *
+ * A job may leave its worker in the middle (pthread_exit(); future/job.c). Its thread is lost, and
+ * cleanup functions run instead of the rest: a new worker takes the next job of the queue, if there
+ * is one, and the old one leaves as always. In the initialiser, that is a failure like any other.
  *
  * The end: after `closed` is set, idle workers leave at once, the others when the queue is empty.
  * The last one to leave wakes the closers. A thread that has left is joined by the next one that
@@ -40,6 +49,7 @@ struct pool_thread {
     pthread_t system;
     size_t number;
     conc_future *job; /* that it runs, or was just given; NULL: it is idle */
+    bool has_begun;   /* its initialiser has succeeded */
 };
 
 struct thread_pool {
@@ -80,18 +90,29 @@ static void thread_pool_join_worker(struct pool_thread *w)
     free_bytes(w);
 }
 
+/* Under the guard: take the next job from the queue; NULL: there is none. *submitter gets the room,
+ * if one waits for that, and is to be delivered to. */
+static conc_future *thread_pool_pop_job(struct thread_pool *pool, struct conc__waiter **submitter)
+{
+    conc_future *job = job_queue_pop(&pool->queue);
+    *submitter = NULL;
+    if (job && pool->queue.length < pool->options.max_queued)
+        *submitter = waitlist_pop(&pool->submitters);
+    if (*submitter)
+        job_queue_push(&pool->queue, (*submitter)->slot);
+    return job;
+}
+
 /* Take the next job from the queue, if there is one; else list `here`, if it is not NULL, as idle.
  * True: it is. */
 static bool thread_pool_take_job(struct thread_pool *pool, struct pool_thread *w,
                                  struct conc__waiter *here)
 {
-    struct conc__waiter *submitter = NULL;
+    struct conc__waiter *submitter;
     bool idle = false;
     guard_lock(&pool->word);
-    w->job = job_queue_pop(&pool->queue);
-    if (w->job && (submitter = waitlist_pop(&pool->submitters))) {
-        job_queue_push(&pool->queue, submitter->slot);
-    } else if (!w->job && here && !pool->closed) {
+    w->job = thread_pool_pop_job(pool, &submitter);
+    if (!w->job && here && !pool->closed) {
         here->slot = w;
         conc__waitlist_push_front(&pool->idle, here);
         idle = true;
@@ -100,6 +121,38 @@ static bool thread_pool_take_job(struct thread_pool *pool, struct pool_thread *w
     if (submitter)
         conc__waiter_deliver(submitter, 0);
     return idle;
+}
+
+/* Under the guard: give the job to the worker that became idle last, which is to be delivered to;
+ * NULL: none is idle. */
+static struct conc__waiter *thread_pool_give_to_idle(struct thread_pool *pool, conc_future *job)
+{
+    struct conc__waiter *idle = waitlist_pop(&pool->idle);
+    if (!idle)
+        return NULL;
+    invariant(job_queue_is_empty(&pool->queue), "a worker is idle only while the queue is empty");
+    ((struct pool_thread *)idle->slot)->job = job;
+    return idle;
+}
+
+/* The worker was left in the middle: if its job has not begun it is another's; else give the
+ * reference. */
+static conc_future *thread_pool_give_back_job(struct thread_pool *pool, struct pool_thread *w)
+{
+    struct conc__waiter *idle = NULL;
+    guard_lock(&pool->word);
+    conc_future *job = w->job;
+    w->job = NULL;
+    if (future_is_pending(job)) {
+        idle = thread_pool_give_to_idle(pool, job);
+        if (!idle)
+            job_queue_push_front(&pool->queue, job);
+        job = NULL;
+    }
+    guard_unlock(&pool->word);
+    if (idle)
+        conc__waiter_deliver(idle, 0);
+    return job;
 }
 
 static void thread_pool_forget_job(struct thread_pool *pool, struct pool_thread *w)
@@ -130,10 +183,54 @@ static conc_future *thread_pool_next_job(struct thread_pool *pool, struct pool_t
     return w->job;
 }
 
+static void *thread_pool_worker_main(void *arg);
+
+/* Under the guard: a new thread, whose first job it is. */
+static int thread_pool_start_worker(struct thread_pool *pool, conc_future *job)
+{
+    struct pool_thread *w = alloc_one(struct pool_thread);
+    if (!w)
+        return -ENOMEM;
+    *w = (struct pool_thread){.pool = pool, .number = pool->started, .job = job};
+    int err = conc__thread_create(&w->system, pool->options.stack_size, thread_pool_worker_main, w);
+    if (err) {
+        free_bytes(w);
+        return err;
+    }
+    list_push(&pool->workers, &w->node);
+    pool->threads++;
+    pool->started++;
+    return 0;
+}
+
+/* Under the guard, by a worker that leaves: if it leaves jobs in the queue, a new worker takes the
+ * next; if that cannot be started, the others take them; if there are no others these jobs are
+ * given, to be failed. *submitter: to be delivered to, or NULL. */
+static conc_future *thread_pool_leave_jobs(struct thread_pool *pool,
+                                           struct conc__waiter **submitter)
+{
+    conc_future *job = thread_pool_pop_job(pool, submitter);
+    if (!job || thread_pool_start_worker(pool, job) == 0)
+        return NULL;
+    job_queue_push_front(&pool->queue, job);
+    return pool->threads > 1 ? NULL : job_queue_take_all(&pool->queue);
+}
+
 static void thread_pool_leave(struct thread_pool *pool, struct pool_thread *w)
 {
-    struct conc__waiter *closers = NULL;
+    struct conc__waiter *submitter, *closers = NULL;
+    conc_future *lost;
     guard_lock(&pool->word);
+    while ((lost = thread_pool_leave_jobs(pool, &submitter))) {
+        guard_unlock(&pool->word);
+        if (submitter)
+            conc__waiter_deliver(submitter, 0);
+        while (lost) {
+            conc_raise(-ENOMEM, "no thread could be started for it");
+            conc_job_drop(job_chain_pop(&lost), -ENOMEM);
+        }
+        guard_lock(&pool->word);
+    }
     list_remove(&pool->workers, &w->node);
     struct pool_thread *before = pool->left;
     pool->left = w;
@@ -141,6 +238,8 @@ static void thread_pool_leave(struct thread_pool *pool, struct pool_thread *w)
     if (--pool->threads == 0)
         closers = waitlist_take_all(&pool->closers);
     guard_unlock(&pool->word);
+    if (submitter)
+        conc__waiter_deliver(submitter, 0);
     conc__waiter_deliver_all(closers, 0);
     thread_pool_join_worker(before);
 }
@@ -168,45 +267,53 @@ static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, i
     }
 }
 
+/* Also where a job has left it in the middle, and the stack is unwound; as the next. */
+static void thread_pool_worker_fini(struct pool_thread **at)
+{
+    struct pool_thread *w = *at;
+    struct thread_pool *pool = w->pool;
+    if (w->has_begun && pool->options.fini)
+        pool->options.fini(pool->options.arg);
+    else if (!w->has_begun && w->job)
+        thread_pool_break(pool, w, -EOWNERDEAD);
+}
+
+static void thread_pool_worker_end(struct pool_thread **at)
+{
+    struct pool_thread *w = *at;
+    struct thread_pool *pool = w->pool;
+    if (w->job)
+        conc_future_unref(thread_pool_give_back_job(pool, w));
+    conc_context_set_executor(NULL);
+    thread_pool_leave(pool, w);
+}
+
+static void thread_pool_worker_run(struct pool_thread *worker)
+{
+    struct pool_thread *w __attribute__((cleanup(thread_pool_worker_fini))) = worker;
+    struct thread_pool *pool = w->pool;
+    int err = pool->options.init ? pool->options.init(pool->options.arg) : 0;
+    if (err) {
+        thread_pool_break(pool, w, err);
+        return;
+    }
+    w->has_begun = true;
+    conc_context_set_executor(&pool->base); /* once more: helped jobs have the values of now */
+    for (conc_future *job = w->job; job; job = thread_pool_next_job(pool, w))
+        conc__job_execute(job);
+}
+
 static void *thread_pool_worker_main(void *arg)
 {
-    struct pool_thread *w = arg;
+    struct pool_thread *w __attribute__((cleanup(thread_pool_worker_end))) = arg;
     struct thread_pool *pool = w->pool;
     char name[CONC_NAME_MAX], number[24];
     snprintf(number, sizeof number, "-%zu", w->number);
     conc__name_join(name, pool->name, number);
     conc_context_set_name(name);
     conc_context_set_executor(&pool->base);
-    int err = pool->options.init ? pool->options.init(pool->options.arg) : 0;
-    if (err) {
-        thread_pool_break(pool, w, err);
-    } else {
-        for (conc_future *job = w->job; job; job = thread_pool_next_job(pool, w))
-            conc__job_execute(job);
-        if (pool->options.fini)
-            pool->options.fini(pool->options.arg);
-    }
-    conc_context_set_executor(NULL);
-    thread_pool_leave(pool, w);
+    thread_pool_worker_run(w);
     return NULL;
-}
-
-/* Under the guard: a new thread, whose first job it is. */
-static int thread_pool_start_worker(struct thread_pool *pool, conc_future *job)
-{
-    struct pool_thread *w = alloc_one(struct pool_thread);
-    if (!w)
-        return -ENOMEM;
-    *w = (struct pool_thread){.pool = pool, .number = pool->started, .job = job};
-    int err = conc__thread_create(&w->system, pool->options.stack_size, thread_pool_worker_main, w);
-    if (err) {
-        free_bytes(w);
-        return err;
-    }
-    list_push(&pool->workers, &w->node);
-    pool->threads++;
-    pool->started++;
-    return 0;
 }
 
 /* ---- Submitting ---- */
@@ -214,11 +321,16 @@ static int thread_pool_start_worker(struct thread_pool *pool, conc_future *job)
 /* The queue is at its bound. With the guard, which it releases. */
 static int thread_pool_submit_to_full(struct thread_pool *pool, conc_future *job)
 {
-    /* If all workers waited here, none would make room. */
-    if (context_self()->works_for == &pool->base) {
+    const struct conc_context *self = context_self();
+    if (self->works_for == &pool->base) {
+        const bool at_once = help_is_shallow(self) && !self->rlocks;
+        if (!at_once)
+            job_queue_push(&pool->queue, job);
         guard_unlock(&pool->word);
-        conc__future_help(job);
-        conc_future_unref(job);
+        if (at_once) {
+            conc__future_help(job, CONC_FOREVER, false);
+            conc_future_unref(job);
+        }
         return 0;
     }
     struct conc__waiter w = waiter_here();
@@ -266,11 +378,9 @@ static int thread_pool_submit(conc_executor *executor, conc_future *job)
         guard_unlock(&pool->word);
         return err;
     }
-    struct conc__waiter *idle = waitlist_pop(&pool->idle);
+    struct conc__waiter *idle = thread_pool_give_to_idle(pool, job);
     if (!idle)
         return thread_pool_submit_to_busy(pool, job);
-    invariant(job_queue_is_empty(&pool->queue), "a worker is idle only while the queue is empty");
-    ((struct pool_thread *)idle->slot)->job = job;
     guard_unlock(&pool->word);
     conc__waiter_deliver(idle, 0);
     return 0;

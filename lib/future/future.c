@@ -38,6 +38,7 @@
 
 #include "base/alloc.h"
 #include "base/invariant.h"
+#include "future/callbacks.h"
 #include "future/unobserved.h"
 
 /* ---- Memory ---- */
@@ -109,24 +110,27 @@ static bool future_is_only_listed(const conc_future *future)
     return load_relaxed(&future->refs) == 2 && (load_relaxed(&future->word) & FUTURE_LISTED);
 }
 
-void conc_future_unref(conc_future *future)
+/* Also where the hook for unobserved errors has left its thread, and the stack is unwound. */
+static void future_free(conc_future **at)
 {
-    if (future && future_is_only_listed(future))
-        conc__future_report(future); /* now, not only when its loop ends */
-    if (!future || fetch_sub_acq_rel(&future->refs, 1) != 1)
-        return;
-    conc__future_report(future);
-    while (future->callbacks) { /* it was never done */
-        struct future_callback *c = future->callbacks;
-        future->callbacks = c->next;
-        free_bytes(c);
-    }
+    conc_future *future = *at;
+    conc__callbacks_free(conc__callbacks_take(future)); /* it was never done */
     if (future->keeper)
         future->keeper->release(future->keeper);
     else if (future->value_is_bytes)
         conc_bytes_free(future->value);
     free_bytes(future->message);
     free_bytes(future);
+}
+
+void conc_future_unref(conc_future *future)
+{
+    if (future && future_is_only_listed(future))
+        conc__future_report(future); /* now, not only when its loop ends */
+    if (!future || fetch_sub_acq_rel(&future->refs, 1) != 1)
+        return;
+    conc_future *dying __attribute__((cleanup(future_free))) = future;
+    conc__future_report(dying);
 }
 
 void *conc__future_room(conc_future *future, size_t n)
@@ -201,16 +205,6 @@ const void *conc_future_value(conc_future *future)
 
 /* ---- Settling ---- */
 
-static void future_run_callbacks(conc_future *future, struct future_callback *first)
-{
-    while (first) {
-        struct future_callback *c = first;
-        first = c->next;
-        c->fn(future, c->arg);
-        free_bytes(c);
-    }
-}
-
 /* With the guard, which it releases. The result is in place; takes the message. */
 static void future_finish(conc_future *future, int err, char *message, uint32_t how)
 {
@@ -219,22 +213,12 @@ static void future_finish(conc_future *future, int err, char *message, uint32_t 
     future->message = message;
     future->scope = NULL;
     struct conc__waiter *waiters = waitlist_take_all(&future->waiters);
-    struct future_callback *callbacks = future->callbacks;
-    future->callbacks = NULL;
+    struct future_callback *callbacks = conc__callbacks_take(future);
     conc__watches_mark_ready(future);
     guard_unlock_with(&future->word, FUTURE_RUNNING, FUTURE_DONE | how);
     conc__waiter_deliver_all(waiters, 0);
-    future_run_callbacks(future, callbacks);
-}
-
-/* Take the guard of a future that is not done yet; false: it is. */
-static bool future_lock_undone(conc_future *future)
-{
-    guard_lock(&future->word);
-    if (!conc_future_is_done(future))
-        return true;
-    guard_unlock(&future->word);
-    return false;
+    if (callbacks)
+        conc__callbacks_run(future, callbacks);
 }
 
 static char *future_copy_message(const char *message)
@@ -385,7 +369,21 @@ void conc__future_abandon(conc_future *future)
 
 /* ---- Waiting ---- */
 
-static int future_wait_done(conc_future *future, conc_deadline deadline)
+bool conc__future_waits_for_caller(conc_future *future)
+{
+    const uint32_t state = future_state(future);
+    if (!(state & FUTURE_DONE) && future->executor && future->executor == context_self()->holds_up)
+        return true;
+    if (!(state & FUTURE_RUNNING) || !future_lock_undone(future))
+        return false;
+    /* The guard keeps the scope alive. */
+    bool waits = future->scope && context_stands_here(future->scope->context->id);
+    guard_unlock(&future->word);
+    return waits;
+}
+
+/* `cancels`: at the end of its wait the caller will cancel the future. *helped: it has run it. */
+static int future_wait_done(conc_future *future, conc_deadline deadline, bool cancels, bool *helped)
 {
     int err = wait_checkpoint(deadline);
     if (err || conc_future_is_done(future))
@@ -394,8 +392,9 @@ static int future_wait_done(conc_future *future, conc_deadline deadline)
         return -ESHUTDOWN;
     if (deadline_is_now(deadline))
         return -EAGAIN;
-    if (future_may_help(deadline))
-        conc__future_help(future);
+    if (conc__future_waits_for_caller(future))
+        return -EDEADLK;
+    *helped = future_may_help(deadline) && conc__future_help(future, deadline, cancels);
     struct conc__waiter w = waiter_here();
     if (!future_lock_undone(future))
         return 0;
@@ -408,12 +407,13 @@ static int future_wait_done(conc_future *future, conc_deadline deadline)
 
 int conc_future_wait(conc_future *future, conc_deadline deadline)
 {
-    return future_wait_done(future, deadline);
+    bool helped;
+    return future_wait_done(future, deadline, false, &helped);
 }
 
 int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
 {
-    int err = future_wait_done(future, deadline);
+    int err = conc_future_wait(future, deadline);
     if (err)
         return err;
     conc__future_observe(future);
@@ -424,47 +424,28 @@ int conc_future_result(conc_future *future, void *ret, conc_deadline deadline)
     return future->error;
 }
 
+/* A job that the caller has helped was cancelled. 0; or why, if that was the end of the wait. */
+static int future_why_helped_ended(conc_deadline deadline)
+{
+    int err = conc_check_cancel();
+    if (err)
+        return err;
+    return deadline.ns <= conc_now() ? -ETIMEDOUT : 0;
+}
+
 int conc_wait_for(conc_future *future, void *ret, conc_deadline deadline)
 {
-    int err = future_wait_done(future, deadline);
+    bool helped = false;
+    int err = future_wait_done(future, deadline, true, &helped);
+    if (err == -EDEADLK)
+        return err;
     bool cancelled = err && conc_future_cancel(future);
+    if (helped && !err && conc_future_is_cancelled(future)) {
+        err = future_why_helped_ended(deadline);
+        cancelled = err;
+    }
     if (cancelled || err == -ECANCELED)
         return err;
     /* Also if it became done just now: the result counts. */
     return conc_future_result(future, ret, CONC_NOW);
-}
-
-/* ---- Callbacks ---- */
-
-int conc_future_add_done_callback(conc_future *future, conc_done_fn *fn, void *arg)
-{
-    struct future_callback *c = alloc_one(struct future_callback); /* not under the guard: slow */
-    if (!c)
-        return -ENOMEM;
-    *c = (struct future_callback){.fn = fn, .arg = arg};
-    if (!future_lock_undone(future)) {
-        future_run_callbacks(future, c);
-        return 0;
-    }
-    struct future_callback **end = &future->callbacks;
-    while (*end)
-        end = &(*end)->next;
-    *end = c;
-    guard_unlock(&future->word);
-    return 0;
-}
-
-bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg)
-{
-    if (!future_lock_undone(future))
-        return false;
-    struct future_callback **at = &future->callbacks;
-    while (*at && ((*at)->fn != fn || (*at)->arg != arg))
-        at = &(*at)->next;
-    struct future_callback *c = *at;
-    if (c)
-        *at = c->next;
-    guard_unlock(&future->word);
-    free_bytes(c);
-    return c;
 }

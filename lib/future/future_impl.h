@@ -22,11 +22,7 @@
 #define FUTURE_REFUSED 64u   /* cancelled because its submitter was, before it had been submitted */
 #define FUTURE_LISTED 128u   /* its loop has a reference, to report it at last; not either */
 
-struct future_callback {
-    struct future_callback *next;
-    conc_done_fn *fn;
-    void *arg;
-};
+struct future_callback;
 
 /* Keeps memory that is not the future's own, and that the future's value lies in. */
 struct value_keeper {
@@ -39,10 +35,10 @@ struct conc_future {
     uint32_t word;
     uint32_t refs;
     struct conc__waitlist waiters;
-    struct list watches; /* of contexts that wait for many: watch.h */
-    struct future_callback *callbacks;
-    conc_scope *scope;              /* in which its job runs; NULL: it does not run here */
-    struct conc_executor *executor; /* to which it was submitted; NULL: none. Only compared */
+    struct list watches;               /* of contexts that wait for many: watch.h */
+    struct future_callback *callbacks; /* the last of a ring (callbacks.c); NULL: none */
+    conc_scope *scope;                 /* in which its job runs; NULL: it does not run here */
+    struct conc_executor *executor;    /* to which it was submitted; NULL: none. Only compared */
     int error;         /* as `message`: written before DONE, by the context that settles it */
     char *message;     /* NULL: none */
     conc_future *link; /* its executor's */
@@ -84,6 +80,16 @@ static inline bool future_was_dropped(const conc_future *future)
 static inline bool future_was_refused(const conc_future *future)
 {
     return future_state(future) & FUTURE_REFUSED;
+}
+
+/* Take the guard of a future that is not done yet; false: it is. */
+static inline bool future_lock_undone(conc_future *future)
+{
+    guard_lock(&future->word);
+    if (!(future_state(future) & FUTURE_DONE))
+        return true;
+    guard_unlock(&future->word);
+    return false;
 }
 
 /* Was its job made before a fork, of which this process is the child? Then it never ends here. */
@@ -148,17 +154,27 @@ void conc__future_observe(conc_future *future);
 /* Cancel it, and do not report its error: no caller is going to ask for that. */
 void conc__future_abandon(conc_future *future);
 
-/* Take a callback of conc_future_add_done_callback() back. False: it has been called, or is being
- * called. */
-bool conc__future_forget(conc_future *future, conc_done_fn *fn, void *arg);
-
 /* Run a pending job in the calling context, and settle it. The caller keeps its reference. False:
  * it was not pending, or must not begin: then it is cancelled. */
 bool conc__job_execute(conc_future *job);
 
 /* Help: if the caller is a worker of the future's own executor, and its job has not begun, run it,
- * apart from the caller's own scopes. False: nothing was done. */
-bool conc__future_help(conc_future *future);
+ * in a context of its own, if there is enough stack. `deadline`: until when the caller would wait;
+ * `cancels`: then it would cancel the job, so the job's calls end then. False: nothing was done. */
+bool conc__future_help(conc_future *future, conc_deadline deadline, bool cancels);
+
+/* So many helped jobs, one within another, have room on any worker's stack. */
+enum { HELP_DEPTH_SURE = 8 };
+
+/* Is the context in fewer? Then there is room for one more. */
+static inline bool help_is_shallow(const struct conc_context *self)
+{
+    return self->depth < HELP_DEPTH_SURE;
+}
+
+/* Must the caller not wait for this future, because it would wait for ever? It runs the future's
+ * job itself; or no job of the future's executor ends while it waits. */
+bool conc__future_waits_for_caller(conc_future *future);
 
 /* Is there still time to help: has the caller's wait not come to its end? */
 static inline bool future_may_help(conc_deadline deadline)

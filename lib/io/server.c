@@ -34,6 +34,7 @@
 #include "base/alloc.h"
 #include "base/invariant.h"
 #include "executor/submit.h"
+#include "future/callbacks.h"
 #include "future/future_impl.h"
 #include "future/unobserved.h"
 #include "io/server_impl.h"
@@ -167,7 +168,7 @@ static conc_future *server_new_job(conc_executor *executor, conc_fn *fn, const v
     if (!job)
         return NULL;
     job->executor = executor;
-    if (!conc_future_add_done_callback(job, ended, ended_arg))
+    if (!conc__future_add_hook(job, ended, ended_arg))
         return job;
     conc_future_unref(job);
     return NULL;

@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "executor/closing.h"
 #include "executor/submit.h"
+#include "future/callbacks.h"
 #include "future/future_impl.h"
 #include "loop/task_impl.h"
 #include "op/offload.h"
@@ -157,13 +158,11 @@ struct carried {
 static int carried_run(void *arg, void *result)
 {
     struct carried *c = arg;
-    struct locals *before = conc__locals_swap(context_self(), c->locals);
-    c->locals = NULL;
+    struct locals_stay stay __attribute__((cleanup(conc__locals_exit)));
+    conc__locals_enter(&stay, &c->locals, false);
     if (c->arg_size == CONC_BYTES)
         arg_repoint(c->arg);
-    int err = c->fn(c->arg_size ? c->arg : NULL, result);
-    conc__locals_unref(conc__locals_swap(context_self(), before));
-    return err;
+    return c->fn(c->arg_size ? c->arg : NULL, result);
 }
 
 static void carried_give_back(conc_future *job, void *arg)
@@ -187,7 +186,7 @@ static conc_future *carried_job(conc_fn *fn, const void *arg, size_t arg_size, s
         arg_store(c->arg, arg, arg_size);
     conc_future *job = conc__job_new(carried_run, c, size, result_size);
     free_bytes(c);
-    if (!job || conc_future_add_done_callback(job, carried_give_back, NULL)) {
+    if (!job || conc__future_add_hook(job, carried_give_back, NULL)) {
         conc_future_unref(job);
         return NULL;
     }

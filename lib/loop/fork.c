@@ -39,7 +39,8 @@ static void loops_after_fork_in_child(void)
         loops_kill_one(list_entry(n, struct conc_loop, node));
     struct conc_loop *here = loop_here();
     if (here && here->current) {
-        conc__registry_remove(&here->current->context);
+        for (struct conc_context *c = conc__self; c; c = c->outer)
+            conc__registry_remove(c);
         conc__self = NULL;
         context_self(); /* adopts the thread */
     }

@@ -13,10 +13,14 @@
  * when its turn comes. Two references hold it: the loop's, until it is over, and the user's. Other
  * threads touch only `refs`: the thread that drops the last reference acquires what the other one
  * released.
+ *
+ * A callback runs with the local values that its registrant had (wait/local.c). They are released
+ * in the loop's thread when the handle is over.
  */
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "loop/loop_impl.h"
+#include "wait/local.h"
 
 struct conc_handle {
     uint32_t refs;
@@ -29,6 +33,7 @@ struct conc_handle {
     struct conc_loop *loop;
     conc_callback_fn *fn;
     void *arg;
+    struct locals *locals; /* a reference, until it is over; NULL: none */
 };
 
 void conc_handle_free(conc_handle *handle)
@@ -37,14 +42,24 @@ void conc_handle_free(conc_handle *handle)
         free_bytes(handle);
 }
 
-/* The handle is in no queue and no heap any more. */
-static void handle_end(conc_handle *h)
+/* The handle is in no queue and no heap any more. Gives its values. */
+static struct locals *handle_end(conc_handle *h)
 {
+    struct locals *locals = h->locals;
+    h->locals = NULL;
     h->over = true;
     if (h->timed)
         loop_release_timer(h->loop);
     list_remove(&h->loop->handles, &h->node);
     conc_handle_free(h);
+    return locals;
+}
+
+static void handle_call(conc_callback_fn *fn, void *arg, struct locals *locals)
+{
+    struct locals_stay stay __attribute__((cleanup(conc__locals_exit)));
+    conc__locals_enter(&stay, &locals, false);
+    fn(arg);
 }
 
 static void handle_run(struct item *item)
@@ -54,11 +69,13 @@ static void handle_run(struct item *item)
     bool cancelled = h->cancelled;
     conc_callback_fn *fn = h->fn;
     void *arg = h->arg;
-    handle_end(h);
-    if (cancelled)
+    struct locals *locals = handle_end(h);
+    if (cancelled) {
+        conc__locals_unref(locals);
         return;
+    }
     int64_t since = loop->slow_after ? conc_now() : 0;
-    fn(arg);
+    handle_call(fn, arg, locals);
     if (loop->slow_after)
         conc__loop_report_slow(loop, since, "a callback", "");
 }
@@ -85,6 +102,7 @@ static conc_handle *handle_new(conc_loop *loop, conc_callback_fn *fn, void *arg,
     *h = (struct conc_handle){.refs = ret ? 2 : 1, .loop = loop, .fn = fn, .arg = arg};
     h->item.run = handle_run;
     h->timer.fire = handle_timer_fires;
+    h->locals = conc__locals_inherit(context_self());
     return h;
 }
 
@@ -171,7 +189,7 @@ bool conc_handle_cancel(conc_handle *h)
     h->cancelled = true;
     if (heap_is_in(&h->timer.node)) {
         conc__heap_remove(&h->loop->timers, &h->timer.node);
-        handle_end(h);
+        conc__locals_unref(handle_end(h));
     }
     return true;
 }

@@ -24,6 +24,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/invariant.h"
+#include "future/callbacks.h"
 #include "future/future_impl.h"
 
 /* So few that input and output need not wait for long, and so many that looking at these costs
@@ -175,13 +176,14 @@ static void loop_take_thread(struct conc_loop *loop)
     conc__driver_here = &loop->driver;
     store_relaxed(&loop->running, true); /* relaxed: others read a hint */
     loop->self->submits_to = &loop->executor;
+    loop->self->holds_up = &loop->executor; /* its callbacks must not wait for its tasks */
 }
 
 static void loop_leave_thread(struct conc_loop *loop)
 {
     loop->stop = false;
     store_relaxed(&loop->running, false);
-    loop->self->submits_to = NULL;
+    loop->self->submits_to = loop->self->holds_up = NULL;
     conc__driver_here = NULL;
 }
 
@@ -248,7 +250,7 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
     if (err)
         return err;
     struct awaited awaited = {.item.run = awaited_came, .loop = loop};
-    err = conc_future_add_done_callback(future, awaited_post, &awaited);
+    err = conc__future_add_hook(future, awaited_post, &awaited);
     if (err) {
         loop_end_run(loop, true);
         return err;
@@ -258,7 +260,7 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
     while (!loop->stop && !loop->driver.dead);
     /* The run was stopped before the future was done. If the callback cannot be taken back, another
      * thread is calling it, and it will post. */
-    if (!awaited.done && !conc__future_forget(future, awaited_post, &awaited))
+    if (!awaited.done && !conc_future_remove_done_callback(future, awaited_post, &awaited))
         while (!awaited.done && !loop->driver.dead)
             loop_turn(loop);
     if (awaited.done)

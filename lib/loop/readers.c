@@ -15,12 +15,16 @@
  * descriptor is ready. A descriptor that cannot be polled (-EBADF: the program has closed it
  * without removing the watch) is reported once by the callback, which finds out by itself, and is
  * removed.
+ *
+ * The callback runs with the local values that its registrant had, and what it sets it finds the
+ * next time: the watch keeps them (wait/local.c).
  */
 #include <poll.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "loop/loop_impl.h"
+#include "wait/local.h"
 
 enum { WATCHES_MIN = 64 }; /* descriptors that the table has room for at first */
 enum { WATCH_READER, WATCH_WRITER };
@@ -34,6 +38,7 @@ struct fd_watch {
     bool removed;
     conc_callback_fn *fn;
     void *arg;
+    struct locals *locals; /* owned; NULL: none */
 };
 
 /* ---- The table ---- */
@@ -71,6 +76,12 @@ static void watch_forget(struct fd_watch *w)
     w->removed = true;
 }
 
+static void watch_free(struct fd_watch *w)
+{
+    conc__locals_unref(w->locals);
+    free_bytes(w);
+}
+
 /* Begin its poll; or free it, if it was removed. */
 static void watch_arm(struct fd_watch *w)
 {
@@ -79,11 +90,18 @@ static void watch_arm(struct fd_watch *w)
     if (!w->removed && (!w->loop->driver.backend || w->loop->driver.dead))
         watch_forget(w);
     if (w->removed) {
-        free_bytes(w);
+        watch_free(w);
         return;
     }
     w->state = WATCH_ARMED;
     driver_start(&w->loop->driver, &w->op);
+}
+
+static void watch_call(struct fd_watch *w)
+{
+    struct locals_stay stay __attribute__((cleanup(conc__locals_exit)));
+    conc__locals_enter(&stay, &w->locals, true);
+    w->fn(w->arg);
 }
 
 static void watch_run(struct item *item)
@@ -93,7 +111,7 @@ static void watch_run(struct item *item)
     int64_t since = loop->slow_after ? conc_now() : 0;
     w->state = WATCH_RUNNING;
     if (!w->removed)
-        w->fn(w->arg);
+        watch_call(w);
     if (loop->slow_after)
         conc__loop_report_slow(loop, since, "a reader's or writer's callback", "");
     if (!w->removed && w->op.result < 0)
@@ -114,7 +132,7 @@ static void watch_poll_over(struct op *op)
 {
     struct fd_watch *w = list_entry(op, struct fd_watch, op);
     if (w->removed) {
-        free_bytes(w);
+        watch_free(w);
         return;
     }
     w->state = WATCH_QUEUED;
@@ -144,6 +162,7 @@ static int watch_add(conc_loop *loop, int fd, int which, conc_callback_fn *fn, v
     if (!w)
         return -ENOMEM;
     *w = (struct fd_watch){.loop = loop, .fn = fn, .arg = arg};
+    w->locals = conc__locals_inherit(context_self());
     w->op = (struct op){.code = OP_POLL, .fd = fd, .complete = watch_poll_over};
     w->op.flags = which == WATCH_READER ? POLLIN : POLLOUT;
     struct fd_watch **at = watch_find(loop, fd, which);

@@ -7,11 +7,16 @@
  * its ready list, and there runs the program's callback.
  *
  * Removing: once conc__signal_remove() has returned, no thread posts the handler any more. If it is
- * still in the inbox or in the ready list it is freed when it comes out of there, else immediately.
+ * still in the inbox or in the ready list, or runs, it is freed when that is over, else
+ * immediately.
+ *
+ * The callback runs with the local values that its registrant had, and what it sets it finds the
+ * next time: the handler keeps them (wait/local.c).
  */
 #include "base/alloc.h"
 #include "loop/loop_impl.h"
 #include "thread/signal_impl.h"
+#include "wait/local.h"
 
 struct signal_handler {
     struct signal_callback callback;
@@ -19,26 +24,44 @@ struct signal_handler {
     struct conc_loop *loop;
     uint32_t posted; /* `post` is on its way through the inbox */
     bool queued;     /* `item` is in the ready list */
+    bool running;    /* its callback runs */
     bool removed;
     struct item post, item;
     conc_callback_fn *fn;
     void *arg;
+    struct locals *locals; /* owned; NULL: none */
 };
+
+static void handler_free(struct signal_handler *e)
+{
+    conc__locals_unref(e->locals);
+    free_bytes(e);
+}
 
 static void handler_free_if_out(struct signal_handler *e)
 {
-    if (!load_acquire(&e->posted) && !e->queued)
-        free_bytes(e);
+    if (!load_acquire(&e->posted) && !e->queued && !e->running)
+        handler_free(e);
+}
+
+static void handler_call(struct signal_handler *e)
+{
+    struct locals_stay stay __attribute__((cleanup(conc__locals_exit)));
+    conc__locals_enter(&stay, &e->locals, true);
+    e->fn(e->arg);
 }
 
 static void handler_run(struct item *item)
 {
     struct signal_handler *e = list_entry(item, struct signal_handler, item);
     e->queued = false;
+    if (!e->removed) {
+        e->running = true;
+        handler_call(e);
+        e->running = false;
+    }
     if (e->removed)
         handler_free_if_out(e);
-    else
-        e->fn(e->arg);
 }
 
 static void handler_take_posted(struct item *item)
@@ -91,9 +114,10 @@ int conc_loop_add_signal_handler(conc_loop *loop, int signo, conc_callback_fn *f
     e->callback = (struct signal_callback){.signo = signo, .fn = handler_post, .arg = e};
     e->post.run = handler_take_posted;
     e->item.run = handler_run;
+    e->locals = conc__locals_inherit(context_self());
     err = conc__signal_add(&e->callback);
     if (err) {
-        free_bytes(e);
+        handler_free(e);
         return err;
     }
     struct signal_handler **before = handler_find(loop, signo);

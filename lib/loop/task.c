@@ -220,13 +220,21 @@ static void task_resume(struct item *item)
         task_end(t);
 }
 
-static void task_main(void *arg)
+/* Leave the task for good, and so never return. Also where its job has left it in the middle
+ * (pthread_exit() ...), and the stack is unwound: that ends here, with the task, not with the
+ * thread of the loop. */
+static void task_leave(struct task **at)
 {
-    struct task *t = arg;
-    conc__job_execute(t->job);
+    struct task *t = *at;
     conc__context_fini(&t->context); /* here, because the destructors of local values may block */
     t->state = TASK_ENDED;
     conc__coroutine_leave(&t->loop->here);
+}
+
+static void task_main(void *arg)
+{
+    struct task *t __attribute__((cleanup(task_leave))) = arg;
+    conc__job_execute(t->job);
 }
 
 /* ---- Beginning ---- */
@@ -344,6 +352,7 @@ static conc_future *task_spawn(struct conc_loop *loop, conc_fn *fn, const void *
     conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
     if (!job)
         return conc__future_no_memory();
+    job->executor = loop ? &loop->executor : NULL;
     /* A refusal must not take the message of an error before. */
     struct message before = message_put_aside(context_self());
     conc_future_ref(job); /* the task's */

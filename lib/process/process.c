@@ -76,27 +76,42 @@ conc_future *conc__child_job(const struct child_start *start, conc_fn *fn, const
                            : conc__job_new(fn, arg, start->arg_size, 0);
 }
 
+/* A process with its job. */
+struct process_run {
+    conc_pipe *channel;
+    conc_future *job; /* NULL: there was no memory for it */
+    uint32_t forks;
+};
+
+/* End the process; also where its job has left the thread in the middle (pthread_exit()), and the
+ * stack is unwound. */
+__attribute__((noreturn)) static void process_leave(struct process_run *run)
+{
+    struct outcome outcome = {.err = -ENOMEM};
+    if (run->job) {
+        outcome.err = conc_future_error(run->job);
+        if (conc__forks() != run->forks) /* the job has forked, and returned in its child too */
+            conc__child_exit(outcome.err ? 1 : 0);
+        snprintf(outcome.message, sizeof outcome.message, "%s", conc_future_message(run->job));
+        conc_future_unref(run->job);
+    }
+    if (outcome.err)
+        conc_pipe_send(run->channel, &outcome, sizeof outcome, CONC_FOREVER);
+    conc__child_exit(outcome.err ? 1 : 0);
+}
+
 __attribute__((noreturn)) static void process_main(conc_pipe *channel,
                                                    const struct child_start *start, conc_fn *fn,
                                                    conc_bytes *message, void *arg, const int *fds,
                                                    size_t n_fds)
 {
-    struct outcome outcome = {.err = -ENOMEM};
     conc__process_set_here(start->name, fds, n_fds);
     conc_future *job = conc__child_job(start, fn, arg);
     conc_bytes_free(message);
-    if (job) {
-        const uint32_t forks = conc__forks();
+    struct process_run run __attribute__((cleanup(process_leave))) = {
+        .channel = channel, .job = job, .forks = conc__forks()};
+    if (job)
         conc__job_execute(job);
-        if (conc__forks() != forks) /* the job has forked, and returned in its child too */
-            conc__child_exit(conc_future_error(job) ? 1 : 0);
-        outcome.err = conc_future_error(job);
-        snprintf(outcome.message, sizeof outcome.message, "%s", conc_future_message(job));
-        conc_future_unref(job);
-    }
-    if (outcome.err)
-        conc_pipe_send(channel, &outcome, sizeof outcome, CONC_FOREVER);
-    conc__child_exit(outcome.err ? 1 : 0);
 }
 
 const struct child_role conc__process_role = {.main = process_main};

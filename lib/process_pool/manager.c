@@ -15,6 +15,9 @@
  * was told to quit it may be replaced; else the pool is broken. Then the other workers are
  * killed, and the manager goes on until all have ended. While the manager is the feeder itself,
  * it may miss the notes that other contexts leave: so it feeds in each turn.
+ *
+ * Callbacks of jobs run in the manager, and none of the pool's jobs ends meanwhile: a callback that
+ * waits for one, or for the pool's end, is told so (-EDEADLK).
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -437,15 +440,12 @@ static void manager_finish(struct process_pool *pool)
     conc__waiter_deliver_all(closers, 0);
 }
 
-void *conc__pool_manager(void *arg)
+static void manager_go_on(struct process_pool **pool);
+
+static void manager_run(struct process_pool *p)
 {
-    struct process_pool *pool = arg;
+    struct process_pool *pool __attribute__((cleanup(manager_go_on))) = p;
     struct spinner spinner = {0};
-    char name[CONC_NAME_MAX];
-    conc__name_join(name, pool->name, "-manager");
-    conc_context_set_name(name);
-    /* relaxed: only callbacks that run in this thread compare it */
-    store_relaxed(&pool->manager_id, conc_context_id(NULL));
     int64_t looked = 0;
     while (manager_has_workers(pool)) {
         bool any = manager_collect_all(pool);
@@ -459,6 +459,24 @@ void *conc__pool_manager(void *arg)
             looked = conc_now();
         }
     }
-    manager_finish(pool);
+}
+
+/* If a callback has ended the thread (pthread_exit()) the pool still needs it: it ends later. */
+static void manager_go_on(struct process_pool **pool)
+{
+    if (manager_has_workers(*pool))
+        manager_run(*pool);
+    else
+        manager_finish(*pool);
+}
+
+void *conc__pool_manager(void *arg)
+{
+    struct process_pool *pool = arg;
+    char name[CONC_NAME_MAX];
+    conc__name_join(name, pool->name, "-manager");
+    conc_context_set_name(name);
+    context_self()->holds_up = &pool->base; /* its callbacks must not wait for the pool */
+    manager_run(pool);
     return NULL;
 }

@@ -104,8 +104,6 @@ static int process_pool_shut_down(conc_executor *executor, unsigned flags, conc_
     conc_future *pending = NULL;
     if (!process_pool_is_ours(pool))
         return 0;
-    if ((flags & CONC_SHUTDOWN_WAIT) && load_relaxed(&pool->manager_id) == conc_context_id(NULL))
-        return -EDEADLK; /* the caller is a callback: the manager would wait for itself */
     guard_lock(&pool->word);
     pool->closed = true;
     if (flags & CONC_SHUTDOWN_CANCEL_PENDING)

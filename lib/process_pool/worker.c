@@ -12,6 +12,7 @@
  * The worker need not look whether the program or the fork server still lives: it is killed when
  * one of them ends.
  */
+#include <setjmp.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -27,6 +28,7 @@ static struct {
     int wake_fd;
     struct ring_end in, out;
     uint32_t forks;
+    jmp_buf serving; /* where it begins to serve */
     struct spinner spinner;
     uintptr_t bases[OBJECTS_MAX];
     bool known[OBJECTS_MAX]; /* which of `bases` are set */
@@ -191,6 +193,22 @@ static void worker_refuse(const struct record *r, int err)
     worker_give_result(RESULT_JOB, err, message ? message : "", NULL, 0);
 }
 
+struct worker_job {
+    conc_future *job;
+    bool returned;
+};
+
+/* If the job has left the thread in the middle (pthread_exit()) its stack is being unwound. That
+ * ends here: the worker goes on. */
+static void worker_end_job(struct worker_job *here)
+{
+    if (conc__forks() != worker.forks) /* the job has forked, and returned in its child too */
+        conc__child_exit(0);
+    worker_finish(here->job);
+    if (!here->returned)
+        longjmp(worker.serving, 1);
+}
+
 static void worker_run(const struct record *r)
 {
     int err = worker_find_object(r);
@@ -206,10 +224,9 @@ static void worker_run(const struct record *r)
     worker_read(job->arg, r->arg_size);
     if (job->arg_is_bytes)
         arg_repoint(job->arg);
-    conc__job_execute(job);
-    if (conc__forks() != worker.forks) /* the job has forked, and returned in its child too */
-        conc__child_exit(0);
-    worker_finish(job);
+    struct worker_job here __attribute__((cleanup(worker_end_job))) = {.job = job};
+    conc__job_execute(here.job);
+    here.returned = true;
 }
 
 /* Throw away this record and all others that are revoked. */
@@ -277,8 +294,10 @@ __attribute__((noreturn)) static void worker_main(conc_pipe *channel,
     worker.out.ring = &worker.lane->results;
     bool good = !init || worker_run_init(init, start, arg);
     conc_bytes_free(message);
-    if (good)
+    if (good) {
+        setjmp(worker.serving); /* also returns when a job has left worker_serve() in the middle */
         worker_serve();
+    }
     conc__child_exit(good ? 0 : 1);
 }
 

@@ -29,6 +29,7 @@ static void rlock_become_owner(conc_rlock *rlock, struct conc_context *self)
 {
     store_relaxed(&rlock->owner, self);
     rlock->depth = 1;
+    self->rlocks++;
 }
 
 void conc_rlock_init(conc_rlock *rlock) { *rlock = (conc_rlock)CONC_RLOCK_INIT; }
@@ -72,10 +73,12 @@ int conc_rlock_acquire(conc_rlock *rlock, conc_deadline deadline)
 
 int conc_rlock_release(conc_rlock *rlock)
 {
-    if (!rlock_is_owned_by(rlock, context_self()))
+    struct conc_context *self = context_self();
+    if (!rlock_is_owned_by(rlock, self))
         return -EPERM;
     if (--rlock->depth > 0)
         return 0;
+    self->rlocks--;
     store_relaxed(&rlock->owner, NULL);
     return conc_lock_release(&rlock->lock);
 }

@@ -50,7 +50,7 @@ struct conc_generator {
     conc_generator_fn *body;
     size_t item_size;
     uint32_t running;
-    bool has_arg, begun, ended;
+    bool has_arg, begun, returned, ended;
     bool closing; /* yields return -ECANCELED */
     int result;   /* of the body, once it has ended */
     void *item;   /* where the consumer wants it */
@@ -66,12 +66,23 @@ struct conc_generator {
 
 /* ---- The body's side ---- */
 
-static void generator_main(void *generator)
+/* Leave the body for good, and so never return. Also where it was left in the middle
+ * (pthread_exit() ...), and its stack is unwound: that ends here, and next() returns the error. */
+static void generator_leave(conc_generator **at)
 {
-    conc_generator *g = generator;
-    g->result = g->body(g, g->has_arg ? g->arg : NULL);
+    conc_generator *g = *at;
+    if (!g->returned)
+        g->result = conc_raise(-EOWNERDEAD, "the generator's body was left in the middle "
+                                            "(pthread_exit(), pthread_cancel() or an exception)");
     g->ended = true;
     conc__coroutine_leave(g->consumer_at);
+}
+
+static void generator_main(void *generator)
+{
+    conc_generator *g __attribute__((cleanup(generator_leave))) = generator;
+    g->result = g->body(g, g->has_arg ? g->arg : NULL);
+    g->returned = true;
 }
 
 /* Has one of the body's own scopes ended? */

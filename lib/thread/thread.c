@@ -39,9 +39,12 @@ static void thread_unref(conc_thread *thread)
     free_bytes(thread);
 }
 
+/* Also where its job has left it in the middle, and the stack is unwound. */
+static void thread_end(conc_thread **thread) { thread_unref(*thread); }
+
 static void *thread_main(void *arg)
 {
-    conc_thread *thread = arg;
+    conc_thread *thread __attribute__((cleanup(thread_end))) = arg;
     struct conc_context *self = context_self();
     if (thread->name[0])
         conc_context_set_name(thread->name);
@@ -50,7 +53,6 @@ static void *thread_main(void *arg)
     thread->id = self->id;
     conc_event_set(&thread->started);
     conc__job_execute(thread->job);
-    thread_unref(thread);
     return NULL;
 }
 
@@ -85,7 +87,7 @@ fail:
 
 static bool thread_is_self(const conc_thread *thread)
 {
-    return conc_event_is_set(&thread->started) && thread->id == conc_context_id(NULL);
+    return conc_event_is_set(&thread->started) && context_stands_here(thread->id);
 }
 
 /* Wait until the thread has started, which takes some microseconds. */

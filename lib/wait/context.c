@@ -45,7 +45,10 @@ void conc__context_init(struct conc_context *context, const struct context_ops *
 
 void conc__context_fini(struct conc_context *context)
 {
-    conc__locals_drop(context); /* first: destructors may do anything */
+    struct locals *job_locals = context->job_locals;
+    context->job_locals = NULL;
+    conc__locals_unref(job_locals);
+    conc__locals_drop(context); /* before the rest: destructors may do anything */
     conc__registry_remove(context);
     free_bytes(context->message);
     context->message = NULL;

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 
+struct callback_line;
 struct conc__waiter;
 struct conc_executor;
 struct driver;
@@ -61,6 +62,10 @@ struct context_ops {
      * any number of these calls. */
     void (*wait_word)(struct conc_context *self, uint32_t *word, uint32_t value, int64_t since,
                       conc_deadline until);
+
+    /* Is at least half of the stack on which the caller stands free? NULL: the context can't
+     * tell. */
+    bool (*has_stack)(struct conc_context *self);
 };
 
 struct conc_context {
@@ -78,8 +83,23 @@ struct conc_context {
 
     unsigned hurried; /* waits in a row that came to their end without a park: wait.c */
 
+    /* The context on whose stack this one runs, and which waits for it (nested.c); NULL: it has a
+     * stack of its own. How many stand below it so. */
+    struct conc_context *outer;
+    unsigned depth;
+
+    unsigned rlocks; /* re-entrant locks that it holds */
+
     /* The executor whose worker it is; NULL: it is no worker. */
     struct conc_executor *works_for;
+
+    /* The executor none of whose jobs ends while this context waits: of the thread that takes a
+     * process pool's results, and of a loop's own thread; NULL: there is none. */
+    struct conc_executor *holds_up;
+
+    /* With which values a job begins that this worker helps: those that it had when it became one
+     * (conc_context_set_executor()). Owned; NULL: none. */
+    struct locals *job_locals;
 
     /* The executor for jobs that name none: of a task, its loop; NULL: there is none. */
     struct conc_executor *submits_to;
@@ -87,7 +107,12 @@ struct conc_context {
     /* Carries out its operations; NULL: the context does so by itself. */
     struct driver *driver;
 
-    struct locals *locals;    /* its own values (local.c), owned; NULL: none */
+    struct locals *locals; /* its own values (local.c), owned; NULL: none */
+
+    /* The callbacks of futures that are due in it (future/callbacks.c), while one of them runs;
+     * else NULL. */
+    struct callback_line *callbacks;
+
     char name[CONC_NAME_MAX]; /* written under the guard in `blocked` */
 
     struct list_node node; /* in the registry's list; under its guard */
@@ -124,6 +149,15 @@ void conc__name_join(char name[CONC_NAME_MAX], const char *prefix, const char *e
 
 /* The rest of conc_context_set_name(), for a context that may not be the caller. */
 void conc__context_rename(struct conc_context *context, const char *name);
+
+/* Is it the id of the caller, or of a context that waits below it on the same stack? */
+static inline bool context_stands_here(uint32_t id)
+{
+    const struct conc_context *self = conc__self;
+    while (self && self->id != id)
+        self = self->outer;
+    return self;
+}
 
 /* Note in the registry that the caller blocks from now on, and that it blocks no more. */
 void conc__blocked_begin(struct conc_context *self, const char *what, const void *object,
@@ -168,5 +202,9 @@ bool conc__scopes_cancelled(const struct conc_context *context);
 /* The caller's innermost scope is that one now (NULL: none), and the scopes around it may be new
  * ones, too. */
 void conc__scopes_set(struct conc_context *self, conc_scope *innermost);
+
+/* The cleanup function of a scope of the library's own around code of the program: leaves *scope
+ * when that code has left in the middle, and the stack is unwound. NULL: it was left already. */
+void conc__scope_abandon(conc_scope **scope);
 
 #endif

@@ -9,10 +9,11 @@
  *     box    <- the tables that it stands in, and tokens
  *     table  <- the contexts that have it
  *
- * A context that starts another gives it a reference to its table: that is all that inheriting
- * costs. A table that several contexts share never changes: a context that wants to set a value
- * makes a copy for itself first. A table that only its own context has changes in place. So
- * conc_local_get() needs no atomics: what it reads does not change, or only by the reader itself.
+ * A context that starts another, or registers a callback, gives it a reference to its table: that
+ * is all that inheriting costs. A table that several contexts share never changes: a context that
+ * wants to set a value makes a copy for itself first. A table that only its own context has changes
+ * in place. So conc_local_get() needs no atomics: what it reads does not change, or only by the
+ * reader itself.
  *
  * A box holds a reference to its key. So while a table knows a key no other key has its address,
  * and comparing addresses is enough: a new key never finds the value of an old one. Boxes of keys
@@ -24,6 +25,10 @@
  *
  * Invariant: destructors run last, when the context's table is in its new state: they may call any
  * function of this file.
+ *
+ * A stay (conc__locals_enter()) is code of others that runs in a context with a table of its own:
+ * that of whoever registered it. So it sees what that one had, what it sets is its own, and a
+ * registrant without values costs it two assignments.
  *
  * The end: values are released until there are none left, because destructors may set new ones.
  * After CONC_LOCAL_ROUNDS rounds the context gets table_closed, in which nothing can be set, and
@@ -308,9 +313,11 @@ struct locals *conc__locals_inherit(struct conc_context *from)
     return locals && locals != &table_closed ? table_ref(locals) : NULL;
 }
 
+struct locals *conc__locals_ref(struct locals *locals) { return locals ? table_ref(locals) : NULL; }
+
 void conc__locals_adopt(struct conc_context *self, struct locals *locals) { self->locals = locals; }
 
-struct locals *conc__locals_swap(struct conc_context *self, struct locals *locals)
+static struct locals *locals_swap(struct conc_context *self, struct locals *locals)
 {
     struct locals *before = self->locals;
     self->locals = locals;
@@ -320,7 +327,23 @@ struct locals *conc__locals_swap(struct conc_context *self, struct locals *local
 void conc__locals_drop(struct conc_context *self)
 {
     for (int round = 1; self->locals && self->locals != &table_closed; round++)
-        conc__locals_unref(
-            conc__locals_swap(self, round < CONC_LOCAL_ROUNDS ? NULL : &table_closed));
+        conc__locals_unref(locals_swap(self, round < CONC_LOCAL_ROUNDS ? NULL : &table_closed));
     self->locals = &table_closed;
+}
+
+void conc__locals_enter(struct locals_stay *stay, struct locals **locals, bool keep)
+{
+    struct conc_context *self = context_self();
+    *stay = (struct locals_stay){
+        .self = self, .before = locals_swap(self, *locals), .kept = keep ? locals : NULL};
+    *locals = NULL;
+}
+
+void conc__locals_exit(struct locals_stay *stay)
+{
+    if (stay->kept)
+        *stay->kept = stay->self->locals;
+    else
+        conc__locals_drop(stay->self);
+    stay->self->locals = stay->before;
 }

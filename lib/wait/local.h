@@ -18,9 +18,21 @@ struct locals *conc__locals_inherit(struct conc_context *from);
 /* Give a context that has not begun, and has no values, the inherited ones. Takes the reference. */
 void conc__locals_adopt(struct conc_context *self, struct locals *locals);
 
-/* Exchange the caller's values, as a worker does that runs a job with its submitter's. Takes the
- * one reference and gives the other. */
-struct locals *conc__locals_swap(struct conc_context *self, struct locals *locals);
+/* One more reference; NULL is ignored. */
+struct locals *conc__locals_ref(struct locals *locals);
+
+/* Code of others, a callback or a job, that runs in a context with values of its own. */
+struct locals_stay {
+    struct conc_context *self;
+    struct locals *before; /* the context's, put aside */
+    struct locals **kept;  /* where those of the stay are kept for the next one; NULL: nowhere */
+};
+
+/* Begin a stay in the calling context with the values *locals, whose reference it takes: *locals
+ * becomes NULL. `keep`: at its end the values that there are then are put back there; otherwise
+ * they are released, and destructors run in the stay still. */
+void conc__locals_enter(struct locals_stay *stay, struct locals **locals, bool keep);
+void conc__locals_exit(struct locals_stay *stay);
 
 /* Give a reference back; NULL is ignored. Destructors may run. */
 void conc__locals_unref(struct locals *locals);

@@ -13,7 +13,8 @@
  *
  * Locks: the registry's guard, then one context's `blocked`.
  *
- * After a fork only the caller is left in the child: the others are dropped from its list.
+ * After a fork only the caller is left in the child, and the contexts below it on its stack: the
+ * others are dropped from its list.
  */
 #include "wait/registry.h"
 
@@ -81,10 +82,11 @@ static void registry_after_fork_in_child(void)
     store_relaxed(&forks, forks + 1); /* relaxed: as above */
     registry.contexts.head = NULL;
     registry.count = 0;
-    if (self) {
+    for (; self; self = self->outer) { /* the outermost is the oldest */
         self->node = (struct list_node){0};
         list_push(&registry.contexts, &self->node);
-        registry.count = 1;
+        registry.contexts.head = &self->node;
+        registry.count++;
     }
     guard_unlock(&registry.word);
 }

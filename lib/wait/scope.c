@@ -128,6 +128,12 @@ int conc_scope_exit(conc_scope *scope)
     return -ETIMEDOUT;
 }
 
+void conc__scope_abandon(conc_scope **scope)
+{
+    if (*scope)
+        conc__scopes_set((*scope)->context, (*scope)->parent);
+}
+
 void conc_scope_cancel(conc_scope *scope)
 {
     struct conc_context *context = scope->context;

@@ -184,6 +184,31 @@ static void thread_yield(struct conc_context *self)
     sched_yield();
 }
 
+static void thread_find_stack(struct thread_context *self)
+{
+    pthread_attr_t attr;
+    void *low;
+    size_t size;
+    self->stack_middle = self->stack_top = UINTPTR_MAX;
+    if (pthread_getattr_np(pthread_self(), &attr) != 0)
+        return;
+    if (pthread_attr_getstack(&attr, &low, &size) == 0) {
+        self->stack_middle = (uintptr_t)low + size / 2;
+        self->stack_top = (uintptr_t)low + size;
+    }
+    pthread_attr_destroy(&attr);
+}
+
+/* Not on a generator's stack, of which the thread knows nothing. */
+static bool thread_has_stack(struct conc_context *context)
+{
+    struct thread_context *self = thread_of(context);
+    const uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (!self->stack_top)
+        thread_find_stack(self);
+    return here >= self->stack_middle && here < self->stack_top;
+}
+
 /* Debuggers and ps see the name too. */
 static void thread_renamed(struct conc_context *self)
 {
@@ -200,6 +225,7 @@ static const struct context_ops thread_ops = {
     .yield = thread_yield,
     .poll = thread_poll,
     .wait_word = thread_wait_word,
+    .has_stack = thread_has_stack,
 };
 
 static void thread_ends(void *thread)

@@ -16,6 +16,9 @@ struct thread_context {
     uint32_t word;               /* the parking word */
     struct spinner spinner;      /* whether spinning has lately been worth while */
     int kick_fd;                 /* wakes the thread from a poll; -1: not made */
+
+    /* The upper half of its stack; both 0: not looked up yet, both UINTPTR_MAX: not known. */
+    uintptr_t stack_middle, stack_top;
 };
 
 _Static_assert(offsetof(struct thread_context, context) == 0, "thread_of() casts");

@@ -5,6 +5,8 @@
  */
 #include "executors.h"
 
+#include <unistd.h>
+
 #include <stdio.h>
 
 /* A pool whose one worker is busy, and whose queue is full. */
@@ -143,17 +145,17 @@ static void test_the_bound_holds_when_threads_cannot_start(void **state)
 struct depth {
     conc_executor *pool;
     int left;
-    uint32_t id;
+    pid_t thread;
 };
 
 static int job_submits_to_its_own_pool(void *arg, void *result)
 {
     struct depth d = *(struct depth *)arg;
-    CHECK(d.id == 0 || d.id == conc_context_id(NULL)); /* on the one thread */
+    CHECK(d.thread == 0 || d.thread == gettid()); /* on the one thread */
     if (d.left == 0)
         return 0;
     d.left--;
-    d.id = conc_context_id(NULL);
+    d.thread = gettid();
     conc_future *f[3];
     for (int i = 0; i < 3; i++)
         f[i] = conc_submit(d.pool, job_submits_to_its_own_pool, &d, sizeof d, 0);
@@ -171,6 +173,83 @@ static void test_a_worker_runs_what_it_submits_to_its_own_full_pool(void **state
     assert_int_equal(
         conc_call(pool, job_submits_to_its_own_pool, &d, sizeof d, NULL, 0, CONC_FOREVER), 0);
     assert_int_equal(conc_executor_free(pool), 0);
+}
+
+struct crawl {
+    conc_executor *pool;
+    int left, runs;
+};
+
+/* A page with two links, and a buffer. */
+static int job_crawl(void *arg, void *result)
+{
+    struct crawl *crawl = *(struct crawl **)arg;
+    volatile char page[8 * 1024];
+    page[0] = page[sizeof page - 1] = 1;
+    __atomic_add_fetch(&crawl->runs, 1, __ATOMIC_RELAXED);
+    for (int i = 0; i < 2 && __atomic_sub_fetch(&crawl->left, 1, __ATOMIC_RELAXED) >= 0; i++)
+        conc_future_unref(conc_submit(crawl->pool, job_crawl, &crawl, sizeof crawl, 0));
+    return page[0] - 1;
+}
+
+static void test_jobs_that_submit_jobs_do_not_fill_the_stack(void **state)
+{
+    enum { PAGES = 20000, STACK = 256 * 1024 };
+    for (size_t threads = 1; threads <= 4; threads *= 4) {
+        const conc_thread_pool_options options = {.max_queued = 16, .stack_size = STACK};
+        struct crawl crawl = {.left = PAGES}, *p = &crawl;
+        assert_int_equal(conc_thread_pool_new(&crawl.pool, threads, &options), 0);
+        assert_int_equal(conc_call(crawl.pool, job_crawl, &p, sizeof p, NULL, 0, CONC_FOREVER), 0);
+        WAIT_UNTIL(__atomic_load_n(&crawl.runs, __ATOMIC_RELAXED) == PAGES + 1);
+        assert_int_equal(conc_executor_free(crawl.pool), 0);
+    }
+}
+
+struct over {
+    conc_executor *pool;
+    struct gate gate;
+    int depth, most; /* jobs one within another now, and at most */
+};
+
+/* Submits to the full queue, and so runs itself within itself, as long as the pool lets it. */
+static int job_goes_over(void *arg, void *result)
+{
+    struct over *o = *(struct over **)arg;
+    conc_future *f[2] = {NULL, NULL};
+    if (++o->depth > o->most)
+        o->most = o->depth;
+    for (int i = 0; i < 2 && o->depth < 100; i++)
+        f[i] = conc_submit(o->pool, job_goes_over, &o, sizeof o, 0);
+    CHECK(f[1]);
+    CHECK(conc_future_cancel(f[0]) || conc_future_is_done(f[0]));
+    if (conc_future_cancel(f[1])) { /* it is in the queue, over the bound */
+        conc_event_set(&o->gate.entered);
+        CHECK_EQUAL(conc_event_wait(&o->gate.open, CONC_FOREVER), 0);
+    }
+    for (int i = 0; i < 2; i++)
+        conc_future_unref(f[i]);
+    o->depth--;
+    return 0;
+}
+
+static void test_others_wait_until_a_queue_over_its_bound_is_below_it(void **state)
+{
+    struct gate late = {0};
+    struct other_submitter other;
+    struct over over = {.pool = pool_of(1, 1)}, *o = &over;
+    conc_event_set(&late.open);
+    conc_future *f = conc_submit(over.pool, job_goes_over, &o, sizeof o, 0);
+    gate_entered(&over.gate);
+    submit_elsewhere(&other, "submitter", over.pool, &late);
+    wait_until_blocked("submitter", "executor");
+    assert_in_range(over.most, 2, 20); /* "a few" */
+    conc_event_set(&over.gate.open);
+    conc_future *last = submitted_elsewhere(&other);
+    assert_int_equal(conc_future_result(last, NULL, CONC_FOREVER), 0);
+    assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), 0);
+    conc_future_unref(last);
+    conc_future_unref(f);
+    assert_int_equal(conc_executor_free(over.pool), 0);
 }
 
 struct cancelled_submit {
@@ -356,6 +435,8 @@ static const struct CMUnitTest tests[] = {
     LEAK_TEST(test_a_pool_that_may_start_threads_does_not_wait),
     LEAK_TEST(test_the_bound_holds_when_threads_cannot_start),
     LEAK_TEST(test_a_worker_runs_what_it_submits_to_its_own_full_pool),
+    LEAK_TEST(test_jobs_that_submit_jobs_do_not_fill_the_stack),
+    LEAK_TEST(test_others_wait_until_a_queue_over_its_bound_is_below_it),
     LEAK_TEST(test_its_own_cancellation_is_not_that_of_the_job_that_it_runs),
     LEAK_TEST(test_cancelling_a_waiting_submitter_refuses_its_job),
     LEAK_TEST(test_shutdown_refuses_those_who_wait),

@@ -7,8 +7,11 @@
 #include "executors.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include <conc/group.h>
+#include <conc/local.h>
+#include <conc/rlock.h>
 
 /* ---- Recursion ---- */
 
@@ -172,14 +175,14 @@ static void test_jobs_may_wait_for_jobs_of_their_own_executor(void **state)
 struct help {
     conc_executor *executor, *inner;
     int count;
-    uint32_t helper, ran;
+    pid_t helper, ran; /* threads */
     int (*body)(struct help *help);
 };
 
 static int job_body(void *arg, void *result)
 {
     struct help *help = *(struct help **)arg;
-    help->helper = conc_context_id(NULL);
+    help->helper = gettid();
     return help->body(help);
 }
 
@@ -195,7 +198,7 @@ static int job_note_id(void *arg, void *result)
 {
     struct help *help = *(struct help **)arg;
     __atomic_add_fetch(&help->count, 1, __ATOMIC_ACQ_REL);
-    store_release(&help->ran, conc_context_id(NULL));
+    store_release(&help->ran, gettid());
     return 0;
 }
 
@@ -312,7 +315,7 @@ static void test_who_is_no_worker_does_not_help(void **state)
     struct help help = {.executor = c->executor};
     conc_future *f = submit_note(&help);
     assert_int_equal(conc_future_result(f, NULL, CONC_FOREVER), 0);
-    assert_int_not_equal(help.ran, conc_context_id(NULL));
+    assert_int_not_equal(help.ran, gettid());
     conc_future_unref(f);
 }
 
@@ -436,6 +439,280 @@ static void test_cancelling_the_helper_leaves_the_helped_job_alone(void **state)
     conc_future_unref(outer);
 }
 
+/* ---- A context of its own ---- */
+
+static conc_local *key;
+
+struct apart {
+    conc_executor *executor;
+    uint64_t waiting, helped; /* ids */
+    char name[CONC_NAME_MAX];
+    const char *value;
+};
+
+static void set(const char *value)
+{
+    CHECK_EQUAL(conc_local_set(key, (void *)(uintptr_t)value), 0);
+}
+
+static bool has(const char *expected)
+{
+    const char *value = conc_local_get(key);
+    return expected ? value && strcmp(value, expected) == 0 : !value;
+}
+
+static int job_sees_itself(void *arg, void *result)
+{
+    struct apart *apart = *(struct apart **)arg;
+    apart->helped = conc_context_id(NULL);
+    snprintf(apart->name, sizeof apart->name, "%s", conc_context_name(NULL));
+    apart->value = conc_local_get(key);
+    CHECK(strcmp(conc_error_message(), "") == 0);
+    conc_context_set_name("helped");
+    set("helped");
+    return conc_raise(-EIO, "helped");
+}
+
+static int job_waits_for_it(void *arg, void *result)
+{
+    struct apart *apart = *(struct apart **)arg;
+    apart->waiting = conc_context_id(NULL);
+    conc_context_set_name("waiting");
+    set("waiting");
+    conc_raise(-EPERM, "waiting");
+    conc_future *f = conc_submit(apart->executor, job_sees_itself, &apart, sizeof apart, 0);
+    CHECK_EQUAL(conc_future_wait(f, CONC_FOREVER), 0);
+    CHECK_EQUAL(conc_future_error(f), -EIO);
+    conc_future_unref(f);
+    CHECK(strcmp(conc_context_name(NULL), "waiting") == 0);
+    CHECK(has("waiting"));
+    CHECK(strcmp(conc_error_message(), "waiting") == 0);
+    CHECK_EQUAL(conc_context_id(NULL), apart->waiting);
+    return 0;
+}
+
+static void test_a_helped_job_has_an_id_a_name_values_and_a_message_of_its_own(void **state)
+{
+    const struct executor_case *c = *state;
+    struct apart apart = {.executor = c->executor}, *p = &apart;
+    assert_int_equal(conc_local_new(&key, NULL), 0);
+    assert_int_equal(conc_call(c->executor, job_waits_for_it, &p, sizeof p, NULL, 0, CONC_FOREVER),
+                     0);
+    assert_true(apart.helped && apart.helped != apart.waiting);
+    assert_string_not_equal(apart.name, "waiting");
+    assert_null(apart.value);
+    conc_local_free(key);
+}
+
+static int set_workers_value(void *arg)
+{
+    set("worker's");
+    return 0;
+}
+
+static void test_a_helped_job_has_the_values_that_the_workers_initialiser_has_set(void **state)
+{
+    struct apart apart = {0}, *p = &apart;
+    const conc_thread_pool_options options = {.init = set_workers_value};
+    assert_int_equal(conc_local_new(&key, NULL), 0);
+    assert_int_equal(conc_thread_pool_new(&apart.executor, 1, &options), 0);
+    assert_int_equal(
+        conc_call(apart.executor, job_waits_for_it, &p, sizeof p, NULL, 0, CONC_FOREVER), 0);
+    assert_string_equal(apart.value, "worker's");
+    assert_int_equal(conc_executor_free(apart.executor), 0);
+    conc_local_free(key);
+}
+
+static conc_rlock rlock = CONC_RLOCK_INIT;
+static bool inside; /* a job is between taking the lock and releasing it */
+
+static int job_takes_rlock(void *arg, void *result)
+{
+    conc_with_rlock (&rlock) {
+        CHECK(!inside);
+        fetch_add_relaxed((uint32_t *)*(void **)arg, 1);
+    }
+    return 0;
+}
+
+static int job_adds_one(void *arg, void *result)
+{
+    fetch_add_relaxed((uint32_t *)*(void **)arg, 1);
+    return 0;
+}
+
+static int wait_with_rlock(struct help *help)
+{
+    uint32_t runs = 0, *p = &runs;
+    conc_future *f = conc_submit(help->executor, job_takes_rlock, &p, sizeof p, 0);
+    conc_with_rlock (&rlock) {
+        inside = true;
+        CHECK_EQUAL(conc_future_wait(f, conc_in(CONC_MS(1))), -ETIMEDOUT);
+        conc_scope scope;
+        conc_scope_enter(&scope, conc_in(CONC_MS(1)));
+        CHECK_EQUAL(conc_future_wait(f, CONC_FOREVER), -ECANCELED);
+        CHECK_EQUAL(conc_scope_exit(&scope), -ETIMEDOUT);
+        /* One that does not want the lock is helped. */
+        CHECK_EQUAL(conc_call(help->executor, job_adds_one, &p, sizeof p, NULL, 0, CONC_FOREVER),
+                    0);
+        CHECK_EQUAL(runs, 1);
+        inside = false;
+    }
+    CHECK_EQUAL(conc_future_wait(f, conc_in(CONC_S(1000))), 0); /* and now this one, too */
+    CHECK_EQUAL(runs, 2);
+    conc_future_unref(f);
+    return 0;
+}
+
+static void test_a_helped_job_is_not_in_the_helpers_rlock(void **state)
+{
+    const struct executor_case *c = *state;
+    struct help help = {0};
+    run_in_worker(c->executor, &help, wait_with_rlock);
+}
+
+static int call_with_deadline(struct help *help)
+{
+    CHECK_EQUAL(
+        conc_call(help->executor, job_until_cancelled, NULL, 0, NULL, 0, conc_in(CONC_MS(1))),
+        -ETIMEDOUT);
+    conc_future *f = conc_submit(help->executor, job_until_cancelled, NULL, 0, 0);
+    CHECK_EQUAL(conc_wait_for(f, NULL, conc_in(CONC_MS(1))), -ETIMEDOUT);
+    CHECK(conc_future_is_cancelled(f));
+    conc_future_unref(f);
+    conc_scope scope;
+    conc_scope_enter(&scope, conc_in(CONC_MS(1)));
+    CHECK_EQUAL(conc_call(help->executor, job_until_cancelled, NULL, 0, NULL, 0, CONC_FOREVER),
+                -ECANCELED);
+    CHECK_EQUAL(conc_scope_exit(&scope), -ETIMEDOUT);
+    return 0;
+}
+
+static void test_a_call_that_is_late_ends_the_job_that_it_helps(void **state)
+{
+    const struct executor_case *c = *state;
+    struct help help = {0};
+    run_in_worker(c->executor, &help, call_with_deadline);
+}
+
+/* ---- Depth ---- */
+
+struct deep {
+    conc_executor *pool;
+    int left;
+    conc_deadline deadline;
+};
+
+static int job_goes_deep(void *arg, void *result)
+{
+    struct deep d = *(struct deep *)arg;
+    int below = 0;
+    if (d.left-- == 0)
+        return 0;
+    int err = conc_call(d.pool, job_goes_deep, &d, sizeof d, &below, sizeof below, d.deadline);
+    *(int *)result = below + 1;
+    return err;
+}
+
+static void test_recursion_goes_as_deep_as_the_stack_allows(void **state)
+{
+    enum { FAIRLY = 200, FAR_TOO = 50 * 1000 };
+    const size_t stacks[] = {0, 128 * 1024};
+    for (int i = 0; i < 2; i++) {
+        const conc_thread_pool_options options = {.stack_size = stacks[i]};
+        struct deep d = {.left = i ? 5 : FAIRLY, .deadline = CONC_FOREVER};
+        int depth = 0;
+        assert_int_equal(conc_thread_pool_new(&d.pool, 1, &options), 0);
+        assert_int_equal(
+            conc_call(d.pool, job_goes_deep, &d, sizeof d, &depth, sizeof depth, CONC_FOREVER), 0);
+        assert_int_equal(depth, d.left);
+        /* Beyond that it waits: here for itself, until its time is over. */
+        d.left = FAR_TOO;
+        d.deadline = conc_in(CONC_MS(200));
+        int err =
+            conc_call(d.pool, job_goes_deep, &d, sizeof d, &depth, sizeof depth, CONC_FOREVER);
+        assert_true(err == -ETIMEDOUT || err == -ECANCELED);
+        assert_int_equal(conc_call(d.pool, job_square, &(int){3}, sizeof(int), &depth, sizeof depth,
+                                   CONC_FOREVER),
+                         0);
+        assert_int_equal(conc_executor_free(d.pool), 0);
+    }
+}
+
+/* ---- Waiting for oneself ---- */
+
+struct own {
+    conc_executor *executor;
+    conc_future *future, *other;
+    conc_event known; /* the future is */
+    void (*wait)(struct own *own);
+};
+
+static void wait_for_own(struct own *own)
+{
+    conc_future *f[] = {own->other, own->future}, *all[] = {own->future, own->future};
+    conc_as_completed *it;
+    CHECK_EQUAL(conc_future_wait(own->future, CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_future_result(own->future, NULL, conc_in(CONC_S(1000))), -EDEADLK);
+    CHECK_EQUAL(conc_future_wait(own->future, CONC_NOW), -EAGAIN);
+    CHECK_EQUAL(conc_wait_for(own->future, NULL, CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_check_cancel(), 0); /* it has not cancelled itself */
+    CHECK_EQUAL(conc_wait(f, 2, CONC_ALL_COMPLETED, CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_wait(all, 2, CONC_FIRST_COMPLETED, CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_gather(all, 2, NULL, CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_as_completed_new(&it, f, 2), 0);
+    CHECK_EQUAL(conc_future_set_result(own->other, NULL), 0);
+    CHECK_EQUAL(conc_wait(f, 2, CONC_FIRST_COMPLETED, CONC_FOREVER), 1);
+    CHECK_EQUAL(conc_wait(f, 2, CONC_FIRST_ERROR, CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_as_completed_next(it, NULL, NULL, CONC_FOREVER), 1);
+    CHECK_EQUAL(conc_as_completed_next(it, NULL, NULL, CONC_FOREVER), -EDEADLK);
+    conc_as_completed_free(it);
+}
+
+static int job_waits_for_itself(void *arg, void *result)
+{
+    struct own *own = *(struct own **)arg;
+    CHECK_EQUAL(conc_event_wait(&own->known, CONC_FOREVER), 0);
+    own->wait(own);
+    return 0;
+}
+
+static void run_own(conc_executor *executor, void (*wait)(struct own *own))
+{
+    struct own own = {.executor = executor, .wait = wait}, *p = &own;
+    assert_int_equal(conc_future_new(&own.other, 0), 0);
+    own.future = conc_submit(executor, job_waits_for_itself, &p, sizeof p, 0);
+    conc_event_set(&own.known);
+    assert_int_equal(conc_future_result(own.future, NULL, CONC_FOREVER), 0);
+    conc_future_unref(own.future);
+    conc_future_unref(own.other);
+}
+
+static void test_waiting_for_ones_own_future_is_EDEADLK(void **state)
+{
+    const struct executor_case *c = *state;
+    run_own(c->executor, wait_for_own);
+}
+
+static int job_waits_for_helper(void *arg, void *result)
+{
+    struct own *own = *(struct own **)arg;
+    return conc_future_wait(own->future, CONC_FOREVER);
+}
+
+static void help_one_that_waits(struct own *own)
+{
+    CHECK_EQUAL(
+        conc_call(own->executor, job_waits_for_helper, &own, sizeof own, NULL, 0, CONC_FOREVER),
+        -EDEADLK);
+}
+
+static void test_waiting_for_the_one_that_helps_is_EDEADLK(void **state)
+{
+    const struct executor_case *c = *state;
+    run_own(c->executor, help_one_that_waits);
+}
+
 #define ON_SINGLE_THREADS(test) \
     ON_EXECUTOR(test, POOL_OF_1, "pool_of_1"), ON_EXECUTOR(test, LIFO, "lifo")
 
@@ -451,6 +728,16 @@ static const struct CMUnitTest tests[] = {
     ON_SINGLE_THREADS(test_the_helpers_scopes_and_messages_are_not_the_jobs),
     ON_SINGLE_THREADS(test_cancelling_the_helped_job_leaves_the_helper_alone),
     ON_SINGLE_THREADS(test_cancelling_the_helper_leaves_the_helped_job_alone),
+    ON_SINGLE_THREADS(test_a_helped_job_has_an_id_a_name_values_and_a_message_of_its_own),
+    LEAK_TEST(test_a_helped_job_has_the_values_that_the_workers_initialiser_has_set),
+    ON_SINGLE_THREADS(test_a_helped_job_is_not_in_the_helpers_rlock),
+    ON_SINGLE_THREADS(test_a_call_that_is_late_ends_the_job_that_it_helps),
+    LEAK_TEST(test_recursion_goes_as_deep_as_the_stack_allows),
+    ON_EXECUTOR(test_waiting_for_ones_own_future_is_EDEADLK, THREAD_PER_JOB, "thread_per_job"),
+    ON_QUEUEING_EXECUTORS(test_waiting_for_ones_own_future_is_EDEADLK),
+    ON_EXECUTOR(test_waiting_for_ones_own_future_is_EDEADLK, LOOP, "loop"),
+    ON_EXECUTOR(test_waiting_for_ones_own_future_is_EDEADLK, LOOP_POOL, "loop_pool"),
+    ON_SINGLE_THREADS(test_waiting_for_the_one_that_helps_is_EDEADLK),
 };
 
 TEST_MAIN(tests, 60)

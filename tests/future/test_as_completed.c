@@ -89,26 +89,49 @@ static void test_as_completed_of_none_is_over_at_once(void **state)
     conc_as_completed_free(NULL);
 }
 
-static void test_as_completed_gives_the_same_future_as_often_as_it_stands_there(void **state)
+static void test_as_completed_gives_a_future_once_however_often_it_stands_there(void **state)
 {
-    conc_future *f[3], *next;
+    conc_future *f[2], *next;
     conc_as_completed *it;
-    bool seen[3] = {false};
-    make(f, 1);
-    f[1] = f[2] = f[0];
-    assert_int_equal(conc_as_completed_new(&it, f, 3), 0);
-    finish(f[0]);
-    for (int i = 0; i < 3; i++) {
+    make(f, 2);
+    conc_future *const twice[] = {f[0], f[1], f[0], f[0], f[1]};
+    assert_int_equal(conc_as_completed_new(&it, twice, 5), 0);
+    for (int i = 1; i >= 0; i--) {
         size_t index = 99;
+        assert_int_equal(conc_as_completed_next(it, NULL, NULL, CONC_NOW), -EAGAIN);
+        finish(f[i]);
         assert_int_equal(conc_as_completed_next(it, &next, &index, CONC_FOREVER), 1);
-        assert_ptr_equal(next, f[0]);
-        assert_in_range(index, 0, 2);
+        assert_ptr_equal(next, f[i]);
+        assert_int_equal(index, i);
+    }
+    assert_int_equal(conc_as_completed_next(it, NULL, NULL, CONC_FOREVER), 0);
+    conc_as_completed_free(it);
+    drop(f, 2);
+}
+
+enum { DISTINCT = 1000, TIMES = 3 };
+
+static void test_as_completed_of_many_of_which_each_stands_there_three_times(void **state)
+{
+    conc_future *f[DISTINCT], *all[DISTINCT * TIMES];
+    conc_as_completed *it;
+    bool seen[DISTINCT] = {false};
+    make(f, DISTINCT);
+    for (size_t i = 0; i < DISTINCT * TIMES; i++)
+        all[i] = f[i % DISTINCT];
+    assert_int_equal(conc_as_completed_new(&it, all, DISTINCT * TIMES), 0);
+    for (int i = 0; i < DISTINCT; i++)
+        finish(f[i]);
+    for (int i = 0; i < DISTINCT; i++) {
+        size_t index = 0;
+        assert_int_equal(conc_as_completed_next(it, NULL, &index, CONC_NOW), 1);
+        assert_in_range(index, 0, DISTINCT - 1);
         assert_false(seen[index]);
         seen[index] = true;
     }
     assert_int_equal(conc_as_completed_next(it, NULL, NULL, CONC_FOREVER), 0);
     conc_as_completed_free(it);
-    drop(f, 1);
+    drop(f, DISTINCT);
 }
 
 static void test_as_completed_shares_the_futures_not_the_array(void **state)
@@ -184,7 +207,8 @@ static const struct CMUnitTest tests[] = {
     LEAK_TEST(test_as_completed_gives_them_in_the_order_of_their_ends),
     LEAK_TEST(test_as_completed_gives_up_and_goes_on),
     LEAK_TEST(test_as_completed_of_none_is_over_at_once),
-    LEAK_TEST(test_as_completed_gives_the_same_future_as_often_as_it_stands_there),
+    LEAK_TEST(test_as_completed_gives_a_future_once_however_often_it_stands_there),
+    LEAK_TEST(test_as_completed_of_many_of_which_each_stands_there_three_times),
     LEAK_TEST(test_as_completed_shares_the_futures_not_the_array),
     LEAK_TEST(test_as_completed_wakes_at_an_end),
     LEAK_TEST(test_as_completed_of_a_cancelled_caller_is_ECANCELED),

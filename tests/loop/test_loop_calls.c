@@ -66,6 +66,33 @@ static void ask_for_more(void *loop)
     CHECK_EQUAL(conc_loop_call_soon_threadsafe(loop, note, number(5), NULL), 0);
 }
 
+static int job_end(void *arg, void *result) { return 0; }
+
+static void wait_for_tasks(void *loop)
+{
+    conc_future *f[] = {conc_spawn(job_end, NULL, 0, 0),
+                        conc_task_start(loop, job_end, NULL, 0, 0, NULL),
+                        conc_submit(conc_loop_executor(loop), job_end, NULL, 0, 0)};
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQUAL(conc_future_wait(f[i], CONC_FOREVER), -EDEADLK);
+        conc_future_unref(f[i]);
+    }
+    note(number(1));
+}
+
+static void test_a_callback_must_not_wait_for_its_loops_tasks(void)
+{
+    conc_loop *loop = new_loop();
+    assert_int_equal(conc_loop_call_soon(loop, wait_for_tasks, loop, NULL), 0);
+    one_turn(loop);
+    ASSERT_CALLED(1);
+    one_turn(loop);
+    conc_future *f = conc_task_start(loop, job_end, NULL, 0, 0, NULL);
+    assert_int_equal(conc_future_wait(f, CONC_NOW), -EAGAIN);
+    assert_int_equal(run_until(loop, f), 0);
+    free_loop(loop);
+}
+
 static void test_a_callback_may_ask_for_more(void)
 {
     conc_loop *loop = new_loop();
@@ -406,6 +433,7 @@ static void test_without_memory_it_is_ENOMEM(void)
 static const struct CMUnitTest tests[] = {
     ON_EVERY_BACKEND(test_soon_calls_in_the_order_of_asking),
     ON_EVERY_BACKEND(test_a_callback_may_ask_for_more),
+    ON_EVERY_BACKEND(test_a_callback_must_not_wait_for_its_loops_tasks),
     ON_EVERY_BACKEND(test_later_calls_in_the_order_of_time),
     ON_EVERY_BACKEND(test_many_are_called_in_time_and_never_before),
     ON_EVERY_BACKEND(test_far_ahead_is_never),

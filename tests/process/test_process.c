@@ -6,6 +6,7 @@
 #include "ways.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,8 @@ static void free_waiting(struct waiting w)
 
 static int job_exit(void *arg, void *result) { exit(*(int *)arg); }
 
+static int job_exit_thread(void *arg, void *result) { pthread_exit(NULL); }
+
 static int job_raise_signal(void *arg, void *result)
 {
     raise(*(int *)arg);
@@ -153,6 +156,16 @@ static void test_end_of_the_job_reaches_the_parent(void)
               "was killed by signal 15 (Terminated)");
     check_job(job_raise_signal, &interrupt, sizeof interrupt, -CONC_EBROKEN, -SIGINT,
               "was killed by signal 2 (Interrupt)");
+}
+
+/* Where main() was never called (the fork server is the program run once more) the system's library
+ * cannot end the main thread alone, and the process dies. */
+static void test_a_job_that_exits_its_thread_ends_the_process_with_an_error(void)
+{
+    conc_process *p = start_process(job_exit_thread, NULL, 0, (conc_process_options){0});
+    int err = conc_process_join(p, PATIENT);
+    CHECK(err == -EOWNERDEAD || err == -CONC_EBROKEN);
+    conc_process_free(p);
 }
 
 static int job_abort(void *arg, void *result)
@@ -443,6 +456,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_EVERY_WAY(test_end_of_the_job_reaches_the_parent),
+        ON_EVERY_WAY(test_a_job_that_exits_its_thread_ends_the_process_with_an_error),
         ON_EVERY_WAY(test_crash_of_a_job_is_only_its_own),
         ON_EVERY_WAY(test_job_sees_the_program_as_before_main),
         ON_EVERY_WAY(test_argument_may_be_large),

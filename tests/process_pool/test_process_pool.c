@@ -6,6 +6,7 @@
  */
 #include "ways.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -376,6 +377,31 @@ static void wait_for_the_end(conc_future *future, void *pool)
     CHECK_EQUAL(conc_executor_shutdown(pool, 0, CONC_FOREVER), 0);
 }
 
+static void wait_for_its_jobs(conc_future *future, void *pool)
+{
+    int in[2] = {1, 2}, out[2];
+    conc_future *f = submit_square(pool, 3), *two[] = {f, future};
+    CHECK_EQUAL(conc_future_wait(f, CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_wait(two, 2, CONC_ALL_COMPLETED, CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_wait(two, 2, CONC_FIRST_COMPLETED, CONC_FOREVER), 1);
+    CHECK_EQUAL(conc_future_wait(f, CONC_NOW), -EAGAIN);
+    CHECK_EQUAL(conc_call(pool, job_value, NULL, 0, NULL, sizeof(int), CONC_FOREVER), -EDEADLK);
+    CHECK_EQUAL(conc_map(pool, job_square, in, 2, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER),
+                -EDEADLK);
+    conc_future_unref(f);
+}
+
+static void test_callback_must_not_wait_for_the_pools_jobs(void)
+{
+    struct stopped s = make_stopped();
+    CHECK_EQUAL(conc_future_add_done_callback(s.job, wait_for_its_jobs, s.pool), 0);
+    CHECK_EQUAL(kill(s.pid, SIGCONT), 0);
+    CHECK_EQUAL(end_of(s.job), 0);
+    int value;
+    CHECK_EQUAL(conc_call(s.pool, job_value, NULL, 0, &value, sizeof value, PATIENT), 0);
+    CHECK_EQUAL(conc_executor_free(s.pool), 0);
+}
+
 static void test_callback_must_not_wait_for_the_pool(void)
 {
     struct stopped s = make_stopped();
@@ -383,6 +409,31 @@ static void test_callback_must_not_wait_for_the_pool(void)
     CHECK_EQUAL(kill(s.pid, SIGCONT), 0);
     CHECK_EQUAL(end_of(s.job), 0);
     CHECK_EQUAL(conc_executor_free(s.pool), 0);
+}
+
+static int job_exits_thread(void *arg, void *result) { pthread_exit(NULL); }
+
+/* A worker goes on; only if its fork server is the program run once more, in which main() was never
+ * called, the system's library cannot end the main thread alone, and the worker dies. */
+static void test_job_that_exits_its_thread_fails_and_the_worker_goes_on(void)
+{
+    conc_executor *pool = make_pool(1);
+    pid_t before, after;
+    int err = 0;
+    CHECK_EQUAL(conc_call(pool, job_pid, NULL, 0, &before, sizeof before, PATIENT), 0);
+    for (int i = 0; i < 10 && err != -CONC_EBROKEN; i++) {
+        const size_t sizes[] = {0, sizeof(int), CONC_BYTES};
+        conc_future *f = conc_submit(pool, job_exits_thread, NULL, 0, sizes[i % 3]);
+        err = conc_future_result(f, NULL, PATIENT);
+        CHECK(err == -EOWNERDEAD || err == -CONC_EBROKEN);
+        CHECK(err == -CONC_EBROKEN ||
+              strstr(conc_future_message(f), "left its thread in the middle"));
+        conc_future_unref(f);
+    }
+    CHECK_EQUAL(conc_call(pool, job_pid, NULL, 0, &after, sizeof after, PATIENT),
+                err == -CONC_EBROKEN ? err : 0);
+    CHECK(err == -CONC_EBROKEN || after == before);
+    CHECK_EQUAL(conc_executor_free(pool), 0);
 }
 
 /* ---- Death ---- */
@@ -641,7 +692,9 @@ int main(void)
         ON_EVERY_WAY(test_worker_is_replaced_after_so_many_jobs),
         ON_EVERY_WAY(test_workers_have_the_descriptors_that_they_are_given),
         ON_EVERY_WAY(test_initialiser_runs_in_each_worker),
+        ON_EVERY_WAY(test_job_that_exits_its_thread_fails_and_the_worker_goes_on),
         ON_EVERY_WAY(test_callback_must_not_wait_for_the_pool),
+        ON_EVERY_WAY(test_callback_must_not_wait_for_the_pools_jobs),
         ON_EVERY_WAY(test_interrupt_leaves_workers_alone),
         ON_EVERY_WAY(test_death_of_a_worker_breaks_the_pool),
         ON_EVERY_WAY(test_worker_killed_from_outside_fails_what_it_had),

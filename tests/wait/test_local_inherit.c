@@ -71,12 +71,19 @@ static void test_child_inherits_and_then_goes_its_own_way(void **state)
 static void borrow_values(void *arg)
 {
     struct family *f = arg;
-    struct conc_context *self = conc_context_current();
     CHECK_EQUAL(conc_local_set(f->key, &f->childs), 0);
-    struct locals *own = conc__locals_swap(self, f->inherited);
+    struct locals_stay stay;
+    conc__locals_enter(&stay, &f->inherited, true);
+    CHECK(!f->inherited);
     CHECK(conc_local_get(f->key) == &f->parents);
     CHECK_EQUAL(conc_local_set(f->key, &f->late), 0);
-    conc__locals_unref(conc__locals_swap(self, own));
+    conc__locals_exit(&stay);
+    CHECK(conc_local_get(f->key) == &f->childs);
+    conc__locals_enter(&stay, &f->inherited, false);
+    CHECK(conc_local_get(f->key) == &f->late); /* kept from the stay before */
+    CHECK_EQUAL(destroyed(&f->late), 0);
+    conc__locals_exit(&stay);
+    CHECK(!f->inherited);
     CHECK_EQUAL(destroyed(&f->late), 1);
     CHECK(conc_local_get(f->key) == &f->childs);
 }
@@ -93,7 +100,7 @@ static void lend_values(void *arg)
     conc__locals_unref(NULL);
 }
 
-static void test_worker_that_swaps_has_its_own_again_afterwards(void **state)
+static void test_a_stay_has_values_of_its_own_which_may_be_kept(void **state)
 {
     int32_t before = blocks();
     struct family f = {.inherited = NULL};
@@ -329,7 +336,7 @@ static void test_trees_of_contexts_destroy_each_value_once(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_child_inherits_and_then_goes_its_own_way),
-    cmocka_unit_test(test_worker_that_swaps_has_its_own_again_afterwards),
+    cmocka_unit_test(test_a_stay_has_values_of_its_own_which_may_be_kept),
     cmocka_unit_test(test_reset_while_a_child_shares_leaves_the_childs_alone),
     cmocka_unit_test(test_destructor_may_set_its_key_at_the_end_some_times),
     cmocka_unit_test(test_what_a_destructor_sets_is_destroyed_too),
