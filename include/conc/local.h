@@ -10,6 +10,8 @@
  * job. A task starts with those that its spawner had at that moment, and a job of conc_to_thread()
  * has its caller's; what either sets afterwards the other doesn't see. Values are shared then, not
  * copied: a value that several contexts have lives until the last of them has let go of it.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_LOCAL_H
 #define CONC_LOCAL_H
@@ -27,7 +29,7 @@ typedef struct conc_local conc_local;
 typedef struct conc_local_token {
     conc_local *key; /* NULL: it has been used */
     void *before;
-    uint32_t context;
+    uint64_t context;
 } conc_local_token;
 
 /** Lets go of a context's value; see conc_local_new(). */

@@ -16,8 +16,8 @@
 /* An inline_submit() that runs its job; lies on its stack. */
 struct inline_run {
     struct list_node node; /* in its executor's runs */
-    conc_context *context;
-    conc_future *job; /* the caller of conc_submit() has a reference */
+    uint64_t context;      /* its id */
+    conc_future *job;      /* the caller of conc_submit() has a reference */
 };
 
 struct inline_executor {
@@ -38,7 +38,7 @@ static struct inline_executor *inline_of(conc_executor *executor)
 static int inline_submit(conc_executor *executor, conc_future *job)
 {
     struct inline_executor *ex = inline_of(executor);
-    struct inline_run run = {.context = conc_context_current(), .job = job};
+    struct inline_run run = {.context = conc_context_id(NULL), .job = job};
     bool closed = false;
     conc_with_lock (&ex->lock) {
         closed = ex->closed;
@@ -64,7 +64,7 @@ static bool inline_is_idle(void *arg)
 /* With the lock. */
 static bool inline_runs_caller(const struct inline_executor *ex)
 {
-    const conc_context *self = conc_context_current();
+    const uint64_t self = conc_context_id(NULL);
     for (struct list_node *n = ex->runs.head; n; n = list_next(&ex->runs, n))
         if (list_entry(n, struct inline_run, node)->context == self)
             return true;

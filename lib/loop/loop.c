@@ -32,11 +32,18 @@ enum { ITEMS_PER_TURN = 256 };
 
 conc_loop *conc_loop_current(void) { return loop_here(); }
 
+/* Of the calling thread, also in a task. */
+static uint64_t loop_thread_id(void)
+{
+    const struct conc_loop *here = loop_here();
+    return here ? here->owner : conc_context_id(NULL);
+}
+
 int conc__loop_check(const struct conc_loop *loop)
 {
     if (loop->driver.dead)
         return -ESHUTDOWN;
-    return loop->started && !pthread_equal(loop->owner, pthread_self()) ? -EPERM : 0;
+    return loop->started && loop->owner != loop_thread_id() ? -EPERM : 0;
 }
 
 /* ---- Turns ---- */
@@ -165,10 +172,10 @@ static int loop_open_backend(struct conc_loop *loop)
 /* The caller's thread becomes the loop's. */
 static void loop_take_thread(struct conc_loop *loop)
 {
-    loop->owner = pthread_self();
+    loop->self = context_self();
+    loop->owner = loop->self->id;
     loop->started = true;
     conc__stack_watch_overflow(); /* if there is no memory, an overflow has no message */
-    loop->self = context_self();
     conc__driver_here = &loop->driver;
     store_relaxed(&loop->running, true); /* relaxed: others read a hint */
     loop->self->submits_to = &loop->executor;

@@ -144,7 +144,7 @@ struct process_pool {
     uint32_t forks; /* conc__forks() of the process that has made it */
     int wake_fd;    /* an eventfd that wakes the manager; the workers have it too */
     pthread_t manager;
-    uint32_t manager_id; /* of the manager's context; 0: it has not begun */
+    uint64_t manager_id; /* of the manager's context; 0: it has not begun */
     size_t max_jobs;
     size_t n_fds;
     int fds[CONC_PROCESS_POOL_FDS_MAX]; /* duplicates of those that the workers get */

@@ -52,7 +52,7 @@ static void cond_take_lock_again(conc_cond *cond, int end, uint32_t depth)
 {
     conc__lock_resume(cond->lock, end < 0 ? LOCK_FREE : end);
     if (cond->rlock) {
-        store_relaxed(&cond->rlock->owner, context_self()); /* relaxed: see rlock.c */
+        store_relaxed(&cond->rlock->owner, context_self()->id); /* relaxed: see rlock.c */
         cond->rlock->depth = depth;
     }
 }

@@ -11,11 +11,16 @@
 #include "base/backoff.h"
 #include "wait/context.h"
 
+typedef void thread_end_fn(void *arg);
+
 struct thread_context {
     struct conc_context context; /* first */
     uint32_t word;               /* the parking word */
     struct spinner spinner;      /* whether spinning has lately been worth while */
     int kick_fd;                 /* wakes the thread from a poll; -1: not made */
+    thread_end_fn *at_end;       /* called when it ends; NULL: nothing is to be called */
+    void *at_end_arg;
+    unsigned ends; /* how often thread_ends() has been called */
 };
 
 _Static_assert(offsetof(struct thread_context, context) == 0, "thread_of() casts");
@@ -23,6 +28,10 @@ _Static_assert(offsetof(struct thread_context, context) == 0, "thread_of() casts
 /* In the parking word, beside the PARK_ bits: how the thread sleeps. */
 #define THREAD_SLEEPING 4u /* on the word */
 #define THREAD_POLLING 8u  /* in a poll */
+
+/* Have fn called in the calling thread when it ends, after its context; one at most. False: it will
+ * not be, as the thread may end unseen. */
+bool conc__thread_at_end(thread_end_fn *fn, void *arg);
 
 /* Of a context that is a thread. */
 static inline struct thread_context *thread_of(struct conc_context *context)

@@ -143,7 +143,7 @@ static void test_the_bound_holds_when_threads_cannot_start(void **state)
 struct depth {
     conc_executor *pool;
     int left;
-    uint32_t id;
+    uint64_t id;
 };
 
 static int job_submits_to_its_own_pool(void *arg, void *result)

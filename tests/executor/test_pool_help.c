@@ -175,7 +175,7 @@ static void test_jobs_may_wait_for_jobs_of_their_own_executor(void **state)
 struct help {
     conc_executor *executor, *inner;
     int count;
-    uint32_t helper, ran;
+    uint64_t helper, ran;
     int (*body)(struct help *help);
 };
 
