@@ -57,7 +57,8 @@ CONC_API const char *conc_version(void);
  * Cancellation point: `yes`: it returns -ECANCELED when a scope around the caller has ended (see
  * conc_scope), unless its deadline is CONC_NOW; `no`; `as ...`.
  *
- * No function may be called from a signal handler.
+ * Signal handlers: no function may be called there but conc_wakeup_post() (conc/signal.h), and of
+ * this header those that are [anywhere]. Each header repeats it.
  */
 
 /* ---- Time ---- */

@@ -2,6 +2,8 @@
  *
  * conc/group.h: structured concurrency: no job of a group outlives conc_group_wait(); the first
  * error cancels the rest, and every error is kept.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_GROUP_H
 #define CONC_GROUP_H

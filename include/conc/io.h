@@ -15,6 +15,8 @@
  * point. A call on files and directories is not: a deadline or a cancellation keeps it from
  * beginning, but once the disk is at work the call waits for its end, while other tasks run on, and
  * the result is the call's own. So with CONC_NOW such a call is done all the same.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_IO_H
 #define CONC_IO_H

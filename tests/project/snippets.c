@@ -21,6 +21,7 @@ int executor_example(void);
 int imap_example(conc_executor *pool, const int *in, size_t n);
 int thread_example(const char *url);
 int signal_example(void);
+int wakeup_example(void);
 int local_example(void);
 void log_line(const char *format, const char *text);
 int connect_example(void);
@@ -97,6 +98,18 @@ int thread_example(const char *url)
         return err;
     err = conc_thread_join(t, NULL, CONC_FOREVER);
     conc_thread_free(t);
+    return err;
+}
+
+static conc_wakeup wakeup;
+static void on_alarm(int signo) { conc_wakeup_post(&wakeup); }
+
+int wakeup_example(void)
+{
+    if (conc_wakeup_init(&wakeup))
+        return 1;
+    signal(SIGALRM, on_alarm);
+    int err = conc_wakeup_wait(&wakeup, CONC_FOREVER);
     return err;
 }
 
