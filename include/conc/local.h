@@ -45,6 +45,9 @@ typedef void conc_destructor_fn(void *value);
  * may, and what it sets is destroyed too; after CONC_LOCAL_ROUNDS rounds of that conc_local_set()
  * fails.
  *
+ * The destructor's code must stay for as long as there are values: a plugin that is unloaded lets
+ * go of them before, or has no destructor.
+ *
  * @param ret  gives a key, for conc_local_free()
  * @param fn   its destructor; NULL: none
  * @return 0; -ENOMEM

@@ -70,6 +70,7 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/stay.h"
 #include "wait/local.h"
 #include "wait/thread.h"
 
@@ -256,6 +257,7 @@ static void thread_make_key(void)
 /* Early: before the program has taken all keys. The first few need no memory in each thread. */
 __attribute__((constructor)) static void thread_make_key_early(void)
 {
+    conc__stay_loaded();
     pthread_once(&once, thread_make_key);
 }
 
