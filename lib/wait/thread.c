@@ -41,24 +41,25 @@
  * and its own deadline may pass.
  *
  * Every thread gets its context when it first calls libconc. The context is thread-local memory:
- * there is nothing to allocate, and nothing can fail. The library learns of the thread's end by the
- * destructor of a thread-specific key, or, if the program has taken all keys (1,024), by one of
- * those that C++ has for thread-local objects (__cxa_thread_atexit_impl()); then thread_ends()
- * takes the context out of the registry.
+ * there is nothing to allocate, and nothing can fail. When the thread ends, thread_ends() takes the
+ * context out of the registry: as the destructor of a thread-specific key, which the library makes
+ * when it is loaded. If the program has taken all keys by then (1,024), the library's own threads
+ * call it at their end (thread/create.c), the main thread needs no end, as its memory stays, and
+ * all others have the third of the states below from the beginning.
  *
- * Other destructors may call libconc before that and after it, in each of the rounds that POSIX
- * promises (PTHREAD_DESTRUCTOR_ITERATIONS, four). It is still the same thread, with the same id and
- * name, but its context is not in the registry any more: it may be in the last round, whose end
- * nothing tells.
+ * Other destructors may call libconc before thread_ends() and after it, in each of the rounds that
+ * POSIX promises (PTHREAD_DESTRUCTOR_ITERATIONS, four). It is still the same thread, with the same
+ * id and name, but its context is not in the registry any more: it may be in the last round, whose
+ * end nothing tells.
  *
- *     before thread_ends()    the context is in the registry after the first         it is not; it
- *     keeps local values and a message, which the next call of
+ *     before thread_ends()    the context is in the registry
+ *     after the first         it is not; it keeps local values and a message, which the next call of
  *                             thread_ends() frees
  *     after the second        it keeps nothing that would have to be freed (`ends_unseen`)
  *
- * Threads whose end cannot be seen at all, as there is no memory to register anything, have the
- * third state from the beginning. (Not covered: a thread that calls libconc for the very first time
- * in its last round. No call can find out that it is in there.)
+ * Not covered, as no call can find out in which round it is: a thread that calls libconc for the
+ * very first time in its last round stays in the registry; in the last but one, what it then keeps
+ * in the last is not freed.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -261,18 +262,28 @@ __attribute__((constructor)) static void thread_make_key_early(void)
     pthread_once(&once, thread_make_key);
 }
 
-/* Not in every C library. It ends the program if there is no memory for 32 bytes. */
-int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso)
-    __attribute__((weak));
-extern void *__dso_handle __attribute__((visibility("hidden")));
+static bool thread_is_main(void) { return getpid() == gettid(); }
 
-/* Have thread_ends() called when the calling thread ends. False: it will not be. */
+/* Will thread_ends() be called when the calling thread ends, or need not be? */
 static bool thread_watch_end(struct thread_context *thread)
 {
     if (has_key)
         return pthread_setspecific(at_exit, thread) == 0;
-    return __cxa_thread_atexit_impl &&
-           __cxa_thread_atexit_impl(thread_ends, thread, &__dso_handle) == 0;
+    return thread->end_is_told || thread_is_main();
+}
+
+bool conc__thread_tells_end(void)
+{
+    pthread_once(&once, thread_make_key);
+    return !has_key;
+}
+
+void conc__thread_begin(void) { thread_context.end_is_told = true; }
+
+void conc__thread_end(void)
+{
+    if (conc__self)
+        thread_ends(&thread_context);
 }
 
 /* The first of the thread's contexts; or the only one, in the child of a task that has forked. */
@@ -283,8 +294,7 @@ static void thread_adopt_first(struct thread_context *thread)
     *self = (struct conc_context){.id = self->id, .message = self->message};
     thread->word = 0;
     pthread_once(&once, thread_make_key);
-    bool is_main = getpid() == gettid();
-    conc__context_init(self, &thread_ops, is_main ? "main" : NULL);
+    conc__context_init(self, &thread_ops, thread_is_main() ? "main" : NULL);
     if (!thread_watch_end(thread)) {
         conc__context_fini(self);
         self->ends_unseen = true;

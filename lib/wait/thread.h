@@ -20,7 +20,8 @@ struct thread_context {
     int kick_fd;                 /* wakes the thread from a poll; -1: not made */
     thread_end_fn *at_end;       /* called when it ends; NULL: nothing is to be called */
     void *at_end_arg;
-    unsigned ends; /* how often thread_ends() has been called */
+    bool end_is_told; /* by conc__thread_end() */
+    unsigned ends;    /* how often thread_ends() has been called */
 };
 
 _Static_assert(offsetof(struct thread_context, context) == 0, "thread_of() casts");
@@ -28,6 +29,12 @@ _Static_assert(offsetof(struct thread_context, context) == 0, "thread_of() casts
 /* In the parking word, beside the PARK_ bits: how the thread sleeps. */
 #define THREAD_SLEEPING 4u /* on the word */
 #define THREAD_POLLING 8u  /* in a poll */
+
+/* Must a thread that the library starts tell its end, since there is no thread-specific key? Then it
+ * calls begin before anything else of the library, and end at its very end. */
+bool conc__thread_tells_end(void);
+void conc__thread_begin(void);
+void conc__thread_end(void);
 
 /* Have fn called in the calling thread when it ends, after its context; one at most. False: it will
  * not be, as the thread may end unseen. */
