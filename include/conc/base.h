@@ -20,7 +20,31 @@
 #define CONC_VERSION_PATCH 0
 
 #ifdef __cplusplus
+#include <cxxabi.h>
+#include <exception>
+
 extern "C" {
+#endif
+
+/* Private: how C++ code, when it is loaded, tells the library where its runtime keeps a thread's
+ * exceptions. So each task has its own, also if the program is in C and has loaded that code later.
+ * Weak: there may be neither the library nor a runtime. */
+typedef void *conc__cxx_globals_fn(void);
+typedef void conc__cxx_terminate_fn(void);
+
+CONC_API __attribute__((weak)) void conc__cxx_is_here(conc__cxx_globals_fn *get_globals,
+                                                      conc__cxx_terminate_fn *terminate);
+
+#ifdef __cplusplus
+#pragma weak __cxa_get_globals
+#pragma weak _ZSt9terminatev
+
+__attribute__((constructor)) static inline void conc__cxx_tell(void)
+{
+    if (conc__cxx_is_here)
+        conc__cxx_is_here(reinterpret_cast<conc__cxx_globals_fn *>(abi::__cxa_get_globals),
+                          std::terminate);
+}
 #endif
 
 /**
@@ -56,6 +80,11 @@ CONC_API const char *conc_version(void);
  *
  * Cancellation point: `yes`: it returns -ECANCELED when a scope around the caller has ended (see
  * conc_scope), unless its deadline is CONC_NOW; `no`; `as ...`.
+ *
+ * C++: a function that the program gives to the library to be called back (a callback, a
+ * comparison, a destructor ...) must not be left by an exception, nor by pthread_exit() or
+ * pthread_cancel(): that ends the program by std::terminate(), after a message. Predicates may be.
+ * For jobs see conc_fn.
  *
  * Signal handlers: no function may be called there but conc_wakeup_post() (conc/signal.h), and of
  * this header those that are [anywhere]. Each header repeats it.

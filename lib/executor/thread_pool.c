@@ -28,6 +28,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "base/invariant.h"
 #include "executor/closing.h"
 #include "executor/job_queue.h"
@@ -175,14 +176,16 @@ static void *thread_pool_worker_main(void *arg)
     snprintf(name, sizeof name, "%.20s-%zu", pool->name, w->number);
     conc_context_set_name(name);
     conc_context_set_executor(&pool->base);
-    int err = pool->options.init ? pool->options.init(pool->options.arg) : 0;
+    int err = 0;
+    if (pool->options.init)
+        FENCED("the initialiser of a pool", err = pool->options.init(pool->options.arg));
     if (err) {
         thread_pool_break(pool, w, err);
     } else {
         for (conc_future *job = w->job; job; job = thread_pool_next_job(pool, w))
             conc__job_execute(job);
         if (pool->options.fini)
-            pool->options.fini(pool->options.arg);
+            FENCED("the finaliser of a pool", pool->options.fini(pool->options.arg));
     }
     conc_context_set_executor(NULL);
     thread_pool_leave(pool, w);

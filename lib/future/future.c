@@ -37,6 +37,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "base/invariant.h"
 #include "future/unobserved.h"
 
@@ -192,7 +193,7 @@ static void future_run_callbacks(conc_future *future, struct future_callback *fi
     while (first) {
         struct future_callback *c = first;
         first = c->next;
-        c->fn(future, c->arg);
+        FENCED("a callback of a future", c->fn(future, c->arg));
         free_bytes(c);
     }
 }

@@ -8,6 +8,7 @@
 
 #include <conc/future.h>
 
+#include "base/cxx.h"
 #include "base/guard.h"
 
 static struct {
@@ -31,7 +32,7 @@ void conc__report_unobserved(int err, const char *message)
     void *arg = unobserved_hook.arg;
     guard_unlock(&unobserved_hook.word);
     if (fn)
-        fn(err, message, arg);
+        FENCED("the hook for unobserved errors", fn(err, message, arg));
     else
         fprintf(stderr, "libconc: a job failed and nobody asked for its result: %s (%d)%s%s\n",
                 conc_strerror(err), err, *message ? ": " : "", message);

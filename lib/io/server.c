@@ -32,6 +32,7 @@
 #include <conc/net.h>
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "base/invariant.h"
 #include "executor/submit.h"
 #include "future/future_impl.h"
@@ -140,7 +141,7 @@ static int connection_serve(void *arg, void *result)
     if (err)
         return err;
     c->fd = -1;
-    err = srv->handler(stream, srv->arg);
+    FENCED("the handler of a server", err = srv->handler(stream, srv->arg));
     int closed = conc_stream_close(stream, conc_in(srv->options.close_timeout_ns));
     return err ? err : closed;
 }

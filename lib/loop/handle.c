@@ -16,6 +16,7 @@
  */
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/cxx.h"
 #include "loop/loop_impl.h"
 
 struct conc_handle {
@@ -58,7 +59,7 @@ static void handle_run(struct item *item)
     if (cancelled)
         return;
     int64_t since = loop->slow_after ? conc_now() : 0;
-    fn(arg);
+    FENCED("a callback of a loop", fn(arg));
     if (loop->slow_after)
         conc__loop_report_slow(loop, since, "a callback", "");
 }

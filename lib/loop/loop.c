@@ -23,6 +23,7 @@
 #include "backend/backends.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/cxx.h"
 #include "base/invariant.h"
 #include "future/future_impl.h"
 
@@ -110,6 +111,7 @@ static void loop_turn_backend(struct conc_loop *loop)
 
 static void loop_turn(struct conc_loop *loop)
 {
+    conc__cxx_look();
     conc__driver_take(&loop->driver);
     loop_fire_timers(loop);
     loop_run_ready(loop);

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "loop/loop_impl.h"
 
 enum { WATCHES_MIN = 64 }; /* descriptors that the table has room for at first */
@@ -93,7 +94,7 @@ static void watch_run(struct item *item)
     int64_t since = loop->slow_after ? conc_now() : 0;
     w->state = WATCH_RUNNING;
     if (!w->removed)
-        w->fn(w->arg);
+        FENCED("a reader or writer of a loop", w->fn(w->arg));
     if (loop->slow_after)
         conc__loop_report_slow(loop, since, "a reader's or writer's callback", "");
     if (!w->removed && w->op.result < 0)

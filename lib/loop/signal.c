@@ -10,6 +10,7 @@
  * still in the inbox or in the ready list it is freed when it comes out of there, else immediately.
  */
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "loop/loop_impl.h"
 #include "thread/signal_impl.h"
 
@@ -38,7 +39,7 @@ static void handler_run(struct item *item)
     if (e->removed)
         handler_free_if_out(e);
     else
-        e->fn(e->arg);
+        FENCED("a signal handler of a loop", e->fn(e->arg));
 }
 
 static void handler_take_posted(struct item *item)

@@ -15,6 +15,7 @@
 
 #include <limits.h>
 
+#include "base/cxx.h"
 #include "base/invariant.h"
 #include "sync/words.h"
 #include "wait/wait.h"
@@ -69,7 +70,7 @@ static int barrier_complete(conc_barrier *barrier, uint32_t index)
     if (barrier->action) {
         /* The next round may be complete before this one's action is done. */
         conc_with_lock (&barrier->acting)
-            err = barrier->action(barrier->arg);
+            FENCED("the action of a barrier", err = barrier->action(barrier->arg));
     }
     if (err)
         conc_barrier_abort(barrier);

@@ -40,6 +40,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/cxx.h"
 #include "task/coroutine.h"
 #include "wait/wait.h"
 

@@ -37,6 +37,7 @@
 #include "wait/local.h"
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 
 struct conc_local {
     uint32_t refs;  /* the boxes, and the user */
@@ -132,7 +133,7 @@ static void box_unref(struct box *box)
     void *value = box->value;
     free_bytes(box);
     if (key->destructor && value)
-        key->destructor(value);
+        FENCED("the destructor of a local value", key->destructor(value));
     key_unref(key);
 }
 

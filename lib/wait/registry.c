@@ -34,6 +34,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/cxx.h"
 #include "base/guard.h"
 
 #define BLOCKED 1u
@@ -227,7 +228,7 @@ int conc_context_foreach(conc_context_fn *fn, void *arg)
         return -ENOMEM;
     int result = 0;
     for (size_t i = 0; i < n && !result; i++)
-        result = fn(&all[i].info, arg);
+        FENCED("a callback of conc_context_foreach()", result = fn(&all[i].info, arg));
     free_bytes(all);
     return result;
 }

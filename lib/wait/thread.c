@@ -52,8 +52,8 @@
  * id and name, but its context is not in the registry any more: it may be in the last round, whose
  * end nothing tells.
  *
- *     before thread_ends()    the context is in the registry
- *     after the first         it is not; it keeps local values and a message, which the next call of
+ *     before thread_ends()    the context is in the registry after the first         it is not; it
+ *     keeps local values and a message, which the next call of
  *                             thread_ends() frees
  *     after the second        it keeps nothing that would have to be freed (`ends_unseen`)
  *

@@ -30,8 +30,8 @@ _Static_assert(offsetof(struct thread_context, context) == 0, "thread_of() casts
 #define THREAD_SLEEPING 4u /* on the word */
 #define THREAD_POLLING 8u  /* in a poll */
 
-/* Must a thread that the library starts tell its end, since there is no thread-specific key? Then it
- * calls begin before anything else of the library, and end at its very end. */
+/* Must a thread that the library starts tell its end, since there is no thread-specific key? Then
+ * it calls begin before anything else of the library, and end at its very end. */
 bool conc__thread_tells_end(void);
 void conc__thread_begin(void);
 void conc__thread_end(void);
