@@ -2,15 +2,16 @@
  *
  * cxx.c: the C++ runtime of the program. The library itself has none, and does not need one.
  *
- * A thread's exceptions belong to the stack that it stands on, so a switch of stacks has to exchange
- * them (task/coroutine.h), and has to know where they lie. The C++ runtime is found
+ * A thread's exceptions belong to the stack that it stands on, so a switch of stacks has to
+ * exchange them (task/coroutine.h), and has to know where they lie. The C++ runtime is found
  *
  * - when the library is loaded, if the program has one then (the weak reference);
  * - when C++ code that includes the library's headers is loaded: it tells (conc/base.h). This also
  *   finds a runtime that is linked statically into a plugin;
- * - by a look at what was loaded since the last one: before a loop runs, and in each of its turns. So
- *   C++ that knows nothing of the library is noticed when a program in C has loaded it. (Not in the
- *   same turn: a task that loads it and at once blocks in one of its catch blocks is too early.)
+ * - by a look at what was loaded since the last one: before a loop runs, and in each of its turns.
+ *   So C++ that knows nothing of the library is noticed when a program in C has loaded it. (Not in
+ *   the same turn: a task that loads it and at once blocks in one of its catch blocks is too
+ *   early.)
  *
  * The first that is found is the one: of two C++ runtimes in one program the exceptions of the
  * second are not exchanged.

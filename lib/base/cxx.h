@@ -8,8 +8,8 @@
 
 #include <stddef.h>
 
-/* What C++ keeps for a thread about its exceptions: those that it handles, and how many are on their
- * way. The layout is that of the Itanium C++ ABI. */
+/* What C++ keeps for a thread about its exceptions: those that it handles, and how many are on
+ * their way. The layout is that of the Itanium C++ ABI. */
 struct conc__cxa_globals {
     void *caught;
     unsigned uncaught;

@@ -10,6 +10,7 @@
 
 #include "base/cxx.h"
 #include "base/guard.h"
+#include "base/quiet.h"
 
 static struct {
     uint32_t word; /* the guard of the two below */
@@ -34,6 +35,6 @@ void conc__report_unobserved(int err, const char *message)
     if (fn)
         FENCED("the hook for unobserved errors", fn(err, message, arg));
     else
-        fprintf(stderr, "libconc: a job failed and nobody asked for its result: %s (%d)%s%s\n",
-                conc_strerror(err), err, *message ? ": " : "", message);
+        conc__report("libconc: a job failed and nobody asked for its result: %s (%d)%s%s\n",
+                     conc_strerror(err), err, *message ? ": " : "", message);
 }

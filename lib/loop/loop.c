@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/cxx.h"
 #include "base/invariant.h"
+#include "base/quiet.h"
 #include "future/future_impl.h"
 
 /* So few that input and output need not wait for long, and so many that looking at these costs
@@ -308,8 +309,8 @@ void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const c
 {
     int64_t took = conc_now() - since;
     if (since && took > loop->slow_after)
-        fprintf(stderr, "libconc: %s%s%s has held the loop for %.3f s\n", what, *name ? " " : "",
-                name, (double)took / CONC_S(1));
+        conc__report("libconc: %s%s%s has held the loop for %.3f s\n", what, *name ? " " : "", name,
+                     (double)took / CONC_S(1));
 }
 
 /* ---- Making and freeing ---- */

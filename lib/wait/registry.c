@@ -36,6 +36,7 @@
 #include "base/clock.h"
 #include "base/cxx.h"
 #include "base/guard.h"
+#include "base/quiet.h"
 
 #define BLOCKED 1u
 
@@ -258,8 +259,11 @@ static int registry_print_context(const conc_context_info *info, void *arg)
 
 int conc_dump(FILE *out)
 {
+    struct quiet quiet;
+    conc__quiet_begin(&quiet);
     int err = conc_context_foreach(registry_print_context, out);
-    if (err)
-        return err;
-    return fflush(out) == 0 ? 0 : -EIO; /* a program that hangs will not flush it later */
+    if (!err && fflush(out) != 0) /* a program that hangs will not flush it later */
+        err = -EIO;
+    conc__quiet_end(&quiet, err);
+    return err;
 }
