@@ -130,6 +130,7 @@ static void overflow_install(void)
 static int overflow_give_stack(void)
 {
     stack_t has;
+    context_self(); /* has the name that a report gives */
     if (sigaltstack(NULL, &has) == 0 && !(has.ss_flags & SS_DISABLE))
         return 0;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
