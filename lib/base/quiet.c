@@ -4,8 +4,8 @@
  *
  * How: the signals are blocked in the calling thread around the call, and taken out if the call has
  * raised one: the kernel sends them to the thread that writes, while it writes. So no action of the
- * program's changes, and its own writes do what they always did. A signal that was pending before is
- * left alone.
+ * program's changes, and its own writes do what they always did. A signal that was pending before
+ * is left alone.
  */
 #include "base/quiet.h"
 

@@ -380,7 +380,7 @@ static void dispatcher_wake(conc_wakeup *wakeup)
     signals.wakeups = wakeup->next;
     signals.waking = wakeup;
     guard_unlock(&signals.word);
-    store_release(&wakeup->posted, 0);
+    exchange_acq_rel(&wakeup->posted, 0); /* acquires: also of the posts that have found 1 */
     conc_event_set(&wakeup->event);
     guard_lock(&signals.word);
     signals.waking = NULL;

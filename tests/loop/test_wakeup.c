@@ -22,17 +22,21 @@ __attribute__((constructor)) static void start_dispatcher(void)
 }
 
 static conc_wakeup wakeup;
-static uint32_t hits; /* how often the handler ran; atomic */
+static uint32_t is_made; /* the handler may post; atomic */
+static uint32_t hits;    /* how often the handler ran; atomic */
 
 static void post_from_handler(int signo)
 {
     (void)signo;
-    fetch_add_relaxed(&hits, 1); /* relaxed: the post releases */
+    CHECK(load_acquire(&is_made)); /* TSan does not know that sigaction() orders */
+    fetch_add_relaxed(&hits, 1);   /* relaxed: the post releases */
     conc_wakeup_post(&wakeup);
 }
 
+/* For a wakeup that is made. */
 static struct sigaction handle(int signo)
 {
+    store_release(&is_made, 1);
     struct sigaction action = {.sa_handler = post_from_handler,
                                .sa_flags = SA_RESTART | SA_ONSTACK};
     struct sigaction before;
@@ -50,15 +54,15 @@ static int wait_for_wakeup(void *arg, void *result)
 
 static void test_post_from_a_handler_ends_the_wait(void)
 {
-    struct sigaction before = handle(SIGUSR2);
     CHECK_EQUAL(conc_wakeup_init(&wakeup), 0);
+    struct sigaction before = handle(SIGUSR2);
     conc_future *waiter = start(wait_for_wakeup, NULL, 0);
     UNTIL(blocked_on("event") == 1);
     send_signal(SIGUSR2);
     CHECK_EQUAL(end_of(waiter), 0);
     CHECK_EQUAL(conc_wakeup_wait(&wakeup, CONC_NOW), -EAGAIN);
-    conc_wakeup_destroy(&wakeup);
     sigaction(SIGUSR2, &before, NULL);
+    conc_wakeup_destroy(&wakeup);
 }
 
 static void test_posts_before_the_wait_are_one(void)
@@ -178,14 +182,14 @@ static void test_storm_of_signals_loses_no_post(void)
 {
     conc_queue queue;
     struct storm s = {.queue = &queue};
-    struct sigaction before = handle(SIGALRM);
-    hits = 0;
+    store_relaxed(&hits, 0);
     CHECK_EQUAL(conc_queue_init(&queue, sizeof(int), 1, CONC_FIFO), 0);
     CHECK_EQUAL(conc_wakeup_init(&wakeup), 0);
+    struct sigaction before = handle(SIGALRM);
     run_storm(&s, (unsigned)crowd_of(3000));
+    sigaction(SIGALRM, &before, NULL);
     conc_wakeup_destroy(&wakeup);
     conc_queue_destroy(&queue);
-    sigaction(SIGALRM, &before, NULL);
 }
 
 /* ---- Signals that every thread blocks ---- */
