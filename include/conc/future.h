@@ -87,7 +87,8 @@ CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt
  *             conc_bytes_free()); NULL: not wanted; untouched on failure
  * @return 0; the job's own negative error (then conc_error_message() is its message); -ECANCELED:
  *         the future was cancelled, or the caller; -ETIMEDOUT, -EAGAIN (not done, CONC_NOW);
- *         -ENOMEM: for the copy. conc_future_is_done() tells the wait's errors from the job's.
+ *         -ENOMEM: for the copy. Where the job may return an error that the wait has too,
+ *         conc_future_wait() first: its errors are the wait's alone.
  *
  * Python: Future.result(timeout)
  * [any | yes | yes]

@@ -101,7 +101,7 @@ CONC_API conc_loop *conc_loop_current(void);
 /**
  * Run the loop until a future is done. Its result is then there for conc_future_result().
  *
- * @return 0; -ECANCELED: conc_loop_stop() came first; -EBUSY: this or another loop runs in this
+ * @return 0; -EINTR: conc_loop_stop() came first; -EBUSY: this or another loop runs in this
  *         thread already; -EPERM: another thread's loop; -ESHUTDOWN: dead; -ENOMEM; -EMFILE: no
  *         backend
  *

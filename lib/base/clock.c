@@ -31,6 +31,14 @@ int64_t conc_now(void) { return clock_read(CLOCK_MONOTONIC); }
 
 int64_t conc__coarse_now(void) { return clock_read(CLOCK_MONOTONIC_COARSE); }
 
+/* The cheap clock is behind by up to a tick of the kernel's, which is 10 ms long at most. */
+#define COARSE_LAG CONC_MS(20)
+
+bool conc__deadline_is_past(conc_deadline deadline)
+{
+    return deadline.ns - conc__coarse_now() < COARSE_LAG && deadline.ns <= conc_now();
+}
+
 conc_deadline conc_at(int64_t ns)
 {
     conc_deadline d = {ns > 0 ? ns : 1};

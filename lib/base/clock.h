@@ -31,6 +31,9 @@ static inline int64_t clock_ns(struct timespec t) { return t.tv_sec * CONC_S(1) 
 static inline bool deadline_is_now(conc_deadline d) { return d.ns == 0; }
 static inline bool deadline_is_forever(conc_deadline d) { return d.ns == INT64_MAX; }
 
+/* Has the deadline, which is not CONC_FOREVER, come? Asks the cheap clock first. */
+bool conc__deadline_is_past(conc_deadline deadline);
+
 static inline conc_deadline deadline_earlier(conc_deadline a, conc_deadline b)
 {
     return a.ns < b.ns ? a : b;

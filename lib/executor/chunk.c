@@ -47,7 +47,7 @@ static int chunk_run_element(conc_fn *fn, void *arg, void *result)
         return -ECANCELED;
     self->message_err = 0;
     int err = job_error(fn(arg, result));
-    self->scope = scope;
+    conc__scopes_set(self, scope);
     return err;
 }
 

@@ -67,7 +67,7 @@ static void imap_ask_source(conc_imap *imap, conc_scope *scope)
         memset(imap->item, 0, imap_stride(imap));
     int got = 0;
     FENCED("the source of an imap", got = imap->options.next(imap->item, imap->options.arg));
-    self->scope = scope; /* also if it has left scopes of its own open */
+    conc__scopes_set(self, scope); /* also if it has left scopes of its own open */
     if (got > 1)
         got =
             conc_raise(-EINVAL, "the source returned %d; it must be 1, 0 or a negative error", got);

@@ -123,7 +123,7 @@ static conc_future *thread_pool_next_job(struct thread_pool *pool, struct pool_t
     conc_future_unref(done);
     if (w->job || !pool->reuse)
         return w->job;
-    struct conc__waiter here = waiter_here();
+    struct conc__waiter here = waiter_here_firmly();
     const struct wait_on on = {
         .list = &pool->idle, .guard = &pool->word, .what = "work", .object = pool};
     if (thread_pool_take_job(pool, w, &here))

@@ -373,7 +373,8 @@ static int future_wait_done(conc_future *future, conc_deadline deadline)
         return -ESHUTDOWN;
     if (deadline_is_now(deadline))
         return -EAGAIN;
-    conc__future_help(future);
+    if (future_may_help(deadline))
+        conc__future_help(future);
     struct conc__waiter w = waiter_here();
     if (!future_lock_undone(future))
         return 0;

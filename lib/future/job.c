@@ -36,14 +36,14 @@ bool conc__job_execute(conc_future *job)
     conc_scope root;
     conc_scope_enter(&root, CONC_FOREVER);
     if (!conc__future_claim(job, &root)) {
-        self->scope = root.parent;
+        conc__scopes_set(self, root.parent);
         conc__future_cancel_pending(job); /* if it must not begin; else it is not pending */
         return false;
     }
     struct message before = message_put_aside(self);
     int err = job_call(job);
     /* Also if the job has left scopes of its own open: their memory is gone. */
-    self->scope = root.parent;
+    conc__scopes_set(self, root.parent);
     conc__future_settle(job, err, conc__message_for(self, err));
     message_put_back(self, before);
     return true;

@@ -211,7 +211,7 @@ static int loop_end_run(struct conc_loop *loop, bool done)
     loop_leave_thread(loop);
     if (loop->driver.dead)
         return -ESHUTDOWN;
-    return done ? 0 : -ECANCELED;
+    return done ? 0 : -EINTR;
 }
 
 /* ---- Running until something ---- */

@@ -56,9 +56,8 @@ void conc__op_closing(int fd)
 /* The call returns `why` now. If a scope has ended it, the scope notes that. */
 static ssize_t op_report_end(struct conc_context *self, int why)
 {
-    conc_deadline until = CONC_FOREVER;
     if (why == -ECANCELED)
-        conc__scopes_check(self, &until);
+        conc__scopes_check(self);
     return why;
 }
 
@@ -127,8 +126,10 @@ static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const 
 {
     struct op_waiter w = {.self = self};
     ssize_t result;
-    if (deadline_is_past(deadline) && op_end_now(op, deadline, &result))
+    if (deadline_is_past(deadline) && op_end_now(op, deadline, &result)) {
+        op_yield_sometimes(self);
         return result;
+    }
     op->complete = op_wake_waiter;
     op->waiter = &w;
     driver_start(self->driver, op);

@@ -48,7 +48,11 @@
 /* op->step */
 enum { STEP_UNBEGUN, STEP_CONNECTING, STEP_NO_EVENT };
 
-static ssize_t outcome_of(ssize_t result) { return result < 0 ? -errno : result; }
+/* A file system may fail with any error. -ECANCELED is not for it to say: that means that the caller
+ * was cancelled. */
+static int error_of(int number) { return number == ECANCELED ? -EIO : -number; }
+
+static ssize_t outcome_of(ssize_t result) { return result < 0 ? error_of(errno) : result; }
 
 static bool outcome_is_unknown(ssize_t result)
 {
@@ -113,7 +117,7 @@ static ssize_t transfer_if_ready(const struct op *op)
     struct stat st;
     bool writes = op->code == OP_WRITE;
     if (fstat(op->fd, &st) < 0)
-        return -errno;
+        return error_of(errno);
     if (mode_is_always_ready(st.st_mode))
         return -EAGAIN;
     if (S_ISSOCK(st.st_mode))
@@ -244,7 +248,7 @@ static ssize_t connect_finish(const struct op *op)
     socklen_t size = sizeof err;
     if (!fd_is_ready(op->fd, POLLOUT))
         return -EAGAIN;
-    return getsockopt(op->fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0 ? -errno : -err;
+    return error_of(getsockopt(op->fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0 ? errno : err);
 }
 
 static ssize_t attempt_connect(struct op *op, bool wait)
@@ -269,7 +273,7 @@ static ssize_t attempt_poll(const struct op *op, bool wait)
         return -EBADF;
     int n = poll(&p, 1, wait ? -1 : 0);
     if (n <= 0)
-        return n < 0 ? -errno : -EAGAIN;
+        return n < 0 ? error_of(errno) : -EAGAIN;
     return p.revents & POLLNVAL ? -EBADF : p.revents;
 }
 

@@ -287,7 +287,7 @@ static void server_hold_signals(struct server *s)
 static void server_forget_caller(void)
 {
     struct conc_context *self = context_self();
-    self->scope = NULL; /* the scopes are those of the call that has started the server */
+    conc__scopes_set(self, NULL); /* the scopes are those of the call that has started the server */
     self->works_for = NULL;
     conc_context_set_name("fork-server");
 }

@@ -95,7 +95,8 @@ static struct putter *putter_of(struct conc__waiter *queued)
 }
 
 /* Under the queue's guard: take the putter's waiter off its own list. False: the putter is giving
- * up, so its last element must not be let in. After true it cannot give up any more. */
+ * up, or has been cancelled, so nothing more of it must be let in. After true it cannot give up any
+ * more. */
 static bool putter_take(struct putter *p)
 {
     guard_lock(&p->word);
@@ -108,9 +109,9 @@ static bool putter_take(struct putter *p)
 static void queue_let_in_first(conc_queue *queue, struct chain *served)
 {
     struct putter *p = putter_of(queue->putters.head);
-    size_t n = queue->store.limit - queue->store.count;
-    if (n >= p->left) {
-        n = p->left;
+    size_t room = queue->store.limit - queue->store.count;
+    size_t n = room < p->left ? room : p->left;
+    if (n == p->left || waiter_is_cancelled(&p->waiter)) {
         conc__waitlist_remove(&queue->putters, &p->queued);
         if (!putter_take(p))
             return;
@@ -134,8 +135,10 @@ static void queue_let_in(conc_queue *queue, struct chain *served)
 static ptrdiff_t queue_wait_to_put(conc_queue *queue, const unsigned char *items, size_t n,
                                    size_t done, struct chain *served, conc_deadline deadline)
 {
-    struct putter p = {
-        .items = items + done * queue->store.elem_size, .left = n - done, .waiter = waiter_here()};
+    struct putter p = {.items = items + done * queue->store.elem_size,
+                       .left = n - done,
+                       .queued.firm = true, /* its context looks at `waiter` alone */
+                       .waiter = waiter_here()};
     conc__waitlist_push(&p.own, &p.waiter);
     conc__waitlist_push(&queue->putters, &p.queued);
     guard_unlock(&queue->word);
@@ -161,8 +164,8 @@ static size_t queue_hand_over(conc_queue *queue, const unsigned char *items, siz
                               struct chain *served)
 {
     size_t done = 0;
-    while (done < n && !waitlist_is_empty(&queue->getters)) {
-        struct conc__waiter *getter = waitlist_pop(&queue->getters);
+    struct conc__waiter *getter;
+    while (done < n && (getter = waitlist_pop(&queue->getters))) {
         size_t k = getter->number < n - done ? getter->number : n - done;
         conc__store_copy(&queue->store, getter->slot, items + done * queue->store.elem_size, k);
         getter->number -= k;

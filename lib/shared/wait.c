@@ -16,8 +16,9 @@
  *   waiter counts itself in first, the waker sees it. If the waker looks first, the waiter's own
  *   increment acquires what the waker released, so that its attempt sees the change.
  * - A change between the attempt and the sleep counts `seq` up, and the kernel does not sleep.
- * - A woken context always attempts before it gives up. So a wake-up is wasted only if another
- *   context has taken what there was; and that one, too, wakes another when it gives it back.
+ * - A woken context attempts before it gives up, or, if it has been cancelled, wakes another
+ *   instead. So a wake-up is wasted only if another context has taken what there was; and that one,
+ *   too, wakes another when it gives it back.
  *
  * The dead: a process may die between its change and the wake-up, or between being woken and its
  * attempt. Therefore no context sleeps for ever: each kind looks again now and then, as its
@@ -26,7 +27,9 @@
  * more; and this is how the death of a lock's holder is noticed. A process that dies while it waits
  * stays counted in `waiters`: this costs each later change a system call for nothing.
  *
- * A kick ends a sleep too, so a wait can be cancelled.
+ * A kick ends a sleep too, so a wait can be cancelled. A context that has been cancelled attempts no
+ * more: what has come since is for others. But what it has been counted for counts, also if that
+ * came later: a round of a barrier that is complete, a permit of a condition.
  *
  * Fairness: none beyond the kernel's, whose sleepers wake in order of arrival. A running context is
  * faster than they are.
@@ -63,6 +66,10 @@ static int shared_sleep_and_attempt(const struct shared_on *on, conc_deadline de
     for (;;) {
         uint32_t seq = load_acquire(&on->spot->seq);
         conc_deadline until = CONC_FOREVER;
+        if (!firm && conc__scopes_cancelled(self)) {
+            result = -ECANCELED; /* what has come since the cancel is for others */
+            break;
+        }
         result = shared_attempt(on);
         if (result != -EAGAIN || (!firm && (result = conc__must_end(self, deadline, &until))))
             break;
@@ -70,6 +77,8 @@ static int shared_sleep_and_attempt(const struct shared_on *on, conc_deadline de
     }
     fetch_sub_release(&on->spot->waiters, 1);
     conc__blocked_end(self);
+    if (result == -ECANCELED)
+        conc__shared_notify(on->spot, 1); /* it may have been woken in another's place */
     return result;
 }
 
@@ -90,9 +99,8 @@ int conc__shared_wait(const struct shared_on *on, conc_deadline deadline)
 
 int conc__shared_ended(int err)
 {
-    conc_deadline until = CONC_FOREVER;
     if (err == -ECANCELED)
-        conc__scopes_check(context_self(), &until);
+        conc__scopes_check(context_self());
     return err;
 }
 

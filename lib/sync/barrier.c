@@ -7,6 +7,9 @@
  * action; and delivers to them. So a round that is complete can no longer be broken or time out,
  * and a party that comes meanwhile belongs to the next one.
  *
+ * A party that has been cancelled, but is still on the list, is not one of them: the last one finds
+ * some missing, and the barrier is broken.
+ *
  * BROKEN in the word changes under the guard only. A party that gives up sets it, and uncounts
  * itself, in the moment in which it leaves the list (barrier_gave_up), so that no later party can
  * count it; then it sends the others away. Invariant: `waiting` is the length of the list.
@@ -60,19 +63,22 @@ uint32_t conc_barrier_n_waiting(const conc_barrier *barrier)
     return load_relaxed(&barrier->waiting); /* relaxed: true only for the moment */
 }
 
-/* The last party: release the guard, run the action, let the others go. */
+/* The last party: release the guard, run the action, let the others go; unless one of them has been
+ * cancelled. */
 static int barrier_complete(conc_barrier *barrier, uint32_t index)
 {
-    struct conc__waiter *chain = waitlist_take_all(&barrier->waiters);
+    size_t others;
+    struct conc__waiter *chain = conc__waitlist_take(&barrier->waiters, SIZE_MAX, &others);
+    bool complete = others == index;
     barrier_set_waiting(barrier, 0);
-    guard_unlock(&barrier->word);
-    int err = 0;
-    if (barrier->action) {
+    guard_unlock_with(&barrier->word, 0, complete ? 0 : BARRIER_BROKEN);
+    int err = complete ? 0 : -CONC_EBROKEN;
+    if (complete && barrier->action) {
         /* The next round may be complete before this one's action is done. */
         conc_with_lock (&barrier->acting)
             FENCED("the action of a barrier", err = barrier->action(barrier->arg));
     }
-    if (err)
+    if (err && complete)
         conc_barrier_abort(barrier);
     conc__waiter_deliver_all(chain, err ? -CONC_EBROKEN : 0);
     if (err)

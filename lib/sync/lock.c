@@ -19,6 +19,7 @@
  *                                                  is taken
  *     LOCKED|WAITERS     -> WAITERS?|WAKING        release, and the first waiter is woken
  *     LOCKED|WAITERS     -> LOCKED|WAITERS?        release, and the lock handed to the first waiter
+ *     LOCKED|WAITERS     -> 0                      release: all waiters had been cancelled
  *     LOCKED|WAITERS|WAKING -> WAITERS|WAKING      release: a woken waiter is on its way
  *     ..|WAKING          -> LOCKED|..              the woken one takes it
  *     LOCKED|..|WAKING   -> LOCKED|WAITERS         the woken one lost; it is at the front again
@@ -27,7 +28,9 @@
  * them is on its way to it. For that, LOCKED is never cleared while the guard is held (the guard's
  * holder may just be pushing a waiter), and the woken one clears WAKING only together with taking
  * LOCKED, or under the guard with LOCKED seen. A woken waiter whose deadline has come goes through
- * the list like any other, so it needs no case of its own.
+ * the list like any other, so it needs no case of its own. One that was cancelled before it took
+ * the lock does not keep it: it looks after it has taken it, since the release that made the lock
+ * free may have come after the cancel, and releases it again.
  *
  * Fairness: a waiter's patience begins when it becomes the first of the list (`since`). So the k-th
  * waits for about k times LOCK_PATIENCE at most. And hand-overs cannot become the rule: each of
@@ -40,7 +43,6 @@
 #include <conc/lock.h>
 
 #include "base/backoff.h"
-#include "base/invariant.h"
 #include "sync/lock_impl.h"
 #include "sync/words.h"
 
@@ -89,7 +91,7 @@ static bool lock_enlist(conc_lock *lock, struct conc__waiter *w, uint32_t waking
 /* Acquire; `waking`: as in lock_take(). A firm call has no deadline and cannot be cancelled. */
 static int lock_acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline deadline, bool firm)
 {
-    struct conc__waiter w = waiter_here();
+    struct conc__waiter w = firm ? waiter_here_firmly() : waiter_here();
     const struct wait_on on = {.list = &lock->waiters,
                                .guard = &lock->word,
                                .if_empty = LOCK_WAITERS,
@@ -107,7 +109,10 @@ static int lock_acquire_slow(conc_lock *lock, uint32_t waking, conc_deadline dea
         waking = end == LOCK_WOKEN ? LOCK_WAKING : 0;
     }
     lock_note_holder(lock, w.context);
-    return 0;
+    if (firm || !conc__scopes_cancelled(w.context))
+        return 0;
+    conc_lock_release(lock); /* it may have been free only after the cancel */
+    return conc__scopes_check(w.context);
 }
 
 /* ---- The public functions ---- */
@@ -150,7 +155,10 @@ static void lock_release_guarded(conc_lock *lock)
         return;
     }
     struct conc__waiter *w = waitlist_pop(&lock->waiters);
-    invariant(w, "a lock with WAITERS has a waiter");
+    if (!w) { /* all have been cancelled */
+        guard_unlock_with(&lock->word, LOCK_WAITERS | LOCK_LOCKED, 0);
+        return;
+    }
     uint32_t clear = waitlist_is_empty(&lock->waiters) ? LOCK_WAITERS : 0;
     int64_t now = conc_now();
     if (!clear)
@@ -209,6 +217,7 @@ void conc__lock_adopt(conc_lock *lock, struct conc__waiter *chain)
         struct conc__waiter *w = chain;
         chain = w->next;
         w->since = now;
+        w->firm = true;
         conc__waitlist_push(&lock->waiters, w);
     }
     guard_unlock_with(&lock->word, 0, LOCK_WAITERS);

@@ -123,7 +123,15 @@ static void generator_put_on_scopes(conc_generator *g, struct conc_context *self
         s->context = self;
     g->root = (conc_scope){
         .parent = self->scope, .context = self, .deadline = deadline, .cancelled = g->closing};
-    self->scope = g->scope;
+    conc__scopes_set(self, g->scope);
+}
+
+static void generator_take_off_scopes(conc_generator *g, struct conc_context *self)
+{
+    g->scope = self->scope;
+    for (conc_scope *s = g->scope; s != &g->root; s = s->parent)
+        s->context = NULL;
+    conc__scopes_set(self, g->root.parent);
 }
 
 static void generator_swap_message(conc_generator *g, struct conc_context *self)
@@ -175,8 +183,7 @@ __attribute__((always_inline)) static inline int generator_run(conc_generator *g
         result = generator_end(g, self, deadline);
     } else {
         generator_swap_message(g, self);
-        g->scope = self->scope;
-        self->scope = g->root.parent;
+        generator_take_off_scopes(g, self);
     }
     if (shielded)
         conc_shield_exit(&shield);

@@ -196,11 +196,12 @@ static bool signal_has_arrived(int signo)
 
 static void signal_take(int signo) { exchange_acquire(&arrived[signo], 0); }
 
-/* The waiter that has waited longest for it; NULL: there is none. */
+/* The waiter that has waited longest for it, of those that have not been cancelled; NULL: there is
+ * none. */
 static struct conc__waiter *signal_waiter(int signo)
 {
     struct conc__waiter *w = signals.waiters.head;
-    while (w && sigismember(w->slot, signo) != 1)
+    while (w && (sigismember(w->slot, signo) != 1 || waiter_is_cancelled(w)))
         w = w->next == signals.waiters.head ? NULL : w->next;
     return w;
 }
@@ -626,7 +627,7 @@ int conc__signal_add(struct signal_callback *callback)
 
 void conc__signal_remove(struct signal_callback *callback)
 {
-    struct conc__waiter w = waiter_here();
+    struct conc__waiter w = waiter_here_firmly();
     guard_lock(&signals.word);
     if (list_is_on(&callback->node)) {
         list_remove(&signals.callbacks, &callback->node);

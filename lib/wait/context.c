@@ -36,6 +36,7 @@ void conc__context_init(struct conc_context *context, const struct context_ops *
     context->ops = ops;
     if (!context->id)
         context->id = conc__registry_new_id();
+    context->scopes_end = CONC_FOREVER;
     if (name) /* no other context knows this one yet: no guard */
         snprintf(context->name, sizeof context->name, "%s", name);
     else

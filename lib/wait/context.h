@@ -10,6 +10,7 @@
 #include <conc/context.h>
 
 #include "base/atomic.h"
+#include "base/clock.h"
 #include "base/list.h"
 
 struct conc__waiter;
@@ -67,7 +68,13 @@ struct conc_context {
     uint64_t id;       /* never used again, never 0; see registry.c */
     int message_err;   /* the error that `message` belongs to */
     char *message;     /* of the last error raised: CONC_MESSAGE_MAX bytes, owned; NULL: none */
-    conc_scope *scope; /* the innermost; changed by the context alone */
+
+    /* See scope.c. All but `cancelled` are changed by the context alone. */
+    conc_scope *scope;        /* the innermost */
+    conc_deadline scopes_end; /* the first deadline of those up to the nearest shield */
+    uint32_t cancelled;       /* a scope of the context may have been cancelled */
+
+    unsigned hurried; /* waits in a row that came to their end without a park: wait.c */
 
     /* The executor whose worker it is; NULL: it is no worker. */
     struct conc_executor *works_for;
@@ -126,11 +133,28 @@ void conc__set_message(struct conc_context *self, int err, const char *message);
 /* The caller's message, if it belongs to `err`; else NULL. */
 const char *conc__message_for(const struct conc_context *self, int err);
 
-/* Has a scope around the caller ended? If not, *until becomes the time when the next of them would
- * end by itself, if that is earlier. */
-bool conc__scopes_ended(struct conc_context *self, conc_deadline *until);
+/* ---- Scopes ---- */
+
+/* Has a scope around the caller ended perhaps? False: none has. Costs two loads; and a look at the
+ * clock, the cheap one as long as it is not close, if one of them has a deadline. */
+static inline bool scopes_may_have_ended(const struct conc_context *self)
+{
+    return load_acquire(&self->cancelled) ||
+           (!deadline_is_forever(self->scopes_end) && conc__deadline_is_past(self->scopes_end));
+}
+
+/* Has a scope around the caller ended? */
+bool conc__scopes_ended(const struct conc_context *self);
 
 /* The same as -ECANCELED or 0, for a call that returns it: the scopes note that. */
-int conc__scopes_check(struct conc_context *self, conc_deadline *until);
+int conc__scopes_check(struct conc_context *self);
+
+/* Has a scope around the context been cancelled? For the caller; or for a context that cannot
+ * enter or leave a scope meanwhile, because it waits. */
+bool conc__scopes_cancelled(const struct conc_context *context);
+
+/* The caller's innermost scope is that one now (NULL: none), and the scopes around it may be new
+ * ones, too. */
+void conc__scopes_set(struct conc_context *self, conc_scope *innermost);
 
 #endif

@@ -14,8 +14,7 @@ int conc_sleep_until(conc_deadline deadline)
     if (deadline_is_now(deadline))
         return 0;
     struct conc_context *self = context_self();
-    conc_deadline until = deadline;
-    int err = conc__scopes_check(self, &until);
+    int err = conc__scopes_check(self);
     if (err)
         return err;
     if (!deadline_is_forever(deadline) && deadline.ns <= conc_now()) {
@@ -24,9 +23,8 @@ int conc_sleep_until(conc_deadline deadline)
     }
     conc__blocked_begin(self, "sleep", NULL, NULL);
     do {
-        self->ops->park(self, until);
-        until = deadline;
-        err = conc__scopes_check(self, &until);
+        self->ops->park(self, deadline_earlier(deadline, self->scopes_end));
+        err = conc__scopes_check(self);
     } while (!err && (deadline_is_forever(deadline) || deadline.ns > conc_now()));
     conc__blocked_end(self);
     return err;

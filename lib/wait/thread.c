@@ -305,7 +305,7 @@ static void thread_adopt_first(struct thread_context *thread)
 static void thread_adopt_again(struct thread_context *thread)
 {
     struct conc_context *self = &thread->context, before = *self;
-    *self = (struct conc_context){.ops = before.ops, .id = before.id};
+    *self = (struct conc_context){.ops = before.ops, .id = before.id, .scopes_end = CONC_FOREVER};
     memcpy(self->name, before.name, sizeof self->name);
     if (thread->ends > 1 || !has_key || !thread_watch_end(thread)) {
         self->ends_unseen = true;

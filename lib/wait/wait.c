@@ -13,6 +13,8 @@
  *     taken      w->list is NULL                        by a waker (pop, take_all), under the guard
  *     delivered  PARK_DELIVERED has reached the context by that waker, once, afterwards, holding no
  *                guard
+ *     turned     w->list is &turned_away                by a waker that found it cancelled (pop,
+ *     away                                              take), under the guard; never delivered
  *     given up   w->list is NULL                        by its own context, under the guard; never
  *                                                       delivered
  *
@@ -26,6 +28,21 @@
  *   the time-out.
  * - A context that can be cancelled is only kicked: it looks at its scopes itself, and gives up by
  *   itself. The canceller needs no list and no guard, and there are no lock orders to get wrong.
+ * - Nothing is served to a waiter that was cancelled before: who takes a waiter off the list to
+ *   serve it looks at the scopes around it, and turns a cancelled one away. The next in the list is
+ *   served instead.
+ *
+ * When what happens: a waiter is served at the moment in which a waker has taken it off the list
+ * and found it not cancelled. A scope is cancelled at the moment in which conc_scope_cancel() has
+ * set the context's `cancelled` (scope.c). If a cancel has returned before a call that serves was
+ * made, in the same context or in the order that any synchronisation gives, that call sees it, and
+ * does not serve the waiter. If a waiter was served before it was cancelled, its wait succeeds. If
+ * the two happen at the same time, the waker's look decides. So for each waiter one of both comes
+ * first, and all see the same one. A deadline is not a moment that contexts share: a waiter whose
+ * deadline has come may be served until it has given up itself.
+ *
+ * A firm waiter is never turned away: one that cannot be cancelled; and one that a condition has
+ * moved to its lock's list, because it has been notified, and only takes the lock again.
  *
  * Races:
  * - wake-up against time-out or cancel: settled under the guard, as above.
@@ -34,6 +51,9 @@
  *   consumed (acquire).
  * - a kick that comes late stays for the next park, which returns for no reason: every wait is a
  *   loop.
+ * - turning away against the kick that has not come yet: the waiter has left the list, and its
+ *   context gives up when the kick comes. It may also find that its deadline has passed: that it
+ *   was turned away counts then, so it looks at its scopes again.
  * - move against time-out: the context gives up only if it finds its waiter, under the guard of the
  *   list that it chose, still on that list. A waiter that was moved has been notified, and its
  *   context waits on.
@@ -47,6 +67,9 @@
 #include "wait/wait.h"
 
 #include "base/invariant.h"
+
+/* Of so many waits in a row that end without a park, one lets others run. */
+#define HURRIED_WAITS 32
 
 /* ---- Lists ---- */
 
@@ -86,14 +109,27 @@ void conc__waitlist_remove(struct conc__waitlist *list, struct conc__waiter *w)
     store_relaxed(&w->list, NULL);
 }
 
+/* Where a waiter is that has been taken off its list because it was cancelled. */
+static struct conc__waitlist turned_away;
+
+struct conc__waiter *conc__waitlist_pop(struct conc__waitlist *list)
+{
+    struct conc__waiter *w;
+    while ((w = list->head)) {
+        conc__waitlist_remove(list, w);
+        if (!waiter_is_cancelled(w))
+            return w;
+        store_relaxed(&w->list, &turned_away); /* relaxed: under the guard */
+    }
+    return NULL;
+}
+
 struct conc__waiter *conc__waitlist_take(struct conc__waitlist *list, size_t n, size_t *taken)
 {
     struct conc__waiter *first = NULL, **end = &first;
     size_t count = 0;
-    for (; count < n && list->head; count++) {
-        *end = waitlist_pop(list);
+    for (; count < n && (*end = waitlist_pop(list)); count++)
         end = &(*end)->next;
-    }
     *end = NULL;
     if (taken)
         *taken = count;
@@ -104,26 +140,30 @@ struct conc__waiter *conc__waitlist_take(struct conc__waitlist *list, size_t n, 
 
 int conc__must_end(struct conc_context *self, conc_deadline deadline, conc_deadline *until)
 {
-    *until = deadline;
-    if (conc__scopes_ended(self, until))
+    *until = deadline_earlier(deadline, self->scopes_end);
+    if (conc__scopes_ended(self))
         return -ECANCELED;
     return !deadline_is_forever(deadline) && deadline.ns <= conc_now() ? -ETIMEDOUT : 0;
 }
 
-/* Take the waiter off its list; false: a waker has taken it already, and will deliver. */
+/* Take the waiter off its list, unless it has been turned away; false: a waker has taken it, and
+ * will deliver. */
 static bool waiter_give_up(struct conc__waiter *w, const struct wait_on *on)
 {
     guard_lock(on->guard);
-    /* relaxed: while it is this list, it changes only under this guard */
-    bool listed = load_relaxed(&w->list) == on->list;
+    /* relaxed: while it is one of these two, it changes only under this guard */
+    const struct conc__waitlist *list = load_relaxed(&w->list);
+    const bool listed = list == on->list, refused = list == &turned_away;
     if (listed) {
         conc__waitlist_remove(on->list, w);
         if (on->gave_up)
             on->gave_up(on->object);
     }
+    if (refused)
+        store_relaxed(&w->list, NULL);
     uint32_t clear = listed && waitlist_is_empty(on->list) ? on->if_empty : 0;
     guard_unlock_with(on->guard, clear, 0);
-    return listed;
+    return listed || refused;
 }
 
 static int waiter_take_delivery(struct conc__waiter *w)
@@ -134,15 +174,24 @@ static int waiter_take_delivery(struct conc__waiter *w)
     return w->outcome;
 }
 
+/* A task that calls again and again with a deadline that has passed would stop its loop. So now and
+ * then such a call lets others run first. Not afterwards: it must be as it was when the call
+ * returns that it has timed out. */
+static void wait_let_others_run(struct conc_context *self)
+{
+    if (++self->hurried % HURRIED_WAITS == 0)
+        self->ops->yield(self);
+}
+
 int conc__waiter_wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline deadline)
 {
     struct conc_context *self = w->context;
     conc_deadline until;
-    bool parked = false;
     int result;
     conc__blocked_begin(self, on->what, on->object, on->holder);
+    wait_let_others_run(self);
     while (!(result = conc__must_end(self, deadline, &until))) {
-        parked = true;
+        self->hurried = 0;
         if (self->ops->park(self, until) & PARK_DELIVERED) {
             result = w->outcome;
             goto end;
@@ -150,17 +199,16 @@ int conc__waiter_wait(struct conc__waiter *w, const struct wait_on *on, conc_dea
     }
     if (!waiter_give_up(w, on))
         result = waiter_take_delivery(w);
-    else if (result == -ECANCELED)
-        conc__scopes_check(self, &until); /* only now: no scope has ended a wait that was served */
+    else if (conc__scopes_check(self)) /* only now: no scope has ended a wait that was served */
+        result = -ECANCELED;
 end:
     conc__blocked_end(self);
-    if (!parked)
-        self->ops->yield(self); /* or a task that calls again and again would stop its loop */
     return result;
 }
 
 int conc__waiter_wait_firmly(struct conc__waiter *w, const struct wait_on *on)
 {
+    invariant(w->firm, "who waits firmly is served though it was cancelled");
     conc__blocked_begin(w->context, on->what, on->object, on->holder);
     int result = waiter_take_delivery(w);
     conc__blocked_end(w->context);

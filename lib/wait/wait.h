@@ -36,11 +36,19 @@ struct conc__waiter {
     size_t number; /* how much is wanted */
     int64_t since;
     int outcome; /* set by the waker before it delivers */
+    bool firm;   /* it is served also if it has been cancelled; under the guard */
 };
 
 static inline struct conc__waiter waiter_here(void)
 {
     struct conc__waiter w = {.context = context_self()};
+    return w;
+}
+
+/* For conc__waiter_wait_firmly(). */
+static inline struct conc__waiter waiter_here_firmly(void)
+{
+    struct conc__waiter w = {.context = context_self(), .firm = true};
     return w;
 }
 
@@ -52,17 +60,25 @@ void conc__waitlist_remove(struct conc__waitlist *list, struct conc__waiter *w);
 
 static inline bool waitlist_is_empty(const struct conc__waitlist *list) { return !list->head; }
 
-/* Take the first off the list: the one that has waited longest. NULL: none. */
-static inline struct conc__waiter *waitlist_pop(struct conc__waitlist *list)
+/* Has it been cancelled, so that it must not be served any more? */
+static inline bool waiter_is_cancelled(const struct conc__waiter *w)
 {
-    struct conc__waiter *w = list->head;
-    if (w)
-        conc__waitlist_remove(list, w);
-    return w;
+    return !w->firm && load_acquire(&w->context->cancelled) && conc__scopes_cancelled(w->context);
 }
 
-/* Take the first n (SIZE_MAX: all) off the list, chained by `next` with NULL at the end. They are
- * to be delivered to after the guard is released. *taken (may be NULL): how many. */
+/* Take the first that may be served off the list: of those, the one that has waited longest. NULL:
+ * there is none, and the list is empty now. The cancelled ones before it are taken off too, and
+ * left to themselves. */
+struct conc__waiter *conc__waitlist_pop(struct conc__waitlist *list);
+
+static inline struct conc__waiter *waitlist_pop(struct conc__waitlist *list)
+{
+    return waitlist_is_empty(list) ? NULL : conc__waitlist_pop(list);
+}
+
+/* Take the first n (SIZE_MAX: all) that may be served off the list, chained by `next` with NULL at
+ * the end. They are to be delivered to after the guard is released. *taken (may be NULL): how
+ * many. */
 struct conc__waiter *conc__waitlist_take(struct conc__waitlist *list, size_t n, size_t *taken);
 
 static inline struct conc__waiter *waitlist_take_all(struct conc__waitlist *list)
@@ -77,10 +93,9 @@ static inline struct conc__waiter *waitlist_take_all(struct conc__waitlist *list
 static inline int wait_checkpoint(conc_deadline deadline)
 {
     struct conc_context *self = conc__self;
-    if (!self || !self->scope || deadline_is_now(deadline))
+    if (!self || deadline_is_now(deadline) || !scopes_may_have_ended(self))
         return 0;
-    conc_deadline until = CONC_FOREVER;
-    return conc__scopes_check(self, &until);
+    return conc__scopes_check(self);
 }
 
 /* Must the caller stop waiting? -ECANCELED (no scope notes that yet), -ETIMEDOUT; or 0, and *until
@@ -98,7 +113,8 @@ struct wait_on {
     void *object;           /* the primitive's address */
     const uint32_t *holder; /* where the low bits of its holder's id stand; NULL: it has none */
 
-    /* Called under the guard when the waiter has given up. May be NULL. */
+    /* Called under the guard when the waiter has given up; not if a waker has taken it off the list
+     * because it was cancelled. May be NULL. */
     void (*gave_up)(void *object);
 };
 
@@ -106,7 +122,7 @@ struct wait_on {
  * -ETIMEDOUT or -ECANCELED. */
 int conc__waiter_wait(struct conc__waiter *w, const struct wait_on *on, conc_deadline deadline);
 
-/* The same without a deadline, and not to be cancelled. */
+/* The same without a deadline, and not to be cancelled, for a waiter_here_firmly(). */
 int conc__waiter_wait_firmly(struct conc__waiter *w, const struct wait_on *on);
 
 /* Serve a waiter that the caller has taken off its list: its wait returns `outcome`. Best called

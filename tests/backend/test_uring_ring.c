@@ -15,6 +15,8 @@
 
 #include <conc/loop.h>
 
+#include "backend/uring/slots.h"
+
 /* ---- The set-up ladder ---- */
 
 static void check_moves_and_cancels(struct rig *rig)
@@ -268,6 +270,40 @@ static void test_a_ring_when_a_child_is_forked_goes_on_in_the_parent(void **stat
     rig_close(&rig);
 }
 
+/* ---- A cancel that nobody has asked for ---- */
+
+/* The kernel ends all that it has for the descriptor, as it may when a thread has ended. */
+static void make_kernel_cancel(struct rig *rig, int fd)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&rig_ring(rig)->uring);
+    CHECK(sqe);
+    io_uring_prep_cancel_fd(sqe, fd, IORING_ASYNC_CANCEL_ALL);
+    sqe->user_data = NAME_OF_NONE;
+    rig_settle(rig);
+}
+
+static void test_an_op_that_only_the_kernel_cancels_goes_on(void **state)
+{
+    struct rig rig;
+    rig_open(&rig, NULL);
+    struct ends s = open_sockets(0);
+    char buf[8] = "";
+    struct call calls[] = {call_move(OP_RECV, s.a, buf, sizeof buf), call_poll(s.a, POLLIN)};
+    for (int i = 0; i < 2; i++) {
+        calls[i].ended = 0;
+        call_start(&rig, &calls[i]);
+        rig_settle(&rig);
+        for (int times = 0; times < 3; times++) {
+            make_kernel_cancel(&rig, s.a);
+            assert_int_equal(calls[i].ended, 0);
+        }
+        assert_int_equal(write(s.b, "hello", 5), 5);
+        assert_int_equal(call_end(&calls[i]), i == 0 ? 5 : POLLIN);
+    }
+    close_ends(s);
+    rig_close(&rig);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_each_set_up_that_an_older_kernel_may_have_works),
     cmocka_unit_test(test_completions_when_there_is_no_room_for_them_all_come),
@@ -278,6 +314,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_init_when_memory_has_run_out_says_so),
     cmocka_unit_test(test_a_ring_whether_it_has_turned_or_not_leaves_nothing_behind),
     cmocka_unit_test(test_a_ring_when_a_child_is_forked_goes_on_in_the_parent),
+    cmocka_unit_test(test_an_op_that_only_the_kernel_cancels_goes_on),
 };
 
 static const struct CMUnitTest tests_if_refused[] = {

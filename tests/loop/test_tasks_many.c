@@ -37,10 +37,8 @@ static bool has_cheap_guards(void)
  * has room for 8,128. */
 #if defined(WITH_TSAN) && !defined(__clang__)
 #define MANY 6000
-#elif defined(WITH_TSAN)
-#define MANY 40000
-#elif defined(WITH_ASAN)
-#define MANY 25000
+#elif defined(WITH_TSAN) || defined(WITH_ASAN)
+#define MANY 10000
 #else
 #define MANY 100000
 #endif

@@ -180,10 +180,9 @@ void wait_until_blocked(const char *name, const char *what)
     WAIT_UNTIL(count_blocked((struct look){.name = name, .what = what}) > 0);
 }
 
-void wait_until_n_blocked(const void *object, size_t n)
-{
-    WAIT_UNTIL(count_blocked((struct look){.object = object}) == n);
-}
+size_t n_blocked(const void *object) { return count_blocked((struct look){.object = object}); }
+
+void wait_until_n_blocked(const void *object, size_t n) { WAIT_UNTIL(n_blocked(object) == n); }
 
 /* ---- Threads ---- */
 

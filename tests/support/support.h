@@ -79,7 +79,8 @@ const char *own_host(void);
 /* Until the context of that name is blocked on `what` ("lock", "sleep" ...; NULL: on anything). */
 void wait_until_blocked(const char *name, const char *what);
 
-/* Until just n contexts are blocked on the object. */
+/* How many contexts are blocked on the object; until just n are. */
+size_t n_blocked(const void *object);
 void wait_until_n_blocked(const void *object, size_t n);
 
 /* ---- Threads ---- */

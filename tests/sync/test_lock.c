@@ -3,13 +3,13 @@
  * test_lock.c: the lock: what each function returns, the order in which it goes round, and giving
  * up. In the long and at random: test_lock_stress.c.
  */
-#include <sched.h>
 #include <string.h>
 
 #include <conc/context.h>
 #include <conc/lock.h>
 
 #include "base/hooks.h"
+#include "fibers.h"
 #include "support.h"
 #include "sync/lock_impl.h"
 #include "sync/words.h"
@@ -199,18 +199,9 @@ struct taker {
     int result, exit;
 };
 
-/* When the calling thread is woken it does not take the core from the thread that wakes it. On a
- * busy machine that thread would else never be the faster one. */
-static void be_no_preemptor(void)
-{
-    const struct sched_param param = {0};
-    CHECK_EQUAL(sched_setscheduler(0, SCHED_BATCH, &param), 0);
-}
-
 static void take_and_log(void *arg)
 {
     struct taker *t = arg;
-    be_no_preemptor();
     conc_scope_enter(&t->scope, CONC_FOREVER);
     t->result = conc_lock_acquire(&t->log->lock, t->deadline);
     if (t->result == 0) {
@@ -277,85 +268,81 @@ static void test_impatient_waiter_cannot_be_overtaken(void **state)
     test_thread_join(&t.thread);
 }
 
-/* Keep the calling thread, and those that it starts, on one processor: so a thread that is woken
- * and does not preempt (be_no_preemptor()) comes later than the one that wakes it. */
-static cpu_set_t stay_on_one_cpu(void)
+/* ---- Overtaking, by fibers: the woken one runs only when the others let it ---- */
+
+struct overtaking {
+    struct log log;
+    struct taker takers[3];
+    int n;
+    void (*overtaker)(struct overtaking *o);
+};
+
+/* Take the lock, let the others queue up, release it, and take it before the woken one does. */
+static void fiber_overtake(void *arg)
 {
-    cpu_set_t before, one;
-    int cpu = 0;
-    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
-    while (!CPU_ISSET(cpu, &before))
-        cpu++;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
-    return before;
+    struct overtaking *o = arg;
+    conc_lock_enter(&o->log.lock);
+    while (n_blocked(&o->log.lock) < (size_t)o->n)
+        conc_yield();
+    CHECK_EQUAL(conc_lock_release(&o->log.lock), 0);
+    CHECK_EQUAL(conc_lock_try_acquire(&o->log.lock), 0);
+    CHECK(load_relaxed(&o->log.lock.word) & LOCK_WAKING);
+    o->overtaker(o);
 }
 
-static void leave_one_cpu(const cpu_set_t *before)
+static void overtaking_run(struct overtaking *o)
 {
-    assert_int_equal(sched_setaffinity(0, sizeof *before, before), 0);
+    struct fiber_loop *loop = fiber_loop_new();
+    fiber_loop_add(loop, NULL, fiber_overtake, o);
+    for (int i = 0; i < o->n; i++) {
+        o->takers[i].log = &o->log;
+        o->takers[i].index = i;
+        if (o->takers[i].deadline.ns == 0)
+            o->takers[i].deadline = CONC_FOREVER;
+        fiber_loop_add(loop, NULL, take_and_log, &o->takers[i]);
+    }
+    fiber_loop_run(loop);
+    fiber_loop_free(loop);
+    assert_int_equal(o->log.lock.word, 0);
 }
 
-/* Release the lock and take it again before the woken waiter does; it may be faster: false. */
-static bool release_and_overtake(struct log *log)
+static void release_when_it_is_impatient(struct overtaking *o)
 {
-    assert_int_equal(conc_lock_release(&log->lock), 0);
-    if (conc_lock_try_acquire(&log->lock) != 0)
-        return false;
-    if (log->n == 0)
-        return true;
-    assert_int_equal(conc_lock_release(&log->lock), 0); /* it has had it already */
-    return false;
+    /* LOCK_WAKING has gone when the woken one is on the list again. */
+    while (load_relaxed(&o->log.lock.word) & LOCK_WAKING)
+        conc_yield();
+    conc__test_advance(2 * LOCK_PATIENCE);
+    CHECK_EQUAL(conc_lock_release(&o->log.lock), 0);
 }
 
 static void test_overtaken_waiter_is_first_again(void **state)
 {
-    int overtaken = 0;
-    const cpu_set_t before = stay_on_one_cpu();
-    for (int i = 0; i < 10000 && overtaken < 5; i++) {
-        struct log log = {.lock = CONC_LOCK_INIT};
-        struct taker t[3] = {0};
-        conc_lock_enter(&log.lock);
-        start_takers(&log, t, 3);
-        if (release_and_overtake(&log)) {
-            overtaken++;
-            /* LOCK_WAKING has gone when the woken one is on the list again. */
-            WAIT_UNTIL(load_relaxed(&log.lock.word) == (LOCK_LOCKED | LOCK_WAITERS));
-            conc__test_advance(2 * LOCK_PATIENCE);
-            assert_int_equal(conc_lock_release(&log.lock), 0);
-        }
-        end_takers(t, 3);
-        for (int j = 0; j < 3; j++)
-            assert_int_equal(log.order[j], j);
-        assert_int_equal(log.lock.word, 0);
-    }
-    leave_one_cpu(&before);
-    assert_int_equal(overtaken, 5);
+    struct overtaking o = {
+        .log.lock = CONC_LOCK_INIT, .n = 3, .overtaker = release_when_it_is_impatient};
+    overtaking_run(&o);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(o.log.order[i], i);
+}
+
+/* The woken one's deadline comes while it is on its way. */
+static void release_when_it_has_given_up(struct overtaking *o)
+{
+    conc__test_advance(CONC_S(1000));
+    while (o->takers[0].result == 0)
+        conc_yield();
+    CHECK_EQUAL(n_blocked(&o->log.lock), 1);
+    CHECK_EQUAL(conc_lock_release(&o->log.lock), 0);
 }
 
 static void test_woken_waiter_that_gives_up_leaves_no_other_asleep(void **state)
 {
-    for (int i = 0; i < 200; i++) {
-        struct log log = {.lock = CONC_LOCK_INIT};
-        struct taker t[2] = {{.deadline = conc_in(CONC_S(900))}, {.index = 1}};
-        conc_lock_enter(&log.lock);
-        start_takers(&log, t, 2);
-        bool overtaken = release_and_overtake(&log);
-        conc__test_advance(
-            CONC_S(1000)); /* the woken one's deadline comes while it is on its way */
-        if (overtaken) {
-            test_thread_join(&t[0].thread);
-            assert_int_equal(t[0].result, -ETIMEDOUT);
-            wait_until_n_blocked(&log.lock, 1);
-            assert_int_equal(conc_lock_release(&log.lock), 0);
-        } else {
-            test_thread_join(&t[0].thread);
-        }
-        test_thread_join(&t[1].thread); /* or it sleeps for ever */
-        assert_int_equal(t[1].result, 0);
-        assert_int_equal(log.lock.word, 0);
-    }
+    struct overtaking o = {.log.lock = CONC_LOCK_INIT,
+                           .n = 2,
+                           .takers[0].deadline = conc_in(CONC_S(900)),
+                           .overtaker = release_when_it_has_given_up};
+    overtaking_run(&o); /* or the second one sleeps for ever */
+    assert_int_equal(o.takers[0].result, -ETIMEDOUT);
+    assert_int_equal(o.takers[1].result, 0);
 }
 
 static void test_waiters_that_give_up_leave_the_others_in_order(void **state)

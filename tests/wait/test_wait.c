@@ -29,6 +29,12 @@ static size_t list_length(const struct conc__waitlist *list)
     return n;
 }
 
+static void waiters_init(struct conc__waiter *w, int n)
+{
+    for (int i = 0; i < n; i++)
+        w[i] = waiter_here();
+}
+
 static void test_list_all_zero_is_empty(void **state)
 {
     struct conc__waitlist list = {0};
@@ -40,7 +46,8 @@ static void test_list_all_zero_is_empty(void **state)
 static void test_list_pop_gives_them_in_order(void **state)
 {
     struct conc__waitlist list = {0};
-    struct conc__waiter w[3] = {0};
+    struct conc__waiter w[3];
+    waiters_init(w, 3);
     for (int i = 0; i < 3; i++)
         conc__waitlist_push(&list, &w[i]);
     assert_int_equal(list_length(&list), 3);
@@ -54,7 +61,8 @@ static void test_list_pop_gives_them_in_order(void **state)
 static void test_list_push_front_overtakes(void **state)
 {
     struct conc__waitlist list = {0};
-    struct conc__waiter w[3] = {0};
+    struct conc__waiter w[3];
+    waiters_init(w, 3);
     conc__waitlist_push_front(&list, &w[1]);
     conc__waitlist_push(&list, &w[2]);
     conc__waitlist_push_front(&list, &w[0]);
@@ -67,7 +75,8 @@ static void test_list_remove_leaves_the_others_in_order(void **state)
 {
     for (int removed = 0; removed < 4; removed++) {
         struct conc__waitlist list = {0};
-        struct conc__waiter w[4] = {0};
+        struct conc__waiter w[4];
+        waiters_init(w, 4);
         for (int i = 0; i < 4; i++)
             conc__waitlist_push(&list, &w[i]);
         conc__waitlist_remove(&list, &w[removed]);
@@ -85,7 +94,8 @@ static void test_list_take_chains_the_first_n(void **state)
     static const size_t wanted[] = {0, 1, 2, 3, 4, SIZE_MAX};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         struct conc__waitlist list = {0};
-        struct conc__waiter w[3] = {0};
+        struct conc__waiter w[3];
+        waiters_init(w, 3);
         for (int j = 0; j < 3; j++)
             conc__waitlist_push(&list, &w[j]);
         size_t expected = wanted[i] < 3 ? wanted[i] : 3, taken = 99;
@@ -117,7 +127,7 @@ static int guest_wait(struct guest *g)
 {
     if (!g->firm)
         return room_wait(g->room, g->deadline);
-    struct conc__waiter w = waiter_here();
+    struct conc__waiter w = waiter_here_firmly();
     const struct wait_on on = room_wait_on(g->room);
     room_enter(g->room, &w);
     return conc__waiter_wait_firmly(&w, &on);
@@ -366,18 +376,21 @@ static void test_firm_wait_is_not_cancelled(void **state)
 
 enum when { DELIVER_BEFORE_IT_LOOKS, DELIVER_AFTER_IT_LOOKED };
 
-/* Make the guest want to give up while we hold the guard; then take it off its list after all. */
+/* Make the guest want to give up while we hold the guard; then take it off its list after all. (It
+ * is taken before it is cancelled: a cancelled one cannot be.) */
 static void take_while_it_gives_up(struct guest *g, bool by_cancel, enum when when)
 {
     struct room *room = g->room;
     guard_lock(&room->word);
+    struct conc__waiter *w = by_cancel ? waitlist_pop(&room->waiters) : NULL;
     if (by_cancel)
         conc_scope_cancel(&g->scope);
     else
         conc__test_advance(CONC_S(1000));
     /* It sleeps until it gets the guard: it wants to give up, and has not yet. */
     WAIT_UNTIL(load_relaxed(&room->word) & GUARD_SLEEPERS);
-    struct conc__waiter *w = waitlist_pop(&room->waiters);
+    if (!w)
+        w = waitlist_pop(&room->waiters);
     struct conc_context *context = w->context;
     if (when == DELIVER_BEFORE_IT_LOOKS)
         conc__waiter_deliver(w, 42);
@@ -415,6 +428,27 @@ static void test_hand_over_that_races_a_cancel_returns_success(void **state)
     }
 }
 
+/* Cancel the first guest, and take one before it knows. */
+static void test_guest_that_was_cancelled_before_is_turned_away(void **state)
+{
+    struct room room = {0};
+    struct guest first = {.scoped = true}, second = {.scoped = true};
+    guest_start(&first, &room, 1);
+    guest_start(&second, &room, 2);
+    guard_lock(&room.word);
+    conc_scope_cancel(&first.scope);
+    struct conc__waiter *w = waitlist_pop(&room.waiters);
+    assert_ptr_equal(w->context, second.scope.context);
+    assert_true(waitlist_is_empty(&room.waiters));
+    guard_unlock_with(&room.word, ROOM_WAITERS, 0);
+    conc__waiter_deliver(w, 42);
+    assert_int_equal(guest_end(&first), -ECANCELED);
+    assert_int_equal(first.exit, -ECANCELED);
+    assert_int_equal(guest_end(&second), 42);
+    assert_int_equal(second.exit, 0);
+    assert_int_equal(room.gave_up, 0); /* the taker knows how many it has turned away */
+}
+
 static void test_moved_waiter_waits_on_though_its_deadline_has_come(void **state)
 {
     struct room room = {0}, other = {0};
@@ -423,6 +457,7 @@ static void test_moved_waiter_waits_on_though_its_deadline_has_come(void **state
     guard_lock(&room.word);
     guard_lock(&other.word);
     struct conc__waiter *w = waitlist_pop(&room.waiters);
+    w->firm = true;
     conc__waitlist_push(&other.waiters, w);
     guard_unlock_with(&other.word, 0, ROOM_WAITERS);
     guard_unlock_with(&room.word, ROOM_WAITERS, 0);
@@ -462,6 +497,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_firm_wait_is_not_cancelled),
     cmocka_unit_test(test_hand_over_that_races_a_time_out_returns_success),
     cmocka_unit_test(test_hand_over_that_races_a_cancel_returns_success),
+    cmocka_unit_test(test_guest_that_was_cancelled_before_is_turned_away),
     cmocka_unit_test(test_moved_waiter_waits_on_though_its_deadline_has_come),
 };
 

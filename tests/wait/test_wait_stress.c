@@ -172,6 +172,7 @@ static void mover_main(void *arg)
         while (chain) {
             struct conc__waiter *w = chain;
             chain = w->next;
+            w->firm = true;
             conc__waitlist_push(&world->lobby->waiters, w);
         }
         guard_unlock_with(&world->lobby->word, 0, ROOM_WAITERS);

@@ -40,7 +40,8 @@
  * Steps: most ops are one entry (STEP_OWN). -EAGAIN says that the kernel would not wait (a
  * descriptor in non-blocking mode, on some kernels). Then an entry follows that waits until the
  * descriptor is ready (STEP_READY), then an attempt by a system call, and so on. An op without
- * readiness goes to a thread instead.
+ * readiness goes to a thread instead. The same if the kernel, or what implements the file, says
+ * -ECANCELED without having been asked to cancel: that error is for the caller's own cancellation.
  *
  * There is no limit to the ops in the kernel. An op that had to wait for others to end might wait
  * for ever: thousands of silent connections would keep the next one from being heard. The
@@ -219,7 +220,7 @@ static void slot_own_step_over(struct uring *io, struct slot *slot, ssize_t resu
         slot_end_without_effect(io, slot);
     else if (result == -EINTR)
         slot_begin(io, slot);
-    else if (result == -EAGAIN)
+    else if (no_effect)
         slot_await_ready(io, slot);
     else
         slot_end(io, slot, result);
@@ -230,7 +231,7 @@ static void slot_ready_step_over(struct uring *io, struct slot *slot, ssize_t re
 {
     if (slot->cancelled)
         slot_end_without_effect(io, slot);
-    else if (result < 0 && result != -EINTR)
+    else if (result < 0 && result != -EINTR && result != -ECANCELED)
         slot_end(io, slot, result);
     else
         slot_attempt(io, slot);

@@ -125,17 +125,18 @@ def test_sequential_io_jobs_wait_one_after_another():
         barrier.abort()
 
 
-def slow_reports(model):
-    """How often something has held the loop for more than a millisecond, while ten numbers were computed."""
+def share_held(model):
+    """What share of the time something has held the loop for over a millisecond, while ten numbers were computed."""
     run = runner.Run(["env", "CONC_DEBUG=1", programs.path(PROGRAM), "--model", model, "--kind", "cpu",
                       "--power", "1000000"])
     run.check(run.status == 0, "it should succeed")
-    return run.err.count("has held the loop")
+    held = [float(s) for s in re.findall(r"has held the loop for ([0-9.]+) s", run.err)]
+    return sum(held) / float(re.match(r"([0-9.]+) sec", run.out).group(1))
 
 
 def test_computing_holds_the_loop_up_unless_an_executor_does_it():
-    assert slow_reports("tasks") == 10, "each task of the green threads"
-    assert slow_reports("loop") < 10, "the loop's tasks only wait"
+    assert share_held("tasks") > 0.5, "the green threads compute in the loop"
+    assert share_held("loop") < 0.5, "the loop's tasks only wait"
 
 
 # ---- Bad arguments ----
