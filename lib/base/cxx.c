@@ -30,11 +30,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <conc/base.h>
 
 #include "base/atomic.h"
+#include "base/quiet.h"
 
 #pragma weak dlopen
 #pragma weak dlsym
@@ -119,17 +119,12 @@ void conc__cxx_look(void)
 
 /* ---- Fences ---- */
 
-static void cxx_print(const char *text)
-{
-    if (write(STDERR_FILENO, text, strlen(text)) < 0)
-        return; /* there is no other way to report it */
-}
-
 void conc__fence_broken(const char *what)
 {
-    cxx_print("libconc: a C++ exception, pthread_exit() or pthread_cancel() has left ");
-    cxx_print(what);
-    cxx_print(", which it must not\n");
+    conc__report(
+        "libconc: a C++ exception, pthread_exit() or pthread_cancel() has left %s, which it "
+        "must not\n",
+        what);
     conc__cxx_terminate_fn *terminate = load_relaxed(&terminate_fn);
     if (terminate)
         terminate();

@@ -5,20 +5,12 @@
  */
 #include "base/invariant.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-enum { LINE_SIZE = 256 }; /* bytes; a longer text is cut */
+#include "base/quiet.h"
 
 void conc__invariant_broken(const char *file, int line, const char *text)
 {
-    char message[LINE_SIZE];
-    int n = snprintf(message, sizeof message, "libconc: %s:%d: broken: %s\n", file, line, text);
-    size_t size = n < 0 ? 0 : (size_t)n;
-    if (size >= sizeof message)
-        size = sizeof message - 1;
-    if (write(STDERR_FILENO, message, size) < 0)
-        abort(); /* as below: the message cannot be delivered */
+    conc__report("libconc: %s:%d: broken: %s\n", file, line, text);
     abort();
 }

@@ -48,8 +48,8 @@
 /* op->step */
 enum { STEP_UNBEGUN, STEP_CONNECTING, STEP_NO_EVENT };
 
-/* A file system may fail with any error. -ECANCELED is not for it to say: that means that the caller
- * was cancelled. */
+/* A file system may fail with any error. -ECANCELED is not for it to say: that means that the
+ * caller was cancelled. */
 static int error_of(int number) { return number == ECANCELED ? -EIO : -number; }
 
 static ssize_t outcome_of(ssize_t result) { return result < 0 ? error_of(errno) : result; }

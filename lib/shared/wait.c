@@ -27,8 +27,8 @@
  * more; and this is how the death of a lock's holder is noticed. A process that dies while it waits
  * stays counted in `waiters`: this costs each later change a system call for nothing.
  *
- * A kick ends a sleep too, so a wait can be cancelled. A context that has been cancelled attempts no
- * more: what has come since is for others. But what it has been counted for counts, also if that
+ * A kick ends a sleep too, so a wait can be cancelled. A context that has been cancelled attempts
+ * no more: what has come since is for others. But what it has been counted for counts, also if that
  * came later: a round of a barrier that is complete, a permit of a condition.
  *
  * Fairness: none beyond the kernel's, whose sleepers wake in order of arrival. A running context is

@@ -11,9 +11,9 @@
  */
 #include <conc/rlock.h>
 
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/quiet.h"
 #include "wait/wait.h"
 
 static bool rlock_is_owned_by(const conc_rlock *rlock, const struct conc_context *self)
@@ -26,7 +26,7 @@ static void rlock_deepen(conc_rlock *rlock)
 {
     if (rlock->depth == UINT32_MAX) {
         /* Four thousand million times taken and not released: a mistake of the program's. */
-        fputs("libconc: an rlock was taken more often than can be counted\n", stderr);
+        conc__report("libconc: an rlock was taken more often than can be counted\n");
         abort();
     }
     rlock->depth++;

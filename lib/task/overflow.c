@@ -14,7 +14,8 @@
  * Two copies of the library in one process (one of them linked statically) have a handler each: the
  * one that was set later hands on what is not in one of its own guards.
  *
- * The handler calls only what is safe in a signal handler: write(2), and its own formatting.
+ * The handler calls only what is safe in a signal handler: write(2), with what base/quiet.h does
+ * around it, and its own formatting.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -24,6 +25,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/quiet.h"
 #include "task/stack.h"
 #include "wait/context.h"
 #include "wait/thread.h"
@@ -77,8 +79,10 @@ static void overflow_report(const struct stack *stack)
     line_add(&line, " has overflowed its stack of ");
     line_add_number(&line, stack->size / 1024);
     line_add(&line, " KiB; give it a larger stack_size\n");
-    ssize_t written = write(STDERR_FILENO, line.text, line.length);
-    (void)written; /* there is no other way to report it */
+    struct quiet quiet;
+    conc__quiet_begin(&quiet);
+    /* If it fails there is no other way to report it. */
+    conc__quiet_end(&quiet, write(STDERR_FILENO, line.text, line.length) < 0);
 }
 
 /* ---- The handler ---- */

@@ -272,7 +272,7 @@ static struct conc__waiter *dispatcher_set_mask(void)
  * meanwhile. */
 static void dispatcher_await_mask(void)
 {
-    struct conc__waiter w = waiter_here();
+    struct conc__waiter w = waiter_here_firmly();
     signals.mask_due = true;
     if (w.context->id == signals.dispatcher) {
         /* the caller is a callback, and does it itself */
@@ -689,7 +689,7 @@ static bool wakeup_is_under_way(const conc_wakeup *wakeup, struct conc__waiter *
 
 void conc_wakeup_destroy(conc_wakeup *wakeup)
 {
-    struct conc__waiter w = waiter_here();
+    struct conc__waiter w = waiter_here_firmly();
     const struct wait_on on = {.list = &signals.removers, .guard = &signals.word, .what = "wakeup"};
     while (wakeup_is_under_way(wakeup, &w))
         conc__waiter_wait_firmly(&w, &on);

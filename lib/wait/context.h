@@ -65,9 +65,9 @@ struct context_ops {
 
 struct conc_context {
     const struct context_ops *ops;
-    uint64_t id;       /* never used again, never 0; see registry.c */
-    int message_err;   /* the error that `message` belongs to */
-    char *message;     /* of the last error raised: CONC_MESSAGE_MAX bytes, owned; NULL: none */
+    uint64_t id;     /* never used again, never 0; see registry.c */
+    int message_err; /* the error that `message` belongs to */
+    char *message;   /* of the last error raised: CONC_MESSAGE_MAX bytes, owned; NULL: none */
 
     /* See scope.c. All but `cancelled` are changed by the context alone. */
     conc_scope *scope;        /* the innermost */

@@ -142,9 +142,6 @@ void conc_shield_enter(conc_scope *shield) { scope_push(shield, CONC_FOREVER, tr
 
 int conc_shield_exit(conc_scope *shield) { return scope_pop(shield, true) ? 0 : -EPERM; }
 
-int conc_check_cancel(void)
-{
-    return conc__scopes_check(context_self());
-}
+int conc_check_cancel(void) { return conc__scopes_check(context_self()); }
 
 bool conc_is_cancelled(void) { return conc_check_cancel() != 0; }

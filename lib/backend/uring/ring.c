@@ -152,7 +152,7 @@ void conc__ring_forget(struct ring *ring) { close(ring->uring.ring_fd); }
 static void ring_die(int err) __attribute__((noreturn));
 static void ring_die(int err)
 {
-    fprintf(stderr, "libconc: io_uring_enter: %s\n", conc_strerror(err));
+    conc__report("libconc: io_uring_enter: %s\n", conc_strerror(err));
     abort();
 }
 
