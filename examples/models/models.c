@@ -86,13 +86,12 @@ static int sequential(const struct work *work, struct outcome *results)
  * loop. */
 static int start_and_join(conc_executor *executor, const struct work *work, struct outcome *results)
 {
-    conc_group jobs;
-    conc_group_init(&jobs);
-    for (size_t i = 0; i < work->times; i++) /* conc_group_wait() reports what cannot start */
-        conc_group_submit(&jobs, executor, work->fn, work->arg, work->arg_size, &results[i],
-                          sizeof *results);
-    int err = conc_group_wait(&jobs, CONC_FOREVER);
-    conc_group_destroy(&jobs);
+    int err = 0;
+    conc_with_group (jobs, &err, CONC_FOREVER) {
+        for (size_t i = 0; i < work->times; i++) /* one that cannot start is the error */
+            conc_group_submit(jobs, executor, work->fn, work->arg, work->arg_size, &results[i],
+                              sizeof *results);
+    }
     return err;
 }
 

@@ -137,17 +137,15 @@ static int put_urls(struct pipeline *p, const char *server)
 static int run_threads(struct pipeline *p)
 {
     conc_executor *pool;
-    conc_group group;
     int err = conc_thread_pool_new(&pool, 2, NULL);
     if (err)
         return err;
-    conc_group_init(&group);
-    conc_group_submit(&group, pool, fetch, &p, sizeof p, NULL, 0);
-    conc_group_submit(&group, pool, parse_pages, &p, sizeof p, NULL, 0);
-    timeline_wait(p->timeline, "the threads");
-    err = conc_group_wait(&group, CONC_FOREVER);
+    conc_with_group (group, &err, CONC_FOREVER) {
+        conc_group_submit(group, pool, fetch, &p, sizeof p, NULL, 0);
+        conc_group_submit(group, pool, parse_pages, &p, sizeof p, NULL, 0);
+        timeline_wait(p->timeline, "the threads");
+    }
     timeline_begin(p->timeline, "end");
-    conc_group_destroy(&group);
     conc_executor_free(pool);
     return err;
 }

@@ -186,20 +186,18 @@ static int collect_in_threads(struct sensors *servers)
 {
     struct timeline *t = servers->timeline;
     conc_executor *threads;
-    conc_group group;
     timeline_begin(t, "start");
     int err = conc_thread_per_job_new(&threads);
     if (err)
         return err;
-    conc_group_init(&group);
-    for (int i = 0; i < SERVERS; i++) {
-        struct sensors *s = &servers[i];
-        conc_group_submit(&group, threads, collect_job, &s, sizeof s, NULL, 0);
+    conc_with_group (group, &err, CONC_FOREVER) {
+        for (int i = 0; i < SERVERS; i++) {
+            struct sensors *s = &servers[i];
+            conc_group_submit(group, threads, collect_job, &s, sizeof s, NULL, 0);
+        }
+        timeline_wait(t, "the threads");
     }
-    timeline_wait(t, "the threads");
-    err = conc_group_wait(&group, CONC_FOREVER);
     timeline_end(t);
-    conc_group_destroy(&group);
     conc_executor_free(threads);
     return err;
 }

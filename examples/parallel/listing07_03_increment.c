@@ -75,15 +75,13 @@ static int increment_with_lock(void *arg, void *result)
 static int attempt_once(conc_fn *fn)
 {
     conc_executor *pool;
-    conc_group group;
     int err = conc_thread_pool_new(&pool, 2, NULL);
     if (err)
         return err;
-    conc_group_init(&group);
-    for (int i = 0; i < 100; i++)
-        conc_group_submit(&group, pool, fn, NULL, 0, NULL, 0);
-    err = conc_group_wait(&group, CONC_FOREVER);
-    conc_group_destroy(&group);
+    conc_with_group (group, &err, CONC_FOREVER) {
+        for (int i = 0; i < 100; i++)
+            conc_group_submit(group, pool, fn, NULL, 0, NULL, 0);
+    }
     conc_executor_free(pool);
     return err ? err : atomic_exchange(&num, 0);
 }

@@ -240,18 +240,16 @@ static void queues_destroy(struct queues *q)
 static int run(struct queues *q)
 {
     conc_executor *pool;
-    conc_group group;
     int err = conc_thread_pool_new(&pool, 0, NULL);
     if (err)
         return exit_status(err);
-    conc_group_init(&group);
-    conc_group_submit(&group, pool, fetch, &q, sizeof q, NULL, 0);
-    conc_group_submit(&group, pool, parse, &q, sizeof q, NULL, 0);
-    err = conc_group_wait(&group, CONC_FOREVER);
+    conc_with_group (group, &err, CONC_FOREVER) {
+        conc_group_submit(group, pool, fetch, &q, sizeof q, NULL, 0);
+        conc_group_submit(group, pool, parse, &q, sizeof q, NULL, 0);
+    }
     if (!err)
         printf("%zu commits found\n", conc_queue_size(&q->parsed));
     int status = exit_status(err);
-    conc_group_destroy(&group);
     conc_executor_free(pool);
     return status;
 }

@@ -36,18 +36,16 @@ int main(int argc, char **argv)
 {
     parse_options(argc, argv, "Listing 7-6: a re-entrant lock; prints -46.", NULL);
     conc_executor *pool;
-    conc_group group;
     int err = conc_thread_pool_new(&pool, 0, NULL);
     if (err)
         return exit_status(err);
-    conc_group_init(&group);
-    for (int i = 0; i < 8; i++)
-        conc_group_submit(&group, pool, increment, NULL, 0, NULL, 0);
-    err = conc_group_wait(&group, CONC_FOREVER); /* a refused submit's error too */
+    conc_with_group (group, &err, CONC_FOREVER) {
+        for (int i = 0; i < 8; i++)
+            conc_group_submit(group, pool, increment, NULL, 0, NULL, 0);
+    }
     if (!err)
         printf("%d\n", num);
     int status = exit_status(err);
-    conc_group_destroy(&group);
     conc_executor_free(pool);
     return status;
 }

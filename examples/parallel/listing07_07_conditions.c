@@ -89,20 +89,17 @@ int main(int argc, char **argv)
     const struct option_spec options[] = {OPTION_ROW_UNIT, {.name = NULL}};
     parse_options(argc, argv, "Listing 7-7: two workers, two conditions.", options);
     conc_executor *pool;
-    conc_group workers;
     int err = conc_thread_pool_new(&pool, 0, NULL);
     if (err)
         return exit_status(err);
-    conc_group_init(&workers);
-    /* Schedule two worker functions */
-    for (int i = 0; !err && i < 2; i++)
-        err = conc_group_submit(&workers, pool, calculate, NULL, 0, NULL, 0) < 0 ? -ECANCELED : 0;
-    if (!err) /* else the group has cancelled the other worker, and conc_group_wait() knows why */
-        err = give_work();
-    int failed = conc_group_wait(&workers, CONC_FOREVER);
+    conc_with_group (workers, &err, CONC_FOREVER) {
+        /* Schedule two worker functions */
+        for (int i = 0; i < 2; i++)
+            conc_group_submit(workers, pool, calculate, NULL, 0, NULL, 0);
+        err = give_work(); /* it is cancelled if a worker fails, or cannot be started */
+    }
     printf("%zu items processed\n", results_len);
-    int status = exit_status(failed ? failed : err);
-    conc_group_destroy(&workers);
+    int status = exit_status(err);
     conc_executor_free(pool);
     return status;
 }

@@ -35,16 +35,15 @@ int main(int argc, char **argv)
     const struct option_spec options[] = {OPTION_ROW_UNIT, OPTION_ROW_SEED, {.name = NULL}};
     parse_options(argc, argv, "Listing 7-10: five threads, three at a time.", options);
     conc_executor *pool;
-    conc_group group;
     int err = conc_thread_pool_new(&pool, 0, NULL);
     if (err)
         return exit_status(err);
-    conc_group_init(&group);
-    /* Schedule five worker functions */
-    for (int i = 0; i < 5; i++)
-        conc_group_submit(&group, pool, wait_random, NULL, 0, NULL, 0);
-    int status = exit_status(conc_group_wait(&group, CONC_FOREVER));
-    conc_group_destroy(&group);
+    conc_with_group (group, &err, CONC_FOREVER) {
+        /* Schedule five worker functions */
+        for (int i = 0; i < 5; i++)
+            conc_group_submit(group, pool, wait_random, NULL, 0, NULL, 0);
+    }
+    int status = exit_status(err);
     conc_executor_free(pool);
     return status;
 }

@@ -164,17 +164,15 @@ static size_t show_deadlock(void)
 static int run_in_pool(conc_fn *increment, conc_fn *decrement)
 {
     conc_executor *pool;
-    conc_group group;
     int err = conc_thread_pool_new(&pool, 2, NULL);
     if (err)
         return err;
-    conc_group_init(&group);
-    for (int i = 0; i < 100; i++) {
-        conc_group_submit(&group, pool, increment, NULL, 0, NULL, 0);
-        conc_group_submit(&group, pool, decrement, NULL, 0, NULL, 0);
+    conc_with_group (group, &err, CONC_FOREVER) {
+        for (int i = 0; i < 100; i++) {
+            conc_group_submit(group, pool, increment, NULL, 0, NULL, 0);
+            conc_group_submit(group, pool, decrement, NULL, 0, NULL, 0);
+        }
     }
-    err = conc_group_wait(&group, CONC_FOREVER);
-    conc_group_destroy(&group);
     conc_executor_free(pool);
     if (!err)
         printf("   100 increments and 100 decrements: num = %d, other = %d\n", num, other);

@@ -414,16 +414,14 @@ static int walk(void *arg, void *result)
 static int run_group(struct copy *copy)
 {
     conc_executor *threads;
-    conc_group group;
     int err = conc_thread_per_job_new(&threads);
     if (err)
         return problem(copy, "cannot copy", copy->request->from, err);
-    conc_group_init(&group);
-    conc_group_submit(&group, threads, walk, &copy, sizeof copy, NULL, 0);
-    for (size_t i = 0; i < copy->request->workers; i++)
-        conc_group_submit(&group, threads, copy_files, &copy, sizeof copy, NULL, 0);
-    err = conc_group_wait(&group, conc_in(copy->request->timeout));
-    conc_group_destroy(&group);
+    conc_with_group (group, &err, conc_in(copy->request->timeout)) {
+        conc_group_submit(group, threads, walk, &copy, sizeof copy, NULL, 0);
+        for (size_t i = 0; i < copy->request->workers; i++)
+            conc_group_submit(group, threads, copy_files, &copy, sizeof copy, NULL, 0);
+    }
     conc_executor_free(threads);
     if (err && err != -ETIMEDOUT && !copy->told) /* no thread */
         problem(copy, "cannot copy", copy->request->from, err);

@@ -364,20 +364,18 @@ static int write_results(void *arg, void *result)
 static int run_group(struct indexing *indexing)
 {
     conc_executor *threads;
-    conc_group group;
     int err = conc_thread_per_job_new(&threads);
     if (err)
         return conc_raise(err, "%s", conc_strerror(err));
-    conc_group_init(&group);
-    conc_group_submit(&group, threads, write_results, &indexing, sizeof indexing, NULL, 0);
-    for (size_t i = 0; i < KINDS; i++) {
-        const struct converter converter = {.indexing = indexing, .kind = i};
-        conc_group_submit(&group, threads, convert_files, &converter, sizeof converter, NULL, 0);
+    conc_with_group (group, &err, CONC_FOREVER) {
+        conc_group_submit(group, threads, write_results, &indexing, sizeof indexing, NULL, 0);
+        for (size_t i = 0; i < KINDS; i++) {
+            const struct converter converter = {.indexing = indexing, .kind = i};
+            conc_group_submit(group, threads, convert_files, &converter, sizeof converter, NULL, 0);
+        }
+        conc_group_submit(group, threads, identify_files, &indexing, sizeof indexing, NULL, 0);
+        conc_group_submit(group, threads, scan, &indexing, sizeof indexing, NULL, 0);
     }
-    conc_group_submit(&group, threads, identify_files, &indexing, sizeof indexing, NULL, 0);
-    conc_group_submit(&group, threads, scan, &indexing, sizeof indexing, NULL, 0);
-    err = conc_group_wait(&group, CONC_FOREVER);
-    conc_group_destroy(&group);
     conc_executor_free(threads);
     return err;
 }

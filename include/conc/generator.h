@@ -107,7 +107,8 @@ CONC_API int conc_generator_next(conc_generator *generator, void *item, conc_dea
  * @param item  of the item size; borrowed
  * @return 0: the next is wanted; -ECANCELED: nothing more is, the generator is being freed: the
  *         body must return; or a scope that the body has entered has ended, and the item was not
- *         given. -EPERM: the caller is not the body
+ *         given. -EPERM: the caller is not the body, or has a group open (PEP 789 tells what would
+ *         happen otherwise)
  *
  * Python: yield
  * [body | yes | yes (of the body's own scopes)]

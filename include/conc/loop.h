@@ -58,7 +58,8 @@ typedef struct conc_loop_options {
  * @param arg  its argument, of arg_size bytes: copied (NULL if arg_size is 0)
  * @param ret  room for its result, of result_size bytes; NULL: not wanted; untouched on failure
  * @return 0; the job's own error (its message in conc_error_message()); -EBUSY: a loop runs in this
- *         thread already; -EINVAL, -ENOMEM, -EMFILE: no loop
+ *         thread already; -EINTR: the loop was stopped before its end; -EINVAL, -ENOMEM, -EMFILE:
+ *         no loop
  *
  * Python: asyncio.run()
  * [thread | yes | no]

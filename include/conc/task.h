@@ -56,6 +56,17 @@ CONC_API CONC_MUST_CHECK conc_future *conc_spawn(conc_fn *fn, const void *arg, s
                                                  size_t result_size);
 
 /**
+ * Start a task as conc_spawn() does, whose future nobody wants. If it fails, its error is reported
+ * as conc_future_on_unobserved() says.
+ *
+ * @return 0: it begins in one of the next turns; or the error of a refusal
+ *
+ * Python: asyncio.create_task(), without keeping the task
+ * [task | no | no]
+ */
+CONC_API CONC_MUST_CHECK int conc_spawn_detached(conc_fn *fn, const void *arg, size_t arg_size);
+
+/**
  * Start a task on a loop, from anywhere. The loop need not run yet.
  *
  * @param loop     the caller makes sure that it is not freed meanwhile; NULL: the one that runs in

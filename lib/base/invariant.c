@@ -14,3 +14,9 @@ void conc__invariant_broken(const char *file, int line, const char *text)
     conc__report("libconc: %s:%d: broken: %s\n", file, line, text);
     abort();
 }
+
+void conc__misuse(const char *text)
+{
+    conc__report("libconc: %s\n", text);
+    abort();
+}

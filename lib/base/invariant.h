@@ -21,4 +21,8 @@
 void conc__invariant_broken(const char *file, int line, const char *text)
     __attribute__((noreturn, cold));
 
+/* The program has made a mistake after which no call could report an error, and going on would
+ * corrupt its data: print "libconc: TEXT" on stderr, and end the program in the same way. */
+void conc__misuse(const char *text) __attribute__((noreturn, cold));
+
 #endif

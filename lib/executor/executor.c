@@ -13,6 +13,8 @@ int conc__executor_submit(conc_executor *executor, conc_future *job)
     struct conc_context *self = context_self();
     struct message before = message_put_aside(self); /* or a refusal would carry that message */
     int err = executor ? executor->ops->submit(executor, job) : -EINVAL;
+    if (err == -ECANCELED) /* the caller is cancelled, no executor drops it */
+        conc__future_end_pending(job, FUTURE_REFUSED);
     if (err)
         conc_job_drop(job, err);
     message_put_back(self, before);

@@ -1,296 +1,435 @@
 /* SPDX-License-Identifier: MIT
  *
- * group.c: structured concurrency: jobs that end together.
+ * group.c: structured concurrency: a body, and jobs that end together with it.
  *
- * How: each member is a job with a callback at its end. The callback of the first that fails (or is
- * cancelled, but not by the group) ends the group: it cancels the others. A member is active from
- * its submission until its callback is over, so when none is active nothing of the group's runs any
- * more, and it may be destroyed (the future being done is not enough: its callback may still be
- * running).
+ * The states of a group:
+ *
+ *     open           members are taken
+ *     open, ended    no more are taken; members and body are being cancelled, or are about to be
+ *     closed         the body has left the group's scope: nothing of the body is cancelled any more
+ *
+ *     open -> ended    a member fails, the program cancels the group, the body fails or is
+ *                      cancelled, or the deadline comes: what comes first, under the lock, is what
+ *                      the group ends with (`failed`, or else `error`)
+ *     -> closed        in conc_group_close(), when nothing is active any more
+ *
+ * How: each member is a job with a callback at its end. A member is active from its submission
+ * until its callback is over, so when nothing is active no code of the group's runs any more, and
+ * it may be destroyed (the future being done is not enough: its callback may still be running).
  *
  * A job is a member before it is submitted: the submission may wait for room, or run the job
  * itself, and the member can be cancelled meanwhile like any other. Once it has been submitted the
  * group may be gone, so its submitter does not touch the group again.
  *
- * Cancelling calls back into this file (a pending member ends at once, in the canceller), so it is
- * done with the lock released, member by member. `ended` is set before, under the lock, and then no
- * more members are taken: so none is missed.
+ * A member that has ended is freed in its callback, unless its future has been lent
+ * (conc_group_submit()): then it is kept until the end.
+ *
+ * Cancelling a member calls back into this file (a pending one ends at once, in the canceller), so
+ * it is done with the lock released, member by member, each of which goes from one list to another
+ * before. `ended` is set before, and then no more are taken: so none is missed.
+ *
+ * The body is cancelled through the group's scope, under the lock and while the group is open:
+ * conc_group_close() clears `open` under the lock before it leaves the scope, so the scope and its
+ * context are there. A body that returns -ECANCELED after the group has ended is taken to have been
+ * told by that.
+ *
+ * A fork's child has no members, but perhaps a group that waits for them, whose lock a lost thread
+ * may hold. So there it takes no lock.
  */
 #include <conc/group.h>
 
 #include "base/alloc.h"
+#include "base/invariant.h"
 #include "executor/submit.h"
 #include "future/future_impl.h"
 
-enum { FIRST_MEMBERS = 8 }; /* a group has room for so many once it has a member */
-
 struct conc__member {
     struct conc_group *group;
-    conc_future *future; /* a reference */
+    struct conc__member *next, *prev; /* in one of the group's lists, circular */
+    conc_future *future;              /* a reference */
     void *ret;
+    bool lent;      /* its future */
+    bool cancelled; /* it lies in group->cancelled; by the group */
 };
 
-void conc_group_init(conc_group *group)
+/* ---- Lists of members, with the lock ---- */
+
+static void member_push(struct conc__member **list, struct conc__member *m)
 {
-    *group = (conc_group){0};
-    conc_cond_init(&group->idle, &group->lock);
+    struct conc__member *first = *list ? *list : (*list = m->prev = m);
+    m->next = first;
+    m->prev = first->prev;
+    first->prev->next = m;
+    first->prev = m;
 }
 
-/* ---- Members ---- */
+static void member_remove(struct conc__member **list, struct conc__member *m)
+{
+    if (*list == m)
+        *list = m->next == m ? NULL : m->next;
+    m->prev->next = m->next;
+    m->next->prev = m->prev;
+}
 
-/* To take the lock in a function that changes nothing else. */
-static conc_group *group_to_lock(const conc_group *group) { return (conc_group *)(uintptr_t)group; }
+/* Move the first of a list to the end of another, or of the same. Returns its future with a
+ * reference; NULL: there is none. */
+static conc_future *member_move_first(struct conc__member **from, struct conc__member **to)
+{
+    struct conc__member *m = *from;
+    if (!m)
+        return NULL;
+    member_remove(from, m);
+    member_push(to, m);
+    return conc_future_ref(m->future);
+}
 
-/* The i-th member's future with a reference; NULL: no such member. */
-static conc_future *group_future(conc_group *group, size_t i)
+static void member_free(struct conc__member *m)
+{
+    conc_future_unref(m->future);
+    free_bytes(m);
+}
+
+/* ---- Ending ---- */
+
+static conc_future *group_next_to_cancel(conc_group *group)
 {
     conc_future *f = NULL;
-    conc_with_lock (&group->lock)
-        if (i < group->count)
-            f = conc_future_ref(group->members[i]->future);
+    conc_with_lock (&group->lock) {
+        if (group->running)
+            group->running->cancelled = true;
+        f = member_move_first(&group->running, &group->cancelled);
+    }
     return f;
 }
 
 static void group_cancel_members(conc_group *group)
 {
     conc_future *f;
-    for (size_t i = 0; (f = group_future(group, i)); i++) {
+    while ((f = group_next_to_cancel(group))) {
         conc_future_cancel(f);
         conc_future_unref(f);
     }
 }
 
-/* The future has failed, or was cancelled: that ends the group. */
-static void group_fail(conc_group *group, conc_future *future)
-{
-    bool first = false;
-    conc_with_lock (&group->lock) {
-        if (!group->failed && !conc_future_is_cancelled(future))
-            group->failed = conc_future_ref(future);
-        first = !group->ended;
-        group->ended = true;
-    }
-    if (first)
-        group_cancel_members(group);
-}
-
-static void group_member_ended(conc_future *future, void *arg)
-{
-    struct conc__member *m = arg;
-    conc_group *group = m->group;
-    if (conc_future_error(future)) /* this observes the error: conc_group_wait() reports it */
-        group_fail(group, future);
-    conc_with_lock (&group->lock)
-        if (--group->active == 0)
-            conc_cond_notify_all(&group->idle);
-}
-
-/* With the lock. */
-static int group_make_room(conc_group *group)
-{
-    size_t room = group->room ? 2 * group->room : FIRST_MEMBERS;
-    struct conc__member **more = alloc_array(room, sizeof *more);
-    if (!more)
-        return -ENOMEM;
-    for (size_t i = 0; i < group->count; i++)
-        more[i] = group->members[i];
-    free_bytes(group->members);
-    group->members = more;
-    group->room = room;
-    return 0;
-}
-
-/* With the lock. Returns the member's index; -ECANCELED: the group has ended; -ENOMEM. */
-static ptrdiff_t group_add_member(conc_group *group, struct conc__member *m)
+/* With the lock: it ends, if it has not yet. Its members are still to be cancelled. */
+static void group_set_ended(conc_group *group, int err)
 {
     if (group->ended)
-        return -ECANCELED;
-    if (group->count == group->room && group_make_room(group))
-        return -ENOMEM;
-    group->members[group->count] = m;
-    group->active++;
-    return (ptrdiff_t)group->count++;
+        return;
+    group->ended = true;
+    group->error = err;
 }
 
-ptrdiff_t conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
-                            const void *arg, size_t arg_size, void *ret, size_t result_size)
+/* The same, and what its body blocks in ends. */
+static void group_end(conc_group *group, int err)
 {
-    if (!executor)
-        executor = context_self()->submits_to;
-    if (!executor || !fn || (arg_size && !arg))
-        return -EINVAL;
-    ptrdiff_t index = -ENOMEM;
-    conc_future *f = conc__job_new(fn, arg, arg_size, result_size);
-    struct conc__member *m = alloc_one(struct conc__member);
-    if (!f || !m || conc_future_add_done_callback(f, group_member_ended, m))
-        goto fail;
-    f->executor = executor;
-    *m = (struct conc__member){.group = group, .future = f, .ret = ret};
-    conc_with_lock (&group->lock)
-        index = group_add_member(group, m);
-    if (index < 0)
-        goto fail;
-    conc_future_ref(f);
-    int refused = conc__executor_submit(executor, f); /* from here on the group may be gone */
-    conc_future_unref(f);
-    return refused ? refused : index;
-fail:
-    conc_future_unref(f);
-    free_bytes(m);
-    if (index == -ENOMEM)
-        group_fail(group, conc__future_no_memory());
-    return index;
+    if (group->open && !group->ended)
+        conc_scope_cancel(&group->scope);
+    group_set_ended(group, err);
 }
 
-/* ---- The end ---- */
+/* With the lock: that future's error ends the group. What comes after another error is not the
+ * group's. */
+static void group_set_failed(conc_group *group, conc_future *future)
+{
+    if (!group->failed && !group->error)
+        group->failed = conc_future_ref(future);
+    group_end(group, 0);
+}
+
+static void group_fail(conc_group *group, conc_future *future)
+{
+    conc_with_lock (&group->lock)
+        group_set_failed(group, future);
+    group_cancel_members(group);
+}
+
+/* A member was cancelled. If its executor did that, when it was shut down, the group fails: it must
+ * not end well without that member; and if its submitter was cancelled as it submitted it, unless
+ * the group did that. If the group or the program has cancelled it, all is well. */
+static void group_note_cancelled(conc_group *group, const struct conc__member *m)
+{
+    bool fails = false;
+    conc_with_lock (&group->lock) {
+        bool dropped = !m->cancelled && future_was_dropped(m->future);
+        bool missing = !m->cancelled && future_was_refused(m->future) && !group->ended;
+        if (dropped)
+            group_set_failed(group, m->future);
+        else if (missing)
+            group_end(group, -ECANCELED);
+        fails = dropped || missing;
+    }
+    if (fails)
+        group_cancel_members(group);
+}
 
 void conc_group_cancel(conc_group *group)
 {
     conc_with_lock (&group->lock)
-        group->ended = true;
+        group_end(group, 0);
     group_cancel_members(group);
+}
+
+/* With the lock: something that was active is so no more. */
+static void group_count_out(conc_group *group)
+{
+    if (--group->active == 0)
+        conc_cond_notify_all(&group->idle);
+}
+
+/* ---- Members ---- */
+
+/* A member that failed, and for whose future nobody can ask any more: its error is reported, unless
+ * it is the group's. Before the group may be closed: then all has been reported. */
+static void member_report(struct conc__member *m)
+{
+    bool is_groups = false;
+    conc_with_lock (&m->group->lock)
+        is_groups = m->group->failed == m->future;
+    if (!is_groups)
+        conc__future_report(m->future);
+}
+
+static void member_ended(conc_future *future, void *arg)
+{
+    struct conc__member *m = arg;
+    conc_group *group = m->group;
+    const bool lent = m->lent;
+    if (!future->error && m->ret && conc__future_copy_value(future, m->ret))
+        group_fail(group, conc__future_no_memory());
+    if (conc_future_is_cancelled(future))
+        group_note_cancelled(group, m);
+    else if (future->error)
+        group_fail(group, future);
+    if (future->error && !lent)
+        member_report(m);
+    conc_with_lock (&group->lock) {
+        member_remove(m->cancelled ? &group->cancelled : &group->running, m);
+        if (lent)
+            member_push(&group->kept, m);
+        group_count_out(group);
+    }
+    /* If it is not lent only this context knows it. */
+    if (!lent)
+        member_free(m);
+}
+
+/* A member with a job, which is refused unless the group is open; the job's callback ends it. NULL:
+ * there is no memory. */
+static struct conc__member *member_new(conc_group *group, conc_future *job, void *ret, bool lent)
+{
+    struct conc__member *m = alloc_one(struct conc__member);
+    if (!m || conc_future_add_done_callback(job, member_ended, m)) {
+        free_bytes(m);
+        return NULL;
+    }
+    *m = (struct conc__member){.group = group, .future = job, .ret = ret, .lent = lent};
+    return m;
+}
+
+/* Make it active. False: the group has ended, and so must it. */
+static bool group_add(conc_group *group, struct conc__member *m)
+{
+    bool taken = false;
+    conc_with_lock (&group->lock) {
+        if (group->active == 0)
+            group->forks = conc__forks();
+        taken = !group->ended;
+        group->active++;
+        member_push(taken ? &group->running : &group->cancelled, m);
+        m->cancelled = !taken;
+    }
+    return taken;
+}
+
+/* The job (NULL: there is no memory for it) as a member. Returns its future; *refused: 0, or why it
+ * does not run. */
+static conc_future *group_submit_job(conc_group *group, conc_executor *executor, conc_future *job,
+                                     void *ret, bool lent, int *refused)
+{
+    struct conc__member *m = job ? member_new(group, job, ret, lent) : NULL;
+    if (!m) {
+        conc_future_unref(job);
+        *refused = -ENOMEM;
+        conc_future *failed = conc__future_no_memory();
+        group_fail(group, failed);
+        return failed; /* it lives for ever */
+    }
+    conc_future_ref(job);
+    *refused = -ECANCELED;
+    if (group_add(group, m))
+        *refused = conc__executor_submit(executor, job);
+    else
+        future_cancel_pending(job);
+    /* The group may be gone, if this is neither its body nor a member. */
+    conc_future_unref(job); /* if it is lent the group has another reference */
+    return job;
+}
+
+static conc_future *group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
+                                 const void *arg, size_t arg_size, void *ret, size_t result_size,
+                                 bool lent, int *refused)
+{
+    if (!executor)
+        executor = context_self()->submits_to;
+    const bool valid = executor && fn && (arg || !arg_size);
+    conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
+    if (job)
+        job->executor = executor;
+    return group_submit_job(group, valid ? executor : NULL, job, ret, lent, refused);
+}
+
+conc_future *conc_group_submit(conc_group *group, conc_executor *executor, conc_fn *fn,
+                               const void *arg, size_t arg_size, void *ret, size_t result_size)
+{
+    int refused;
+    return group_submit(group, executor, fn, arg, arg_size, ret, result_size, true, &refused);
+}
+
+int conc_group_start_soon(conc_group *group, conc_executor *executor, conc_fn *fn, const void *arg,
+                          size_t arg_size)
+{
+    int refused;
+    group_submit(group, executor, fn, arg, arg_size, NULL, 0, false, &refused);
+    return refused;
+}
+
+/* ---- Opening and closing ---- */
+
+void conc_group_open(conc_group *group, conc_deadline deadline)
+{
+    *group = (conc_group){.open = true};
+    conc_cond_init(&group->idle, &group->lock);
+    conc_scope_enter(&group->scope, deadline);
+    group->scope.context->open_groups++;
 }
 
 static bool group_is_idle(void *arg) { return ((conc_group *)arg)->active == 0; }
 
-static int group_wait_idle(conc_group *group, conc_deadline deadline)
+/* Not if it is idle already: then it has come to a good end, even if its time is over. */
+static int group_wait_idle(conc_group *group)
 {
     int err = 0;
     conc_with_lock (&group->lock)
-        err = conc_cond_wait_for(&group->idle, group_is_idle, group, deadline);
+        if (!group_is_idle(group))
+            err = conc_cond_wait_for(&group->idle, group_is_idle, group, CONC_FOREVER);
     return err;
-}
-
-/* A worker that waits for jobs of its own executor runs those that have not begun. */
-static void group_help_members(conc_group *group, conc_deadline deadline)
-{
-    conc_future *f;
-    for (size_t i = 0; future_may_help(deadline) && (f = group_future(group, i)); i++) {
-        conc__future_help(f);
-        conc_future_unref(f);
-    }
 }
 
 static void group_wait_idle_firmly(conc_group *group)
 {
     conc_scope shield;
     conc_shield_enter(&shield);
-    group_wait_idle(group, CONC_FOREVER);
+    group_wait_idle(group);
     conc_shield_exit(&shield);
 }
 
-/* Store a member's result where its submitter wanted it. -ENOMEM: for the copy of a conc_bytes. */
-static int group_store_result(struct conc__member *m)
+/* A worker that waits for jobs of its own executor runs those that have not begun. */
+static void group_help_members(conc_group *group)
 {
-    int err = conc_future_result(m->future, m->ret, CONC_NOW);
-    m->ret = NULL; /* it was borrowed until now */
-    return conc_future_error(m->future) ? 0 : err;
-}
-
-/* Store the results of the members that have ended, once. 0, or the first error in doing so. With
- * the lock. */
-static int group_store_results(conc_group *group)
-{
-    int first = 0;
-    for (size_t i = 0; i < group->count; i++) {
-        struct conc__member *m = group->members[i];
-        int err = conc_future_is_done(m->future) ? group_store_result(m) : 0;
-        if (!first)
-            first = err;
-    }
-    return first;
-}
-
-/* The error of the whole group, whose wait has ended with `err`. With the lock. */
-static int group_outcome(conc_group *group, int err)
-{
-    int lost = group_store_results(group);
-    if (group->failed)
-        return conc_future_result(group->failed, NULL, CONC_NOW);
-    if (err)
-        return err;
-    if (lost)
-        return lost;
-    return group->ended ? -ECANCELED : 0;
-}
-
-/* It takes the lock, since others may still be submitting. */
-static int group_collect(conc_group *group, int err)
-{
-    int outcome = err;
+    size_t n = 0;
     conc_with_lock (&group->lock)
-        outcome = group_outcome(group, err);
+        n = group->active;
+    while (n-- > 0 && future_may_help(CONC_FOREVER)) {
+        conc_future *f = NULL;
+        conc_with_lock (&group->lock)
+            f = member_move_first(&group->running, &group->running);
+        if (!f)
+            return;
+        conc__future_help(f);
+        conc_future_unref(f);
+    }
+}
+
+/* The body has ended with `err`. Returns whether the members are to be cancelled. */
+static bool group_note_body(conc_group *group, int err)
+{
+    bool ended = false;
+    conc_with_lock (&group->lock) {
+        if (err)
+            group_set_ended(group, err);
+        /* After conc_group_cancel() an error of the body's own counts, too. */
+        if (err != -ECANCELED && !group->failed && !group->error)
+            group->error = err;
+        ended = group->ended;
+    }
+    return ended;
+}
+
+static bool group_wait_members(conc_group *group)
+{
+    if (context_self()->works_for)
+        group_help_members(group);
+    return group_note_body(group, group_wait_idle(group));
+}
+
+static bool group_is_late(const conc_group *group)
+{
+    const conc_deadline deadline = group->scope.deadline;
+    return !deadline_is_forever(deadline) && conc__deadline_is_past(deadline);
+}
+
+/* What the group ends with; its scope has been left. */
+static int group_outcome(const conc_group *group, int body_err)
+{
+    conc_future *failed = group->failed;
+    if (failed && future_was_dropped(failed)) {
+        conc__future_observe(failed);
+        return conc_raise(-ESHUTDOWN, "the executor of a member was shut down");
+    }
+    if (failed)
+        return conc_future_result(failed, NULL, CONC_NOW);
+    if (!group->error && body_err == -ECANCELED) /* by the program's conc_group_cancel()? */
+        return conc_check_cancel();
+    if (group->error == -ECANCELED && !conc_check_cancel() && group_is_late(group))
+        return -ETIMEDOUT;
+    return group->error;
+}
+
+static void group_leave_scope(conc_group *group, struct conc_context *self)
+{
+    self->open_groups--;
+    conc_scope_exit(&group->scope);
+}
+
+static void group_free(conc_group *group)
+{
+    struct conc__member *m;
+    while ((m = group->kept)) {
+        member_remove(&group->kept, m);
+        member_free(m);
+    }
+    conc_future_unref(group->failed);
+}
+
+/* `asks`: the caller wants to know how it ends. */
+static int group_close(conc_group *group, int err, bool asks)
+{
+    struct conc_context *self = context_self();
+    if (!group->open || group->scope.context != self)
+        return -EPERM;
+    if (self->scope != &group->scope)
+        conc__misuse("a group is closed before a scope or group that was entered in it");
+    if (group->active && group->forks != conc__forks()) {
+        group_leave_scope(group, self);
+        return -ESHUTDOWN;
+    }
+    if (group_note_body(group, err) || group_wait_members(group)) {
+        group_cancel_members(group);
+        group_wait_idle_firmly(group);
+    }
+    conc_with_lock (&group->lock)
+        group->open = false;
+    group_leave_scope(group, self);
+    int outcome = asks ? group_outcome(group, err) : 0;
+    group_free(group);
     return outcome;
 }
 
-/* Does it have jobs that a fork has lost? Not under the lock: its holder may be lost too. */
-static bool group_is_lost(const conc_group *group)
-{
-    for (size_t i = 0; i < group->count; i++)
-        if (future_is_lost(group->members[i]->future))
-            return true;
-    return false;
-}
+int conc_group_close(conc_group *group, int err) { return group_close(group, err, true); }
 
-/* Wait until no member is active; -ESHUTDOWN: that never comes, since a fork has lost some. */
-static int group_wait_members(conc_group *group, conc_deadline deadline)
+void conc__group_abandon(conc_group *group)
 {
-    int err = wait_checkpoint(deadline);
-    if (err)
-        return err;
-    if (conc__forks() && group_is_lost(group))
-        return -ESHUTDOWN;
-    err = group_wait_idle(group, CONC_NOW);
-    if (!err || deadline_is_now(deadline))
-        return err;
-    group_help_members(group, deadline);
-    return group_wait_idle(group, deadline);
-}
-
-int conc_group_wait(conc_group *group, conc_deadline deadline)
-{
-    int err = group_wait_members(group, deadline);
-    if (err == -ESHUTDOWN || (err && deadline_is_now(deadline)))
-        return err;
-    if (err) {
-        conc_group_cancel(group);
-        group_wait_idle_firmly(group);
-    }
-    return group_collect(group, err);
-}
-
-size_t conc_group_size(const conc_group *group)
-{
-    size_t n = 0;
-    conc_with_lock (&group_to_lock(group)->lock)
-        n = group->count;
-    return n;
-}
-
-int conc_group_error(const conc_group *group, size_t index, const char **message)
-{
-    conc_future *f = group_future(group_to_lock(group), index);
-    if (!f)
-        return -EINVAL;
-    int err = conc_future_error(f);
-    if (message)
-        *message = conc_future_message(f);
-    conc_future_unref(f); /* the group has one */
-    return err;
-}
-
-void conc_group_destroy(conc_group *group)
-{
-    const bool lost = conc__forks() && group_is_lost(group);
-    if (!lost && group_wait_idle(group, CONC_NOW)) {
-        conc_group_cancel(group);
-        group_wait_idle_firmly(group);
-    }
-    for (size_t i = 0; i < group->count; i++) {
-        conc_future_unref(group->members[i]->future);
-        free_bytes(group->members[i]);
-    }
-    free_bytes(group->members);
-    conc_future_unref(group->failed);
-    conc_group_init(group);
+    conc_group_cancel(group);
+    group_close(group, 0, false);
 }

@@ -257,7 +257,7 @@ void conc_imap_free(conc_imap *imap)
         return;
     /* First the jobs that have not begun, or a worker that a cancellation frees would begin one. */
     for (struct list_node *n = imap->given.head; n; n = list_next(&imap->given, n))
-        conc__future_cancel_pending(list_entry(n, struct imap_place, node)->watch.future);
+        future_cancel_pending(list_entry(n, struct imap_place, node)->watch.future);
     while (!list_is_empty(&imap->given)) {
         struct imap_place *place = list_entry(imap->given.head, struct imap_place, node);
         conc__future_abandon(place->watch.future);

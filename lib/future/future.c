@@ -96,13 +96,27 @@ conc_future *conc_future_ref(conc_future *future)
     return future;
 }
 
+void conc__future_report(conc_future *future)
+{
+    if (!future_is_news(future) ||
+        (fetch_or_acq_rel(&future->word, FUTURE_OBSERVED) & FUTURE_OBSERVED))
+        return;
+    conc__report_unobserved(future->error, future->message ? future->message : "");
+}
+
+/* Besides the caller only its loop knows it. relaxed: then no other context can take a reference */
+static bool future_is_only_listed(const conc_future *future)
+{
+    return load_relaxed(&future->refs) == 2 && (load_relaxed(&future->word) & FUTURE_LISTED);
+}
+
 void conc_future_unref(conc_future *future)
 {
+    if (future && future_is_only_listed(future))
+        conc__future_report(future); /* now, not only when its loop ends */
     if (!future || fetch_sub_acq_rel(&future->refs, 1) != 1)
         return;
-    uint32_t state = future_state(future);
-    if (future->error && !(state & (FUTURE_OBSERVED | FUTURE_CANCELLED)))
-        conc__report_unobserved(future->error, future->message ? future->message : "");
+    conc__future_report(future);
     while (future->callbacks) { /* it was never done */
         struct future_callback *c = future->callbacks;
         future->callbacks = c->next;
@@ -329,31 +343,37 @@ bool conc__future_claim(conc_future *future, conc_scope *scope)
 
 /* ---- Cancelling ---- */
 
-bool conc__future_cancel_pending(conc_future *future)
+bool conc__future_end_pending(conc_future *future, uint32_t how)
 {
     guard_lock(&future->word);
     if (!future_is_pending(future)) {
         guard_unlock(&future->word);
         return false;
     }
-    future_finish(future, -ECANCELED, NULL, FUTURE_CANCELLED);
+    future_finish(future, -ECANCELED, NULL, FUTURE_CANCELLED | how);
     return true;
 }
 
-bool conc_future_cancel(conc_future *future)
-{
-    return conc__future_cancel_pending(future) || conc__future_cancel_job(future, true);
-}
-
-bool conc__future_cancel_job(conc_future *future, bool also_running)
+/* `how`: other bits to set. */
+static bool future_cancel_job(conc_future *future, bool also_running, uint32_t how)
 {
     if (!future_lock_undone(future))
         return false;
     bool hit = also_running || future_is_pending(future);
     if (hit && future->scope)
         conc_scope_cancel(future->scope);
-    guard_unlock_with(&future->word, 0, hit ? FUTURE_CANCELLING : 0);
+    guard_unlock_with(&future->word, 0, hit ? FUTURE_CANCELLING | how : 0);
     return hit;
+}
+
+bool conc_future_cancel(conc_future *future)
+{
+    return future_cancel_pending(future) || future_cancel_job(future, true, 0);
+}
+
+bool conc__future_cancel_job(conc_future *future, bool also_running)
+{
+    return future_cancel_job(future, also_running, FUTURE_DROPPED);
 }
 
 void conc__future_abandon(conc_future *future)

@@ -18,6 +18,9 @@
 #define FUTURE_CANCELLED 4u  /* how it was done */
 #define FUTURE_CANCELLING 8u /* cancelled while it runs, or not to begin */
 #define FUTURE_OBSERVED 16u  /* its error has been asked for; not under the guard */
+#define FUTURE_DROPPED 32u   /* its executor has cancelled it, when that was shut down */
+#define FUTURE_REFUSED 64u   /* cancelled because its submitter was, before it had been submitted */
+#define FUTURE_LISTED 128u   /* its loop has a reference, to report it at last; not either */
 
 struct future_callback {
     struct future_callback *next;
@@ -72,6 +75,17 @@ static inline bool future_is_pending(const conc_future *future)
     return !(future_state(future) & (FUTURE_RUNNING | FUTURE_DONE));
 }
 
+/* Was it cancelled by its executor, not by the program? */
+static inline bool future_was_dropped(const conc_future *future)
+{
+    return future_state(future) & FUTURE_DROPPED;
+}
+
+static inline bool future_was_refused(const conc_future *future)
+{
+    return future_state(future) & FUTURE_REFUSED;
+}
+
 /* Was its job made before a fork, of which this process is the child? Then it never ends here. */
 static inline bool future_is_lost(const conc_future *future)
 {
@@ -96,6 +110,17 @@ int conc__future_copy_value(const conc_future *future, void *ret);
  * caller. */
 conc_future *conc__future_no_memory(void);
 
+/* Has it failed, and nobody has asked for that? */
+static inline bool future_is_news(const conc_future *future)
+{
+    return (future_state(future) & (FUTURE_DONE | FUTURE_OBSERVED | FUTURE_CANCELLED)) ==
+               FUTURE_DONE &&
+           future->error;
+}
+
+/* Report its error, if it is news: to the hook, once. */
+void conc__future_report(conc_future *future);
+
 /* Make a pending future running, in `scope` (NULL: elsewhere); false: it is not pending any more,
  * or must not begin. */
 bool conc__future_claim(conc_future *future, conc_scope *scope);
@@ -104,10 +129,15 @@ bool conc__future_claim(conc_future *future, conc_scope *scope);
  * message. The caller has a reference. False: it was done. */
 bool conc__future_settle(conc_future *future, int err, const char *message);
 
-/* Cancel it if it has not begun. */
-bool conc__future_cancel_pending(conc_future *future);
+/* Cancel it if it has not begun. `how`: 0, FUTURE_DROPPED or FUTURE_REFUSED. */
+bool conc__future_end_pending(conc_future *future, uint32_t how);
 
-/* Cancel its job, without callbacks: so under an executor's guard too. A job that has not begun
+static inline bool future_cancel_pending(conc_future *future)
+{
+    return conc__future_end_pending(future, 0);
+}
+
+/* For executors: cancel its job, without callbacks: so under an executor's guard too. A job that has not begun
  * never will: its future is done when the context that was to run it finds that. A job that runs is
  * cancelled only if also_running. False: neither. */
 bool conc__future_cancel_job(conc_future *future, bool also_running);

@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include "base/invariant.h"
 #include "future/future_impl.h"
 
 static int job_call(conc_future *job)
@@ -37,11 +38,14 @@ bool conc__job_execute(conc_future *job)
     conc_scope_enter(&root, CONC_FOREVER);
     if (!conc__future_claim(job, &root)) {
         conc__scopes_set(self, root.parent);
-        conc__future_cancel_pending(job); /* if it must not begin; else it is not pending */
+        future_cancel_pending(job); /* if it must not begin; else it is not pending */
         return false;
     }
     struct message before = message_put_aside(self);
+    const unsigned groups = self->open_groups;
     int err = job_call(job);
+    if (self->open_groups != groups)
+        conc__misuse("a job has returned and left a group open, whose members may use its memory");
     /* Also if the job has left scopes of its own open: their memory is gone. */
     conc__scopes_set(self, root.parent);
     conc__future_settle(job, err, conc__message_for(self, err));
@@ -73,7 +77,7 @@ void conc_job_drop(conc_future *job, int err)
     if (err != -ECANCELED && conc__future_claim(job, NULL))
         conc__future_settle(job, err, conc__message_for(context_self(), err));
     else
-        conc__future_cancel_pending(job);
+        conc__future_end_pending(job, FUTURE_DROPPED);
     conc_future_unref(job);
 }
 

@@ -268,6 +268,8 @@ int conc_loop_run_until_complete(conc_loop *loop, conc_future *future)
     if (!awaited.done && !conc__future_forget(future, awaited_post, &awaited))
         while (!awaited.done && !loop->driver.dead)
             loop_turn(loop);
+    if (awaited.done)
+        conc__failed_forget(&loop->failed, future);
     return loop_end_run(loop, awaited.done);
 }
 
@@ -383,6 +385,7 @@ static void loop_run_out(struct conc_loop *loop)
     conc__driver_take(&loop->driver); /* the last of what they posted */
     conc__handles_drop(loop);
     conc__readers_drop(loop);
+    conc__failed_report(&loop->failed);
     loop->run_out = RUN_OUT_OPS;
     /* Operations and items that are cancelled still have to pass through the loop. */
     while ((loop->driver.ops > 0 || loop->ready.first) && !loop->driver.dead)
@@ -416,9 +419,9 @@ int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t re
         return err;
     conc_future *job = conc_task_start(loop, fn, arg, arg_size, result_size, NULL);
     err = conc_loop_run_until_complete(loop, job);
+    conc__future_observe(job);
     conc_loop_free(loop);
     err = err ? err : conc_future_result(job, ret, CONC_NOW);
-    conc__future_observe(job);
     conc_future_unref(job);
     return err;
 }

@@ -40,6 +40,13 @@ struct fd_watches {
 /* What a loop that is being freed still waits for. */
 enum run_out { RUN_OUT_NOT, RUN_OUT_TASKS, RUN_OUT_OPS };
 
+/* Those whose error nobody has asked for: failed.c. */
+struct failed_tasks {
+    conc_future *first;
+    size_t n;
+    size_t sweep_at; /* this length */
+};
+
 struct conc_loop {
     struct conc_executor executor; /* first: what conc_loop_executor() gives */
     struct driver driver;          /* carries out operations; how other threads reach the loop */
@@ -63,6 +70,7 @@ struct conc_loop {
     struct conc_context *self; /* the thread's context, while the loop runs */
     struct task *current;      /* the task that runs */
     struct list tasks;
+    struct failed_tasks failed;
     struct list handles;             /* all that have not run, been removed or been cancelled */
     conc_executor *default_executor; /* NULL: not made yet */
     bool owns_default;
@@ -151,6 +159,17 @@ void conc__loop_cancel_posted(struct item *item);
 
 /* Shut down and free the pools and the default executor, waiting for their jobs. */
 void conc__loop_free_executors(struct conc_loop *loop);
+
+/* ---- failed.c ---- */
+
+/* Take the reference of a task's job that has ended. */
+void conc__failed_take(struct failed_tasks *failed, conc_future *job);
+
+/* The program has it, and knows that it has ended. */
+void conc__failed_forget(struct failed_tasks *failed, const conc_future *job);
+
+/* The loop ends: report what nobody has asked for. */
+void conc__failed_report(struct failed_tasks *failed);
 
 /* ---- handle.c, readers.c, signal.c ---- */
 

@@ -195,7 +195,7 @@ static void task_end(struct task *t)
 {
     list_remove(&t->loop->tasks, &t->node);
     loop_release_timer(t->loop);
-    conc_future_unref(t->job);
+    conc__failed_take(&t->loop->failed, t->job);
     if (!load_acquire(&t->posted)) /* acquire: what the threads that posted it did is over */
         task_free(t);
 }
@@ -357,6 +357,14 @@ static conc_future *task_spawn(struct conc_loop *loop, conc_fn *fn, const void *
 conc_future *conc_spawn(conc_fn *fn, const void *arg, size_t arg_size, size_t result_size)
 {
     return task_spawn(loop_here(), fn, arg, arg_size, result_size, NULL);
+}
+
+int conc_spawn_detached(conc_fn *fn, const void *arg, size_t arg_size)
+{
+    conc_future *job = conc_spawn(fn, arg, arg_size, 0);
+    int refused = conc_future_is_done(job) ? conc_future_error(job) : 0;
+    conc_future_unref(job);
+    return refused;
 }
 
 conc_future *conc_task_start(conc_loop *loop, conc_fn *fn, const void *arg, size_t arg_size,

@@ -84,7 +84,7 @@ void conc__offload_start(struct op *op)
 void conc__offload_cancel(struct op *op)
 {
     conc_future *job = op->job;
-    if (conc__future_cancel_pending(job)) {
+    if (future_cancel_pending(job)) {
         conc_future_unref(job);
         conc__op_complete(op, -ECANCELED);
     } else {

@@ -281,7 +281,7 @@ static void manager_break_pool(struct process_pool *pool, const char *message)
         if (conc__future_claim(job, NULL) || conc_future_is_running(job))
             conc__future_settle(job, -CONC_EBROKEN, message);
         else
-            conc__future_cancel_pending(job); /* it must not begin any more */
+            future_cancel_pending(job); /* it must not begin any more */
         conc_future_unref(job);
     }
 }

@@ -11,9 +11,7 @@
  */
 #include <conc/rlock.h>
 
-#include <stdlib.h>
-
-#include "base/quiet.h"
+#include "base/invariant.h"
 #include "wait/wait.h"
 
 static bool rlock_is_owned_by(const conc_rlock *rlock, const struct conc_context *self)
@@ -24,11 +22,8 @@ static bool rlock_is_owned_by(const conc_rlock *rlock, const struct conc_context
 /* Its owner takes it once more. */
 static void rlock_deepen(conc_rlock *rlock)
 {
-    if (rlock->depth == UINT32_MAX) {
-        /* Four thousand million times taken and not released: a mistake of the program's. */
-        conc__report("libconc: an rlock was taken more often than can be counted\n");
-        abort();
-    }
+    if (rlock->depth == UINT32_MAX) /* four thousand million times taken and not released */
+        conc__misuse("an rlock was taken more often than can be counted");
     rlock->depth++;
 }
 

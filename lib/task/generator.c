@@ -24,7 +24,9 @@
  *   ends the body's calls, also if the consumer has entered and left scopes since. At a yield the
  *   consumer's scopes are put back as they were. So a scope that is open across a yield never acts
  *   on the consumer (PEP 789 tells what happens otherwise). root is a new scope in each next(): if
- *   an earlier one timed out, that is forgotten (generator_forget_reported()).
+ *   an earlier one timed out, that is forgotten (generator_forget_reported()). A group must not be
+ *   open across a yield at all: its members may cancel its scope at any time, also while the body
+ *   changes from one context to another.
  * - The message of its last error: the body may be about to return an error while the consumer
  *   deals with others.
  *
@@ -40,7 +42,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/cxx.h"
+#include "base/invariant.h"
 #include "task/coroutine.h"
 #include "wait/wait.h"
 
@@ -58,6 +60,7 @@ struct conc_generator {
     conc_scope root, *scope;
     char *message;
     int message_err;
+    unsigned open_groups; /* of the consumer, outside of the body */
     max_align_t arg[]; /* a copy */
 };
 
@@ -87,6 +90,8 @@ static int generator_check_own_scopes(conc_generator *g)
 __attribute__((noinline)) int conc_generator_yield(conc_generator *g, const void *item)
 {
     if (conc__stack_here != &g->stack)
+        return -EPERM;
+    if (conc__self->open_groups != g->open_groups)
         return -EPERM;
     if (g->closing)
         return -ECANCELED;
@@ -172,6 +177,7 @@ __attribute__((always_inline)) static inline int generator_run(conc_generator *g
         conc_shield_enter(&shield);
     g->consumer_at = &here;
     g->begun = true;
+    g->open_groups = self->open_groups;
     generator_put_on_scopes(g, self, deadline);
     generator_swap_message(g, self);
     conc__stack_here = &g->stack;
@@ -179,6 +185,8 @@ __attribute__((always_inline)) static inline int generator_run(conc_generator *g
     conc__stack_here = stood_on;
     int result = 1;
     if (g->ended) {
+        if (self->open_groups != g->open_groups)
+            conc__misuse("a generator's body has returned and left a group open");
         self->scope = &g->root; /* scopes that the body has not left lay on its stack */
         result = generator_end(g, self, deadline);
     } else {

@@ -65,7 +65,7 @@ fail:
 
 bool conc_timer_cancel(conc_timer *timer)
 {
-    bool cancelled = conc__future_cancel_pending(timer->job);
+    bool cancelled = future_cancel_pending(timer->job);
     conc_event_set(&timer->wake);
     return cancelled;
 }

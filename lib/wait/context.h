@@ -74,6 +74,8 @@ struct conc_context {
     conc_deadline scopes_end; /* the first deadline of those up to the nearest shield */
     uint32_t cancelled;       /* a scope of the context may have been cancelled */
 
+    unsigned open_groups; /* that it has opened: executor/group.c */
+
     unsigned hurried; /* waits in a row that came to their end without a park: wait.c */
 
     /* The executor whose worker it is; NULL: it is no worker. */

@@ -117,14 +117,11 @@ static int run_crowd(void *arg, void *result)
 {
     struct crowd *crowd = *(struct crowd **)arg;
     conc_future *observer = conc_spawn(observe, &crowd, sizeof crowd, 0);
-    conc_group group;
-    int err;
+    int err = 0;
 
-    conc_group_init(&group);
-    for (int i = 0; i < CROWD; i++)
-        conc_group_submit(&group, NULL, wait_a_second, &crowd, sizeof crowd, NULL, 0);
-    err = conc_group_wait(&group, conc_in(CONC_S(60)));
-    conc_group_destroy(&group);
+    conc_with_group (group, &err, conc_in(CONC_S(60)))
+        for (int i = 0; i < CROWD; i++)
+            conc_group_submit(group, NULL, wait_a_second, &crowd, sizeof crowd, NULL, 0);
     crowd->over = true;
     if (err == 0)
         err = conc_future_result(observer, NULL, CONC_FOREVER);

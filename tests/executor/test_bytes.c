@@ -328,14 +328,12 @@ static void test_a_future_of_the_programs_own(void **state)
 static void test_groups(void **state)
 {
     const struct executor_case *c = *state;
-    conc_group group;
     conc_bytes in = filled(30, 3), out[2] = {{0}};
-    conc_group_init(&group);
-    for (int i = 0; i < 2; i++)
-        assert_true(conc_group_submit(&group, c->executor, job_next, &in, CONC_BYTES, &out[i],
-                                      CONC_BYTES) >= 0);
-    assert_int_equal(conc_group_wait(&group, CONC_FOREVER), 0);
-    conc_group_destroy(&group);
+    int err = 0;
+    conc_with_group (g, &err, CONC_FOREVER)
+        for (int i = 0; i < 2; i++)
+            conc_group_submit(g, c->executor, job_next, &in, CONC_BYTES, &out[i], CONC_BYTES);
+    assert_int_equal(err, 0);
     for (int i = 0; i < 2; i++) {
         assert_true(is_filled(&out[i], 30, 4));
         conc_bytes_free(&out[i]);
@@ -346,18 +344,27 @@ static void test_groups(void **state)
 static void test_a_group_without_memory_for_a_result_says_so(void **state)
 {
     const struct executor_case *c = *state;
-    conc_group group;
-    conc_bytes in = filled(30, 3), out = {0};
-    conc_group_init(&group);
-    assert_true(
-        conc_group_submit(&group, c->executor, job_next, &in, CONC_BYTES, &out, CONC_BYTES) >= 0);
-    while (conc_group_error(&group, 0, NULL) == -EAGAIN)
-        cpu_relax();
-    fail_alloc(1);
-    assert_int_equal(conc_group_wait(&group, CONC_FOREVER), -ENOMEM);
-    assert_null(out.data);
-    conc_group_destroy(&group);
-    conc_bytes_free(&in);
+    conc_bytes in = filled(30, 3);
+    for (int n = 1; n < 30; n++) {
+        conc_bytes out = {0};
+        int err = 0;
+        bool failed = false;
+        conc_with_group (g, &err, CONC_FOREVER) {
+            fail_alloc(n);
+            conc_future *f =
+                conc_group_submit(g, c->executor, job_next, &in, CONC_BYTES, &out, CONC_BYTES);
+            (void)conc_future_wait(f, CONC_FOREVER); /* or it is cancelled by the failure */
+            failed = alloc_has_failed();
+        }
+        assert_int_equal(err, failed ? -ENOMEM : 0);
+        assert_int_equal(out.data != NULL, err == 0);
+        conc_bytes_free(&out);
+        if (!failed) {
+            conc_bytes_free(&in);
+            return;
+        }
+    }
+    fail_msg("it never worked");
 }
 
 static void test_threads(void **state)

@@ -32,13 +32,16 @@ struct member {
 
 static int job_member(void *arg, void *result);
 
-static ptrdiff_t submit_member(struct play *play, int depth, int *ret)
+/* Returns its future, if `lent`; else NULL. */
+static conc_future *submit_member(struct play *play, int depth, int *ret, bool lent)
 {
     struct member m = {play, depth};
-    ptrdiff_t index = conc_group_submit(play->group, play->c->executor, job_member, &m, sizeof m,
-                                        ret, sizeof(int));
-    CHECK(index >= 0 || index == -ECANCELED);
-    return index;
+    if (lent)
+        return conc_group_submit(play->group, play->c->executor, job_member, &m, sizeof m, ret,
+                                 sizeof(int));
+    int err = conc_group_start_soon(play->group, play->c->executor, job_member, &m, sizeof m);
+    CHECK(err == 0 || err == -ECANCELED);
+    return NULL;
 }
 
 static int act(const struct member *m, struct test_random *random)
@@ -55,7 +58,7 @@ static int act(const struct member *m, struct test_random *random)
     case 5:
     case 6:
         for (int i = 0; i < 2 && m->depth > 0; i++)
-            submit_member(m->play, m->depth - 1, NULL);
+            submit_member(m->play, m->depth - 1, NULL, i == 0);
         return 0;
     case 7:
         conc_group_cancel(m->play->group);
@@ -75,7 +78,8 @@ static int job_member(void *arg, void *result)
     struct test_random random =
         test_random_for(p->round * 1000 + 10 + __atomic_add_fetch(&p->serial, 1, __ATOMIC_ACQ_REL));
     int err = act(m, &random);
-    *(int *)result = 42;
+    if (result)
+        *(int *)result = 42;
     CHECK_EQUAL(load_acquire(&p->over), 0);
     __atomic_sub_fetch(&p->running, 1, __ATOMIC_ACQ_REL);
     return err;
@@ -86,7 +90,7 @@ struct outside {
     struct play *play;
     unsigned number;
     int results[PER_THREAD];
-    ptrdiff_t indices[PER_THREAD];
+    conc_future *futures[PER_THREAD];
 };
 
 static void submit_from_outside(void *arg)
@@ -95,40 +99,55 @@ static void submit_from_outside(void *arg)
     struct test_random random = test_random_for(o->play->round * 1000 + o->number);
     for (int i = 0; i < PER_THREAD; i++) {
         o->results[i] = -1;
-        o->indices[i] = submit_member(o->play, DEPTH, &o->results[i]);
+        o->futures[i] = conc_future_ref(submit_member(o->play, DEPTH, &o->results[i], true));
         if (test_random_below(&random, 2))
             conc_yield();
         if (test_random_below(&random, 40) == 0)
             conc_group_cancel(o->play->group);
+        if (test_random_below(&random, 20) == 0)
+            conc_future_cancel(o->futures[i]);
     }
 }
 
-static void check_wait(int err)
+static int body(struct play *play, struct outside *outsides, struct test_random *random)
 {
-    CHECK(err == 0 || err == -EIO || err == -ECANCELED || err == -ETIMEDOUT);
+    int err = 0;
+    for (int i = 0; i < 4 && !err; i++) { /* races the submissions */
+        submit_member(play, DEPTH, NULL, i % 2);
+        err = conc_sleep((int64_t)test_random_below(random, WAIT_NS));
+    }
+    if (play->c->queue == 1) /* or the members that block would keep those outside waiting */
+        conc_group_cancel(play->group);
+    for (int i = 0; i < OUTSIDE; i++)
+        test_thread_join(&outsides[i].thread);
+    return test_random_below(random, 8) == 0 ? -EPROTO : err;
+}
+
+static void check_end(int err)
+{
+    CHECK(err == 0 || err == -EIO || err == -EPROTO || err == -ETIMEDOUT);
     if (err == -EIO)
         assert_string_equal(conc_error_message(), "bad luck");
 }
 
-static void check_members(const struct play *play, const struct outside *outsides)
+static void check_members(const struct play *play, struct outside *outsides)
 {
-    int ended = 0;
-    size_t n = conc_group_size(play->group);
-    for (size_t i = 0; i < n; i++) {
-        const char *message = NULL;
-        int err = conc_group_error(play->group, i, &message);
-        assert_true(err == 0 || err == -EIO || err == -ECANCELED);
-        assert_string_equal(message, err == -EIO ? "bad luck" : "");
-        ended += err != -ECANCELED;
-    }
-    assert_true(ended <= play->begun && (size_t)play->begun <= n);
     for (int t = 0; t < OUTSIDE; t++) {
         for (int i = 0; i < PER_THREAD; i++) {
-            ptrdiff_t index = outsides[t].indices[i];
-            bool good = index >= 0 && conc_group_error(play->group, (size_t)index, NULL) == 0;
-            assert_int_equal(outsides[t].results[i], good ? 42 : -1);
+            conc_future *f = outsides[t].futures[i];
+            assert_true(conc_future_is_done(f));
+            int err = conc_future_error(f);
+            assert_true(err == 0 || err == -EIO || err == -ECANCELED);
+            assert_string_equal(conc_future_message(f), err == -EIO ? "bad luck" : "");
+            assert_int_equal(outsides[t].results[i], err == 0 ? 42 : -1);
+            conc_future_unref(f);
         }
     }
+}
+
+static void ignore_error(int err, const char *message, void *arg)
+{
+    (void)err, (void)message, (void)arg; /* later errors than the group's, which nobody asks for */
 }
 
 static void play_once(const struct executor_case *c, unsigned round)
@@ -136,34 +155,22 @@ static void play_once(const struct executor_case *c, unsigned round)
     struct test_random random = test_random_for(round * 1000);
     struct play play = {.group = test_malloc(sizeof(conc_group)), .c = c, .round = round};
     struct outside outsides[OUTSIDE];
-    conc_group_init(play.group);
+    conc_future_on_unobserved(ignore_error, NULL);
+    /* Members that block wait for it, if nothing else ends the group. */
+    conc_group_open(play.group, conc_in((int64_t)test_random_below(&random, 16 * WAIT_NS)));
     for (unsigned i = 0; i < OUTSIDE; i++) {
         outsides[i].play = &play;
         outsides[i].number = i + 1;
         test_thread_start(&outsides[i].thread, "outside", submit_from_outside, &outsides[i]);
     }
-    if (test_random_below(&random, 4)) /* races the submissions */
-        check_wait(
-            conc_group_wait(play.group, conc_in((int64_t)test_random_below(&random, WAIT_NS))));
-    if (c->queue == 1) /* or the members that block would keep those outside waiting for room */
+    int err = body(&play, outsides, &random);
+    if (!err && test_random_below(&random, 4) == 0)
         conc_group_cancel(play.group);
-    for (int i = 0; i < OUTSIDE; i++)
-        test_thread_join(&outsides[i].thread);
-    int err = -EAGAIN;
-    if (test_random_below(&random, 4)) {
-        err =
-            conc_group_wait(play.group, conc_in((int64_t)test_random_below(&random, 2 * WAIT_NS)));
-        check_wait(err);
-    } else {
-        conc_group_destroy(play.group); /* without a wait */
-        conc_group_init(play.group);
-    }
+    check_end(conc_group_close(play.group, err));
     store_release(&play.over, 1);
     assert_int_equal(load_acquire(&play.running), 0);
-    if (err != -EAGAIN)
-        check_members(&play, outsides);
-    conc_group_destroy(play.group);
     test_free(play.group);
+    check_members(&play, outsides);
 }
 
 static void test_no_member_outlives_its_group(void **state)

@@ -14,55 +14,51 @@ struct submitter {
     conc_group *group;
     conc_executor *executor;
     struct gate gate;
-    ptrdiff_t index;
+    int result;
 };
 
 static void submit_gate_member(void *arg)
 {
     struct submitter *s = arg;
     struct gate *gate = &s->gate;
-    s->index = conc_group_submit(s->group, s->executor, job_gate, &gate, sizeof gate, NULL, 0);
+    s->result = conc_group_start_soon(s->group, s->executor, job_gate, &gate, sizeof gate);
 }
 
 static void submitter_start(struct submitter *s, conc_group *group, conc_executor *executor)
 {
-    *s = (struct submitter){.group = group, .executor = executor, .index = -1};
+    *s = (struct submitter){.group = group, .executor = executor, .result = 1};
     test_thread_start(&s->thread, "submitter", submit_gate_member, s);
 }
 
 /* How the group ends while one of its members is being submitted. */
-enum ending { CANCEL, ERROR, DEADLINE, DESTROY };
+enum ending { CANCEL, ERROR, BODY, ENDINGS };
 
 static void end_group(conc_group *group, enum ending ending)
 {
+    static const int expected[] = {0, -EIO, -EPROTO};
     conc_executor *inner = executor_of(INLINE);
     int err = -EIO;
     if (ending == CANCEL)
         conc_group_cancel(group);
     if (ending == ERROR)
-        assert_int_equal(conc_group_submit(group, inner, job_raise, &err, sizeof err, NULL, 0), 1);
-    if (ending != DESTROY)
-        assert_int_equal(conc_group_wait(group, ending == DEADLINE ? conc_in(0) : CONC_FOREVER),
-                         ending == CANCEL  ? -ECANCELED
-                         : ending == ERROR ? -EIO
-                                           : -ETIMEDOUT);
-    conc_group_destroy(group);
+        conc_group_submit(group, inner, job_raise, &err, sizeof err, NULL, 0);
+    assert_int_equal(conc_group_close(group, ending == BODY ? -EPROTO : 0), expected[ending]);
     assert_int_equal(conc_executor_free(inner), 0);
 }
 
 static void test_a_member_that_its_submitter_runs_ends_with_the_group(void **state)
 {
-    for (enum ending ending = CANCEL; ending <= DESTROY; ending++) {
+    for (enum ending ending = 0; ending < ENDINGS; ending++) {
         conc_group group;
         struct submitter s;
         conc_executor *executor = executor_of(INLINE);
-        conc_group_init(&group);
+        conc_group_open(&group, CONC_FOREVER);
         submitter_start(&s, &group, executor);
         gate_entered(&s.gate);
         end_group(&group, ending);
         test_thread_join(&s.thread);
         assert_int_equal(s.gate.end, -ECANCELED);
-        assert_int_equal(s.index, 0);
+        assert_int_equal(s.result, 0);
         assert_int_equal(conc_executor_free(executor), 0);
     }
 }
@@ -80,13 +76,13 @@ static conc_executor *full_pool(struct gate *running, conc_future **futures)
 
 static void test_a_member_that_waits_for_room_ends_with_the_group(void **state)
 {
-    for (enum ending ending = CANCEL; ending <= DESTROY; ending++) {
+    for (enum ending ending = 0; ending < ENDINGS; ending++) {
         conc_group *group = test_malloc(sizeof *group);
         struct gate running = {0};
         struct submitter s;
         conc_future *futures[2];
         conc_executor *pool = full_pool(&running, futures);
-        conc_group_init(group);
+        conc_group_open(group, CONC_FOREVER);
         submitter_start(&s, group, pool);
         wait_until_blocked("submitter", "executor");
         end_group(group, ending); /* does not wait for the room */
@@ -114,9 +110,9 @@ struct scene {
 static int job_waits_for_group(void *arg, void *result)
 {
     struct scene *scene = *(struct scene **)arg;
+    conc_group_open(&scene->group, CONC_FOREVER);
     conc_event_set(&scene->begun);
-    int err = conc_event_wait(&scene->go_on, CONC_FOREVER);
-    return err ? err : conc_group_wait(&scene->group, CONC_FOREVER);
+    return conc_group_close(&scene->group, conc_event_wait(&scene->go_on, CONC_FOREVER));
 }
 
 static void test_a_waiting_worker_helps_a_member_that_waits_for_room(void **state)
@@ -125,7 +121,6 @@ static void test_a_waiting_worker_helps_a_member_that_waits_for_room(void **stat
     struct scene scene = {.pool = NULL}, *p = &scene;
     struct submitter s;
     assert_int_equal(conc_thread_pool_new(&scene.pool, 1, &options), 0);
-    conc_group_init(&scene.group);
     conc_future *waiter = conc_submit(scene.pool, job_waits_for_group, &p, sizeof p, 0);
     assert_int_equal(conc_event_wait(&scene.begun, CONC_FOREVER), 0);
     conc_future *queued =
@@ -137,10 +132,9 @@ static void test_a_waiting_worker_helps_a_member_that_waits_for_room(void **stat
     assert_int_equal(conc_future_result(waiter, NULL, CONC_FOREVER), 0);
     assert_int_equal(runs_of(&s.gate), 1);
     test_thread_join(&s.thread);
-    assert_int_equal(s.index, 0);
+    assert_int_equal(s.result, 0);
     assert_int_equal(conc_executor_free(scene.pool), 0);
     assert_int_equal(runs_of(&s.gate), 1); /* not again from the queue */
-    conc_group_destroy(&scene.group);
     conc_future_unref(waiter);
     conc_future_unref(queued);
 }
@@ -152,14 +146,14 @@ struct cancelled {
     conc_group *group;
     conc_executor *pool;
     conc_scope scope;
-    ptrdiff_t index;
+    int result;
 };
 
 static void submit_in_scope(void *arg)
 {
     struct cancelled *c = arg;
     conc_scope_enter(&c->scope, CONC_FOREVER);
-    c->index = conc_group_submit(c->group, c->pool, job_return, &(int){0}, sizeof(int), NULL, 0);
+    c->result = conc_group_start_soon(c->group, c->pool, job_return, &(int){0}, sizeof(int));
     conc_scope_exit(&c->scope);
 }
 
@@ -170,14 +164,13 @@ static void test_a_submission_that_is_cancelled_is_a_refusal(void **state)
     conc_future *futures[2];
     conc_executor *pool = full_pool(&running, futures);
     struct cancelled c = {.group = &group, .pool = pool};
-    conc_group_init(&group);
+    conc_group_open(&group, CONC_FOREVER);
     test_thread_start(&c.thread, "submitter", submit_in_scope, &c);
     wait_until_blocked("submitter", "executor");
     conc_scope_cancel(&c.scope);
     test_thread_join(&c.thread);
-    assert_int_equal(c.index, -ECANCELED);
-    assert_int_equal(conc_group_wait(&group, CONC_FOREVER), -ECANCELED); /* not 'all succeeded' */
-    conc_group_destroy(&group);
+    assert_int_equal(c.result, -ECANCELED);
+    assert_int_equal(conc_group_close(&group, 0), -ECANCELED); /* not 'all succeeded' */
     conc_event_set(&running.open);
     assert_int_equal(conc_executor_free(pool), 0);
     for (int i = 0; i < 2; i++)

@@ -134,16 +134,13 @@ static int job_fib_by_group(void *arg, void *result)
     struct fib next[2] = {*fib, *fib};
     int parts[2] = {fib->n, 0}, err = 0;
     if (fib->n >= 2) {
-        conc_group group;
-        conc_group_init(&group);
-        for (int i = 0; i < 2; i++) {
-            next[i].n = fib->n - 1 - i;
-            CHECK_EQUAL(conc_group_submit(&group, fib->executor, job_fib_by_group, &next[i],
-                                          sizeof next[i], &parts[i], sizeof parts[i]),
-                        i);
+        conc_with_group (g, &err, CONC_FOREVER) {
+            for (int i = 0; i < 2; i++) {
+                next[i].n = fib->n - 1 - i;
+                conc_group_submit(g, fib->executor, job_fib_by_group, &next[i], sizeof next[i],
+                                  &parts[i], sizeof parts[i]);
+            }
         }
-        err = conc_group_wait(&group, CONC_FOREVER);
-        conc_group_destroy(&group);
     }
     *(int *)result = parts[0] + parts[1];
     return err;
@@ -230,26 +227,22 @@ static int do_not_wait(struct help *help)
 {
     conc_future *f[3];
     conc_as_completed *it;
-    conc_group group;
-    int errors[3];
+    int errors[3], err = 0;
     for (int i = 0; i < 3; i++)
         f[i] = submit_note(help);
-    conc_group_init(&group);
-    CHECK_EQUAL(conc_group_submit(&group, help->executor, job_note_id, &help, sizeof help, NULL, 0),
-                0);
     CHECK_EQUAL(conc_as_completed_new(&it, f, 3), 0);
     CHECK_EQUAL(conc_future_result(f[0], NULL, CONC_NOW), -EAGAIN);
     CHECK_EQUAL(conc_future_wait(f[0], CONC_NOW), -EAGAIN);
     CHECK_EQUAL(conc_wait(f, 3, CONC_FIRST_COMPLETED, CONC_NOW), -EAGAIN);
     CHECK_EQUAL(conc_gather(f, 3, errors, CONC_NOW), -EAGAIN);
     CHECK_EQUAL(conc_as_completed_next(it, NULL, NULL, CONC_NOW), -EAGAIN);
-    CHECK_EQUAL(conc_group_wait(&group, CONC_NOW), -EAGAIN);
     /* A caller whose time is over does not begin another job either. */
     CHECK_EQUAL(conc_wait(f, 3, CONC_ALL_COMPLETED, conc_in(0)), -ETIMEDOUT);
     CHECK_EQUAL(conc_as_completed_next(it, NULL, NULL, conc_in(0)), -ETIMEDOUT);
-    CHECK_EQUAL(conc_group_wait(&group, conc_in(0)), -ETIMEDOUT);
+    conc_with_group (g, &err, conc_in(0))
+        conc_group_submit(g, help->executor, job_note_id, &help, sizeof help, NULL, 0);
+    CHECK_EQUAL(err, -ETIMEDOUT);
     CHECK_EQUAL(help->count, 0);
-    conc_group_destroy(&group);
     conc_as_completed_free(it);
     for (int i = 0; i < 3; i++)
         conc_future_unref(f[i]);

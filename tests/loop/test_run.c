@@ -48,6 +48,92 @@ static void test_run_gives_the_main_tasks_error_and_message(void)
     assert_int_equal(u.count, 0);
 }
 
+/* ---- Tasks that nobody asks about ---- */
+
+static struct unobserved seen;
+
+static int job_detach(void *arg, void *result)
+{
+    CHECK_EQUAL(conc_spawn_detached(job_raise, arg, sizeof(int)), 0);
+    CHECK_EQUAL(conc_spawn_detached(job_return, &(int){0}, sizeof(int)), 0);
+    CHECK_EQUAL(conc_spawn_detached(NULL, NULL, 0), -EINVAL);
+    YIELD_UNTIL(load_acquire(&seen.count) == 1); /* when it fails, not only at the loop's end */
+    return 0;
+}
+
+static void test_detached_tasks_error_is_reported(void)
+{
+    choose_backend();
+    unobserved_watch(&seen);
+    assert_int_equal(conc_spawn_detached(job_square, &(int){1}, sizeof(int)), -EINVAL);
+    assert_int_equal(conc_run(job_detach, &(int){-EIO}, sizeof(int), NULL, 0), 0);
+    assert_int_equal(seen.count, 1);
+    assert_int_equal(seen.err, -EIO);
+    assert_string_equal(seen.message, "job failed: -5");
+}
+
+enum { LOST, ASKED, GIVEN_BACK, CANCELLED, KINDS };
+
+static conc_future *kept[KINDS];
+
+static int job_spawn_failing(void *arg, void *result)
+{
+    for (int i = 0; i < KINDS; i++)
+        kept[i] = i == CANCELLED ? conc_spawn(job_until_cancelled, NULL, 0, 0)
+                                 : conc_spawn(job_raise, arg, sizeof(int), 0);
+    CHECK_EQUAL(conc_future_result(kept[ASKED], NULL, CONC_FOREVER), -EIO);
+    conc_yield();
+    conc_future_cancel(kept[CANCELLED]);
+    YIELD_UNTIL(conc_future_is_done(kept[CANCELLED]) && conc_future_is_done(kept[LOST]));
+    CHECK_EQUAL(seen.count, 0);
+    conc_future_unref(kept[GIVEN_BACK]);
+    CHECK_EQUAL(seen.count, 1); /* there and then */
+    return 0;
+}
+
+static void test_loop_that_ends_reports_what_nobody_asked_about(void)
+{
+    choose_backend();
+    unobserved_watch(&seen);
+    assert_int_equal(conc_run(job_spawn_failing, &(int){-EIO}, sizeof(int), NULL, 0), 0);
+    assert_int_equal(seen.count, 2); /* the lost one's, once */
+    for (int i = 0; i < KINDS; i++)
+        if (i != GIVEN_BACK)
+            conc_future_unref(kept[i]);
+    assert_int_equal(seen.count, 2);
+}
+
+/* The loop's list of them does not grow with errors that are asked for later. */
+static int job_spawn_many_failing(void *arg, void *result)
+{
+    enum { MANY = 2000, AT_A_TIME = 10 };
+    conc_future *f[AT_A_TIME];
+    int32_t before = 0;
+    for (int i = 0; i < MANY / AT_A_TIME; i++) {
+        for (int j = 0; j < AT_A_TIME; j++)
+            f[j] = conc_spawn(job_raise, arg, sizeof(int), 0);
+        YIELD_UNTIL(conc_future_is_done(f[AT_A_TIME - 1]));
+        for (int j = 0; j < AT_A_TIME; j++) {
+            CHECK_EQUAL(conc_future_error(f[j]), -EIO);
+            conc_future_unref(f[j]);
+        }
+        if (i == 10)
+            before = load_relaxed(&conc__hooks.allocated);
+    }
+    CHECK(load_relaxed(&conc__hooks.allocated) < before + 200);
+    return 0;
+}
+
+static void test_errors_that_are_asked_for_are_not_kept(void)
+{
+    choose_backend();
+    unobserved_watch(&seen);
+    assert_int_equal(conc_run(job_spawn_many_failing, &(int){-EIO}, sizeof(int), NULL, 0), 0);
+    assert_int_equal(seen.count, 0);
+}
+
+/* ---- Stopping ---- */
+
 static int job_stop(void *arg, void *result)
 {
     conc_loop_stop(conc_loop_current());
@@ -57,7 +143,7 @@ static int job_stop(void *arg, void *result)
 static void test_run_that_is_stopped_cancels_its_main_task(void)
 {
     choose_backend();
-    assert_int_equal(conc_run(job_stop, NULL, 0, NULL, 0), -ECANCELED);
+    assert_int_equal(conc_run(job_stop, NULL, 0, NULL, 0), -EINTR);
 }
 
 struct family {
@@ -315,6 +401,9 @@ static void test_a_callback_runs_in_the_threads_context(void)
 static const struct CMUnitTest tests[] = {
     ON_EVERY_BACKEND(test_run_gives_the_main_tasks_result),
     ON_EVERY_BACKEND(test_run_gives_the_main_tasks_error_and_message),
+    ON_EVERY_BACKEND(test_detached_tasks_error_is_reported),
+    ON_EVERY_BACKEND(test_loop_that_ends_reports_what_nobody_asked_about),
+    ON_EVERY_BACKEND(test_errors_that_are_asked_for_are_not_kept),
     ON_EVERY_BACKEND(test_run_that_is_stopped_cancels_its_main_task),
     ON_EVERY_BACKEND(test_tasks_that_are_left_are_cancelled_and_awaited),
     ON_EVERY_BACKEND(test_run_in_a_task_is_EBUSY_but_not_in_another_thread),

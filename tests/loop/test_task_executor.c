@@ -357,36 +357,34 @@ static int job_square_later(void *arg, void *result)
 static void test_a_group_without_an_executor_takes_the_callers_loop(void)
 {
     int results[10] = {0};
-    conc_group group;
-    conc_group_init(&group);
-    for (int i = 0; i < 10; i++)
-        CHECK_EQUAL(conc_group_submit(&group, NULL, job_square_later, &i, sizeof i, &results[i],
-                                      sizeof(int)),
-                    i);
-    CHECK_EQUAL(conc_group_wait(&group, CONC_FOREVER), 0);
+    int err = 0;
+    conc_with_group (group, &err, CONC_FOREVER)
+        for (int i = 0; i < 10; i++)
+            conc_group_submit(group, NULL, job_square_later, &i, sizeof i, &results[i],
+                              sizeof(int));
+    CHECK_EQUAL(err, 0);
     for (int i = 0; i < 10; i++)
         CHECK_EQUAL(results[i], i * i);
-    conc_group_destroy(&group);
 }
 
 static void test_the_first_error_in_a_group_cancels_its_other_tasks(void)
 {
-    conc_group group;
-    conc_group_init(&group);
-    for (int i = 0; i < 5; i++)
-        CHECK_EQUAL(conc_group_submit(&group, NULL, job_until_cancelled, NULL, 0, NULL, 0), i);
-    CHECK_EQUAL(conc_group_submit(&group, NULL, job_raise, &(int){-EIO}, sizeof(int), NULL, 0), 5);
-    CHECK_EQUAL(conc_group_wait(&group, CONC_FOREVER), -EIO);
+    int err = 0;
+    conc_with_group (group, &err, CONC_FOREVER) {
+        for (int i = 0; i < 5; i++)
+            conc_group_submit(group, NULL, job_until_cancelled, NULL, 0, NULL, 0);
+        conc_group_submit(group, NULL, job_raise, &(int){-EIO}, sizeof(int), NULL, 0);
+    }
+    CHECK_EQUAL(err, -EIO);
     CHECK(!strcmp(conc_error_message(), "job failed: -5"));
-    conc_group_destroy(&group);
 }
 
 static void test_a_group_in_a_thread_needs_an_executor(void)
 {
-    conc_group group;
-    conc_group_init(&group);
-    assert_int_equal(conc_group_submit(&group, NULL, job_nothing, NULL, 0, NULL, 0), -EINVAL);
-    conc_group_destroy(&group);
+    int err = 0;
+    conc_with_group (group, &err, CONC_FOREVER)
+        conc_group_submit(group, NULL, job_nothing, NULL, 0, NULL, 0);
+    assert_int_equal(err, -EINVAL);
 }
 
 static const struct CMUnitTest tests[] = {

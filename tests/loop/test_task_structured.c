@@ -151,36 +151,31 @@ static int waits_for_one(void *arg, void *result)
 
 static int groups(void *arg, void *result)
 {
-    conc_group group;
-    int squares[JOBS];
-    conc_group_init(&group);
-    for (int i = 0; i < JOBS; i++)
-        CHECK_EQUAL(conc_group_submit(&group, elsewhere, job_square, &i, sizeof i, &squares[i],
-                                      sizeof *squares),
-                    i);
-    CHECK_EQUAL(conc_group_wait(&group, CONC_FOREVER), 0);
+    int squares[JOBS], err = 0;
+    conc_with_group (g, &err, CONC_FOREVER)
+        for (int i = 0; i < JOBS; i++)
+            conc_group_submit(g, elsewhere, job_square, &i, sizeof i, &squares[i],
+                              sizeof *squares);
+    CHECK_EQUAL(err, 0);
     for (int i = 0; i < JOBS; i++)
         CHECK_EQUAL(squares[i], i * i);
-    conc_group_destroy(&group);
 
-    /* The first error cancels those that would wait for ever. */
-    const char *message;
-    conc_group_init(&group);
-    for (int i = 0; i < 3; i++)
-        CHECK(conc_group_submit(&group, elsewhere, job_until_cancelled, NULL, 0, NULL, 0) >= 0);
-    CHECK_EQUAL(
-        conc_group_submit(&group, elsewhere, job_raise, &(int){-EPROTO}, sizeof(int), NULL, 0), 3);
-    CHECK_EQUAL(conc_group_wait(&group, CONC_FOREVER), -EPROTO);
-    CHECK_EQUAL(conc_group_error(&group, 0, NULL), -ECANCELED);
-    CHECK_EQUAL(conc_group_error(&group, 3, &message), -EPROTO);
-    CHECK(strcmp(message, "job failed: -71") == 0);
-    conc_group_destroy(&group);
+    /* The first error cancels those that would wait for ever, and the body. */
+    conc_with_group (g, &err, CONC_FOREVER) {
+        for (int i = 0; i < 3; i++)
+            conc_group_submit(g, elsewhere, job_until_cancelled, NULL, 0, NULL, 0);
+        conc_group_submit(g, elsewhere, job_raise, &(int){-EPROTO}, sizeof(int), NULL, 0);
+        err = conc_sleep_until(CONC_FOREVER);
+        CHECK_EQUAL(err, -ECANCELED);
+    }
+    CHECK_EQUAL(err, -EPROTO);
+    CHECK(strcmp(conc_error_message(), "job failed: -71") == 0);
 
-    conc_group_init(&group);
-    for (int i = 0; i < 3; i++)
-        CHECK(conc_group_submit(&group, elsewhere, job_until_cancelled, NULL, 0, NULL, 0) >= 0);
-    CHECK_EQUAL(conc_group_wait(&group, conc_in(CONC_MS(1))), -ETIMEDOUT);
-    conc_group_destroy(&group);
+    err = 0;
+    conc_with_group (g, &err, conc_in(CONC_MS(1)))
+        for (int i = 0; i < 3; i++)
+            conc_group_submit(g, elsewhere, job_until_cancelled, NULL, 0, NULL, 0);
+    CHECK_EQUAL(err, -ETIMEDOUT);
     return 0;
 }
 

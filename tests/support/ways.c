@@ -110,6 +110,8 @@ int way_teardown(void **state)
 
 /* ---- In a body ---- */
 
+conc_executor *way_executor(void) { return beside; }
+
 conc_future *start(conc_fn *fn, const void *arg, size_t arg_size)
 {
     return conc_submit(beside, fn, arg, arg_size, 0);

@@ -42,6 +42,9 @@ void run_in_way(void **state);
 
 /* ---- In a body ---- */
 
+/* Where start() submits. */
+conc_executor *way_executor(void);
+
 /* Run a job beside the caller: a task of its loop, or a thread. */
 conc_future *start(conc_fn *fn, const void *arg, size_t arg_size);
 

@@ -76,12 +76,10 @@ static int make_response(void *arg, void *result)
  * cancelled too but has ended when we go on: it has pointers to what is ours. */
 static void make_response_elsewhere(struct exchange *exchange, conc_executor *executor)
 {
-    conc_group group;
+    int err = 0; /* the response stays as it is then */
 
-    conc_group_init(&group);
-    conc_group_submit(&group, executor, make_response, exchange, sizeof *exchange, NULL, 0);
-    conc_group_wait(&group, CONC_FOREVER);
-    conc_group_destroy(&group);
+    conc_with_group (group, &err, CONC_FOREVER)
+        conc_group_submit(group, executor, make_response, exchange, sizeof *exchange, NULL, 0);
 }
 
 /* Answer the request. @return does the connection stay open for another? */

@@ -97,16 +97,14 @@ static void test_threads_at_once_have_a_lane_each(void **state)
 
 static int spawn_noters(void *arg, void *result)
 {
-    conc_group group;
-    int err;
+    int err = 0;
 
-    conc_group_init(&group);
-    for (int i = 0; i < CONTEXTS; i++) {
-        struct noter n = {*(struct timeline **)arg, NULL, i};
-        conc_group_submit(&group, NULL, note_steps, &n, sizeof n, NULL, 0);
+    conc_with_group (group, &err, CONC_FOREVER) {
+        for (int i = 0; i < CONTEXTS; i++) {
+            struct noter n = {*(struct timeline **)arg, NULL, i};
+            conc_group_submit(group, NULL, note_steps, &n, sizeof n, NULL, 0);
+        }
     }
-    err = conc_group_wait(&group, CONC_FOREVER);
-    conc_group_destroy(&group);
     return err;
 }
 

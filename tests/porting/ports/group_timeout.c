@@ -20,7 +20,7 @@ static int worker(void *arg, void *result)
     return args->name == 'b' ? conc_raise(-EIO, "b is broken") : 0;
 }
 
-/* Submit a worker to the group. Its refusal would be the group's error: conc_group_wait() tells. */
+/* Submit a worker to the group. Its refusal would be the group's error. */
 static void add(conc_group *group, char name, int64_t ns)
 {
     struct args args = {name, ns};
@@ -29,22 +29,18 @@ static void add(conc_group *group, char name, int64_t ns)
 
 static int main_task(void *arg, void *result)
 {
-    conc_group group;
-    conc_group_init(&group); /* the first error cancels the rest */
-    add(&group, 'a', CONC_S(3600));
-    add(&group, 'b', CONC_MS(10));
-    int err = conc_group_wait(&group, CONC_FOREVER);
+    int err = 0;
+    conc_with_group (group, &err, CONC_FOREVER) { /* the first error cancels the rest */
+        add(group, 'a', CONC_S(3600));
+        add(group, 'b', CONC_MS(10));
+    }
     if (err)
         printf("failed: %s\n", conc_error_message());
-    conc_group_destroy(&group);
 
-    conc_scope scope;
-    conc_scope_enter(&scope, conc_in(CONC_S(1)));
-    conc_group_init(&group);
-    add(&group, 'c', CONC_S(3600));
-    err = conc_group_wait(&group, CONC_FOREVER);
-    conc_group_destroy(&group);
-    if (conc_scope_exit(&scope) == -ETIMEDOUT) {
+    err = 0;
+    conc_with_group (group, &err, conc_in(CONC_S(1)))
+        add(group, 'c', CONC_S(3600));
+    if (err == -ETIMEDOUT) {
         puts("out of time");
         return 0;
     }
