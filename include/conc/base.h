@@ -20,9 +20,6 @@
 #define CONC_VERSION_PATCH 0
 
 #ifdef __cplusplus
-#include <cxxabi.h>
-#include <exception>
-
 extern "C" {
 #endif
 
@@ -36,14 +33,13 @@ CONC_API __attribute__((weak)) void conc__cxx_is_here(conc__cxx_globals_fn *get_
                                                       conc__cxx_terminate_fn *terminate);
 
 #ifdef __cplusplus
-#pragma weak __cxa_get_globals
-#pragma weak _ZSt9terminatev
-
 __attribute__((constructor)) static inline void conc__cxx_tell(void)
 {
+    /* abi::__cxa_get_globals() and std::terminate() */
+    void *get_globals(void) __asm__("__cxa_get_globals") __attribute__((weak));
+    void terminate(void) __asm__("_ZSt9terminatev") __attribute__((weak));
     if (conc__cxx_is_here)
-        conc__cxx_is_here(reinterpret_cast<conc__cxx_globals_fn *>(abi::__cxa_get_globals),
-                          std::terminate);
+        conc__cxx_is_here(get_globals, terminate);
 }
 #endif
 

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/checkers.h"
 #include "plugin.h"
 
 #ifdef WITH_LIBCONC
@@ -154,7 +155,11 @@ static void test_fork_after_the_plugin_was_unloaded(void **state)
     (void)state;
     use_in_threads_and_unload(paths[0]);
     use_in_threads_and_unload(paths[1]);
+#ifndef WITH_TSAN /* it allows no threads in the child of a process with several */
     assert_int_equal(child_of_fork(), 0);
+#else
+    (void)child_of_fork;
+#endif
 }
 
 /* ---- Two copies ---- */
