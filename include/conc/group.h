@@ -32,32 +32,33 @@ struct conc__member;
 
 /** All fields are private. */
 typedef struct conc_group {
-    conc_lock lock;  /* of all that follows, but the scope */
-    conc_cond idle;  /* nothing is active any more */
-    conc_scope scope; /* of the body; cancelled with the lock, while it is open */
-    struct conc__member *running; /* members that have not ended, and are not cancelled */
+    conc_lock lock;                 /* of all that follows, but the scope */
+    conc_cond idle;                 /* nothing is active any more */
+    conc_scope scope;               /* of the body; cancelled with the lock, while it is open */
+    struct conc__member *running;   /* members that have not ended, and are not cancelled */
     struct conc__member *cancelled; /* nor have these, but they are */
-    struct conc__member *kept; /* members that have ended, and whose futures are lent */
-    size_t active;       /* members that have not ended */
-    uint32_t forks;      /* of the process in which they are */
-    conc_future *failed; /* a member's, whose error is the group's; a reference */
-    int error;           /* the group's, if `failed` is NULL */
+    struct conc__member *kept;      /* members that have ended, and whose futures are lent */
+    size_t active;                  /* members that have not ended */
+    uint32_t forks;                 /* of the process in which they are */
+    conc_future *failed;            /* a member's, whose error is the group's; a reference */
+    int error;                      /* the group's, if `failed` is NULL */
     bool open;
-    bool ended; /* cancelled, or a member or the body has failed: no more are taken */
+    bool ended;     /* cancelled, or a member or the body has failed: no more are taken */
+    bool abandoned; /* nobody asks what it ends with */
 } conc_group;
 
 /**
- * Begin a group: what the caller does until conc_group_close() is its body. For every day there is
+ * Begin a group: what the caller does until conc_group_exit() is its body. For every day there is
  * conc_with_group(), which closes it by itself.
  *
- * @param group     uninitialised memory, borrowed until conc_group_close(). A job that returns
+ * @param group     uninitialised memory, borrowed until conc_group_exit(). A job that returns
  *                  before it has closed a group that it opened ends the program with a message: the
  *                  members may still use that memory.
  * @param deadline  of body and members: when it comes the group ends with -ETIMEDOUT
  *
  * Python: TaskGroup.__aenter__()
  */
-CONC_API void conc_group_open(conc_group *group, conc_deadline deadline);
+CONC_API void conc_group_enter(conc_group *group, conc_deadline deadline);
 
 /**
  * End the body, wait until all members have ended, and leave the group. Members that may still
@@ -78,7 +79,7 @@ CONC_API void conc_group_open(conc_group *group, conc_deadline deadline);
  * Python: TaskGroup.__aexit__()
  * [owner | yes | no (it ends at once, and cancels the members)]
  */
-CONC_API int conc_group_close(conc_group *group, int err);
+CONC_API int conc_group_exit(conc_group *group, int err);
 
 /**
  * Submit a job to an executor as a member of the group. If that is refused the group ends, as if a
@@ -135,7 +136,7 @@ struct conc__group_block {
 static inline struct conc__group_block *conc__group_begin(struct conc__group_block *block, int *err,
                                                           conc_deadline deadline)
 {
-    conc_group_open(&block->group, deadline);
+    conc_group_enter(&block->group, deadline);
     block->err = err;
     block->open = true;
     block->whole = false;
@@ -148,31 +149,32 @@ static inline void conc__group_end(struct conc__group_block *block)
     if (!block->whole)
         conc_group_cancel(&block->group);
     block->open = false;
-    *block->err = conc_group_close(&block->group, *block->err);
+    *block->err = conc_group_exit(&block->group, *block->err);
 }
 
 /* The body was left by `return` or `goto`, or by an exception. */
-CONC_API void conc__group_abandon(conc_group *group);
-
 static inline void conc__group_leave(struct conc__group_block *block)
 {
-    if (block->open)
-        conc__group_abandon(&block->group);
+    if (!block->open)
+        return;
+    conc_group_cancel(&block->group);
+    block->group.abandoned = true;
+    conc_group_exit(&block->group, 0);
 }
 
 /**
  * `conc_with_group (g, &err, deadline) { ... }`: a group `g` (a conc_group *) whose body is the
  * block. `err` is an int, 0 at first; what the body leaves in it is the body's own error, and after
- * the block it is what conc_group_close() has returned. `break` out of the block ends the group as
- * conc_group_cancel() does, and then as always; so do `return` and `goto`, but `err` stays as it is.
+ * the block it is what conc_group_exit() has returned. `break` out of the block ends the group as
+ * conc_group_cancel() does, and then as always; so do `return` and `goto`, but `err` stays what it
+ * is.
  */
 #define conc_with_group(g, err, deadline) \
     CONC__WITH_GROUP(g, err, deadline, CONC__CONCAT(conc__group_, __COUNTER__))
-#define CONC__WITH_GROUP(g, err, deadline, block)                                      \
-    for (struct conc__group_block block __attribute__((cleanup(conc__group_leave))),    \
-         *CONC__CONCAT(block, _once) = conc__group_begin(&block, (err), (deadline));   \
-         CONC__CONCAT(block, _once);                                                   \
-         conc__group_end(&block), CONC__CONCAT(block, _once) = NULL)                   \
+#define CONC__WITH_GROUP(g, err, deadline, block)                                                \
+    for (struct conc__group_block block __attribute__((cleanup(conc__group_leave))),             \
+         *CONC__CONCAT(block, _once) = conc__group_begin(&block, (err), (deadline));             \
+         CONC__CONCAT(block, _once); conc__group_end(&block), CONC__CONCAT(block, _once) = NULL) \
         for (conc_group *g = &block.group; g; block.whole = true, g = NULL)
 
 #ifdef __cplusplus

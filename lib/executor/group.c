@@ -11,7 +11,7 @@
  *     open -> ended    a member fails, the program cancels the group, the body fails or is
  *                      cancelled, or the deadline comes: what comes first, under the lock, is what
  *                      the group ends with (`failed`, or else `error`)
- *     -> closed        in conc_group_close(), when nothing is active any more
+ *     -> closed        in conc_group_exit(), when nothing is active any more
  *
  * How: each member is a job with a callback at its end. A member is active from its submission
  * until its callback is over, so when nothing is active no code of the group's runs any more, and
@@ -29,7 +29,7 @@
  * before. `ended` is set before, and then no more are taken: so none is missed.
  *
  * The body is cancelled through the group's scope, under the lock and while the group is open:
- * conc_group_close() clears `open` under the lock before it leaves the scope, so the scope and its
+ * conc_group_exit() clears `open` under the lock before it leaves the scope, so the scope and its
  * context are there. A body that returns -ECANCELED after the group has ended is taken to have been
  * told by that.
  *
@@ -296,7 +296,7 @@ int conc_group_start_soon(conc_group *group, conc_executor *executor, conc_fn *f
 
 /* ---- Opening and closing ---- */
 
-void conc_group_open(conc_group *group, conc_deadline deadline)
+void conc_group_enter(conc_group *group, conc_deadline deadline)
 {
     *group = (conc_group){.open = true};
     conc_cond_init(&group->idle, &group->lock);
@@ -402,8 +402,7 @@ static void group_free(conc_group *group)
     conc_future_unref(group->failed);
 }
 
-/* `asks`: the caller wants to know how it ends. */
-static int group_close(conc_group *group, int err, bool asks)
+int conc_group_exit(conc_group *group, int err)
 {
     struct conc_context *self = context_self();
     if (!group->open || group->scope.context != self)
@@ -421,15 +420,7 @@ static int group_close(conc_group *group, int err, bool asks)
     conc_with_lock (&group->lock)
         group->open = false;
     group_leave_scope(group, self);
-    int outcome = asks ? group_outcome(group, err) : 0;
+    int outcome = group->abandoned ? 0 : group_outcome(group, err);
     group_free(group);
     return outcome;
-}
-
-int conc_group_close(conc_group *group, int err) { return group_close(group, err, true); }
-
-void conc__group_abandon(conc_group *group)
-{
-    conc_group_cancel(group);
-    group_close(group, 0, false);
 }

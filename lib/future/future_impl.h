@@ -137,9 +137,9 @@ static inline bool future_cancel_pending(conc_future *future)
     return conc__future_end_pending(future, 0);
 }
 
-/* For executors: cancel its job, without callbacks: so under an executor's guard too. A job that has not begun
- * never will: its future is done when the context that was to run it finds that. A job that runs is
- * cancelled only if also_running. False: neither. */
+/* For executors: cancel its job, without callbacks: so under an executor's guard too. A job that
+ * has not begun never will: its future is done when the context that was to run it finds that. A
+ * job that runs is cancelled only if also_running. False: neither. */
 bool conc__future_cancel_job(conc_future *future, bool also_running);
 
 /* Its error is known, or of no interest: it is not reported. */

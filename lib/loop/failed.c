@@ -56,7 +56,8 @@ void conc__failed_forget(struct failed_tasks *failed, const conc_future *job)
     conc_future *found = *at;
     *at = found->link;
     failed->n--;
-    fetch_and_release(&found->word, ~FUTURE_LISTED); /* it is the program's to ask, or to give back */
+    fetch_and_release(&found->word,
+                      ~FUTURE_LISTED); /* it is the program's to ask, or to give back */
     conc_future_unref(found);
 }
 

@@ -61,7 +61,7 @@ struct conc_generator {
     char *message;
     int message_err;
     unsigned open_groups; /* of the consumer, outside of the body */
-    max_align_t arg[]; /* a copy */
+    max_align_t arg[];    /* a copy */
 };
 
 /* ---- The body's side ---- */

@@ -150,7 +150,7 @@ static void child_of_things(void *arg)
     conc_thread_free(t->thread);
     CHECK_EQUAL(conc_timer_join(t->timer, CONC_FOREVER), -ESHUTDOWN);
     conc_timer_free(t->timer);
-    CHECK_EQUAL(conc_group_close(t->group, 0), -ESHUTDOWN);
+    CHECK_EQUAL(conc_group_exit(t->group, 0), -ESHUTDOWN);
     /* A future without a job is anybody's. */
     CHECK_EQUAL(conc_future_result(t->own, NULL, CONC_NOW), -EAGAIN);
     CHECK_EQUAL(conc_future_set_result(t->own, &value), 0);
@@ -167,7 +167,7 @@ static void test_threads_timers_and_groups_are_their_makers(void **state)
     struct gate thread_gate = {0}, group_gate = {0};
     struct gate *gate = &thread_gate;
     struct things t = {.group = &group};
-    conc_group_open(&group, CONC_FOREVER);
+    conc_group_enter(&group, CONC_FOREVER);
     assert_int_equal(conc_thread_pool_new(&pool, 1, NULL), 0);
     assert_int_equal(conc_thread_start(&t.thread, job_gate, &gate, sizeof gate, NULL), 0);
     assert_int_equal(conc_timer_start(&t.timer, CONC_S(100000), job_nothing, NULL, 0), 0);
@@ -184,7 +184,7 @@ static void test_threads_timers_and_groups_are_their_makers(void **state)
     assert_true(conc_timer_cancel(t.timer));
     assert_int_equal(conc_timer_join(t.timer, CONC_FOREVER), -ECANCELED);
     conc_timer_free(t.timer);
-    assert_int_equal(conc_group_close(&group, 0), 0);
+    assert_int_equal(conc_group_exit(&group, 0), 0);
     conc_future_unref(t.own);
     assert_int_equal(conc_executor_free(pool), 0);
 }

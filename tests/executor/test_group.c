@@ -32,7 +32,7 @@ static void entered_firmly(struct gate *gate)
     conc_shield_exit(&shield);
 }
 
-static void open_now(conc_group *group) { conc_group_open(group, CONC_FOREVER); }
+static void open_now(conc_group *group) { conc_group_enter(group, CONC_FOREVER); }
 
 /* ---- All goes well ---- */
 
@@ -108,8 +108,7 @@ static void test_members_may_submit_members_while_the_group_is_closed(void **sta
     int born = 0, err = 0;
     conc_with_group (g, &err, CONC_FOREVER) {
         struct family f = {g, c, 5, &born};
-        assert_int_equal(
-            conc_group_start_soon(g, c->executor, job_has_children, &f, sizeof f), 0);
+        assert_int_equal(conc_group_start_soon(g, c->executor, job_has_children, &f, sizeof f), 0);
     }
     assert_int_equal(err, 0);
     assert_int_equal(born, 63);
@@ -241,8 +240,8 @@ static void test_later_errors_are_reported_unless_somebody_asks(void **state)
     unobserved_watch(&u);
     conc_with_group (g, &err, CONC_FOREVER) {
         for (int i = 0; i < 2; i++) {
-            conc_future *f =
-                conc_group_submit(g, c->executor, job_fail_when_cancelled, &p[i], sizeof p[i], NULL, 0);
+            conc_future *f = conc_group_submit(g, c->executor, job_fail_when_cancelled, &p[i],
+                                               sizeof p[i], NULL, 0);
             gate_entered(&gates[i]);
             asked = i == 0 ? conc_future_ref(f) : asked;
         }
@@ -530,8 +529,8 @@ static void test_without_memory_a_submit_is_ENOMEM_and_ends_the_group(void **sta
         bool failed = false;
         conc_future *f = NULL;
         conc_with_group (g, &err, CONC_FOREVER) {
-            assert_int_equal(
-                conc_future_wait(add(g, c, job_square, 2, &results[0]), CONC_FOREVER), 0);
+            assert_int_equal(conc_future_wait(add(g, c, job_square, 2, &results[0]), CONC_FOREVER),
+                             0);
             fail_alloc(n);
             f = conc_future_ref(add(g, c, job_square, 3, &results[1]));
             failed = alloc_has_failed();
@@ -615,7 +614,7 @@ static void test_an_outer_failure_ends_the_inner_group_too(void **state)
     assert_int_equal(err, -EIO);
 }
 
-static void close_elsewhere(void *arg) { CHECK_EQUAL(conc_group_close(arg, 0), -EPERM); }
+static void close_elsewhere(void *arg) { CHECK_EQUAL(conc_group_exit(arg, 0), -EPERM); }
 
 static void test_only_the_opener_closes_and_once(void **state)
 {
@@ -624,8 +623,8 @@ static void test_only_the_opener_closes_and_once(void **state)
     open_now(&group);
     test_thread_start(&other, NULL, close_elsewhere, &group);
     test_thread_join(&other);
-    assert_int_equal(conc_group_close(&group, 0), 0);
-    assert_int_equal(conc_group_close(&group, 0), -EPERM);
+    assert_int_equal(conc_group_exit(&group, 0), 0);
+    assert_int_equal(conc_group_exit(&group, 0), -EPERM);
 }
 
 static int job_forget_group(void *arg, void *result)
@@ -649,7 +648,7 @@ static int close_with_open_scope(void *arg)
     static conc_scope scope;
     open_now(&group);
     conc_scope_enter(&scope, CONC_FOREVER);
-    return conc_group_close(&group, 0);
+    return conc_group_exit(&group, 0);
 }
 
 static void test_a_group_that_is_left_open_ends_the_program(void **state)
@@ -662,8 +661,8 @@ static void test_a_group_that_is_left_open_ends_the_program(void **state)
     ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"), ON_QUEUEING_EXECUTORS(test)
 
 /* Where several jobs run at once. */
-#define ON_PARALLEL_EXECUTORS(test)                        \
-    ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"),   \
+#define ON_PARALLEL_EXECUTORS(test)                      \
+    ON_EXECUTOR(test, THREAD_PER_JOB, "thread_per_job"), \
         ON_EXECUTOR(test, POOL_OF_4, "pool_of_4"), ON_EXECUTOR(test, LOOP_POOL, "loop_pool")
 
 static const struct CMUnitTest tests[] = {

@@ -157,7 +157,7 @@ static void play_once(const struct executor_case *c, unsigned round)
     struct outside outsides[OUTSIDE];
     conc_future_on_unobserved(ignore_error, NULL);
     /* Members that block wait for it, if nothing else ends the group. */
-    conc_group_open(play.group, conc_in((int64_t)test_random_below(&random, 16 * WAIT_NS)));
+    conc_group_enter(play.group, conc_in((int64_t)test_random_below(&random, 16 * WAIT_NS)));
     for (unsigned i = 0; i < OUTSIDE; i++) {
         outsides[i].play = &play;
         outsides[i].number = i + 1;
@@ -166,7 +166,7 @@ static void play_once(const struct executor_case *c, unsigned round)
     int err = body(&play, outsides, &random);
     if (!err && test_random_below(&random, 4) == 0)
         conc_group_cancel(play.group);
-    check_end(conc_group_close(play.group, err));
+    check_end(conc_group_exit(play.group, err));
     store_release(&play.over, 1);
     assert_int_equal(load_acquire(&play.running), 0);
     test_free(play.group);

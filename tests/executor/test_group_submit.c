@@ -42,7 +42,7 @@ static void end_group(conc_group *group, enum ending ending)
         conc_group_cancel(group);
     if (ending == ERROR)
         conc_group_submit(group, inner, job_raise, &err, sizeof err, NULL, 0);
-    assert_int_equal(conc_group_close(group, ending == BODY ? -EPROTO : 0), expected[ending]);
+    assert_int_equal(conc_group_exit(group, ending == BODY ? -EPROTO : 0), expected[ending]);
     assert_int_equal(conc_executor_free(inner), 0);
 }
 
@@ -52,7 +52,7 @@ static void test_a_member_that_its_submitter_runs_ends_with_the_group(void **sta
         conc_group group;
         struct submitter s;
         conc_executor *executor = executor_of(INLINE);
-        conc_group_open(&group, CONC_FOREVER);
+        conc_group_enter(&group, CONC_FOREVER);
         submitter_start(&s, &group, executor);
         gate_entered(&s.gate);
         end_group(&group, ending);
@@ -82,7 +82,7 @@ static void test_a_member_that_waits_for_room_ends_with_the_group(void **state)
         struct submitter s;
         conc_future *futures[2];
         conc_executor *pool = full_pool(&running, futures);
-        conc_group_open(group, CONC_FOREVER);
+        conc_group_enter(group, CONC_FOREVER);
         submitter_start(&s, group, pool);
         wait_until_blocked("submitter", "executor");
         end_group(group, ending); /* does not wait for the room */
@@ -110,9 +110,9 @@ struct scene {
 static int job_waits_for_group(void *arg, void *result)
 {
     struct scene *scene = *(struct scene **)arg;
-    conc_group_open(&scene->group, CONC_FOREVER);
+    conc_group_enter(&scene->group, CONC_FOREVER);
     conc_event_set(&scene->begun);
-    return conc_group_close(&scene->group, conc_event_wait(&scene->go_on, CONC_FOREVER));
+    return conc_group_exit(&scene->group, conc_event_wait(&scene->go_on, CONC_FOREVER));
 }
 
 static void test_a_waiting_worker_helps_a_member_that_waits_for_room(void **state)
@@ -164,13 +164,13 @@ static void test_a_submission_that_is_cancelled_is_a_refusal(void **state)
     conc_future *futures[2];
     conc_executor *pool = full_pool(&running, futures);
     struct cancelled c = {.group = &group, .pool = pool};
-    conc_group_open(&group, CONC_FOREVER);
+    conc_group_enter(&group, CONC_FOREVER);
     test_thread_start(&c.thread, "submitter", submit_in_scope, &c);
     wait_until_blocked("submitter", "executor");
     conc_scope_cancel(&c.scope);
     test_thread_join(&c.thread);
     assert_int_equal(c.result, -ECANCELED);
-    assert_int_equal(conc_group_close(&group, 0), -ECANCELED); /* not 'all succeeded' */
+    assert_int_equal(conc_group_exit(&group, 0), -ECANCELED); /* not 'all succeeded' */
     conc_event_set(&running.open);
     assert_int_equal(conc_executor_free(pool), 0);
     for (int i = 0; i < 2; i++)

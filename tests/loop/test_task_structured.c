@@ -154,8 +154,7 @@ static int groups(void *arg, void *result)
     int squares[JOBS], err = 0;
     conc_with_group (g, &err, CONC_FOREVER)
         for (int i = 0; i < JOBS; i++)
-            conc_group_submit(g, elsewhere, job_square, &i, sizeof i, &squares[i],
-                              sizeof *squares);
+            conc_group_submit(g, elsewhere, job_square, &i, sizeof i, &squares[i], sizeof *squares);
     CHECK_EQUAL(err, 0);
     for (int i = 0; i < JOBS; i++)
         CHECK_EQUAL(squares[i], i * i);

@@ -38,6 +38,7 @@ int subprocess_example(const char *text, size_t size, conc_deadline deadline);
 int generator_example(void);
 int task_example(void);
 int loop_example(void);
+int group_example(conc_executor *pool);
 
 int raise_example(const char *url, int status)
 {
@@ -362,4 +363,22 @@ int bytes_example(void)
         return err;
     conc_bytes_free(&text);
     return 0;
+}
+
+conc_fn produce;
+
+int group_example(conc_executor *pool)
+{
+    conc_queue queue;
+    int sum = 0;
+    if (conc_queue_init(&queue, sizeof(int), 0, CONC_FIFO))
+        return -1;
+    int err = 0, item;
+    conc_with_group (g, &err, conc_in(CONC_S(30))) {
+        conc_group_submit(g, pool, produce, &queue, sizeof queue, NULL, 0);
+        while ((err = conc_queue_get(&queue, &item, CONC_FOREVER)) == 0)
+            sum += item;
+    }
+    conc_queue_destroy(&queue);
+    return err ? err : sum;
 }
