@@ -6,6 +6,7 @@
  * has come; the position says in which order they came.
  */
 #include <conc.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "support/listing.h"
@@ -14,9 +15,9 @@ static conc_barrier barrier = CONC_BARRIER_INIT(5, NULL, NULL);
 
 static int wait_random(void *arg, void *result)
 {
-    uint32_t thread_id = conc_context_id(NULL);
+    uint64_t thread_id = conc_context_id(NULL);
     int to_wait = randint(1, 10);
-    printf("Thread %5u: Waiting %2d seconds\n", thread_id, to_wait);
+    printf("Thread %5" PRIu64 ": Waiting %2d seconds\n", thread_id, to_wait);
     int64_t start_time = conc_now();
     int err = conc_sleep(to_wait * a_second);
     int i = err ? err : conc_barrier_wait(&barrier, CONC_FOREVER);
@@ -24,7 +25,8 @@ static int wait_random(void *arg, void *result)
         return i;
     double elapsed = seconds_elapsed(start_time);
 
-    printf("Thread %5u: Resumed in position %d after %5.3f seconds\n", thread_id, i, elapsed);
+    printf("Thread %5" PRIu64 ": Resumed in position %d after %5.3f seconds\n", thread_id, i,
+           elapsed);
     return 0;
 }
 

@@ -6,6 +6,7 @@
  * event; one that sleeps longer than the master finds it set and goes straight on.
  */
 #include <conc.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "support/listing.h"
@@ -15,9 +16,9 @@ static conc_event event = CONC_EVENT_INIT;
 static int wait_random(void *arg, void *result)
 {
     bool master = *(bool *)arg;
-    uint32_t thread_id = conc_context_id(NULL);
+    uint64_t thread_id = conc_context_id(NULL);
     int to_wait = randint(1, 10);
-    printf("Thread %5u: Waiting %2d seconds (Master: %s)\n", thread_id, to_wait,
+    printf("Thread %5" PRIu64 ": Waiting %2d seconds (Master: %s)\n", thread_id, to_wait,
            master ? "True" : "False");
     int64_t start_time = conc_now();
     int err = conc_sleep(to_wait * a_second);
@@ -26,13 +27,14 @@ static int wait_random(void *arg, void *result)
     double elapsed = seconds_elapsed(start_time);
     if (master) {
         /* Before the set, or the others' lines could come first: in Python they may. */
-        printf("Thread %5u: Resumed after %5.3f seconds\n", thread_id, elapsed);
+        printf("Thread %5" PRIu64 ": Resumed after %5.3f seconds\n", thread_id, elapsed);
         conc_event_set(&event);
         return 0;
     }
     err = conc_event_wait(&event, CONC_FOREVER);
     if (!err)
-        printf("Thread %5u: Resumed after %5.3f seconds\n", thread_id, seconds_elapsed(start_time));
+        printf("Thread %5" PRIu64 ": Resumed after %5.3f seconds\n", thread_id,
+               seconds_elapsed(start_time));
     return err;
 }
 

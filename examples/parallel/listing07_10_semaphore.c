@@ -6,6 +6,7 @@
  * have been served.
  */
 #include <conc.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "support/listing.h"
@@ -14,16 +15,17 @@ static conc_sem semaphore = CONC_SEM_INIT(3);
 
 static int wait_random(void *arg, void *result)
 {
-    uint32_t thread_id = conc_context_id(NULL);
+    uint64_t thread_id = conc_context_id(NULL);
     int to_wait = randint(1, 10);
     int err = conc_sem_acquire(&semaphore, CONC_FOREVER);
     if (err)
         return err;
-    printf("Thread %5u: Waiting %2d seconds\n", thread_id, to_wait);
+    printf("Thread %5" PRIu64 ": Waiting %2d seconds\n", thread_id, to_wait);
     int64_t start_time = conc_now();
     err = conc_sleep(to_wait * a_second);
     if (!err)
-        printf("Thread %5u: Resumed after %5.3f seconds\n", thread_id, seconds_elapsed(start_time));
+        printf("Thread %5" PRIu64 ": Resumed after %5.3f seconds\n", thread_id,
+               seconds_elapsed(start_time));
     conc_sem_release(&semaphore, 1);
     return err;
 }

@@ -89,7 +89,7 @@ static int decrement_3(void *arg, void *result) { return change_3(&otherlock, &n
 /* ---- Finding a deadlock ---- */
 
 struct blocked {
-    uint32_t id, holder;
+    uint64_t id, holder;
     const void *object;
     int64_t blocked_ns;
     char name[CONC_NAME_MAX];

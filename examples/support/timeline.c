@@ -49,7 +49,7 @@ static bool grow(void **array, size_t count, size_t *room, size_t size)
 static struct timeline_lane *find_lane(struct timeline *t)
 {
     const char *name = conc_context_name(NULL);
-    const uint32_t context = conc_context_id(NULL);
+    const uint64_t context = conc_context_id(NULL);
 
     for (size_t i = 0; i < t->count; i++)
         if (t->lanes[i].context == context && strcmp(t->lanes[i].name, name) == 0)

@@ -42,7 +42,7 @@ struct timeline_step {
 
 /** A context's steps. They follow one another and never overlap. */
 struct timeline_lane {
-    uint32_t context; /* conc_context_id(NULL) */
+    uint64_t context; /* conc_context_id(NULL) */
     char name[CONC_NAME_MAX];
     char about[TIMELINE_ABOUT_MAX]; /* of the steps to come */
     struct timeline_step *steps;

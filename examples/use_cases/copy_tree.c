@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <fts.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,7 +249,7 @@ static int copy_files(void *arg, void *result)
     struct copy *copy = *(struct copy **)arg;
     struct copier copier = {.copy = copy, .buffer = malloc(PIECE)};
     struct file file;
-    if (asprintf(&copier.scratch, "%s/%u", copy->scratch, conc_context_id(NULL)) < 0)
+    if (asprintf(&copier.scratch, "%s/%" PRIu64, copy->scratch, conc_context_id(NULL)) < 0)
         copier.scratch = NULL;
     int err = copier.buffer == NULL || copier.scratch == NULL ? -ENOMEM : 0;
     if (err)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * conc/barrier.h: a barrier: its parties wait for each other, then go on together; again and again.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_BARRIER_H
 #define CONC_BARRIER_H

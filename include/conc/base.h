@@ -23,6 +23,26 @@
 extern "C" {
 #endif
 
+/* Private: how C++ code, when it is loaded, tells the library where its runtime keeps a thread's
+ * exceptions. So each task has its own, also if the program is in C and has loaded that code later.
+ * Weak: there may be neither the library nor a runtime. */
+typedef void *conc__cxx_globals_fn(void);
+typedef void conc__cxx_terminate_fn(void);
+
+CONC_API __attribute__((weak)) void conc__cxx_is_here(conc__cxx_globals_fn *get_globals,
+                                                      conc__cxx_terminate_fn *terminate);
+
+#ifdef __cplusplus
+__attribute__((constructor)) static inline void conc__cxx_tell(void)
+{
+    /* abi::__cxa_get_globals() and std::terminate() */
+    void *get_globals(void) __asm__("__cxa_get_globals") __attribute__((weak));
+    void terminate(void) __asm__("_ZSt9terminatev") __attribute__((weak));
+    if (conc__cxx_is_here)
+        conc__cxx_is_here(get_globals, terminate);
+}
+#endif
+
 /**
  * The version of the library that is linked, as "0.2.0". Static; never NULL.
  *
@@ -57,7 +77,13 @@ CONC_API const char *conc_version(void);
  * Cancellation point: `yes`: it returns -ECANCELED when a scope around the caller has ended (see
  * conc_scope), unless its deadline is CONC_NOW; `no`; `as ...`.
  *
- * No function may be called from a signal handler.
+ * C++: a function that the program gives to the library to be called back (a callback, a
+ * comparison, a destructor ...) must not be left by an exception, nor by pthread_exit() or
+ * pthread_cancel(): that ends the program by std::terminate(), after a message. Predicates may be.
+ * For jobs see conc_fn.
+ *
+ * Signal handlers: no function may be called there but conc_wakeup_post() (conc/signal.h), and of
+ * this header those that are [anywhere]. Each header repeats it.
  */
 
 /* ---- Time ---- */

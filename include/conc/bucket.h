@@ -6,6 +6,8 @@
  * rate * t tokens are given, and under steady demand the rate is reached. With a burst of 1 tokens
  * are at least 1/rate seconds apart, so the time that a late wake-up has cost cannot be made up
  * for. With a burst of 2 it can.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_BUCKET_H
 #define CONC_BUCKET_H

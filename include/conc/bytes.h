@@ -27,6 +27,8 @@
  *     conc_future_unref(f);
  *     if (!err)
  *         conc_bytes_free(&out);
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_BYTES_H
 #define CONC_BYTES_H

@@ -4,6 +4,8 @@
  * changed.
  *
  * Bound to its lock (or rlock) when it is made; both may serve several conditions.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_COND_H
 #define CONC_COND_H

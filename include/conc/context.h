@@ -5,6 +5,8 @@
  *
  * A context is what runs: a thread, or a task. Every thread that calls libconc has one, also those
  * that libconc did not start.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_CONTEXT_H
 #define CONC_CONTEXT_H
@@ -30,13 +32,15 @@ typedef struct conc_context conc_context;
 CONC_API conc_context *conc_context_current(void);
 
 /**
- * A context's id, as in conc_context_foreach(): unique among the living, never 0.
+ * A context's id, as in conc_context_foreach(): no other has had it or will have it in this
+ * process; never 0. A thread keeps its id until it has ended, in destructors of thread-specific
+ * data too.
  *
  * @param context  NULL: the calling one
  *
  * Python: threading.get_ident()
  */
-CONC_API uint32_t conc_context_id(const conc_context *context);
+CONC_API uint64_t conc_context_id(const conc_context *context);
 
 /**
  * A context's name: "main" for the first thread, "thread-N" until another is given. Valid while the
@@ -183,12 +187,12 @@ CONC_API void conc_yield(void);
 
 /** What conc_context_foreach() tells of a context. Strings are valid during the callback only. */
 typedef struct conc_context_info {
-    uint32_t id;      /* unique among the living */
+    uint64_t id;      /* as conc_context_id() */
     const char *kind; /* "thread", "task" */
     const char *name;
     const char *blocked_on; /* "lock", "queue get", "sleep" ...; NULL: running */
     const void *object;     /* the object it is blocked on; NULL if none */
-    uint32_t holder; /* the id of the context that holds that object; 0: none, or not known */
+    uint64_t holder; /* the id of the context that holds that object; 0: none, or not known */
     const char *holder_name; /* its name; "" if there is none */
     int64_t blocked_ns;      /* for how long it has been blocked */
 } conc_context_info;

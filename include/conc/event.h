@@ -4,6 +4,8 @@
  *
  * It may lie on the stack of the only context that waits for it: conc_event_set() does not touch it
  * any more once a waiter can know that it is set.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_EVENT_H
 #define CONC_EVENT_H

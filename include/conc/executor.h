@@ -9,6 +9,8 @@
  *     err = conc_future_result(f, &answer, CONC_FOREVER);
  *     conc_future_unref(f);
  *     conc_executor_free(pool);
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_EXECUTOR_H
 #define CONC_EXECUTOR_H

@@ -5,6 +5,8 @@
  * An executor is a struct that begins with a struct conc_executor whose `ops` points to its
  * functions. A job is the pending future that conc_submit() has made: the executor keeps it as long
  * as it likes and then calls conc_job_run(), from any thread, or completes it otherwise.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_EXECUTOR_IMPL_H
 #define CONC_EXECUTOR_IMPL_H

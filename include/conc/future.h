@@ -5,6 +5,8 @@
  * A future is reference-counted: a caller that is given one owns a reference, and gives it back
  * with conc_future_unref(). It is pending, then running, then done: finished (with a result or an
  * error) or cancelled.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_FUTURE_H
 #define CONC_FUTURE_H

@@ -34,6 +34,8 @@
  * do not hold for the consumer: each side leaves only scopes that it has entered. Another context
  * may cancel a scope that the body has entered only if the generator isn't resumed or suspended
  * meanwhile.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_GENERATOR_H
 #define CONC_GENERATOR_H

@@ -15,6 +15,8 @@
  * the group) fails, the other members are cancelled, and the body too: what it blocks in returns
  * -ECANCELED. When the body fails, the members are cancelled. At the block's end all members are
  * waited for.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_GROUP_H
 #define CONC_GROUP_H

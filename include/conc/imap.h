@@ -17,6 +17,8 @@
  * of the one that is about to be taken, and then as many as there is room for, unless one can be
  * taken already. So a source may be endless, an inline executor is one element ahead at most, and a
  * bounded one does not hold back what is there until all have found room.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_IMAP_H
 #define CONC_IMAP_H

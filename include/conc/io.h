@@ -4,8 +4,9 @@
  * deadline, as cancellation points, from tasks and from threads. Sockets: conc/net.h.
  *
  * Descriptors are the system's own numbers: everything else is done with them by the system's
- * calls. Those made here are closed on exec. EINTR never reaches the caller, and writing
- * to a pipe or socket whose reader is gone is -EPIPE, never a SIGPIPE.
+ * calls. Those made here are closed on exec. EINTR never reaches the caller, and writing to a pipe
+ * or socket whose reader is gone is -EPIPE, never a SIGPIPE; nor is there a SIGXFSZ beyond the
+ * limit of a file's size, but -EFBIG.
  *
  * When a call has returned, the caller's memory is not read or written any more, also if the call
  * was cancelled or its deadline came. -ECANCELED and -ETIMEDOUT mean that nothing was read or
@@ -15,6 +16,8 @@
  * point. A call on files and directories is not: a deadline or a cancellation keeps it from
  * beginning, but once the disk is at work the call waits for its end, while other tasks run on, and
  * the result is the call's own. So with CONC_NOW such a call is done all the same.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_IO_H
 #define CONC_IO_H

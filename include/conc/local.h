@@ -13,6 +13,8 @@
  * reader, a writer or a signal's handler, which finds it again the next time. Values are shared
  * then, not copied: a value that several contexts have lives until the last of them has let go of
  * it.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_LOCAL_H
 #define CONC_LOCAL_H
@@ -30,7 +32,7 @@ typedef struct conc_local conc_local;
 typedef struct conc_local_token {
     conc_local *key; /* NULL: it has been used */
     void *before;
-    uint32_t context;
+    uint64_t context;
 } conc_local_token;
 
 /** Lets go of a context's value; see conc_local_new(). */
@@ -45,6 +47,9 @@ typedef void conc_destructor_fn(void *value);
  * held. It may call libconc, but must not set its own key, unless the context is ending: then it
  * may, and what it sets is destroyed too; after CONC_LOCAL_ROUNDS rounds of that conc_local_set()
  * fails.
+ *
+ * The destructor's code must stay for as long as there are values: a plugin that is unloaded lets
+ * go of them before, or has no destructor.
  *
  * @param ret  gives a key, for conc_local_free()
  * @param fn   its destructor; NULL: none

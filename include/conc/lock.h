@@ -10,6 +10,8 @@
  * A context that runs may take a free lock before the waiters do (that is what makes it fast), but
  * not for long: the first waiter is handed the lock after a millisecond, so no waiter starves. 16
  * bytes; all-zero is a free lock.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_LOCK_H
 #define CONC_LOCK_H
@@ -23,7 +25,7 @@ extern "C" {
 /** All fields are private. */
 typedef struct conc_lock {
     uint32_t word;
-    uint32_t holder; /* the id of the context that took it last; for conc_dump() only */
+    uint32_t holder; /* the low bits of the id of the context that took it; for conc_dump() only */
     struct conc__waitlist waiters;
 } conc_lock;
 

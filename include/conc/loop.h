@@ -17,6 +17,8 @@
  *
  * Tasks and callbacks must not block otherwise than by libconc: all others on the loop would wait.
  * Such work goes through conc_to_thread() or conc_loop_run_in_executor().
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_LOOP_H
 #define CONC_LOOP_H
@@ -310,10 +312,11 @@ CONC_API int conc_loop_remove_writer(conc_loop *loop, int fd);
 
 /**
  * Call back in the loop's thread when a signal has come; another call for it replaces the callback.
- * In tasks conc_signal_wait() (conc/signal.h) is often simpler.
+ * In tasks conc_signal_wait() (conc/signal.h) is often simpler. It comes also if every thread
+ * blocks the signal.
  *
- * @return 0; -EINVAL: no fn, or not a signal that can be caught; -ENOMEM; -EMFILE; -EPERM;
- *         -ESHUTDOWN
+ * @return 0; -EINVAL: no fn, or a signal that cannot be caught, as conc_signal_catch(); -ENOMEM;
+ *         -EMFILE; -EPERM; -ESHUTDOWN
  *
  * Python: loop.add_signal_handler()
  * [loop | no | no]

@@ -14,6 +14,8 @@
  * than their deadline, nor a loop at all, in either mode. In `flags`, MSG_DONTWAIT does what a
  * deadline of CONC_NOW does, MSG_WAITALL is of no effect (there are streams for that), and
  * MSG_NOSIGNAL is always there.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_NET_H
 #define CONC_NET_H

@@ -18,6 +18,8 @@
  * gone, and then nothing will; or a part has. Then the rest goes with the next call that sends,
  * conc_pipe_flush() among them, and conc_pipe_n_unsent() tells how much it is. (A message that fits
  * into the system's buffer, some 100 KiB, goes in one piece.)
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_PIPE_H
 #define CONC_PIPE_H

@@ -28,6 +28,8 @@
  * of the parent was in a call on them at that moment. Executors, loops, servers, processes and jobs
  * that have not ended are the parent's: calls that need them return -ESHUTDOWN, and none of them
  * hangs.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_PROCESS_H
 #define CONC_PROCESS_H

@@ -31,6 +31,8 @@
  * for the pool's end is -EDEADLK. A job may make pools and start processes of its own, but not use
  * those of the program. After a fork the child cannot use its parent's pools (-ESHUTDOWN), nor the
  * values of futures that came from them: the parent uses their memory again.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_PROCESS_POOL_H
 #define CONC_PROCESS_POOL_H

@@ -10,6 +10,8 @@
  * operation's effect. So the context that gets the last element (or returns from the join, or is
  * told of the shutdown) may destroy the queue, even if the call that brought that about has not
  * returned yet.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_QUEUE_H
 #define CONC_QUEUE_H

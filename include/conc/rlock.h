@@ -2,6 +2,8 @@
  *
  * conc/rlock.h: a re-entrant lock: its owner may take it again, and releases it as often as it took
  * it.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_RLOCK_H
 #define CONC_RLOCK_H
@@ -16,8 +18,8 @@ extern "C" {
 /** All fields are private. */
 typedef struct conc_rlock {
     conc_lock lock;
-    conc_context *owner; /* written by the owner only */
-    uint32_t depth;      /* the owner's */
+    uint64_t owner; /* its id; written by the owner only */
+    uint32_t depth; /* the owner's */
 } conc_rlock;
 
 #ifdef __cplusplus

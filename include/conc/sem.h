@@ -2,6 +2,8 @@
  *
  * conc/sem.h: a counting semaphore, with a bound if wanted. Units go to waiters in the order in
  * which they came.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_SEM_H
 #define CONC_SEM_H

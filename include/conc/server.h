@@ -15,6 +15,8 @@
  *     }
  *     ...
  *     int err = conc_tcp_serve(NULL, 7777, echo, NULL, NULL, CONC_FOREVER); // until cancelled
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_SERVER_H
 #define CONC_SERVER_H

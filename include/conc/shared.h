@@ -36,6 +36,8 @@
  *
  * Python: multiprocessing.Value, Array, shared_memory, Lock, RLock, Condition, Event, Semaphore,
  * Barrier
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_SHARED_H
 #define CONC_SHARED_H
@@ -196,7 +198,7 @@ CONC_API bool conc_shared_lock_is_locked(const conc_shared_lock *lock);
 typedef struct conc_shared_rlock {
     conc_shared_lock lock;
     uint32_t depth; /* the owner's */
-    uint64_t owner; /* its process and context; written by the owner */
+    uint64_t owner; /* the id of its context; written by the owner */
 } conc_shared_rlock;
 
 /**

@@ -11,6 +11,8 @@
  * A process that is killed while it puts has put its element whole, or not at all. An element that
  * it has taken out is lost. conc_shared_queue_task_done() was not called for it, so a join goes on
  * waiting for it.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_SHARED_QUEUE_H
 #define CONC_SHARED_QUEUE_H

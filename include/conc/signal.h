@@ -12,11 +12,15 @@
  * once, however often it comes meanwhile. It is caught from the first wait for it on, or from
  * conc_signal_catch(), until conc_signal_release().
  *
- * At least one thread must not block the signal (pthread_sigmask()), or it never arrives. It may be
- * any thread: a system call that the signal interrupts goes on (SA_RESTART). A program that sets an
- * action of its own with sigaction() takes the signal away from libconc: it should release it
- * before. A child process after fork() catches the same signals, and none that came before the fork
- * is pending in it; a program that is executed has the default actions.
+ * A signal that is caught arrives also if every thread of the program blocks it
+ * (pthread_sigmask()): the library has a thread that does not. Otherwise it may interrupt any
+ * thread: a system call that it interrupts goes on (SA_RESTART). A program that sets an action of
+ * its own with sigaction() takes the signal away from libconc: it should release it before. A child
+ * process after fork() catches the same signals, and none that came before the fork is pending in
+ * it; a program that is executed has the default actions.
+ *
+ * Signal handlers: a handler of the program's own (sigaction()) may call conc_wakeup_post(), and of
+ * the rest of the library only what is [anywhere] in conc/base.h.
  */
 #ifndef CONC_SIGNAL_H
 #define CONC_SIGNAL_H
@@ -24,6 +28,7 @@
 #include <signal.h>
 #include <sys/select.h> /* sigset_t, which <signal.h> keeps to itself in strict C11 */
 
+#include <conc/event.h>
 #include <conc/future.h>
 
 #ifdef __cplusplus
@@ -68,8 +73,9 @@ CONC_API CONC_MUST_CHECK conc_future *conc_signal_future(const sigset_t *set);
  *
  * @param set  borrowed
  * @return 0; -EINVAL: NULL or empty, or with a signal that cannot be caught (SIGKILL, SIGSTOP) or
- *         that a fault of the program raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL): none is caught
- *         then; -ENOMEM: no memory, or no more threads
+ *         that a fault of the program raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL), or that the C
+ *         library has for itself (32 and 33 on Linux): none is caught then; -ENOMEM: no memory, or
+ *         no more threads
  *
  * Python: signal.signal()
  */
@@ -78,12 +84,68 @@ CONC_API int conc_signal_catch(const sigset_t *set);
 /**
  * Let the signals in `set` do what they did before they were caught; what was kept of them is
  * forgotten. Those that are not caught, those that have got another action since, and those that a
- * loop has a handler for stay as they are. Contexts that wait for them wait on.
+ * loop has a handler for stay as they are. Contexts that wait for them wait on. May take some
+ * microseconds, until no thread of the library's would take the signal.
  *
  * @param set  borrowed
  * @return 0; -EINVAL: as conc_signal_catch(): none is released
  */
 CONC_API int conc_signal_release(const sigset_t *set);
+
+/* ---- From a signal handler ---- */
+
+/**
+ * What a signal handler can post, and a thread or task waits for. All fields are private.
+ *
+ *     static conc_wakeup wakeup;
+ *     static void on_alarm(int signo) { conc_wakeup_post(&wakeup); }
+ *     ...
+ *     int err = conc_wakeup_wait(&wakeup, CONC_FOREVER);    // in a thread, or in a task
+ */
+typedef struct conc_wakeup {
+    conc_event event;
+    struct conc_wakeup *next;
+    uint32_t posted;
+} conc_wakeup;
+
+/**
+ * Make a wakeup that is not posted.
+ *
+ * @return 0; -ENOMEM: no memory, or no more threads
+ *
+ * Python: signal.set_wakeup_fd()
+ * [anywhere | no | no]
+ */
+CONC_API CONC_MUST_CHECK int conc_wakeup_init(conc_wakeup *wakeup);
+
+/**
+ * Let one conc_wakeup_wait() return, this one or the next. Several posts before that are one. What
+ * the caller did before is seen by the one that returns. Leaves errno as it is.
+ *
+ * Python: loop.call_soon_threadsafe(), but a handler in C may call it
+ * [anywhere (a signal handler, too) | no | no]
+ */
+CONC_API void conc_wakeup_post(conc_wakeup *wakeup);
+
+/**
+ * Wait until it has been posted since the last wait that returned 0. For one thread or task at a
+ * time.
+ *
+ * @return 0; -ETIMEDOUT, -EAGAIN (not posted, and CONC_NOW), -ECANCELED; -ENOMEM: no memory, or no
+ *         more threads
+ *
+ * Python: Event.wait(), then Event.clear()
+ * [one | yes | yes]
+ */
+CONC_API int conc_wakeup_wait(conc_wakeup *wakeup, conc_deadline deadline);
+
+/**
+ * End it, before its memory goes. No context is waiting, and no handler posts any more. A post that
+ * has come before may take some microseconds to be over.
+ *
+ * [last | yes (for that) | no]
+ */
+CONC_API void conc_wakeup_destroy(conc_wakeup *wakeup);
 
 #ifdef __cplusplus
 }

@@ -23,6 +23,8 @@
  * there for the next read, and what a write or flush had not sent by then is sent by the next. An
  * error of the connection (-ECONNRESET, -EPIPE ...) is final for its direction: later calls return
  * it too, once what had come before has been read.
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_STREAM_H
 #define CONC_STREAM_H

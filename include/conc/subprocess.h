@@ -11,6 +11,8 @@
  *     err = conc_subprocess_communicate(sort, text, size, &sorted, &n, NULL, NULL, deadline);
  *     ...
  *     conc_subprocess_free(sort);
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_SUBPROCESS_H
 #define CONC_SUBPROCESS_H

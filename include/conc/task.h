@@ -16,6 +16,8 @@
  *     conc_future *f = conc_spawn(hello, NULL, 0, 0); // in a task, or a callback of a loop
  *     int err = conc_future_result(f, NULL, CONC_FOREVER);
  *     conc_future_unref(f);
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_TASK_H
 #define CONC_TASK_H

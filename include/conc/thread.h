@@ -6,6 +6,8 @@
  *     int err = conc_thread_start(&t, fetch, &url, sizeof url, NULL);
  *     err = conc_thread_join(t, NULL, CONC_FOREVER);          // the job's own error
  *     conc_thread_free(t);
+ *
+ * Signal handlers: none of these calls may be made in one.
  */
 #ifndef CONC_THREAD_H
 #define CONC_THREAD_H
@@ -97,7 +99,7 @@ CONC_API const char *conc_thread_name(const conc_thread *thread);
  * Python: Thread.ident
  * [anywhere | no | no]
  */
-CONC_API uint32_t conc_thread_id(const conc_thread *thread);
+CONC_API uint64_t conc_thread_id(const conc_thread *thread);
 
 /* ---- A job after a while ---- */
 

@@ -19,6 +19,7 @@
 
 #include <string.h>
 
+#include "base/cxx.h"
 #include "future/watch.h"
 
 enum { IMAP_AHEAD = 64 }; /* the default length of the window; conc/imap.h says why */
@@ -64,7 +65,8 @@ static void imap_ask_source(conc_imap *imap, conc_scope *scope)
     struct message before = message_put_aside(self); /* or its error would carry that message */
     if (imap->item)
         memset(imap->item, 0, imap_stride(imap));
-    int got = imap->options.next(imap->item, imap->options.arg);
+    int got = 0;
+    FENCED("the source of an imap", got = imap->options.next(imap->item, imap->options.arg));
     conc__scopes_set(self, scope); /* also if it has left scopes of its own open */
     if (got > 1)
         got =

@@ -17,7 +17,7 @@
 struct inline_run {
     struct inline_executor *executor;
     struct list_node node; /* in its executor's runs */
-    uint32_t context;      /* its id */
+    uint64_t context;      /* its id */
     conc_future *job;      /* the caller of conc_submit() has a reference */
 };
 

@@ -37,6 +37,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "base/invariant.h"
 #include "executor/closing.h"
 #include "executor/job_queue.h"
@@ -273,7 +274,7 @@ static void thread_pool_worker_fini(struct pool_thread **at)
     struct pool_thread *w = *at;
     struct thread_pool *pool = w->pool;
     if (w->has_begun && pool->options.fini)
-        pool->options.fini(pool->options.arg);
+        FENCED_FROM_EXCEPTIONS("the finaliser of a pool", pool->options.fini(pool->options.arg));
     else if (!w->has_begun && w->job)
         thread_pool_break(pool, w, -EOWNERDEAD);
 }
@@ -292,7 +293,10 @@ static void thread_pool_worker_run(struct pool_thread *worker)
 {
     struct pool_thread *w __attribute__((cleanup(thread_pool_worker_fini))) = worker;
     struct thread_pool *pool = w->pool;
-    int err = pool->options.init ? pool->options.init(pool->options.arg) : 0;
+    int err = 0;
+    if (pool->options.init)
+        FENCED_FROM_EXCEPTIONS("the initialiser of a pool",
+                               err = pool->options.init(pool->options.arg));
     if (err) {
         thread_pool_break(pool, w, err);
         return;

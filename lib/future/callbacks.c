@@ -37,6 +37,7 @@
  */
 #include "future/callbacks.h"
 
+#include "base/cxx.h"
 #include "future/future_impl.h"
 #include "wait/local.h"
 
@@ -97,7 +98,7 @@ static void callback_run(struct conc_context *self, struct future_callback *c)
     struct callback_call call __attribute__((cleanup(callback_end))) = {
         .self = self, .callback = c, .message = message_put_aside(self), .scope = self->scope};
     conc__locals_enter(&call.stay, &c->locals, false);
-    c->fn(c->future, c->arg);
+    FENCED_FROM_EXCEPTIONS("a callback of a future", c->fn(c->future, c->arg));
 }
 
 static void callbacks_go_on(struct callback_line **at);

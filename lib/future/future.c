@@ -37,6 +37,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "base/invariant.h"
 #include "future/callbacks.h"
 #include "future/unobserved.h"

@@ -8,7 +8,9 @@
 
 #include <conc/future.h>
 
+#include "base/cxx.h"
 #include "base/guard.h"
+#include "base/quiet.h"
 
 static struct {
     uint32_t word; /* the guard of the two below */
@@ -31,8 +33,8 @@ void conc__report_unobserved(int err, const char *message)
     void *arg = unobserved_hook.arg;
     guard_unlock(&unobserved_hook.word);
     if (fn)
-        fn(err, message, arg);
+        FENCED_FROM_EXCEPTIONS("the hook for unobserved errors", fn(err, message, arg));
     else
-        fprintf(stderr, "libconc: a job failed and nobody asked for its result: %s (%d)\n",
-                *message ? message : conc_strerror(err), err);
+        conc__report("libconc: a job failed and nobody asked for its result: %s (%d)\n",
+                     *message ? message : conc_strerror(err), err);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/quiet.h"
 #include "io/transfer.h"
 #include "op/op.h"
 
@@ -172,7 +173,7 @@ static ssize_t file_call_ftruncate(void *arg)
     const struct file_call *c = arg;
     ssize_t result;
     do {
-        result = file_call_result(ftruncate(c->fd, c->size));
+        result = conc__quiet_ftruncate(c->fd, c->size);
     } while (result == -EINTR);
     return result;
 }

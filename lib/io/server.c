@@ -32,6 +32,7 @@
 #include <conc/net.h>
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "base/invariant.h"
 #include "executor/submit.h"
 #include "future/callbacks.h"
@@ -56,7 +57,7 @@ struct connection {
     struct list_node node; /* in server->connections; under its lock */
     conc_server *server;
     conc_future *job; /* a reference */
-    uint32_t runner;  /* the id of the context that serves it, 0: none yet; under the lock */
+    uint64_t runner;  /* the id of the context that serves it, 0: none yet; under the lock */
     bool cancelled;   /* under the lock */
     int fd;           /* -1: its stream owns it */
 };
@@ -141,7 +142,7 @@ static int connection_serve(void *arg, void *result)
     if (err)
         return err;
     c->fd = -1;
-    err = srv->handler(stream, srv->arg);
+    FENCED("the handler of a server", err = srv->handler(stream, srv->arg));
     int closed = conc_stream_close(stream, conc_in(srv->options.close_timeout_ns));
     return err ? err : closed;
 }
@@ -403,7 +404,7 @@ int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *
 /* Is the caller one of the server's handlers, which would wait for itself? */
 static bool server_is_called_by_handler(conc_server *srv)
 {
-    const uint32_t self = conc_context_id(NULL);
+    const uint64_t self = conc_context_id(NULL);
     struct list_node *n = NULL;
     conc_with_lock (&srv->lock) {
         n = srv->connections.head;

@@ -19,6 +19,7 @@
  */
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/cxx.h"
 #include "loop/loop_impl.h"
 #include "wait/local.h"
 
@@ -59,7 +60,7 @@ static void handle_call(conc_callback_fn *fn, void *arg, struct locals *locals)
 {
     struct locals_stay stay __attribute__((cleanup(conc__locals_exit)));
     conc__locals_enter(&stay, &locals, false);
-    fn(arg);
+    FENCED("a callback of a loop", fn(arg));
 }
 
 static void handle_run(struct item *item)

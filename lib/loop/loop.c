@@ -23,7 +23,9 @@
 #include "backend/backends.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/cxx.h"
 #include "base/invariant.h"
+#include "base/quiet.h"
 #include "future/callbacks.h"
 #include "future/future_impl.h"
 
@@ -36,11 +38,18 @@ enum { ITEMS_PER_TURN = 256 };
 
 conc_loop *conc_loop_current(void) { return loop_here(); }
 
+/* Of the calling thread, also in a task. */
+static uint64_t loop_thread_id(void)
+{
+    const struct conc_loop *here = loop_here();
+    return here ? here->owner : conc_context_id(NULL);
+}
+
 int conc__loop_check(const struct conc_loop *loop)
 {
     if (loop->driver.dead)
         return -ESHUTDOWN;
-    return loop->started && !pthread_equal(loop->owner, pthread_self()) ? -EPERM : 0;
+    return loop->started && loop->owner != loop_thread_id() ? -EPERM : 0;
 }
 
 /* ---- Turns ---- */
@@ -107,6 +116,7 @@ static void loop_turn_backend(struct conc_loop *loop)
 
 static void loop_turn(struct conc_loop *loop)
 {
+    conc__cxx_look();
     conc__driver_take(&loop->driver);
     loop_fire_timers(loop);
     loop_run_ready(loop);
@@ -169,10 +179,10 @@ static int loop_open_backend(struct conc_loop *loop)
 /* The caller's thread becomes the loop's. */
 static void loop_take_thread(struct conc_loop *loop)
 {
-    loop->owner = pthread_self();
+    loop->self = context_self();
+    loop->owner = loop->self->id;
     loop->started = true;
     conc__stack_watch_overflow(); /* if there is no memory, an overflow has no message */
-    loop->self = context_self();
     conc__driver_here = &loop->driver;
     store_relaxed(&loop->running, true); /* relaxed: others read a hint */
     loop->self->submits_to = &loop->executor;
@@ -308,8 +318,8 @@ void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const c
 {
     int64_t took = conc_now() - since;
     if (since && took > loop->slow_after)
-        fprintf(stderr, "libconc: %s%s%s has held the loop for %.3f s\n", what, *name ? " " : "",
-                name, (double)took / CONC_S(1));
+        conc__report("libconc: %s%s%s has held the loop for %.3f s\n", what, *name ? " " : "", name,
+                     (double)took / CONC_S(1));
 }
 
 /* ---- Making and freeing ---- */

@@ -60,7 +60,7 @@ struct conc_loop {
     struct conc__waitlist closers; /* the contexts that wait for `live` to become 0 */
 
     /* Only for the thread that runs the loop. */
-    pthread_t owner; /* once `started` */
+    uint64_t owner; /* the id of that thread's context; once `started` */
     bool started, running;
     struct item_queue ready;
     int to_run; /* how many items more this turn runs, at most */

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "loop/loop_impl.h"
 #include "wait/local.h"
 
@@ -101,7 +102,7 @@ static void watch_call(struct fd_watch *w)
 {
     struct locals_stay stay __attribute__((cleanup(conc__locals_exit)));
     conc__locals_enter(&stay, &w->locals, true);
-    w->fn(w->arg);
+    FENCED("a reader or writer of a loop", w->fn(w->arg));
 }
 
 static void watch_run(struct item *item)

@@ -14,6 +14,7 @@
  * next time: the handler keeps them (wait/local.c).
  */
 #include "base/alloc.h"
+#include "base/cxx.h"
 #include "loop/loop_impl.h"
 #include "thread/signal_impl.h"
 #include "wait/local.h"
@@ -48,7 +49,7 @@ static void handler_call(struct signal_handler *e)
 {
     struct locals_stay stay __attribute__((cleanup(conc__locals_exit)));
     conc__locals_enter(&stay, &e->locals, true);
-    e->fn(e->arg);
+    FENCED("a signal handler of a loop", e->fn(e->arg));
 }
 
 static void handler_run(struct item *item)

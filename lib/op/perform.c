@@ -19,11 +19,11 @@
  * - connect(2): the descriptor is put in non-blocking mode around the call. No other thread uses a
  *   socket that is not connected.
  *
- * SIGPIPE: a write to a pipe without a reader is an error here, and does not end the program.
- * Sockets have MSG_NOSIGNAL, Linux 6.18 has RWF_NOSIGNAL for all files. Before that, the signal is
- * blocked in the thread around the write, and taken out if the write has raised it (the kernel
- * sends it to the thread that writes). To find out costs nothing: the flag is tried until a call
- * fails with it and does not fail without it.
+ * Signals: a write to a pipe without a reader, or beyond the limit of a file's size, is an error
+ * here, and does not end the program. Sockets have MSG_NOSIGNAL. Linux 6.18 has RWF_NOSIGNAL for
+ * all files, against SIGPIPE; that is tried where no limit is set, until a call fails with it and
+ * does not fail without it. Otherwise the signals are held back in the thread around the write
+ * (base/quiet.h).
  *
  * Several steps: op->step remembers that a connect has begun, op->moved how many bytes MSG_WAITALL
  * has received.
@@ -42,6 +42,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "base/quiet.h"
 #include "op/op.h"
 
 /* op->step */
@@ -135,57 +136,34 @@ static ssize_t attempt_read(const struct op *op, bool wait)
     return outcome_is_unknown(result) ? transfer_if_ready(op) : result;
 }
 
-struct held_signal {
-    sigset_t before;
-    bool was_blocked, was_pending;
-};
-
-static sigset_t sigpipe_set(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGPIPE);
-    return set;
-}
-
-static void sigpipe_hold(struct held_signal *held)
-{
-    sigset_t set = sigpipe_set();
-    pthread_sigmask(SIG_BLOCK, &set, &held->before);
-    held->was_blocked = sigismember(&held->before, SIGPIPE);
-    held->was_pending = held->was_blocked && !sigpending(&set) && sigismember(&set, SIGPIPE);
-}
-
-static void sigpipe_let_go(const struct held_signal *held, bool may_be_ours)
-{
-    const struct timespec at_once = {0};
-    sigset_t set = sigpipe_set();
-    if (may_be_ours && !held->was_pending)
-        sigtimedwait(&set, NULL, &at_once);
-    if (!held->was_blocked)
-        pthread_sigmask(SIG_SETMASK, &held->before, NULL);
-}
-
 /* The kernel does not know RWF_NOSIGNAL. Relaxed: only a hint. */
 static uint32_t kernel_lacks_nosignal;
 
-static ssize_t attempt_write(const struct op *op, bool wait)
+/* A write that is cut short because the last reader has gone raises the signal too. */
+static bool transfer_may_have_raised(const struct op *op, ssize_t result)
 {
-    if (!wait && !load_relaxed(&kernel_lacks_nosignal)) {
-        ssize_t result = transfer_with(op, RWF_NOWAIT | RWF_NOSIGNAL);
-        if (!outcome_is_unknown(result))
-            return result;
-    }
-    struct held_signal held;
-    sigpipe_hold(&held);
+    return result == -EPIPE || result == -EFBIG || (result >= 0 && (size_t)result < op->size);
+}
+
+static ssize_t attempt_write_quietly(const struct op *op, bool wait, bool flag_was_refused)
+{
+    struct quiet quiet;
+    conc__quiet_begin(&quiet);
     ssize_t result = wait ? transfer_plainly(op, op->size) : transfer_with(op, RWF_NOWAIT);
     if (!wait && outcome_is_unknown(result))
         result = transfer_if_ready(op);
-    else if (!wait)
+    else if (flag_was_refused)
         store_relaxed(&kernel_lacks_nosignal, 1);
-    /* A write that is cut short because the last reader has gone raises the signal too. */
-    sigpipe_let_go(&held, result == -EPIPE || (result >= 0 && (size_t)result < op->size));
+    conc__quiet_end(&quiet, transfer_may_have_raised(op, result));
     return result;
+}
+
+static ssize_t attempt_write(const struct op *op, bool wait)
+{
+    if (wait || load_relaxed(&kernel_lacks_nosignal) || conc__file_size_is_limited())
+        return attempt_write_quietly(op, wait, false);
+    ssize_t result = transfer_with(op, RWF_NOWAIT | RWF_NOSIGNAL);
+    return outcome_is_unknown(result) ? attempt_write_quietly(op, wait, true) : result;
 }
 
 static ssize_t attempt_pread(const struct op *op, bool wait)
@@ -200,7 +178,7 @@ static ssize_t attempt_pread(const struct op *op, bool wait)
 
 static ssize_t attempt_pwrite(const struct op *op, bool wait)
 {
-    return wait ? outcome_of(pwrite(op->fd, op->buf, op->size, op->offset)) : -EAGAIN;
+    return wait ? conc__quiet_pwrite(op->fd, op->buf, op->size, op->offset) : -EAGAIN;
 }
 
 /* ---- Sockets ---- */

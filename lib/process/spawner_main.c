@@ -40,6 +40,7 @@
 
 #include "base/alloc.h"
 #include "base/fd_message.h"
+#include "base/quiet.h"
 #include "process/code.h"
 #include "wait/context.h"
 
@@ -127,7 +128,7 @@ static void child_run(int fd)
     conc_context_set_name(server_start_child.name);
     int err = conc__code_base(path, &base);
     if (err) {
-        fprintf(stderr, "libconc: process %s: %s\n", server_start_child.name, conc_describe(err));
+        conc__report("libconc: process %s: %s\n", server_start_child.name, conc_describe(err));
         _exit(1);
     }
     const struct child_role *role =

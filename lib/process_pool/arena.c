@@ -10,11 +10,11 @@
  */
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/guard.h"
+#include "base/quiet.h"
 #include "process/spawner.h"
 #include "process_pool/block.h"
 
@@ -48,12 +48,8 @@ static void arena_give_up(struct arena_place *p)
 
 static bool arena_make(struct arena_place *p, size_t capacity)
 {
-    struct rlimit limit;
     const uint64_t end = arena.end + capacity;
-    if (getrlimit(RLIMIT_FSIZE, &limit) ||
-        (limit.rlim_cur != RLIM_INFINITY && end > limit.rlim_cur))
-        return false; /* an attempt would raise SIGXFSZ */
-    if (ftruncate(arena.fd, (off_t)end))
+    if (conc__quiet_ftruncate(arena.fd, (off_t)end))
         return false;
     void *at = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, (off_t)arena.end);
     if (at == MAP_FAILED)

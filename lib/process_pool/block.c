@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/quiet.h"
 #include "process_pool/pool_impl.h"
 
 struct pool_block {
@@ -81,7 +82,7 @@ static struct pool_block *pool_block_map(const struct pool_worker *w)
 static void pool_block_free_unmapped(const struct pool_worker *w)
 {
     const uint32_t not_taken = 0;
-    if (pwrite(w->lane_fd, &not_taken, sizeof not_taken, (off_t)w->result.at) < 0)
+    if (conc__quiet_pwrite(w->lane_fd, &not_taken, sizeof not_taken, (off_t)w->result.at) < 0)
         return; /* it stays taken: the worker has one block less */
 }
 

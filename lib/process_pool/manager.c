@@ -31,6 +31,7 @@
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/invariant.h"
+#include "base/quiet.h"
 #include "process_pool/pool_impl.h"
 
 /* The last job counts for one part of so many in the average of all. */
@@ -46,16 +47,18 @@ static int manager_make_lane(struct lane **ret, int *fd)
     int err, file = memfd_create("libconc-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (file < 0)
         return -errno;
-    if (ftruncate(file, LANE_SIZE) || fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK))
+    err = conc__quiet_ftruncate(file, LANE_SIZE);
+    if (err)
         goto failed;
     void *lane = mmap(NULL, sizeof **ret, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (lane == MAP_FAILED)
+    if (lane == MAP_FAILED || fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK)) {
+        err = -errno;
         goto failed;
+    }
     *ret = lane;
     *fd = file;
     return 0;
 failed:
-    err = -errno;
     close(file);
     return err;
 }

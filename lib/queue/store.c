@@ -26,6 +26,7 @@
 #include "queue/store.h"
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 
 enum {
     STORE_AT_ONCE = 64 * 1024, /* bytes that a bounded store takes at once */
@@ -174,10 +175,17 @@ static uint64_t store_number(const struct conc__store *store, size_t index)
     return number;
 }
 
+static int store_compare(const struct conc__store *store, const void *a, const void *b)
+{
+    int order = 0;
+    FENCED("the comparison of a queue", order = store->compare(a, b, store->compare_arg));
+    return order;
+}
+
 /* Does element a come out before element b? */
 static bool store_comes_before(const struct conc__store *store, size_t a, size_t b)
 {
-    int order = store->compare(store_at(store, a), store_at(store, b), store->compare_arg);
+    int order = store_compare(store, store_at(store, a), store_at(store, b));
     return order != 0 ? order < 0 : store_number(store, a) < store_number(store, b);
 }
 
@@ -192,7 +200,7 @@ static void store_heap_push_one(struct conc__store *store, const unsigned char *
     while (hole > 0) {
         size_t parent = (hole - 1) / STORE_ARITY;
         /* An equal parent came earlier: it stays. */
-        if (store->compare(item, store_at(store, parent), store->compare_arg) >= 0)
+        if (store_compare(store, item, store_at(store, parent)) >= 0)
             break;
         store_move(store, hole, parent);
         hole = parent;
@@ -276,18 +284,23 @@ struct conc__store conc__store_split(struct conc__store *store)
     return all;
 }
 
+static void store_drop(conc_drop_fn *drop, void *item, void *arg)
+{
+    FENCED("the drop function of a queue", drop(item, arg));
+}
+
 /* Throw away the element that would come out next. */
 static void store_drop_next(struct conc__store *store, conc_drop_fn *drop, void *arg)
 {
     if (store->order == CONC_LIFO) {
-        drop(store_at(store, store_ring_place(store, store->count - 1)), arg);
+        store_drop(drop, store_at(store, store_ring_place(store, store->count - 1)), arg);
         store->count--;
     } else if (store->order == CONC_FIFO) {
-        drop(store_at(store, store->first), arg);
+        store_drop(drop, store_at(store, store->first), arg);
         store->first = store_ring_place(store, 1);
         store->count--;
     } else {
-        drop(store->items, arg); /* this element is not compared any more */
+        store_drop(drop, store->items, arg); /* this element is not compared any more */
         store_heap_remove_first(store);
     }
 }

@@ -22,7 +22,8 @@
  * holder that dies leaves it. It tells the owner from others before the mutex is touched.
  *
  * A re-entrant lock is owned by a context, not by a thread: the tasks of one loop must keep each
- * other out. `owner` names both the thread and the context. The mutex is tried first, so an
+ * other out. `owner` is the context's id, which is its own only in its process: so an owner is
+ * known by `held` and `owner` together. The mutex is tried first, so an
  * `owner` that a dead context has left is never believed.
  *
  * Order: the mutex orders what it guards. The wake-up of a release comes after the unlock, so
@@ -123,14 +124,10 @@ bool conc_shared_lock_is_locked(const conc_shared_lock *lock) { return load_rela
 
 /* ---- Re-entrant ---- */
 
-static uint64_t shared_rlock_caller(void)
-{
-    return (uint64_t)conc__shared_tid() << 32 | conc_context_id(NULL);
-}
-
 bool conc_shared_rlock_is_owned(const conc_shared_rlock *rlock)
 {
-    return load_relaxed(&rlock->owner) == shared_rlock_caller();
+    return shared_lock_is_owned(&rlock->lock) &&
+           load_relaxed(&rlock->owner) == conc_context_id(NULL);
 }
 
 /* By its owner. */
@@ -150,7 +147,7 @@ static int shared_rlock_take(void *arg)
         return shared_rlock_deepen(rlock);
     if (err && err != -EOWNERDEAD)
         return err;
-    store_relaxed(&rlock->owner, shared_rlock_caller());
+    store_relaxed(&rlock->owner, conc_context_id(NULL));
     rlock->depth = 1;
     return err;
 }

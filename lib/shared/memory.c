@@ -26,6 +26,7 @@
 #include "base/alloc.h"
 #include "base/guard.h"
 #include "base/list.h"
+#include "base/quiet.h"
 
 #define SHARED_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
@@ -95,8 +96,10 @@ static int shared_memory_make_file(size_t size)
     int fd = memfd_create("conc_shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)size) || fcntl(fd, F_ADD_SEALS, SHARED_SEALS)) {
-        int err = -errno;
+    int err = conc__quiet_ftruncate(fd, (off_t)size);
+    if (!err && fcntl(fd, F_ADD_SEALS, SHARED_SEALS))
+        err = -errno;
+    if (err) {
         close(fd);
         return err == -EFBIG ? -ENOMEM : err;
     }

@@ -18,6 +18,7 @@
 
 #include <limits.h>
 
+#include "base/cxx.h"
 #include "base/invariant.h"
 #include "sync/words.h"
 #include "wait/wait.h"
@@ -78,7 +79,7 @@ static int barrier_complete(conc_barrier *barrier, uint32_t index)
     if (complete && barrier->action) {
         /* The next round may be complete before this one's action is done. */
         conc_with_lock (&barrier->acting)
-            err = barrier->action(barrier->arg);
+            FENCED("the action of a barrier", err = barrier->action(barrier->arg));
     }
     if (err && complete)
         conc_barrier_abort(barrier);

@@ -53,7 +53,7 @@ static void cond_take_lock_again(conc_cond *cond, int end, uint32_t depth)
     conc__lock_resume(cond->lock, end < 0 ? LOCK_FREE : end);
     if (cond->rlock) {
         struct conc_context *self = context_self();
-        store_relaxed(&cond->rlock->owner, self); /* relaxed: see rlock.c */
+        store_relaxed(&cond->rlock->owner, self->id); /* relaxed: see rlock.c */
         self->rlocks++;
         cond->rlock->depth = depth;
     }

@@ -10,7 +10,8 @@
  * it, return, and free the event. The waiters return when they are delivered to, after that.
  * Invariant: SET is set only with the list empty; a waiter looks at SET under the guard before it
  * goes on the list, so that none waits for a flag that is set. Order: setting releases, seeing it
- * acquires.
+ * acquires. Clearing acquires too: a context that waits, clears and then looks sees what the
+ * setters before the clear did.
  */
 #include <conc/event.h>
 
@@ -32,7 +33,7 @@ void conc_event_set(conc_event *event)
     conc__waiter_deliver_all(chain, 0);
 }
 
-void conc_event_clear(conc_event *event) { fetch_and_release(&event->word, ~EVENT_SET); }
+void conc_event_clear(conc_event *event) { fetch_and_acq_rel(&event->word, ~EVENT_SET); }
 
 bool conc_event_is_set(const conc_event *event) { return load_acquire(&event->word) & EVENT_SET; }
 

@@ -49,7 +49,7 @@
 /* relaxed: for reports only */
 static void lock_note_holder(conc_lock *lock, const struct conc_context *holder)
 {
-    store_relaxed(&lock->holder, holder->id);
+    store_relaxed(&lock->holder, (uint32_t)holder->id); /* the low bits: registry.c */
 }
 
 /* Take the lock if it is free, and clear `waking` with it: WAKING if this caller was woken, else

@@ -2,10 +2,12 @@
  *
  * rlock.c: a re-entrant lock: a lock, its owner, and how often the owner has taken it.
  *
- * Invariant: `owner` is a context only while that context holds `lock`, and only that context
- * writes it. So a context that reads itself there owns the lock, and one that reads anything else
- * does not. `depth` is touched by the owner only. Order: relaxed is enough for `owner`: a context
- * always sees its own writes, and the lock orders everything else.
+ * Invariant: `owner` is the id of a context only while that context holds `lock`, and only that
+ * context writes it. So a context that reads its own id there owns the lock, and one that reads
+ * anything else does not. An id, and not an address: a context that ends and leaves the lock held
+ * must not make an owner of the next one that lies where it lay. `depth` is touched by the owner
+ * only. Order: relaxed is enough for `owner`: a context always sees its own writes, and the lock
+ * orders everything else.
  */
 #include <conc/rlock.h>
 
@@ -14,7 +16,7 @@
 
 static bool rlock_is_owned_by(const conc_rlock *rlock, const struct conc_context *self)
 {
-    return load_relaxed(&rlock->owner) == self;
+    return load_relaxed(&rlock->owner) == self->id;
 }
 
 /* Its owner takes it once more. */
@@ -27,7 +29,7 @@ static void rlock_deepen(conc_rlock *rlock)
 
 static void rlock_become_owner(conc_rlock *rlock, struct conc_context *self)
 {
-    store_relaxed(&rlock->owner, self);
+    store_relaxed(&rlock->owner, self->id);
     rlock->depth = 1;
     self->rlocks++;
 }
@@ -79,7 +81,7 @@ int conc_rlock_release(conc_rlock *rlock)
     if (--rlock->depth > 0)
         return 0;
     self->rlocks--;
-    store_relaxed(&rlock->owner, NULL);
+    store_relaxed(&rlock->owner, 0);
     return conc_lock_release(&rlock->lock);
 }
 

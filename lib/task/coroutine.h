@@ -17,8 +17,8 @@
  * hands over NULL, and the fake frames that the sanitizer kept for it are freed.
  *
  * C++ keeps the exceptions that a thread is handling in a chain, which catch blocks of two stacks
- * in turn would mix up. So if the C++ runtime was loaded with the program each stack has a chain of
- * its own. (A program in C that loads C++ by dlopen() must not switch inside a catch block.)
+ * in turn would mix up. So if there is a C++ runtime (base/cxx.h) each stack has a chain of its
+ * own. One that is found while a stack is left: that stack had no exceptions yet.
  *
  * The switches are inline: a function around them would return to a place other than the one it was
  * called from, which the processor mispredicts (10 ns, where the switch takes 2).
@@ -26,7 +26,9 @@
 #ifndef CONC_LIB_COROUTINE_H
 #define CONC_LIB_COROUTINE_H
 
+#include "base/atomic.h"
 #include "base/checkers.h"
+#include "base/cxx.h"
 #include "task/stack.h"
 #include "task/switch.h"
 
@@ -54,28 +56,17 @@ void conc__coroutine_leave(struct coroutine *to) __attribute__((noreturn));
 
 /* ---- C++ exceptions ---- */
 
-/* The layout is that of the Itanium C++ ABI. */
-struct conc__cxa_globals {
-    void *caught;
-    unsigned uncaught;
-#ifdef __ARM_EABI_UNWINDER__
-    void *propagating;
-#endif
-};
-
-/* Not declared const, as the C++ headers do: after a switch another thread may call it. */
-struct conc__cxa_globals *__cxa_get_globals(void) __attribute__((weak));
-
 static inline void coroutine_save_exceptions(struct conc__cxa_globals *saved)
 {
-    if (__cxa_get_globals)
-        *saved = *__cxa_get_globals();
+    cxx_get_globals_fn *get_globals = load_relaxed(&conc__cxx_get_globals); /* relaxed: cxx.c */
+    *saved = get_globals ? *get_globals() : (struct conc__cxa_globals){0};
 }
 
 static inline void coroutine_restore_exceptions(const struct conc__cxa_globals *saved)
 {
-    if (__cxa_get_globals)
-        *__cxa_get_globals() = *saved;
+    cxx_get_globals_fn *get_globals = load_relaxed(&conc__cxx_get_globals); /* relaxed: as above */
+    if (get_globals)
+        *get_globals() = *saved;
 }
 
 /* ---- Announcements ---- */

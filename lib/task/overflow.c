@@ -11,7 +11,11 @@
  * A handler's stack belongs to a thread. If the thread has one already, that is used. One that was
  * made here is unmapped when the thread ends; the main thread's stays.
  *
- * The handler calls only what is safe in a signal handler: write(2), and its own formatting.
+ * Two copies of the library in one process (one of them linked statically) have a handler each: the
+ * one that was set later hands on what is not in one of its own guards.
+ *
+ * The handler calls only what is safe in a signal handler: write(2), with what base/quiet.h does
+ * around it, and its own formatting.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -21,8 +25,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/quiet.h"
 #include "task/stack.h"
 #include "wait/context.h"
+#include "wait/thread.h"
 
 /* Bytes, for what the kernel pushes (up to 11 KiB with all of the x86 registers there are) and for
  * the old handler, which may be a language runtime's. */
@@ -32,7 +38,6 @@ enum { LINE_MAX_BYTES = 160 };
 
 static struct sigaction old_action;
 static pthread_once_t install_once = PTHREAD_ONCE_INIT;
-static pthread_key_t handler_stack_key; /* its destructor frees a thread's handler stack */
 static bool is_installed;
 static __thread bool is_watched __attribute__((tls_model("initial-exec")));
 
@@ -74,8 +79,10 @@ static void overflow_report(const struct stack *stack)
     line_add(&line, " has overflowed its stack of ");
     line_add_number(&line, stack->size / 1024);
     line_add(&line, " KiB; give it a larger stack_size\n");
-    ssize_t written = write(STDERR_FILENO, line.text, line.length);
-    (void)written; /* there is no other way to report it */
+    struct quiet quiet;
+    conc__quiet_begin(&quiet);
+    /* If it fails there is no other way to report it. */
+    conc__quiet_end(&quiet, write(STDERR_FILENO, line.text, line.length) < 0);
 }
 
 /* ---- The handler ---- */
@@ -108,14 +115,15 @@ static void overflow_on_fault(int number, siginfo_t *info, void *machine)
 
 static void overflow_drop_stack(void *memory)
 {
-    sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
+    stack_t has;
+    if (sigaltstack(NULL, &has) == 0 && has.ss_sp == memory) /* else the program has set another */
+        sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
     munmap(memory, HANDLER_STACK_SIZE);
+    is_watched = false;
 }
 
 static void overflow_install(void)
 {
-    if (pthread_key_create(&handler_stack_key, overflow_drop_stack) != 0)
-        return;
     struct sigaction action = {.sa_sigaction = overflow_on_fault};
     sigaction(SIGSEGV, NULL, &old_action); /* before overflow_on_fault() can run */
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | (old_action.sa_flags & (SA_NODEFER | SA_RESTART));
@@ -126,6 +134,7 @@ static void overflow_install(void)
 static int overflow_give_stack(void)
 {
     stack_t has;
+    context_self(); /* has the name that a report gives */
     if (sigaltstack(NULL, &has) == 0 && !(has.ss_flags & SS_DISABLE))
         return 0;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
@@ -133,9 +142,8 @@ static int overflow_give_stack(void)
     if (memory == MAP_FAILED)
         return -ENOMEM;
     stack_t stack = {.ss_sp = memory, .ss_size = HANDLER_STACK_SIZE};
-    if (pthread_setspecific(handler_stack_key, memory) != 0 || sigaltstack(&stack, NULL) != 0) {
-        pthread_setspecific(handler_stack_key, NULL);
-        munmap(memory, HANDLER_STACK_SIZE);
+    if (sigaltstack(&stack, NULL) != 0 || !conc__thread_at_end(overflow_drop_stack, memory)) {
+        overflow_drop_stack(memory);
         return -ENOMEM;
     }
     return 0;

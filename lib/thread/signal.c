@@ -21,6 +21,15 @@
  * it has cleared the second. A caller that waits has looked, under the guard, before it pushed its
  * waiter; the dispatcher finds the waiter when a signal comes later.
  *
+ * The dispatcher blocks all signals but those that are caught. So a caught signal arrives also if
+ * every other thread blocks it. Only the dispatcher can change its own mask: the call that lets go
+ * of a signal first has the dispatcher block it (`leaving`), and waits for that (`maskers`), or
+ * what the signal did before could be done in the dispatcher. A signal that comes in between waits
+ * in the kernel.
+ *
+ *     mask_due   set, under the guard, by a call that changes what is caught; cleared by the
+ *                dispatcher with the new mask
+ *
  * The dispatcher sleeps on a futex, which the handler may wake (it is one system call), and not on
  * a pipe: there is no descriptor that a child would share, or a daemon close.
  *
@@ -32,6 +41,14 @@
  * Catching: a signal has up to two holders, the program (conc_signal_catch(), _wait()) and the
  * callbacks. The first holder sets the library's action; when the last one lets go, the former
  * action is restored.
+ *
+ * Wakeups: a handler of the program's own posts a conc_wakeup with a push on `posted`, a stack from
+ * which the dispatcher takes all at once; then it sets their events. Nothing in it waits for
+ * another context, so it does not matter what the handler has interrupted.
+ *
+ *     wakeup->posted   0 -> 1   by the handler that pushes it; 1 already: it is on its way
+ *                      1 -> 0   by the dispatcher, before it sets the event. So what a handler does
+ *                               before a post that finds 1 is seen by the waiter
  *
  * Callbacks run one by one with the guard released; `running` is the one that runs now. A call that
  * removes it meanwhile waits until it is over, since its memory may be freed after that.
@@ -47,6 +64,7 @@
  */
 #include "thread/signal_impl.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -56,25 +74,34 @@
 
 #define DISPATCHER_STACK_SIZE ((size_t)256 * 1024) /* bytes; callbacks only post an item */
 
+#define REALTIME_FIRST 32 /* the first real-time signal of the kernel's */
+
 /* The holders of a signal that is caught. */
 #define HOLDER_PROGRAM 1u
 #define HOLDER_CALLBACKS 2u
 
 static uint32_t arrived[NSIG]; /* atomic, as the next */
 static uint32_t roused;
+static conc_wakeup *posted; /* the last one first */
 
 static struct {
     uint32_t word; /* the guard of all the rest */
     struct {
         unsigned holders;
         struct sigaction former; /* while there are holders */
+        unsigned leaving;        /* calls that are about to let go of it */
     } caught[NSIG];
     struct conc__waitlist waiters;   /* slot: the set that each waits for */
     struct conc__waitlist removers;  /* waiting for `running` to return */
+    struct conc__waitlist maskers;   /* waiting for the dispatcher's mask */
+    bool mask_due;                   /* what is caught has changed */
     struct list callbacks;           /* in the order in which they were added */
     struct signal_callback *running; /* NULL: none */
-    struct conc_context *dispatcher; /* the dispatcher's context */
+    conc_wakeup *wakeups;            /* taken from `posted`, the first one first */
+    conc_wakeup *waking;             /* whose event is being set; NULL: none */
+    uint64_t dispatcher;             /* the id of the dispatcher's context */
     bool stop;                       /* the dispatcher is to end */
+    bool gone;                       /* it has ended */
     sigset_t before_fork;            /* the forking thread's mask */
 } signals;
 
@@ -107,7 +134,8 @@ static bool signal_may_catch(int signo)
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (signo == never[i])
             return false;
-    return signo > 0 && signo < NSIG;
+    /* The C library has those between for itself. */
+    return signo > 0 && signo < NSIG && (signo < REALTIME_FIRST || signo >= SIGRTMIN);
 }
 
 static int signal_check_set(const sigset_t *set)
@@ -131,6 +159,7 @@ static void signal_hold(int signo, unsigned holder)
         /* Forget a signal from before it was last released. relaxed: under the guard. */
         store_relaxed(&arrived[signo], 0);
         sigaction(signo, &action, &signals.caught[signo].former); /* a good number: cannot fail */
+        signals.mask_due = true;
     }
     signals.caught[signo].holders |= holder;
 }
@@ -146,6 +175,15 @@ static void signal_let_go(int signo, unsigned holder)
     sigaction(signo, NULL, &now);
     if (now.sa_handler == signal_note) /* else the program has set another, which stays */
         sigaction(signo, &signals.caught[signo].former, NULL);
+}
+
+/* Release the guard, and have the dispatcher do what is due. */
+static void signal_unlock(void)
+{
+    bool due = signals.mask_due;
+    guard_unlock(&signals.word);
+    if (due)
+        dispatcher_rouse();
 }
 
 static void signal_for_each(const sigset_t *set, void (*fn)(int signo, unsigned holder))
@@ -230,6 +268,78 @@ static struct signal_callback *signal_next_due(void)
 
 /* ---- The dispatcher ---- */
 
+/* Every signal but those that a fault raises, which must end the program in any thread. */
+static void signal_fill(sigset_t *set)
+{
+    sigfillset(set);
+    sigdelset(set, SIGSEGV);
+    sigdelset(set, SIGBUS);
+    sigdelset(set, SIGFPE);
+    sigdelset(set, SIGILL);
+}
+
+/* In the dispatcher, under the guard: block all but what is caught, and stays so. Returns the calls
+ * that wait for that. */
+static struct conc__waiter *dispatcher_set_mask(void)
+{
+    if (!signals.mask_due)
+        return NULL;
+    sigset_t set;
+    signal_fill(&set);
+    for (int signo = 1; signo < NSIG; signo++)
+        if (signals.caught[signo].holders && !signals.caught[signo].leaving)
+            sigdelset(&set, signo);
+    pthread_sigmask(SIG_SETMASK, &set, NULL);
+    signals.mask_due = false;
+    return waitlist_take_all(&signals.maskers);
+}
+
+/* Until the dispatcher has the mask that is due. With the guard held, which it releases
+ * meanwhile. */
+static void dispatcher_await_mask(void)
+{
+    struct conc__waiter w = waiter_here_firmly();
+    signals.mask_due = true;
+    if (w.context->id == signals.dispatcher) {
+        /* the caller is a callback, and does it itself */
+        struct conc__waiter *others = dispatcher_set_mask();
+        guard_unlock(&signals.word);
+        conc__waiter_deliver_all(others, 0);
+    } else if (load_relaxed(&dispatcher.is_there) && !signals.gone) {
+        conc__waitlist_push(&signals.maskers, &w);
+        signal_unlock();
+        const struct wait_on on = {
+            .list = &signals.maskers, .guard = &signals.word, .what = "signal mask"};
+        conc__waiter_wait_firmly(&w, &on);
+    } else {
+        guard_unlock(&signals.word);
+    }
+    guard_lock(&signals.word);
+}
+
+/* Under the guard. */
+static bool signal_has_callback(int signo)
+{
+    for (struct list_node *n = signals.callbacks.head; n; n = list_next(&signals.callbacks, n))
+        if (list_entry(n, struct signal_callback, node)->signo == signo)
+            return true;
+    return false;
+}
+
+/* Let go of a signal, unless it has got a callback again. With the guard held, which it may release
+ * meanwhile. */
+static void signal_end_holding(int signo, unsigned holder)
+{
+    if (signals.caught[signo].holders == holder) {
+        signals.caught[signo].leaving++;
+        dispatcher_await_mask();
+        signals.caught[signo].leaving--;
+        signals.mask_due = true;
+    }
+    if (holder != HOLDER_CALLBACKS || !signal_has_callback(signo))
+        signal_let_go(signo, holder);
+}
+
 /* One more reference to a future, unless its last one has gone. */
 static bool signal_future_ref(conc_future *future)
 {
@@ -281,6 +391,17 @@ static struct conc__waiter *dispatcher_give_away(void)
     return first;
 }
 
+/* Under the guard: have the calls look again that wait for a callback, or a wakeup, to be over. */
+static void dispatcher_tell_removers(void)
+{
+    struct conc__waiter *removers = waitlist_take_all(&signals.removers);
+    if (removers) {
+        guard_unlock(&signals.word);
+        conc__waiter_deliver_all(removers, 0);
+        guard_lock(&signals.word);
+    }
+}
+
 /* With the guard held, which it releases meanwhile. */
 static void dispatcher_run_callback(struct signal_callback *callback)
 {
@@ -290,12 +411,36 @@ static void dispatcher_run_callback(struct signal_callback *callback)
     callback->fn(callback->signo, callback->arg);
     guard_lock(&signals.word);
     signals.running = NULL;
-    struct conc__waiter *removers = waitlist_take_all(&signals.removers);
-    if (removers) {
-        guard_unlock(&signals.word);
-        conc__waiter_deliver_all(removers, 0);
-        guard_lock(&signals.word);
+    dispatcher_tell_removers();
+}
+
+/* Under the guard: take what was posted. */
+static void dispatcher_take_wakeups(void)
+{
+    conc_wakeup *taken = exchange_acquire(&posted, NULL), *reversed = NULL;
+    while (taken) {
+        conc_wakeup *next = taken->next;
+        taken->next = reversed;
+        reversed = taken;
+        taken = next;
     }
+    conc_wakeup **end = &signals.wakeups;
+    while (*end)
+        end = &(*end)->next;
+    *end = reversed;
+}
+
+/* With the guard held, which it releases meanwhile. */
+static void dispatcher_wake(conc_wakeup *wakeup)
+{
+    signals.wakeups = wakeup->next;
+    signals.waking = wakeup;
+    guard_unlock(&signals.word);
+    exchange_acq_rel(&wakeup->posted, 0); /* acquires: also of the posts that have found 1 */
+    conc_event_set(&wakeup->event);
+    guard_lock(&signals.word);
+    signals.waking = NULL;
+    dispatcher_tell_removers();
 }
 
 /* The future was claimed: it is done now. Gives the reference back. */
@@ -311,8 +456,11 @@ static void dispatcher_settle(struct signal_future *f, int signo)
 static bool dispatcher_serve(void)
 {
     guard_lock(&signals.word);
+    struct conc__waiter *maskers = dispatcher_set_mask();
     struct conc__waiter *chain = dispatcher_give_away();
+    dispatcher_take_wakeups();
     guard_unlock(&signals.word);
+    conc__waiter_deliver_all(maskers, 0);
     while (chain) {
         struct conc__waiter *w = chain;
         chain = w->next; /* before it is delivered to: then its memory may be gone */
@@ -323,6 +471,8 @@ static bool dispatcher_serve(void)
     }
     struct signal_callback *callback;
     guard_lock(&signals.word);
+    while (!signals.stop && signals.wakeups)
+        dispatcher_wake(signals.wakeups);
     while (!signals.stop && (callback = signal_next_due()))
         dispatcher_run_callback(callback);
     bool goes_on = !signals.stop;
@@ -330,12 +480,25 @@ static bool dispatcher_serve(void)
     return goes_on;
 }
 
+/* No call may wait for the dispatcher any more. */
+static void dispatcher_say_goodbye(void)
+{
+    guard_lock(&signals.word);
+    signals.gone = true;
+    signals.dispatcher = 0;
+    struct conc__waiter *maskers = waitlist_take_all(&signals.maskers);
+    dispatcher_tell_removers();
+    guard_unlock(&signals.word);
+    conc__waiter_deliver_all(maskers, 0);
+}
+
 static void *dispatcher_main(void *arg)
 {
     struct conc_context *self = context_self();
     conc_context_set_name("signals");
     guard_lock(&signals.word);
-    signals.dispatcher = self;
+    signals.dispatcher = self->id;
+    signals.gone = false;
     guard_unlock(&signals.word);
     while (dispatcher_serve()) {
         conc__blocked_begin(self, "signals", NULL, NULL);
@@ -343,6 +506,7 @@ static void *dispatcher_main(void *arg)
             conc__futex_wait(&roused, 0, CONC_FOREVER);
         conc__blocked_end(self);
     }
+    dispatcher_say_goodbye();
     return arg;
 }
 
@@ -373,15 +537,10 @@ static void dispatcher_stop(void)
     guard_unlock(&dispatcher.starting);
 }
 
-/* Block all signals but those that a fault raises, which must end the program in any thread. */
 static void signal_block_all(sigset_t *before)
 {
     sigset_t set;
-    sigfillset(&set);
-    sigdelset(&set, SIGSEGV);
-    sigdelset(&set, SIGBUS);
-    sigdelset(&set, SIGFPE);
-    sigdelset(&set, SIGILL);
+    signal_fill(&set);
     pthread_sigmask(SIG_SETMASK, &set, before);
 }
 
@@ -428,14 +587,28 @@ static void signal_after_fork_in_parent(void)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* What was posted in the parent is the parent's. */
+static void signal_forget_wakeups(void)
+{
+    dispatcher_take_wakeups();
+    for (conc_wakeup *w = signals.wakeups; w; w = w->next)
+        w->posted = 0;
+    signals.wakeups = signals.waking = NULL;
+}
+
 static void signal_after_fork_in_child(void)
 {
     struct list_node *node;
     while ((node = list_pop(&signals.callbacks)))
         signal_let_go(list_entry(node, struct signal_callback, node)->signo, HOLDER_CALLBACKS);
-    signals.waiters.head = signals.removers.head = NULL;
+    signals.waiters.head = signals.removers.head = signals.maskers.head = NULL;
     signals.running = NULL;
-    signals.stop = false;
+    signals.stop = signals.gone = false;
+    signals.dispatcher = 0;
+    for (int signo = 1; signo < NSIG; signo++)
+        signals.caught[signo].leaving = 0;
+    signals.mask_due = true; /* for a dispatcher that this process may start */
+    signal_forget_wakeups();
     for (int signo = 1; signo < NSIG; signo++)
         store_relaxed(&arrived[signo], 0); /* relaxed: the child has one thread */
     dispatcher.starting = dispatcher.is_there = 0;
@@ -467,11 +640,11 @@ int conc_signal_wait(const sigset_t *set, conc_deadline deadline)
     signal_for_each(set, signal_hold);
     int signo = signal_take_one(set);
     if (signo || deadline_is_now(deadline)) {
-        guard_unlock(&signals.word);
+        signal_unlock();
         return signo ? signo : -EAGAIN;
     }
     conc__waitlist_push(&signals.waiters, &w);
-    guard_unlock(&signals.word);
+    signal_unlock();
     const struct wait_on on = {.list = &signals.waiters, .guard = &signals.word, .what = "signal"};
     return conc__waiter_wait(&w, &on, deadline);
 }
@@ -550,7 +723,7 @@ int conc_signal_catch(const sigset_t *set)
         return err;
     guard_lock(&signals.word);
     signal_for_each(set, signal_hold);
-    guard_unlock(&signals.word);
+    signal_unlock();
     return 0;
 }
 
@@ -560,8 +733,8 @@ int conc_signal_release(const sigset_t *set)
     if (err)
         return err;
     guard_lock(&signals.word);
-    signal_for_each(set, signal_let_go);
-    guard_unlock(&signals.word);
+    signal_for_each(set, signal_end_holding);
+    signal_unlock();
     return 0;
 }
 
@@ -583,15 +756,6 @@ int conc__signal_add(struct signal_callback *callback)
     return 0;
 }
 
-/* Under the guard. */
-static bool signal_has_callback(int signo)
-{
-    for (struct list_node *n = signals.callbacks.head; n; n = list_next(&signals.callbacks, n))
-        if (list_entry(n, struct signal_callback, node)->signo == signo)
-            return true;
-    return false;
-}
-
 void conc__signal_remove(struct signal_callback *callback)
 {
     struct conc__waiter w = waiter_here_firmly();
@@ -599,14 +763,65 @@ void conc__signal_remove(struct signal_callback *callback)
     if (list_is_on(&callback->node)) {
         list_remove(&signals.callbacks, &callback->node);
         if (!signal_has_callback(callback->signo))
-            signal_let_go(callback->signo, HOLDER_CALLBACKS);
+            signal_end_holding(callback->signo, HOLDER_CALLBACKS);
     }
-    bool wait = signals.running == callback && w.context != signals.dispatcher;
+    bool wait = signals.running == callback && w.context->id != signals.dispatcher;
     if (wait)
         conc__waitlist_push(&signals.removers, &w);
-    guard_unlock(&signals.word);
+    signal_unlock();
     const struct wait_on on = {
         .list = &signals.removers, .guard = &signals.word, .what = "signal callback"};
     if (wait)
+        conc__waiter_wait_firmly(&w, &on);
+}
+
+/* ---- Wakeups ---- */
+
+int conc_wakeup_init(conc_wakeup *wakeup)
+{
+    *wakeup = (conc_wakeup){.posted = 0};
+    return dispatcher_start();
+}
+
+void conc_wakeup_post(conc_wakeup *wakeup)
+{
+    if (exchange_acq_rel(&wakeup->posted, 1))
+        return;
+    int err = errno;
+    wakeup->next = load_relaxed(&posted); /* relaxed: only the swap's success counts */
+    while (!cas_pointer_release(&posted, &wakeup->next, wakeup))
+        continue;
+    dispatcher_rouse();
+    errno = err;
+}
+
+int conc_wakeup_wait(conc_wakeup *wakeup, conc_deadline deadline)
+{
+    int err = dispatcher_start(); /* the child of a fork has none yet */
+    if (!err)
+        err = conc_event_wait(&wakeup->event, deadline);
+    if (!err)
+        conc_event_clear(&wakeup->event);
+    return err;
+}
+
+/* Is it on its way to its event? If so, the waiter is on the list of those that are told when one
+ * has come there. */
+static bool wakeup_is_under_way(const conc_wakeup *wakeup, struct conc__waiter *w)
+{
+    guard_lock(&signals.word);
+    bool under_way = !signals.gone && load_relaxed(&dispatcher.is_there) &&
+                     (load_acquire(&wakeup->posted) || signals.waking == wakeup);
+    if (under_way)
+        conc__waitlist_push(&signals.removers, w);
+    guard_unlock(&signals.word);
+    return under_way;
+}
+
+void conc_wakeup_destroy(conc_wakeup *wakeup)
+{
+    struct conc__waiter w = waiter_here_firmly();
+    const struct wait_on on = {.list = &signals.removers, .guard = &signals.word, .what = "wakeup"};
+    while (wakeup_is_under_way(wakeup, &w))
         conc__waiter_wait_firmly(&w, &on);
 }

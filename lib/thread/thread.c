@@ -27,7 +27,7 @@ struct conc_thread {
     conc_future *job;
     conc_event started; /* then the two below are set */
     /* Of its context. Not a pointer to that: a later thread's may have the same address. */
-    uint32_t id;
+    uint64_t id;
     char name[CONC_NAME_MAX]; /* the thread's at its start; empty: none was given */
 };
 
@@ -136,7 +136,7 @@ const char *conc_thread_name(const conc_thread *thread)
     return thread->name;
 }
 
-uint32_t conc_thread_id(const conc_thread *thread)
+uint64_t conc_thread_id(const conc_thread *thread)
 {
     thread_wait_started(thread);
     return thread->id;

@@ -40,7 +40,7 @@ struct conc_timer {
     struct heap_node node;
     conc_future *job;
     sigset_t mask;   /* of the context that has started it: the job's thread gets the same */
-    uint32_t runner; /* atomic: the id of the context in which the job runs; 0: it has not begun */
+    uint64_t runner; /* atomic: the id of the context in which the job runs; 0: it has not begun */
 };
 
 static struct {

@@ -15,9 +15,9 @@
 __thread struct conc_context *conc__self __attribute__((tls_model("initial-exec")));
 
 /* "<kind>-<id>", without the weight of snprintf(): tasks are started by the million. */
-static void context_generate_name(char *name, const char *kind, uint32_t id)
+static void context_generate_name(char *name, const char *kind, uint64_t id)
 {
-    char digits[10];
+    char digits[20]; /* as many as an id can have */
     size_t n = 0;
     while (*kind)
         *name++ = *kind++;
@@ -34,7 +34,8 @@ void conc__context_init(struct conc_context *context, const struct context_ops *
                         const char *name)
 {
     context->ops = ops;
-    context->id = conc__registry_new_id();
+    if (!context->id)
+        context->id = conc__registry_new_id();
     context->scopes_end = CONC_FOREVER;
     if (name) /* no other context knows this one yet: no guard */
         snprintf(context->name, sizeof context->name, "%s", name);
@@ -82,7 +83,7 @@ void conc_context_set_name(const char *name)
         self->ops->renamed(self);
 }
 
-uint32_t conc_context_id(const conc_context *context)
+uint64_t conc_context_id(const conc_context *context)
 {
     return context ? context->id : context_self()->id;
 }

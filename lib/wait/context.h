@@ -70,7 +70,7 @@ struct context_ops {
 
 struct conc_context {
     const struct context_ops *ops;
-    uint32_t id;     /* unique among the living, never 0 */
+    uint64_t id;     /* never used again, never 0; see registry.c */
     int message_err; /* the error that `message` belongs to */
     char *message;   /* of the last error raised: CONC_MESSAGE_MAX bytes, owned; NULL: none */
 
@@ -113,6 +113,7 @@ struct conc_context {
      * else NULL. */
     struct callback_line *callbacks;
 
+    bool ends_unseen;         /* nothing may be kept for it: nothing would free that (thread.c) */
     char name[CONC_NAME_MAX]; /* written under the guard in `blocked` */
 
     struct list_node node; /* in the registry's list; under its guard */
@@ -123,7 +124,7 @@ struct conc_context {
     uint32_t blocked;
     const char *blocked_on;
     const void *object;
-    const uint32_t *holder; /* where the id of the object's holder stands; NULL: nowhere */
+    const uint32_t *holder; /* where the low bits of its holder's id stand; NULL: nowhere */
     int64_t blocked_since;
 };
 
@@ -139,7 +140,8 @@ static inline struct conc_context *context_self(void)
     return self ? self : conc__adopt_thread();
 }
 
-/* Fill in a context (zeroed) and enter it in the registry; remove it. name NULL: "<kind>-<id>". */
+/* Fill in a context (zeroed, but perhaps for an id that it has already) and enter it in the
+ * registry; remove it. name NULL: "<kind>-<id>". */
 void conc__context_init(struct conc_context *context, const struct context_ops *ops,
                         const char *name);
 void conc__context_fini(struct conc_context *context);

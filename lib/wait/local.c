@@ -42,6 +42,7 @@
 #include "wait/local.h"
 
 #include "base/alloc.h"
+#include "base/cxx.h"
 
 struct conc_local {
     uint32_t refs;  /* the boxes, and the user */
@@ -137,7 +138,7 @@ static void box_unref(struct box *box)
     void *value = box->value;
     free_bytes(box);
     if (key->destructor && value)
-        key->destructor(value);
+        FENCED("the destructor of a local value", key->destructor(value));
     key_unref(key);
 }
 

@@ -10,10 +10,10 @@
 #include "base/alloc.h"
 #include "wait/context.h"
 
-/* The context's buffer; NULL: out of memory. */
+/* The context's buffer; NULL: out of memory, or nothing would free it. */
 static char *message_buffer(struct conc_context *self)
 {
-    if (!self->message)
+    if (!self->message && !self->ends_unseen)
         self->message = alloc_bytes(CONC_MESSAGE_MAX);
     return self->message;
 }

@@ -40,21 +40,39 @@
  * turns. So the first long one ends the spin: what runs meanwhile is not what the thread waits for,
  * and its own deadline may pass.
  *
- * Every thread gets its context when it first calls libconc, and a thread-specific destructor takes
- * the context out of the registry when the thread ends. The context is thread-local memory: there
- * is nothing to allocate, and nothing can fail (see conc__adopt_thread() for the one exception).
+ * Every thread gets its context when it first calls libconc. The context is thread-local memory:
+ * there is nothing to allocate, and nothing can fail. When the thread ends, thread_ends() takes the
+ * context out of the registry: as the destructor of a thread-specific key, which the library makes
+ * when it is loaded. If the program has taken all keys by then (1,024), the library's own threads
+ * call it at their end (thread/create.c), the main thread needs no end, as its memory stays, and
+ * all others have the third of the states below from the beginning.
+ *
+ * Other destructors may call libconc before thread_ends() and after it, in each of the rounds that
+ * POSIX promises (PTHREAD_DESTRUCTOR_ITERATIONS, four). It is still the same thread, with the same
+ * id and name, but its context is not in the registry any more: it may be in the last round, whose
+ * end nothing tells.
+ *
+ *     before thread_ends()    the context is in the registry after the first         it is not; it
+ *     keeps local values and a message, which the next call of
+ *                             thread_ends() frees
+ *     after the second        it keeps nothing that would have to be freed (`ends_unseen`)
+ *
+ * Not covered, as no call can find out in which round it is: a thread that calls libconc for the
+ * very first time in its last round stays in the registry; in the last but one, what it then keeps
+ * in the last is not freed.
  */
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/stay.h"
+#include "wait/local.h"
 #include "wait/thread.h"
 
 #define PARK_BITS (PARK_DELIVERED | PARK_KICKED)
@@ -74,6 +92,7 @@ static const struct spin_limits thread_spin_limits = {
 
 static __thread struct thread_context thread_context = {.kick_fd = -1};
 static pthread_key_t at_exit; /* its destructor takes a thread's context out of the registry */
+static bool has_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static bool thread_has_bits(const void *word)
@@ -122,7 +141,7 @@ static void thread_kick(struct conc_context *context) { thread_set_bit(context, 
 /* -1: there is no descriptor left, or nothing would close it when the thread ends. */
 static int thread_kick_fd(struct thread_context *self)
 {
-    if (self->kick_fd < 0 && pthread_getspecific(at_exit) == self)
+    if (self->kick_fd < 0 && !self->context.ends_unseen)
         self->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return self->kick_fd;
 }
@@ -231,48 +250,103 @@ static const struct context_ops thread_ops = {
 static void thread_ends(void *thread)
 {
     struct thread_context *self = thread;
+    conc__self = &self->context; /* not if the thread ends in a task */
     conc__context_fini(&self->context);
     thread_close_kick_fd(self);
-    /* Another destructor may call libconc: then it gets a new context, and this one is called
-     * again. */
+    if (self->at_end)
+        self->at_end(self->at_end_arg);
+    self->at_end = NULL;
+    self->ends++;
+    /* Another destructor may call libconc: then it gets a new context. */
     conc__self = NULL;
+}
+
+bool conc__thread_at_end(thread_end_fn *fn, void *arg)
+{
+    context_self(); /* a task's thread has one, too */
+    struct thread_context *self = &thread_context;
+    if (self->context.ends_unseen)
+        return false;
+    self->at_end = fn;
+    self->at_end_arg = arg;
+    return true;
 }
 
 static void thread_after_fork_in_child(void) { thread_close_kick_fd(&thread_context); }
 
-/* Without the key the contexts of ended threads would stay in the registry, where others would read
- * their memory. No call that needs a context could report an error for that, so the program
- * ends. */
-__attribute__((noreturn, cold)) static void thread_die_without_key(int err)
-{
-    fprintf(stderr,
-            "libconc: cannot make a thread-specific key: %s (a process has 1,024 of them, and "
-            "libconc needs one)\n",
-            conc_strerror(-err));
-    abort();
-}
-
 static void thread_make_key(void)
 {
-    int err = pthread_key_create(&at_exit, thread_ends);
-    if (err)
-        thread_die_without_key(err);
+    has_key = pthread_key_create(&at_exit, thread_ends) == 0;
     /* If there is no memory, a child must not use libconc. */
     pthread_atfork(NULL, NULL, thread_after_fork_in_child);
+}
+
+/* Early: before the program has taken all keys. The first few need no memory in each thread. */
+__attribute__((constructor)) static void thread_make_key_early(void)
+{
+    conc__stay_loaded();
+    pthread_once(&once, thread_make_key);
+}
+
+static bool thread_is_main(void) { return getpid() == gettid(); }
+
+/* Will thread_ends() be called when the calling thread ends, or need not be? */
+static bool thread_watch_end(struct thread_context *thread)
+{
+    if (has_key)
+        return pthread_setspecific(at_exit, thread) == 0;
+    return thread->end_is_told || thread_is_main();
+}
+
+bool conc__thread_tells_end(void)
+{
+    pthread_once(&once, thread_make_key);
+    return !has_key;
+}
+
+void conc__thread_begin(void) { thread_context.end_is_told = true; }
+
+void conc__thread_end(void)
+{
+    if (conc__self)
+        thread_ends(&thread_context);
+}
+
+/* The first of the thread's contexts; or the only one, in the child of a task that has forked. */
+static void thread_adopt_first(struct thread_context *thread)
+{
+    struct conc_context *self = &thread->context;
+    /* The thread may have one already, if it forked in a task. */
+    *self = (struct conc_context){.id = self->id, .message = self->message};
+    thread->word = 0;
+    pthread_once(&once, thread_make_key);
+    conc__context_init(self, &thread_ops, thread_is_main() ? "main" : NULL);
+    if (!thread_watch_end(thread)) {
+        conc__context_fini(self);
+        self->ends_unseen = true;
+    }
+}
+
+/* One that follows, after thread_ends(). Whoever remembers the thread has its id. */
+static void thread_adopt_again(struct thread_context *thread)
+{
+    struct conc_context *self = &thread->context, before = *self;
+    *self = (struct conc_context){.ops = before.ops, .id = before.id, .scopes_end = CONC_FOREVER};
+    memcpy(self->name, before.name, sizeof self->name);
+    if (thread->ends > 1 || !has_key || !thread_watch_end(thread)) {
+        self->ends_unseen = true;
+        conc__locals_drop(self);
+    }
 }
 
 struct conc_context *conc__adopt_thread(void)
 {
     struct thread_context *thread = &thread_context;
     struct conc_context *self = &thread->context;
-    *thread = (struct thread_context){.kick_fd = -1};
-    pthread_once(&once, thread_make_key);
-    bool is_main = getpid() == gettid();
-    conc__context_init(self, &thread_ops, is_main ? "main" : NULL);
-    /* There may be no memory (a key beyond the first few needs a block). Then nothing would take
-     * the context out of the registry when the thread ends, so it must not be there. */
-    if (pthread_setspecific(at_exit, thread) != 0)
-        conc__context_fini(self);
+    if (thread->ends)
+        thread_adopt_again(thread);
+    else
+        thread_adopt_first(thread);
     conc__self = self;
     return self;
 }

@@ -111,7 +111,7 @@ struct wait_on {
     /* For the registry: */
     const char *what;       /* "lock", "queue get" ...; static */
     void *object;           /* the primitive's address */
-    const uint32_t *holder; /* where the id of its holder stands; NULL: it has none */
+    const uint32_t *holder; /* where the low bits of its holder's id stand; NULL: it has none */
 
     /* Called under the guard when the waiter has given up; not if a waker has taken it off the list
      * because it was cancelled. May be NULL. */

@@ -184,7 +184,7 @@ static void test_cancelling_one_job_leaves_the_next_alone(void **state)
 }
 
 struct callback_view {
-    uint32_t id;
+    uint64_t id;
     int check;
     conc_event seen;
 };

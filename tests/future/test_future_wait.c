@@ -186,7 +186,7 @@ static void test_callbacks_come_after_those_who_wait_are_woken(void **state)
     conc_future_unref(f);
 }
 
-static void note_id(conc_future *future, void *id) { *(uint32_t *)id = conc_context_id(NULL); }
+static void note_id(conc_future *future, void *id) { *(uint64_t *)id = conc_context_id(NULL); }
 
 static void finisher(void *arg)
 {
@@ -197,7 +197,7 @@ static void finisher(void *arg)
 static void test_callbacks_run_in_the_context_that_completes_it(void **state)
 {
     struct test_thread thread;
-    uint32_t id = 0;
+    uint64_t id = 0;
     conc_future *f = pending();
     assert_int_equal(conc_future_add_done_callback(f, note_id, &id), 0);
     test_thread_start(&thread, "finisher", finisher, &f);

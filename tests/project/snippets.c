@@ -26,6 +26,7 @@ ssize_t signal_future_example(void);
 int run_example(void);
 size_t struct_example(void);
 int signal_example(void);
+int wakeup_example(void);
 int local_example(void);
 void log_line(const char *format, const char *text);
 int connect_example(void);
@@ -123,6 +124,18 @@ ssize_t signal_future_example(void)
     if (!conc_future_is_done(either[0]))
         conc_future_cancel(either[0]); // a signal came first
     return done;
+}
+
+static conc_wakeup wakeup;
+static void on_alarm(int signo) { conc_wakeup_post(&wakeup); }
+
+int wakeup_example(void)
+{
+    if (conc_wakeup_init(&wakeup))
+        return 1;
+    signal(SIGALRM, on_alarm);
+    int err = conc_wakeup_wait(&wakeup, CONC_FOREVER);
+    return err;
 }
 
 int signal_example(void)

@@ -85,7 +85,7 @@ struct unobserved {
     int count; /* atomic */
     int err;
     char message[CONC_MESSAGE_MAX];
-    uint32_t context; /* its id */
+    uint64_t context; /* its id */
 };
 
 /* Count them from now on, in `u`; until leaks_teardown(). */

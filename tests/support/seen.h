@@ -16,7 +16,7 @@
 
 struct seen {
     size_t n;
-    uint32_t ids[MOST];
+    uint64_t ids[MOST];
     conc_context_info info; /* of the one that is sought */
     char name[CONC_NAME_MAX], holder_name[CONC_NAME_MAX];
     const char *seek;

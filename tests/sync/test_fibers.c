@@ -27,7 +27,7 @@
 /* ---- Identity ---- */
 
 struct identity {
-    uint32_t ids[CONTEXTS];
+    uint64_t ids[CONTEXTS];
     conc_context *contexts[CONTEXTS];
     conc_barrier all_there;
 };

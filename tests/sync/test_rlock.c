@@ -199,7 +199,7 @@ static int take_once_too_often(void *arg)
 
 static void test_taken_too_often_ends_the_program_with_a_message(void **state)
 {
-    struct too_often t = {{{0}, NULL, 0}, {-1, -1}};
+    struct too_often t = {{{0}, 0, 0}, {-1, -1}};
     char text[200] = "";
     assert_int_equal(pipe(t.message), 0);
     conc_rlock_enter(&t.rlock);

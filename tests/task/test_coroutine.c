@@ -284,6 +284,7 @@ static void test_exception_flagged_on_one_side_does_not_trap_on_the_other(void *
 /* What the C++ runtime would have. */
 static __thread struct conc__cxa_globals exceptions;
 
+struct conc__cxa_globals *__cxa_get_globals(void);
 struct conc__cxa_globals *__cxa_get_globals(void) { return &exceptions; }
 
 static void handle_exceptions(struct side *s)

@@ -178,10 +178,10 @@ static void test_overflow_of_a_generator_is_its_consumers(void **state)
                         "give it a larger stack_size\n");
 }
 
-static void test_overflow_without_a_context_is_reported(void **state)
+static void test_overflow_in_a_thread_that_has_only_watched_is_reported(void **state)
 {
     assert_string_equal(last_words(overflow_without_context),
-                        "libconc: thread has overflowed its stack of 64 KiB; "
+                        "libconc: thread 'main' has overflowed its stack of 64 KiB; "
                         "give it a larger stack_size\n");
 }
 
@@ -256,7 +256,7 @@ static void test_threads_own_handler_stack_is_left_alone(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_overflow_is_reported_with_name_and_size),
     cmocka_unit_test(test_overflow_of_a_generator_is_its_consumers),
-    cmocka_unit_test(test_overflow_without_a_context_is_reported),
+    cmocka_unit_test(test_overflow_in_a_thread_that_has_only_watched_is_reported),
     cmocka_unit_test(test_fault_elsewhere_is_not_reported),
     cmocka_unit_test(test_old_handler_is_called_after_the_report),
     cmocka_unit_test(test_fault_elsewhere_goes_to_the_old_handler),

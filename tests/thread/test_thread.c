@@ -174,7 +174,7 @@ struct self {
     conc_thread *thread; /* set before `go` */
     conc_event go, done;
     int join, join_in_callback;
-    uint32_t id;
+    uint64_t id;
     char name[CONC_NAME_MAX];
 };
 

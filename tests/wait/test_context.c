@@ -3,6 +3,7 @@
  * test_context.c: contexts: names, ids, the registry of all of them. What each is blocked on:
  * test_dump.c.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -24,7 +25,7 @@ static void test_first_thread_is_called_main(void **state)
 static void test_current_and_id_stay_the_same(void **state)
 {
     conc_context *self = conc_context_current();
-    uint32_t id = conc_context_id(NULL);
+    uint64_t id = conc_context_id(NULL);
     assert_non_null(self);
     assert_true(id != 0);
     assert_ptr_equal(conc_context_current(), self);
@@ -37,7 +38,7 @@ static void check_identity(void *main_context)
     CHECK(conc_context_current() != main_context);
     CHECK(conc_context_id(NULL) != 0 &&
           conc_context_id(NULL) != ((conc_context *)main_context)->id);
-    snprintf(expected, sizeof expected, "thread-%u", conc_context_id(NULL));
+    snprintf(expected, sizeof expected, "thread-%" PRIu64, conc_context_id(NULL));
     CHECK(!strcmp(conc_context_name(conc_context_current()), expected));
 }
 
@@ -49,14 +50,15 @@ static void test_thread_has_an_identity_and_a_generated_name(void **state)
 }
 
 struct ids {
-    uint32_t ids[64], n;
+    uint64_t ids[64];
+    uint32_t n;
     pthread_barrier_t all_there;
 };
 
 static void note_id(void *arg)
 {
     struct ids *ids = arg;
-    uint32_t id = conc_context_id(NULL);
+    uint64_t id = conc_context_id(NULL);
     ids->ids[fetch_add_relaxed(&ids->n, 1)] = id;
     pthread_barrier_wait(&ids->all_there); /* unique among the living: so they live */
 }
@@ -119,7 +121,7 @@ static void test_foreach_shows_the_caller_running(void **state)
 
 struct stay {
     conc_event leave;
-    uint32_t id;
+    uint64_t id;
 };
 
 static void stay(void *arg)
@@ -243,7 +245,7 @@ static void call_libconc_late(void *seen)
 {
     /* The library's own destructor may have run already: then this is a new context. */
     conc_raise(-EIO, "late");
-    *(uint32_t *)seen = conc_context_id(NULL);
+    *(uint64_t *)seen = conc_context_id(NULL);
 }
 
 static void have_late_destructor(void *seen)
@@ -254,7 +256,7 @@ static void have_late_destructor(void *seen)
 
 static void test_destructor_that_calls_libconc_leaves_no_context_behind(void **state)
 {
-    uint32_t id = 0;
+    uint64_t id = 0;
     struct test_thread t;
     int32_t before = conc__hooks.allocated;
     conc_context_current(); /* so that the library's key is made first, before the test's */
@@ -274,7 +276,7 @@ static int look_in_child(void *arg)
     struct seen seen = {.seek = "main"};
     if (conc_context_foreach(see, &seen) != 0)
         return 1;
-    if (seen.n != 1 || seen.info.id != *(uint32_t *)arg)
+    if (seen.n != 1 || seen.info.id != *(uint64_t *)arg)
         return 2;
     if (conc_sleep(CONC_MS(1)) != 0)
         return 3;
@@ -288,7 +290,7 @@ static void test_child_has_the_forking_context_only(void **state)
     for (int i = 0; i < 3; i++)
         test_thread_start(&t[i], NULL, stay, &s);
     wait_until_n_blocked(&s.leave, 3);
-    uint32_t id = conc_context_id(NULL);
+    uint64_t id = conc_context_id(NULL);
     assert_int_equal(in_child(look_in_child, &id), 0);
     assert_int_equal(look_for(NULL).n, 4); /* and the parent still has all */
     conc_event_set(&s.leave);

@@ -274,7 +274,7 @@ static int look_in_child(void *arg)
     struct seen seen = {.seek = "main"};
     if (conc_context_foreach(see, &seen) != 0)
         return 1;
-    if (seen.n != 1 || seen.info.id != *(uint32_t *)arg)
+    if (seen.n != 1 || seen.info.id != *(uint64_t *)arg)
         return 2;
     return 0;
 }
@@ -283,7 +283,7 @@ static void fork_while_others_dump(void *arg)
 {
     struct objects *o = arg;
     for (int i = 0; i < 20; i++) {
-        uint32_t id = conc_context_id(NULL);
+        uint64_t id = conc_context_id(NULL);
         conc_context_set_name("main"); /* as look_in_child() wants */
         CHECK_EQUAL(in_child(look_in_child, &id), 0);
     }

@@ -51,18 +51,18 @@ static uint64_t entry_offset(const struct op *op)
     return (uint64_t)(op->offset == -1 ? refused : op->offset);
 }
 
-static void entry_prepare_transfer(struct io_uring_sqe *sqe, const struct ring *ring,
-                                   const struct op *op)
+static void entry_prepare_transfer(struct io_uring_sqe *sqe, struct ring *ring, const struct op *op)
 {
     if (op->code == OP_READ || op->code == OP_PREAD)
         io_uring_prep_read(sqe, op->fd, op->buf, entry_length(op), entry_offset(op));
     else
         io_uring_prep_write(sqe, op->fd, op->buf, entry_length(op), entry_offset(op));
+    ring->has_writes |= op->code == OP_WRITE || op->code == OP_PWRITE;
     if (op->code == OP_WRITE)
         sqe->rw_flags = ring->no_sigpipe;
 }
 
-void conc__entry_prepare(struct io_uring_sqe *sqe, const struct ring *ring, const struct op *op)
+void conc__entry_prepare(struct io_uring_sqe *sqe, struct ring *ring, const struct op *op)
 {
     switch (op->code) {
     case OP_POLL:

@@ -15,7 +15,7 @@ enum entry_way { BY_ENTRY, BY_ATTEMPTS, BY_THREAD };
 enum entry_way conc__entry_way(const struct ring *ring, const struct op *op);
 
 /* Fill in the entry that carries out the op. */
-void conc__entry_prepare(struct io_uring_sqe *sqe, const struct ring *ring, const struct op *op);
+void conc__entry_prepare(struct io_uring_sqe *sqe, struct ring *ring, const struct op *op);
 
 /* Fill in the entry that waits until the descriptor is ready: for conc__op_events(), which are not
  * 0. */

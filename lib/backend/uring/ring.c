@@ -31,6 +31,7 @@
 
 #include "base/checkers.h"
 #include "base/clock.h"
+#include "base/quiet.h"
 #include "op/op.h"
 
 /* 256 entries: a system call for so many costs each of them next to nothing. 1,024 completions: as
@@ -132,6 +133,7 @@ int conc__ring_init(struct ring *ring)
     io_uring_register_iowq_max_workers(&ring->uring, workers); /* fails: the kernel's own limits */
     ring->no_sigpipe = conc__ring_shape.no_sigpipe;
     ring->overflows = 0;
+    ring->has_writes = false;
     return 0;
 }
 
@@ -150,7 +152,7 @@ void conc__ring_forget(struct ring *ring) { close(ring->uring.ring_fd); }
 static void ring_die(int err) __attribute__((noreturn));
 static void ring_die(int err)
 {
-    fprintf(stderr, "libconc: io_uring_enter: %s\n", conc_strerror(err));
+    conc__report("libconc: io_uring_enter: %s\n", conc_strerror(err));
     abort();
 }
 
@@ -171,16 +173,37 @@ static int ring_exchange(struct ring *ring)
     return ring_owes(ring) ? io_uring_get_events(&ring->uring) : 0;
 }
 
+static int ring_call(struct ring *ring, conc_deadline until, int64_t left)
+{
+    return left > 0 ? ring_wait_for_one(ring, until, left) : ring_exchange(ring);
+}
+
+/* The kernel first tries a write in the calling thread. If that goes beyond the limit of a file's
+ * size it raises SIGXFSZ there. */
+static int ring_call_quietly(struct ring *ring, conc_deadline until, int64_t left)
+{
+    struct quiet quiet;
+    const bool limited = conc__file_size_is_limited();
+    if (limited)
+        conc__quiet_begin(&quiet);
+    int err = ring_call(ring, until, left);
+    if (limited)
+        conc__quiet_end(&quiet, true);
+    ring->has_writes = io_uring_sq_ready(&ring->uring); /* they may have been refused */
+    return err;
+}
+
 void conc__ring_enter(struct ring *ring, conc_deadline until)
 {
     struct io_uring *uring = &ring->uring;
     if (load_relaxed(uring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) /* relaxed: our own thread set it */
         ring->overflows++;
     int64_t left = io_uring_cq_ready(uring) ? 0 : conc_remaining(until);
-    int err = left > 0 ? ring_wait_for_one(ring, until, left) : ring_exchange(ring);
+    int err =
+        ring->has_writes ? ring_call_quietly(ring, until, left) : ring_call(ring, until, left);
     if (err >= 0 || err == -ETIME || err == -EINTR)
         return;
-    if (err != -EAGAIN && err != -EBUSY)
+    if (err != -EAGAIN && err != -EBUSY && err != -ENOMEM)
         ring_die(err);
     /* The entries stay in the queue. If the kernel refused them until completions are taken, those
      * are there now. */

@@ -19,6 +19,8 @@ struct ring {
     /* The flag of a write that is to raise no SIGPIPE; 0: the kernel knows none. */
     int no_sigpipe;
 
+    bool has_writes; /* among the entries that the kernel has not taken */
+
     /* How often completions had to wait in the kernel for room. */
     size_t overflows;
 };
