@@ -7,6 +7,7 @@
 
 #include <conc/barrier.h>
 #include <conc/base.h>
+#include <conc/bindings.h>
 #include <conc/bucket.h>
 #include <conc/bytes.h>
 #include <conc/cond.h>

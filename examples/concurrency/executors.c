@@ -114,7 +114,7 @@ static int show(const struct kind *kind)
     if (err == 0)
         err = show_map(executor);
     if (err < 0)
-        complain("%s", conc_error_message());
+        complain("%s", conc_describe(err));
     show_shutdown(executor);
     printf("\n");
     conc_executor_free(executor);

@@ -76,7 +76,7 @@ static int worker(void *arg, void *unused)
 
         result.err = fetch_place(item, &result.geocoded);
         if (result.err < 0)
-            snprintf(result.message, sizeof result.message, "%s", conc_error_message());
+            snprintf(result.message, sizeof result.message, "%s", conc_describe(result.err));
         if (conc_queue_put(&queues->results_queue, &result, CONC_FOREVER) < 0)
             complain("%s: no memory for the result", item);
         conc_queue_task_done(&queues->work_queue);

@@ -107,6 +107,6 @@ destroy_work_queue:
     conc_queue_destroy(&queues.work_queue);
 out:
     if (err < 0)
-        failures_add(&failures, conc_raise(err, "%s", conc_strerror(err)));
+        failures_add(&failures, err);
     return failures_report(&failures);
 }

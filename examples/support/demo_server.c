@@ -118,7 +118,7 @@ static int run(const struct server_options *options, const struct server_model *
     else
         server = NULL;
     if (err < 0)
-        complain("%s", conc_error_message());
+        complain("%s", conc_describe(err));
     if (server != NULL) {
         server_stop(server, GRACE);
         server_free(server);
@@ -138,7 +138,7 @@ static int run_processes(const struct server_options *options, const struct pref
     if (err == 0)
         wait_for_signal(set, stop_after);
     else
-        complain("%s", conc_error_message());
+        complain("%s", conc_describe(err));
     prefork_stop(prefork);
     return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -211,12 +211,13 @@ static int run_model(const sigset_t *set)
         .grace = GRACE,
     };
     struct server_model model;
-    int status;
+    int err, status;
 
     if (strcmp(model_name, "processes") == 0)
         return run_processes(&options, &how, set, stop_after);
-    if (server_model_make(&model, model_name, workers > 0 ? (size_t)workers : POOL_SIZE) < 0) {
-        complain("%s", conc_error_message());
+    err = server_model_make(&model, model_name, workers > 0 ? (size_t)workers : POOL_SIZE);
+    if (err < 0) {
+        complain("%s", conc_describe(err));
         return EXIT_FAILURE;
     }
     status = run(&options, &model, set, stop_after);
@@ -229,7 +230,7 @@ int main(int argc, char **argv)
     const struct program program = {.about = "A web server for libconc's examples.",
                                     .options = OPTIONS};
     sigset_t set;
-    int status;
+    int err, status;
 
     options_parse(argc, argv, &program);
     status = check_options();
@@ -237,8 +238,9 @@ int main(int argc, char **argv)
         return status;
     block_signals(&set);
     raise_descriptor_limit();
-    if (parent != 0 && stay_with_parent((pid_t)parent) < 0) {
-        complain("%s", conc_error_message());
+    err = parent != 0 ? stay_with_parent((pid_t)parent) : 0;
+    if (err < 0) {
+        complain("%s", conc_describe(err));
         return EXIT_FAILURE;
     }
     return run_model(&set);

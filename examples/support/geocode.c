@@ -88,7 +88,7 @@ out:
     json_decref(json);
     http_response_free(&response);
     if (err < 0) {
-        snprintf(why, sizeof why, "%s", conc_error_message());
+        snprintf(why, sizeof why, "%s", conc_describe(err));
         return conc_raise(err, "%.64s: %s", name, why);
     }
     return 0;

@@ -36,12 +36,8 @@ void failures_add(struct failures *failures, int err)
 {
     if (err >= 0)
         return;
-    if (failures->count++ == 0) {
-        const char *message = conc_error_message();
-
-        snprintf(failures->message, sizeof failures->message, "%s",
-                 *message != '\0' ? message : conc_strerror(err));
-    }
+    if (failures->count++ == 0)
+        snprintf(failures->message, sizeof failures->message, "%s", conc_describe(err));
 }
 
 int failures_report(const struct failures *failures)

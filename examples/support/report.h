@@ -25,8 +25,7 @@ struct failures {
 };
 
 /**
- * Note a failure: an error that was just returned to the caller. Its message is
- * conc_error_message().
+ * Note a failure: an error that was just returned to the caller. It is told as by conc_describe().
  *
  * @param err  negative: noted; else ignored, so that any return value can be passed
  */

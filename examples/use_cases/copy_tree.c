@@ -465,7 +465,7 @@ int copy_tree(const struct copy_request *request)
     struct copy copy = {.request = request, .progress = request->progress, .piece = PIECE};
     int err = check_paths(request->from, request->to);
     if (err) {
-        complain_above("%s", conc_error_message());
+        complain_above("%s", conc_describe(err));
         return err;
     }
     if (request->rate > 0) {

@@ -49,8 +49,6 @@ struct index_db {
 
 /* ---- Errors, transactions ---- */
 
-static int no_memory(void) { return conc_raise(-ENOMEM, "%s", conc_strerror(ENOMEM)); }
-
 /* Make an error of SQLite's last one, with a message. */
 static int fail(struct index_db *db)
 {
@@ -143,7 +141,7 @@ static int open_and_prepare(struct index_db *db, bool create)
 {
     const int flags = SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0);
     if (sqlite3_open_v2(db->path, &db->sqlite, flags, NULL) != SQLITE_OK)
-        return db->sqlite != NULL ? fail(db) : no_memory();
+        return db->sqlite != NULL ? fail(db) : -ENOMEM;
     sqlite3_busy_handler(db->sqlite, wait_for_others, NULL);
     int err = prepare_schema(db, create);
     for (size_t i = 0; !err && i < STATEMENTS; i++)
@@ -157,7 +155,7 @@ int index_db_open(struct index_db **ret, const char *path, bool create)
     struct index_db *db = calloc(1, sizeof *db);
     if (db == NULL || (db->path = strdup(path)) == NULL) {
         free(db);
-        return no_memory();
+        return -ENOMEM;
     }
     int err = open_and_prepare(db, create);
     if (err)
@@ -213,11 +211,11 @@ static int read_all_known(struct index_db *db, sqlite3_stmt *statement, struct k
             room = room == 0 ? ROOM_FIRST : 2 * room;
             struct known *more = reallocarray(*known, room, sizeof *more);
             if (more == NULL)
-                return no_memory();
+                return -ENOMEM;
             *known = more;
         }
         if (read_known(statement, &(*known)[*n]) != 0)
-            return no_memory();
+            return -ENOMEM;
         (*n)++;
     }
 }
@@ -232,7 +230,7 @@ int index_db_known(struct index_db *db, const char *folder, struct known **ret, 
     size_t count = 0;
     char *end = strdup(folder);
     if (end == NULL)
-        return no_memory();
+        return -ENOMEM;
     end[strlen(end) - 1] = '/' + 1;
     int err = sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL) == SQLITE_OK &&
                       bind_path(statement, 1, folder) == SQLITE_OK &&
@@ -315,7 +313,7 @@ static int put_entry(struct index_db *db, const struct entry *entry)
     put = db->statements[PUT_TEXT];
     sqlite3_bind_int64(put, 1, id);
     if (bind_name(put, 2, entry->path) != 0)
-        return no_memory();
+        return -ENOMEM;
     sqlite3_bind_text(put, 3, entry->text.bytes != NULL ? entry->text.bytes : "",
                       (int)entry->text.size, SQLITE_STATIC);
     return step(db, put);
@@ -402,7 +400,7 @@ ptrdiff_t index_db_search(struct index_db *db, const char *words,
     int status = SQLITE_ERROR;
     char *query = make_query(words);
     if (query == NULL)
-        return no_memory();
+        return -ENOMEM;
     if (excerpt_register(db->sqlite) == SQLITE_OK &&
         sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL) == SQLITE_OK &&
         sqlite3_bind_text(statement, 1, query, -1, SQLITE_STATIC) == SQLITE_OK)

@@ -62,15 +62,13 @@ static void file_free(struct file *file)
 
 static void drop_file(void *item, void *arg) { file_free(item); }
 
-static int no_memory(void) { return conc_raise(-ENOMEM, "%s", conc_strerror(ENOMEM)); }
-
 /* Hand a file on; if that cannot be, it ends here. */
 static int pass_on(conc_queue *queue, struct file *file)
 {
     int err = conc_queue_put(queue, file, CONC_FOREVER);
     if (err)
         file_free(file);
-    return err == -ENOMEM ? no_memory() : err;
+    return err;
 }
 
 static void count_failure(struct indexing *indexing)
@@ -147,7 +145,7 @@ static int found_file(struct indexing *indexing, const FTSENT *entry)
     if (faccessat(AT_FDCWD, entry->fts_path, R_OK, AT_EACCESS) != 0)
         return cannot_read(indexing, entry->fts_path, errno);
     file.path = strdup(entry->fts_path);
-    return file.path == NULL ? no_memory() : pass_on(&indexing->found, &file);
+    return file.path == NULL ? -ENOMEM : pass_on(&indexing->found, &file);
 }
 
 static int visit(struct indexing *indexing, const FTSENT *entry)
@@ -207,7 +205,7 @@ static int find_types(struct indexing *indexing, struct file *files, size_t n, b
     if (err == -ECANCELED)
         return err;
     if (*program && err) {
-        complain_above("%s: types are guessed by the files' names", conc_error_message());
+        complain_above("%s: types are guessed by the files' names", conc_describe(err));
         *program = err != -ENOENT && err != -EACCES;
     }
     for (size_t i = 0; i < n; i++)
@@ -255,11 +253,11 @@ static void tell_failure(struct converter *converter, const struct file *file, i
     const struct kind *kind = &KIND[converter->kind];
     converter->missing = kind->program[0] != NULL && (err == -ENOENT || err == -EACCES);
     if (converter->missing) {
-        complain_above("%s: %s files are found by their names only", conc_error_message(),
+        complain_above("%s: %s files are found by their names only", conc_describe(err),
                        kind->name);
         return;
     }
-    complain_above("%s: %s", file->path, conc_error_message());
+    complain_above("%s: %s", file->path, conc_describe(err));
     count_failure(converter->indexing);
 }
 
@@ -366,7 +364,7 @@ static int run_group(struct indexing *indexing)
     conc_executor *threads;
     int err = conc_thread_per_job_new(&threads);
     if (err)
-        return conc_raise(err, "%s", conc_strerror(err));
+        return err;
     conc_with_group (group, &err, CONC_FOREVER) {
         conc_group_submit(group, threads, write_results, &indexing, sizeof indexing, NULL, 0);
         for (size_t i = 0; i < KINDS; i++) {
@@ -393,7 +391,7 @@ static int init_queues(struct indexing *indexing, size_t *made)
         size_t capacity = *made < KINDS ? 0 : *made == KINDS ? FOUND_MAX : RESULTS_MAX;
         int err = conc_queue_init(queue, sizeof(struct file), capacity, CONC_FIFO);
         if (err)
-            return conc_raise(err, "%s", conc_strerror(err));
+            return err;
         conc_queue_on_drop(queue, drop_file, NULL);
     }
     return 0;
@@ -405,7 +403,7 @@ int index_folder(const struct index_request *request, struct index_tally *tally)
     char *prefix;
     size_t made = 0;
     if (asprintf(&prefix, "%s/", request->folder) < 0)
-        return no_memory();
+        return -ENOMEM;
     int err = index_db_known(request->db, prefix, &indexing.known, &indexing.known_count);
     free(prefix);
     if (!err)

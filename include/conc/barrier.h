@@ -31,7 +31,7 @@ typedef struct conc_barrier {
         0, (parties_), 0, {nullptr}, (action_), (arg_), CONC_LOCK_INIT \
     }
 #else
-/** For static objects; parties at least 1, action may be NULL. */
+/** For static objects; parties 1 to INT_MAX, action may be NULL. */
 #define CONC_BARRIER_INIT(parties_, action_, arg_)                \
     {                                                             \
         .parties = (parties_), .action = (action_), .arg = (arg_) \
@@ -45,7 +45,7 @@ typedef struct conc_barrier {
  * @param fn       its action, called by the last party to come, before any goes on; may be NULL.
  *                 If it returns other than 0 the barrier is broken.
  * @param arg      given to the action
- * @return 0; -EINVAL: parties is 0
+ * @return 0; -EINVAL: parties is 0 or above INT_MAX
  *
  * Python: Barrier(parties, action)
  * [anywhere | no | no]
@@ -60,7 +60,7 @@ CONC_API CONC_MUST_CHECK int conc_barrier_init(conc_barrier *barrier, uint32_t p
  *         (CONC_NOW, and not the last), -ECANCELED: the caller gave up, and the barrier is broken
  *         now (CONC_NOW leaves it as it was); -CONC_EBROKEN: it was broken, or was broken or reset
  *         while the caller waited; the party that ran the action gets the action's own negative
- *         error
+ *         error; -EINVAL: CONC_BARRIER_INIT() with parties that conc_barrier_init() refuses
  *
  * Python: Barrier.wait()
  * [any | yes | yes]

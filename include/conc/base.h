@@ -166,9 +166,12 @@ typedef int conc_fn(void *arg, void *result);
  * Attach a message to an error, as a Python exception carries one, and return the error:
  * `return conc_raise(-EIO, "%s: bad status %d", url, status);`
  *
+ * The message is what is told of the error, instead of conc_strerror(err): what has failed, and
+ * why.
+ *
  * The message belongs to the calling context until its next conc_raise(). If a job returns that
  * error, its future keeps the message (conc_future_message()), and a waiter that gets the error
- * from conc_future_result() finds the message with conc_error_message(). Longer messages are cut at
+ * from conc_future_result() finds the message with conc_describe(). Longer messages are cut at
  * CONC_MESSAGE_MAX - 1 bytes; out of memory loses the message, never the error.
  *
  * @param err  the error; returned as it is
@@ -184,11 +187,28 @@ CONC_API int conc_raise(int err, const char *fmt, ...) CONC_PRINTF(2, 3);
 /**
  * The message of the last error raised in the calling context, by conc_raise() or by a future's
  * result; "" if there was none. Valid until the next libconc call in this context; copy it to keep
- * it.
+ * it. The last error may have had none, and this be an older one's: print conc_describe().
+ */
+CONC_API const char *conc_error_message(void);
+
+/**
+ * What to print of an error: the message that it was raised with; conc_strerror(), if it has none,
+ * or the calling context's message belongs to another error number.
+ *
+ *     int err = conc_future_result(future, &answer, deadline);
+ *     if (err)
+ *         fprintf(stderr, "no answer: %s\n", conc_describe(err));
+ *
+ * To be called with an error that was just returned. (A call that waits, or asks the system, and
+ * fails without a message makes an older one of the same number forgotten; one that only refuses
+ * its arguments does not.)
+ *
+ * @param err  negative or positive
+ * @return never NULL; valid as conc_error_message()
  *
  * Python: str(exception)
  */
-CONC_API const char *conc_error_message(void);
+CONC_API const char *conc_describe(int err);
 
 #ifdef __cplusplus
 }

@@ -33,8 +33,8 @@ typedef struct conc_bucket {
     }
 #else
 /**
- * For static objects: tokens begin to gather at the first use. Both numbers above 0, burst at least
- * 1.
+ * For static objects: tokens begin to gather at the first use. The numbers as of
+ * conc_bucket_init(), but that a burst of 0 stays 0.
  */
 #define CONC_BUCKET_INIT(per_second_, burst_)                                    \
     {                                                                            \
@@ -45,20 +45,22 @@ typedef struct conc_bucket {
 /**
  * Make a bucket, empty; tokens gather from now on. There is nothing to destroy.
  *
- * @param per_second  tokens that come in a second; above 0
+ * @param per_second  tokens that come in a second; above 0, and finite
  * @param burst       the most that it holds; at least 1, or 0 for one second's worth (at least 1)
- * @return 0; -EINVAL
+ * @return 0; -EINVAL: a number that is none of these
  *
  * [anywhere | no | no]
  */
 CONC_API CONC_MUST_CHECK int conc_bucket_init(conc_bucket *bucket, double per_second, double burst);
 
 /**
- * Take n tokens; sleep until they are there. Takers are served in order of arrival.
+ * Take n tokens; sleep until they are there. Takers are served in order of arrival. One whose
+ * tokens cannot be there by its deadline does not wait for it, but fails when that is known: at
+ * once, or when it has become the first in line. (A deadline of a scope around it is waited for.)
  *
  * @param n  0: nothing to take, returns 0
- * @return 0; -ETIMEDOUT, -EAGAIN (not there, and CONC_NOW), -ECANCELED: none were taken; -EINVAL: n
- *         is more than the bucket ever holds
+ * @return 0; -ETIMEDOUT (the deadline has come, or comes too early), -EAGAIN (not there, and
+ *         CONC_NOW), -ECANCELED: none were taken; -EINVAL: n is more than the bucket ever holds
  *
  * [any | yes | yes]
  */

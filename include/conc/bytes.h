@@ -45,7 +45,8 @@ typedef struct conc_bytes {
 
 /**
  * As the size of a job's argument: it is a conc_bytes, borrowed; the job gets a conc_bytes whose
- * bytes are its private copy, and which is not to be freed.
+ * bytes are its private copy, and which is not to be freed. One with a size but no data is no
+ * argument: -EINVAL.
  *
  * As the size of a job's result: it is a conc_bytes, empty at first, which the job fills by
  * conc_bytes_new() or conc_bytes_copy(). The future owns it: if the job fails it is freed.
@@ -70,7 +71,7 @@ CONC_API CONC_MUST_CHECK int conc_bytes_new(conc_bytes *ret, size_t n);
  *
  * @param ret   gives bytes, for conc_bytes_free(); untouched on failure
  * @param from  n bytes; borrowed; NULL if n is 0
- * @return 0; -ENOMEM
+ * @return 0; -ENOMEM; -EINVAL: no from
  *
  * Python: bytes(from)
  * [anywhere | no | no]

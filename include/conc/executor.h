@@ -33,7 +33,7 @@ typedef struct conc_executor conc_executor;
  * @return a future, for the caller to unref; never NULL. A refusal is a future that has failed
  *         already: -ESHUTDOWN, -CONC_EBROKEN, -ENOMEM (no memory, no thread), -ECANCELED (the
  *         caller was cancelled while it waited for room in a bounded queue), -EINVAL (no fn; no arg
- *         with a size)
+ *         with a size, nor bytes in a conc_bytes with a size)
  *
  * Python: Executor.submit()
  * [any | yes (an inline executor, and a pool whose max_queued is reached) | yes (then)]
@@ -121,6 +121,14 @@ CONC_API int conc_executor_shutdown(conc_executor *executor, unsigned flags,
  */
 CONC_API int conc_executor_free(conc_executor *executor);
 
+/**
+ * Is it broken: has the initialiser of a worker failed, or has a worker process died? Then its jobs
+ * fail, and it takes no more.
+ *
+ * Python: BrokenExecutor
+ */
+CONC_API bool conc_executor_is_broken(const conc_executor *executor);
+
 /* ---- Makers ---- */
 
 /**
@@ -151,7 +159,10 @@ typedef void conc_worker_fini_fn(void *arg);
 
 /** All-zero: the defaults. */
 typedef struct conc_thread_pool_options {
-    const char *name; /* workers are called name-0, name-1 ...; NULL: "worker" */
+    /* Workers are called name-0, name-1 ...: what is too long (CONC_NAME_MAX) is cut off the name,
+     * not the number. NULL: "worker". */
+    const char *name;
+
     conc_worker_init_fn *init;
     conc_worker_fini_fn *fini;
     void *arg; /* given to both */
@@ -171,7 +182,7 @@ typedef struct conc_thread_pool_options {
  * @param ret      gives an executor, for conc_executor_free()
  * @param threads  the most that it starts; 0: min(32, usable CPUs + 4)
  * @param options  borrowed; NULL: all-zero
- * @return 0; -ENOMEM
+ * @return 0; -ENOMEM; -EINVAL: an impossible stack size
  *
  * Python: ThreadPoolExecutor(max_workers, thread_name_prefix, initializer)
  * [anywhere | no | no]

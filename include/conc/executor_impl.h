@@ -28,11 +28,15 @@ typedef int conc_executor_shutdown_fn(conc_executor *executor, unsigned flags,
 /** Free the executor; called once, after a shutdown that waited has returned 0. */
 typedef void conc_executor_free_fn(conc_executor *executor);
 
-/** An executor's functions. None may be NULL. */
+/** As conc_executor_is_broken(). May be called often, by several contexts. */
+typedef bool conc_executor_is_broken_fn(const conc_executor *executor);
+
+/** An executor's functions. */
 typedef struct conc_executor_ops {
     conc_executor_submit_fn *submit;
     conc_executor_shutdown_fn *shutdown;
     conc_executor_free_fn *free;
+    conc_executor_is_broken_fn *is_broken; /* NULL: it never is; the others must be there */
 } conc_executor_ops;
 
 struct conc_executor {

@@ -53,7 +53,8 @@ CONC_API void conc_future_unref(conc_future *future);
  *
  * @param value  of the future's result size (may be NULL if that is 0); borrowed
  * @return 0; -EINVAL: it is done already (a cancelled one too); -EPERM: it belongs to a job that
- *         libconc runs; -ENOMEM: for the copy of a conc_bytes; it is not done
+ *         libconc runs; -ENOMEM: for the copy of a conc_bytes, -EINVAL: it has a size but no
+ *         data; then it is not done
  *
  * Python: Future.set_result()
  * [any | no (callbacks run in it) | no]
@@ -88,7 +89,7 @@ CONC_API int conc_future_set_error(conc_future *future, int err, const char *fmt
  *
  * @param ret  room for the result, of the future's result size (a conc_bytes gets a copy, for
  *             conc_bytes_free()); NULL: not wanted; untouched on failure
- * @return 0; the job's own negative error (then conc_error_message() is its message); -ECANCELED:
+ * @return 0; the job's own negative error (then conc_describe() is its message); -ECANCELED:
  *         the future was cancelled, or the caller; -EOWNERDEAD: the job has left its thread in the
  *         middle (conc_fn); -ETIMEDOUT, -EAGAIN (not done, CONC_NOW); -EDEADLK: it would wait for
  *         ever, because the job is the caller's own, or ends only after the callback that the
@@ -211,11 +212,13 @@ typedef enum conc_wait_mode {
 } conc_wait_mode;
 
 /**
- * Wait for the futures. The same one may stand in the array twice. n = 0 returns 0.
+ * Wait for the futures. The same one may stand in the array twice, and then counts twice. n = 0
+ * returns 0.
  *
  * @param futures  n futures; borrowed
  * @return how many are done now, when the wait's end has come; -ETIMEDOUT, -EAGAIN, -ECANCELED: it
- *         has not; -EDEADLK: it never would (conc_future_result()); -ENOMEM
+ *         has not; -EDEADLK: it never would (conc_future_result()); -ENOMEM; -EINVAL: no futures,
+ *         no such mode
  *
  * Python: concurrent.futures.wait(), asyncio.wait()
  * [any | yes | yes]
@@ -229,8 +232,9 @@ CONC_API ssize_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode
  * @param errors  NULL: return the first error as soon as there is one (the others go on). Else room
  *                for n errors: wait for all, and store each one's error or 0 in its place. Either
  *                way the futures' errors count as observed.
- * @return 0; the first error (errors is NULL), with its message in conc_error_message();
- *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -EDEADLK, -ENOMEM: as conc_wait()
+ * @return 0; the first error (errors is NULL), with its message in conc_describe();
+ *         -ETIMEDOUT, -EAGAIN, -ECANCELED: the wait ended before; -EDEADLK, -ENOMEM: as
+ *         conc_wait(); -EINVAL: no futures
  *
  * Python: asyncio.gather(return_exceptions=False or True)
  * [any | yes | yes]
@@ -260,7 +264,7 @@ typedef struct conc_as_completed conc_as_completed;
  * @param ret      gives an iterator
  * @param futures  n futures; the array is borrowed during the call, each future shared until the
  *                 iterator is freed
- * @return 0; -ENOMEM
+ * @return 0; -ENOMEM; -EINVAL: no futures
  *
  * Python: as_completed()
  */

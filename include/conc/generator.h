@@ -90,7 +90,7 @@ CONC_API CONC_MUST_CHECK int conc_generator_new(conc_generator **ret, conc_gener
  * @param item      room for an item; NULL: it is thrown away; untouched unless 1 is returned
  * @param deadline  CONC_NOW suits a body that never has to wait: its calls that could block fail
  * @return 1: an item; 0: the body has ended (now or before); the body's own error, once (message in
- *         conc_error_message()); -EOWNERDEAD: it was left in the middle, by pthread_exit() or
+ *         conc_describe()); -EOWNERDEAD: it was left in the middle, by pthread_exit() or
  *         pthread_cancel() (as a job, conc_fn). -ETIMEDOUT, -ECANCELED, -EAGAIN (CONC_NOW): a call
  *         in the body was told so, and the body has ended; or, of the first two, it was so from the
  *         start, and the body was not run. -EBUSY: it runs already (in another context, or the body

@@ -65,7 +65,7 @@ CONC_API void conc_group_enter(conc_group *group, conc_deadline deadline);
  *
  * @param err  the body's own error; other than 0: the members are cancelled
  * @return what came first: 0: all has gone well, or conc_group_cancel() was called; a member's
- *         error (then conc_error_message() is its message); `err`, or, if that is -ECANCELED only
+ *         error (then conc_describe() is its message); `err`, or, if that is -ECANCELED only
  *         because the group has ended, why it has; -ETIMEDOUT: the group's deadline; -ECANCELED:
  *         the caller was cancelled; -ESHUTDOWN: the executor of a member was shut down, and has
  *         cancelled it, or a fork has lost members. -EPERM: not a group that the caller has opened;

@@ -94,7 +94,7 @@ CONC_API CONC_MUST_CHECK int conc_imap_new(conc_imap **ret, conc_executor *execu
  * @param item  gives which element it is, and its error; NULL: a failed one's error is returned
  * @return 1: an element was taken; 0: there are no more; a negative error: that of a failed
  *         element, if item is NULL; the source's, once, as the last before 0. With either goes its
- *         message, in conc_error_message(). Or nothing was taken, and nothing is lost: -ETIMEDOUT,
+ *         message, in conc_describe(). Or nothing was taken, and nothing is lost: -ETIMEDOUT,
  *         -EAGAIN (CONC_NOW), -ECANCELED (the caller was cancelled), -ENOMEM (for the copy of a
  *         conc_bytes). As in conc_call(), the deadline also ends what blocks in an inline job: then
  *         that element has failed with -ECANCELED.

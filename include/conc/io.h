@@ -39,7 +39,7 @@ extern "C" {
  * @param buf  room for n bytes
  * @return how many bytes were read; 0: the end (or n is 0); -EAGAIN (nothing there, CONC_NOW),
  *         -ETIMEDOUT, -ECANCELED; -EBADF, also if this loop closed it meanwhile; -ECONNRESET, -EIO
- *         and what else read(2) tells
+ *         and what else read(2) tells; -EINVAL: no buf
  *
  * Python: os.read()
  * [any | yes | yes]
@@ -52,7 +52,7 @@ CONC_API ssize_t conc_read(int fd, void *buf, size_t n, conc_deadline deadline);
  * @param buf  n bytes; borrowed
  * @return how many bytes were written, perhaps fewer than n; -EAGAIN (no room, CONC_NOW),
  *         -ETIMEDOUT, -ECANCELED; -EPIPE: nobody reads; -EBADF, -ENOSPC and what else write(2)
- *         tells
+ *         tells; -EINVAL: no buf
  *
  * Python: os.write()
  * [any | yes | yes]

@@ -23,6 +23,7 @@
 
 #include <conc/executor.h>
 #include <conc/future.h>
+#include <conc/signal.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,8 +33,8 @@ typedef struct conc_loop conc_loop;
 
 /** How a loop talks to the kernel. The behaviour is the same. */
 typedef enum conc_backend {
-    /* What CONC_BACKEND=uring|epoll in the environment says; else io_uring where the system allows
-     * it, else epoll. */
+    /* What CONC_BACKEND=uring|epoll in the environment says; else (or if it is empty) io_uring
+     * where the system allows it, else epoll. */
     CONC_BACKEND_ANY = 0,
     CONC_BACKEND_URING,
     CONC_BACKEND_EPOLL,
@@ -44,7 +45,7 @@ typedef struct conc_loop_options {
     conc_backend backend;
 
     /* As of conc_loop_set_debug(); 0: what CONC_DEBUG in the environment says, in milliseconds;
-     * else no reports. */
+     * else (or if it is empty) no reports. */
     int64_t slow_after_ns;
 } conc_loop_options;
 
@@ -55,21 +56,53 @@ typedef struct conc_loop_options {
  * @param fn   the job
  * @param arg  its argument, of arg_size bytes: copied (NULL if arg_size is 0)
  * @param ret  room for its result, of result_size bytes; NULL: not wanted; untouched on failure
- * @return 0; the job's own error (its message in conc_error_message()); -EBUSY: a loop runs in this
- *         thread already; -EINTR: the loop was stopped before its end; -EINVAL, -ENOMEM, -EMFILE:
- *         no loop
+ * @return 0; the job's own error (conc_describe() tells its message); -EINTR: conc_loop_stop()
+ *         came first; -EBUSY: a loop runs in this thread already; -EINVAL, -ENOMEM, -EMFILE: no
+ *         loop
  *
  * Python: asyncio.run()
  * [thread | yes | no]
  */
 CONC_API int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t result_size);
 
+/** All-zero: the defaults. */
+typedef struct conc_run_options {
+    conc_loop_options loop;
+
+    /* The first of these signals to come cancels the main task, which can tidy up. From then on all
+     * of them do again what they did before the run, also if the task does not end: a second
+     * Ctrl-C ends the program, as a rule. So they do when the main task has ended. One that is
+     * ignored stays so (nohup). NULL: none. */
+    const sigset_t *cancel_on;
+} conc_run_options;
+
+/**
+ * conc_run() with options: a main task that Ctrl-C cancels.
+ *
+ *     sigset_t interrupt;
+ *     sigemptyset(&interrupt);
+ *     sigaddset(&interrupt, SIGINT);
+ *     const conc_run_options options = {.cancel_on = &interrupt};
+ *     int err = conc_run_with(main_task, NULL, 0, NULL, 0, &options);
+ *
+ * @param options  borrowed; NULL: all-zero
+ * @return as conc_run(); -EINTR: the main task was cancelled by a signal, with a message that names
+ *         it (a task that catches the cancellation, and ends otherwise, has its own result);
+ *         -EINVAL: a signal that cannot be caught, see conc_signal_catch()
+ *
+ * Python: asyncio.run(), asyncio.Runner()
+ * [thread | yes | no]
+ */
+CONC_API int conc_run_with(conc_fn *fn, const void *arg, size_t arg_size, void *ret,
+                           size_t result_size, const conc_run_options *options);
+
 /**
  * Make a loop.
  *
  * @param ret      gives a loop, for conc_loop_free()
  * @param options  borrowed; NULL: all-zero
- * @return 0; -ENOMEM; -EMFILE: out of descriptors; -EINVAL
+ * @return 0; -ENOMEM; -EMFILE: out of descriptors; -EINVAL: a value that is none, of the options or
+ *         in CONC_BACKEND or CONC_DEBUG, with a message
  *
  * Python: asyncio.new_event_loop()
  */
@@ -145,6 +178,8 @@ CONC_API const char *conc_loop_backend(const conc_loop *loop);
  * Report on stderr each callback, and each stretch of a task between two waits, that holds the loop
  * for longer than `slow_after_ns`; 0: don't.
  *
+ * @return 0; -EINVAL: below 0; -EPERM; -ESHUTDOWN
+ *
  * Python: loop.set_debug(), slow_callback_duration
  * [loop | no | no]
  */
@@ -188,7 +223,8 @@ CONC_API int conc_loop_call_soon_threadsafe(conc_loop *loop, conc_callback_fn *f
 /**
  * conc_loop_call_soon(), but after `delay_ns` nanoseconds.
  *
- * @return as conc_loop_call_soon()
+ * @param delay_ns  zero or less: in the next turn
+ * @return as conc_loop_call_soon(); -EINVAL: so long that conc_in() makes CONC_FOREVER of it
  *
  * Python: loop.call_later()
  * [loop | no | no]

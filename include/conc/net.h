@@ -5,7 +5,7 @@
  *
  *     int fd = conc_tcp_connect("localhost", 8080, conc_in(CONC_S(5)));
  *     if (fd < 0)
- *         return fd; // conc_error_message() tells more
+ *         return fd; // conc_describe() tells more
  *     int err = conc_sendall(fd, "ping\n", 5, 0, conc_in(CONC_S(1)));
  *     ssize_t n = conc_recv(fd, answer, sizeof answer, 0, conc_in(CONC_S(1)));
  *     conc_close(fd);
@@ -141,7 +141,7 @@ CONC_API CONC_MUST_CHECK int conc_socket(int domain, int type, int protocol);
 /**
  * Give it an address.
  *
- * @return 0; -EADDRINUSE, -EACCES and what else bind(2) tells.
+ * @return 0; -EINVAL: no addr; -EADDRINUSE, -EACCES and what else bind(2) tells.
  *
  * Python: sock.bind()
  * [anywhere | no | no]
@@ -196,7 +196,8 @@ CONC_API int conc_connect(int fd, const struct sockaddr *addr, socklen_t size,
  * @param flags  MSG_PEEK ..., as of recv(2)
  * @return how many bytes came; 0: the peer sends no more (or an empty datagram); -EAGAIN (nothing
  *         there, CONC_NOW), -ETIMEDOUT, -ECANCELED; -ECONNRESET: the peer broke off;
- *         -ENOTCONN, -EBADF (also if this loop closed it meanwhile) and what else recv(2) tells
+ *         -ENOTCONN, -EBADF (also if this loop closed it meanwhile) and what else recv(2) tells;
+ *         -EINVAL: no buf (but with MSG_TRUNC)
  *
  * Python: sock.recv(), loop.sock_recv()
  * [any | yes | yes]
@@ -210,7 +211,7 @@ CONC_API ssize_t conc_recv(int fd, void *buf, size_t n, int flags, conc_deadline
  * @param flags  MSG_MORE ..., as of send(2)
  * @return how many bytes were taken, perhaps fewer than n; -EAGAIN (no room, CONC_NOW), -ETIMEDOUT,
  *         -ECANCELED; -EPIPE, -ECONNRESET: the peer is gone, or this end was shut down; -EMSGSIZE:
- *         too large for a datagram; -ENOTCONN, -EBADF and what else send(2) tells
+ *         too large for a datagram; -ENOTCONN, -EBADF and what else send(2) tells; -EINVAL: no buf
  *
  * Python: sock.send()
  * [any | yes | yes]

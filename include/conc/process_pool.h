@@ -46,7 +46,9 @@ extern "C" {
 
 /** All-zero: the defaults. */
 typedef struct conc_process_pool_options {
-    const char *name; /* workers are called name-0, name-1 ...; NULL: "worker" */
+    /* Workers are called name-0, name-1 ...: what is too long (CONC_NAME_MAX) is cut off the name,
+     * not the number. NULL: "worker". */
+    const char *name;
 
     /* Called in each new worker, without room for a result; if it fails the pool is broken. */
     conc_fn *init;

@@ -143,7 +143,7 @@ CONC_API int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadlin
  *
  * @param items  an array of n elements; borrowed
  * @return how many were put: n, or the first few of them if waiting or memory then failed; else,
- *         with none put, as conc_queue_put(). n = 0 returns 0.
+ *         with none put, as conc_queue_put(). n = 0 returns 0. -EINVAL: no items
  *
  * [any | yes | yes]
  */
@@ -154,7 +154,8 @@ CONC_API ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_
  * Take up to n elements: wait for one, then take what more there is by then.
  *
  * @param items  room for n elements
- * @return how many were taken, at least 1; else as conc_queue_get(). n = 0 returns 0.
+ * @return how many were taken, at least 1; else as conc_queue_get(). n = 0 returns 0. -EINVAL: no
+ *         items
  *
  * [any | yes | yes]
  */
@@ -191,6 +192,21 @@ CONC_API int conc_queue_join(conc_queue *queue, conc_deadline deadline);
  * Python: Queue.shutdown(immediate) (3.13)
  */
 CONC_API void conc_queue_shutdown(conc_queue *queue, bool immediate);
+
+/**
+ * Has it been shut down?
+ *
+ * Python: Queue.is_shutdown
+ */
+CONC_API bool conc_queue_is_shutdown(const conc_queue *queue);
+
+/**
+ * How many elements were put for which conc_queue_task_done() has not been called; true only for
+ * the moment.
+ *
+ * Python: Queue.unfinished_tasks
+ */
+CONC_API size_t conc_queue_n_unfinished(const conc_queue *queue);
 
 /**
  * How many elements there are; true only for the moment.

@@ -77,8 +77,8 @@ typedef struct conc_server_options {
  * @param fn       the handler, called for each connection
  * @param arg      for the handler
  * @param options  borrowed; NULL: all-zero
- * @return 0; -EINVAL: no ret or handler; no executor, and no loop runs here; -EBADF; -ENOMEM;
- *         -ESHUTDOWN: the loop is being freed
+ * @return 0; -EINVAL: no ret or handler; no executor, and no loop runs here; a time below 0;
+ *         -EBADF; -ENOMEM; -ESHUTDOWN: the loop is being freed
  *
  * Python: asyncio.start_server(), socketserver
  */

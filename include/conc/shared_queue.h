@@ -109,6 +109,21 @@ CONC_API int conc_shared_queue_join(conc_shared_queue *queue, conc_deadline dead
 CONC_API void conc_shared_queue_shutdown(conc_shared_queue *queue, bool immediate);
 
 /**
+ * Has it been shut down?
+ *
+ * Python: Queue.is_shutdown of the queue module
+ */
+CONC_API bool conc_shared_queue_is_shutdown(const conc_shared_queue *queue);
+
+/**
+ * How many elements were put for which conc_shared_queue_task_done() has not been called; true only
+ * for the moment.
+ *
+ * Python: Queue.unfinished_tasks of the queue module
+ */
+CONC_API size_t conc_shared_queue_n_unfinished(const conc_shared_queue *queue);
+
+/**
  * How many elements there are; true only for the moment.
  *
  * Python: qsize()

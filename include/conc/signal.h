@@ -24,7 +24,7 @@
 #include <signal.h>
 #include <sys/select.h> /* sigset_t, which <signal.h> keeps to itself in strict C11 */
 
-#include <conc/base.h>
+#include <conc/future.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -43,6 +43,24 @@ extern "C" {
  * [any | yes | yes]
  */
 CONC_API int conc_signal_wait(const sigset_t *set, conc_deadline deadline);
+
+/**
+ * The next of the signals in `set` as a future, to be waited for beside others. They are caught
+ * from now on. It stands in line with those that are in conc_signal_wait(), and gets one signal.
+ *
+ *     conc_future *either[] = {conc_spawn(work, NULL, 0, 0), conc_signal_future(&set)};
+ *     ssize_t done = conc_wait(either, 2, CONC_FIRST_COMPLETED, CONC_FOREVER);
+ *     if (!conc_future_is_done(either[0]))
+ *         conc_future_cancel(either[0]); // a signal came first
+ *
+ * Its result is an int, the signal's number. To give its last reference back, or to cancel it, ends
+ * its wait; a signal that came before that is its result, and no other waiter's.
+ *
+ * @param set  borrowed during the call
+ * @return gives a future, never NULL; in it: -EINVAL: as conc_signal_catch(); -ENOMEM: no memory,
+ *         or no more threads; in a fork's child -ESHUTDOWN
+ */
+CONC_API CONC_MUST_CHECK conc_future *conc_signal_future(const sigset_t *set);
 
 /**
  * Catch the signals in `set`: from now on they are kept for conc_signal_wait() instead of doing

@@ -7,11 +7,14 @@
  *     int err = conc_stream_connect(&stream, "localhost", 7777, NULL, deadline);
  *     if (err)
  *         return err;
- *     conc_stream_printf(stream, deadline, "hello %d\n", number);
- *     conc_stream_flush(stream, deadline); // nothing need have been sent before
- *     ssize_t n = conc_stream_read_line(stream, &line, deadline);
+ *     conc_stream_printf(stream, deadline, "hello %d\n", number); // need not be sent yet
+ *     ssize_t n = conc_stream_read_line(stream, &line, deadline); // has to wait: now it is
  *     ...
  *     err = conc_stream_close(stream, deadline);
+ *
+ * What was written is sent by the next flush, when it is more than the write limit, and by a read
+ * that finds nothing there to read (it sends as much as goes without waiting, before it waits, and
+ * while it waits): so two peers that have written never wait for each other's answer.
  *
  * Several contexts may write to a stream: what one call writes stays in one piece. One context may
  * read at a time, beside them; to another a read is -EBUSY.
@@ -106,7 +109,7 @@ CONC_API int conc_stream_fd(const conc_stream *stream);
  * @param buf  room for n bytes
  * @return how many were read; 0: the end (or n is 0); -EAGAIN (nothing there, CONC_NOW),
  *         -ETIMEDOUT, -ECANCELED; -EBUSY: another context is reading; -ECONNRESET and what else
- *         conc_recv() tells; -ENOMEM
+ *         conc_recv() tells; -ENOMEM; -EINVAL: no buf
  *
  * Python: StreamReader.read(n)
  * [any | yes | yes]
@@ -133,13 +136,32 @@ CONC_API int conc_stream_read_exactly(conc_stream *stream, void *buf, size_t n,
  *                   read from the stream, or its end
  * @return how many they are, the delimiter included; 0: the end, and nothing before it; -ENODATA:
  *         the end came before the delimiter; -EMSGSIZE: the read limit came before it (both with a
- *         message); -EINVAL: no delimiter; as conc_stream_read()
+ *         message): conc_stream_skip_until() throws such a piece away, conc_stream_read() gives it
+ *         in parts; -EINVAL: no delimiter; as conc_stream_read()
  *
  * Python: StreamReader.readuntil()
  * [any | yes | yes]
  */
 CONC_API ssize_t conc_stream_read_until(conc_stream *stream, const void *delimiter, size_t size,
                                         char **ret, conc_deadline deadline);
+
+/**
+ * Throw away what comes up to a delimiter, and the delimiter, however much it is: to go on behind a
+ * line that is longer than the read limit.
+ *
+ *     n = conc_stream_read_line(stream, &line, deadline);
+ *     if (n == -EMSGSIZE)
+ *         n = conc_stream_skip_until(stream, "\n", 1, deadline); // then the next line
+ *
+ * @param delimiter  of `size` bytes; borrowed
+ * @return 1; 0: the end came before the delimiter; -EINVAL: no delimiter; as conc_stream_read():
+ *         what was thrown away by then is gone, and the next call goes on
+ *
+ * Python: StreamReader.readexactly(LimitOverrunError.consumed)
+ * [any | yes | yes]
+ */
+CONC_API int conc_stream_skip_until(conc_stream *stream, const void *delimiter, size_t size,
+                                    conc_deadline deadline);
 
 /**
  * Read a line.
@@ -156,14 +178,15 @@ CONC_API ssize_t conc_stream_read_line(conc_stream *stream, char **ret, conc_dea
 /* ---- Writing ---- */
 
 /**
- * Write n bytes: keep them to be sent with others, by the next flush or when there are more than
- * the write limit; then send, and wait until there is room. More than the limit in one call are
- * sent at once, and a copy of what a deadline or a cancellation leaves of them is kept. So a peer
- * that does not read costs as much memory as the limit, or as one such call.
+ * Write n bytes: keep them to be sent with others, by the next flush, by a read that has to wait,
+ * or when there are more than the write limit; then send, and wait until there is room. More than
+ * the limit in one call are sent at once, and a copy of what a deadline or a cancellation leaves of
+ * them is kept. So a peer that does not read costs as much memory as the limit, or as one such
+ * call.
  *
  * @param buf  n bytes; borrowed
  * @return 0: they are sent, or kept; else none of them is: -EAGAIN (no room, CONC_NOW), -ETIMEDOUT,
- *         -ECANCELED; -EPIPE, -ECONNRESET and what else conc_send() tells; -ENOMEM
+ *         -ECANCELED; -EPIPE, -ECONNRESET and what else conc_send() tells; -ENOMEM; -EINVAL: no buf
  *
  * Python: StreamWriter.write(), drain()
  * [any | yes | yes]

@@ -44,7 +44,7 @@ CONC_API CONC_MUST_CHECK int conc_thread_start(conc_thread **ret, conc_fn *fn, c
  * Wait until the thread has ended, and get the job's result. May be called again, and by several.
  *
  * @param ret  room for the result (options' result_size); NULL: not wanted; untouched on failure
- * @return 0; the job's own error (message in conc_error_message()); -ETIMEDOUT, -EAGAIN (CONC_NOW),
+ * @return 0; the job's own error (message in conc_describe()); -ETIMEDOUT, -EAGAIN (CONC_NOW),
  *         -ECANCELED; -EDEADLK: it is the caller itself
  *
  * Python: Thread.join()
@@ -105,12 +105,14 @@ typedef struct conc_timer conc_timer;
 
 /**
  * Run a job, in a thread of its own, after `after_ns` nanoseconds, unless it is cancelled before.
+ * Until then it costs no thread: one keeps the times of all timers. If there is no thread for the
+ * job when its time has come, it fails with -ENOMEM. The program's exit does not wait for timers.
  *
  * @param ret       gives a timer, for conc_timer_free()
- * @param after_ns  zero or less: at once
+ * @param after_ns  zero or less: at once; so long that conc_in() makes CONC_FOREVER of it: never
  * @param fn        the job
  * @param arg       its argument, of arg_size bytes: copied (NULL if arg_size is 0)
- * @return 0; -ENOMEM; -EINVAL
+ * @return 0; -ENOMEM: no memory, or no more threads; -EINVAL: no ret, no fn, no arg with a size
  *
  * Python: threading.Timer(interval, function).start()
  */
@@ -129,8 +131,9 @@ CONC_API bool conc_timer_cancel(conc_timer *timer);
 /**
  * Wait until the timer's job has ended, or the timer was cancelled.
  *
- * @return 0; the job's error; -ECANCELED: the timer was cancelled, or the caller; -ETIMEDOUT,
- *         -EAGAIN; -EDEADLK: called by the timer's own job
+ * @return 0; the job's error, with its message; -ECANCELED: the timer was cancelled, or the caller;
+ *         -ETIMEDOUT, -EAGAIN (CONC_NOW); -EDEADLK: called by the timer's own job; -ESHUTDOWN: it
+ *         was started before a fork, by the caller's parent
  *
  * Python: Timer.join()
  * [any | yes | yes]

@@ -24,6 +24,8 @@ int conc_bytes_new(conc_bytes *ret, size_t n)
 
 int conc_bytes_copy(conc_bytes *ret, const void *from, size_t n)
 {
+    if (n && !from)
+        return -EINVAL;
     int err = conc_bytes_new(ret, n);
     if (err)
         return err;

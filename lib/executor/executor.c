@@ -35,7 +35,7 @@ static void submit_unref(conc_future **job) { conc_future_unref(*job); }
 conc_future *conc_submit(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_size,
                          size_t result_size)
 {
-    bool valid = executor && fn && (arg || !arg_size);
+    bool valid = executor && fn && !arg_is_missing(arg, arg_size);
     conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
     if (!job)
         return conc__future_no_memory();
@@ -63,6 +63,11 @@ int conc_call(conc_executor *executor, conc_fn *fn, const void *arg, size_t arg_
     if (err == -ECANCELED && late)
         err = deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
     return err;
+}
+
+bool conc_executor_is_broken(const conc_executor *executor)
+{
+    return executor->ops->is_broken && executor->ops->is_broken(executor);
 }
 
 static bool executor_employs_caller(const conc_executor *executor)

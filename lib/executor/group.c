@@ -273,7 +273,7 @@ static conc_future *group_submit(conc_group *group, conc_executor *executor, con
 {
     if (!executor)
         executor = context_self()->submits_to;
-    const bool valid = executor && fn && (arg || !arg_size);
+    const bool valid = executor && fn && !arg_is_missing(arg, arg_size);
     conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
     if (job)
         job->executor = executor;

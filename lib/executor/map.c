@@ -116,7 +116,7 @@ static int map_run(conc_executor *executor, const struct map *m, conc_deadline d
 int conc_map(conc_executor *executor, conc_fn *fn, const void *in, size_t n, size_t in_size,
              void *out, size_t out_size, const conc_map_options *options, conc_deadline deadline)
 {
-    if (!executor || !fn || (n && in_size && !in) || (n && out_size && !out))
+    if (!executor || !fn || args_are_missing(in, n, in_size) || (n && out_size && !out))
         return -EINVAL;
     const struct map m = {.fn = fn,
                           .in = in,

@@ -247,6 +247,8 @@ static void thread_pool_leave(struct thread_pool *pool, struct pool_thread *w)
 /* The initialiser has failed: no pending job will run, and no further job is taken. */
 static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, int err)
 {
+    char why[CONC_MESSAGE_MAX];
+    snprintf(why, sizeof why, "%s", conc_describe(err));
     guard_lock(&pool->word);
     pool->broken = pool->closed = true;
     invariant(w->job, "a worker begins with a job");
@@ -260,8 +262,7 @@ static void thread_pool_break(struct thread_pool *pool, struct pool_thread *w, i
     conc__waiter_deliver_all(submitters, -CONC_EBROKEN);
     while (jobs) {
         /* For each job: the callbacks of the one before may have raised other errors. */
-        conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %s (%d)", conc_strerror(err),
-                   err);
+        conc_raise(-CONC_EBROKEN, "the initialiser of a worker failed: %.200s (%d)", why, err);
         conc_job_drop(job_chain_pop(&jobs), -CONC_EBROKEN);
     }
 }
@@ -306,8 +307,9 @@ static void *thread_pool_worker_main(void *arg)
 {
     struct pool_thread *w __attribute__((cleanup(thread_pool_worker_end))) = arg;
     struct thread_pool *pool = w->pool;
-    char name[CONC_NAME_MAX + 24];
-    snprintf(name, sizeof name, "%.20s-%zu", pool->name, w->number);
+    char name[CONC_NAME_MAX], number[24];
+    snprintf(number, sizeof number, "-%zu", w->number);
+    conc__name_join(name, pool->name, number);
     conc_context_set_name(name);
     conc_context_set_executor(&pool->base);
     thread_pool_worker_run(w);
@@ -443,10 +445,24 @@ static int thread_pool_shutdown(conc_executor *executor, unsigned flags, conc_de
 
 static void thread_pool_free(conc_executor *executor) { free_bytes(executor); }
 
+/* Asking does not change the pool, but it takes the guard. */
+static bool thread_pool_is_broken(const conc_executor *executor)
+{
+    struct thread_pool *pool = thread_pool_of((conc_executor *)(uintptr_t)executor);
+    if (!thread_pool_is_ours(pool))
+        return false;
+    guard_lock(&pool->word);
+    bool is = pool->broken;
+    guard_unlock(&pool->word);
+    return is;
+}
+
 /* ---- Makers ---- */
 
-static const conc_executor_ops thread_pool_ops = {
-    .submit = thread_pool_submit, .shutdown = thread_pool_shutdown, .free = thread_pool_free};
+static const conc_executor_ops thread_pool_ops = {.submit = thread_pool_submit,
+                                                  .shutdown = thread_pool_shutdown,
+                                                  .free = thread_pool_free,
+                                                  .is_broken = thread_pool_is_broken};
 
 static int thread_pool_make(conc_executor **ret, size_t max_threads, bool reuse,
                             const conc_thread_pool_options *options, const char *name)
@@ -478,6 +494,8 @@ static size_t thread_pool_default_size(void)
 int conc_thread_pool_new(conc_executor **ret, size_t threads,
                          const conc_thread_pool_options *options)
 {
+    if (options && !thread_stack_is_possible(options->stack_size))
+        return -EINVAL;
     return thread_pool_make(ret, threads ? threads : thread_pool_default_size(), true, options,
                             "worker");
 }

@@ -274,13 +274,15 @@ static int future_lock_for_program(conc_future *future)
 int conc_future_set_result(conc_future *future, const void *value)
 {
     conc_bytes copy = {0};
+    int err;
     if (future->value_is_bytes && value) { /* not under the guard: slow */
         const conc_bytes *from = value;
-        if (conc_bytes_copy(&copy, from->data, from->size))
-            return -ENOMEM;
+        err = conc_bytes_copy(&copy, from->data, from->size);
+        if (err)
+            return err;
         value = &copy;
     }
-    int err = future_lock_for_program(future);
+    err = future_lock_for_program(future);
     if (err) {
         conc_bytes_free(&copy);
         return err;

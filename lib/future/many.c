@@ -71,6 +71,8 @@ static void many_end(struct many *many)
 ptrdiff_t conc_wait(conc_future *const *futures, size_t n, conc_wait_mode mode,
                     conc_deadline deadline)
 {
+    if ((n && !futures) || (unsigned)mode > CONC_ALL_COMPLETED)
+        return -EINVAL;
     int err = wait_checkpoint(deadline);
     if (err || n == 0)
         return err;
@@ -143,6 +145,8 @@ static bool future_set_add(struct future_set *set, conc_future *f)
 
 int conc_as_completed_new(conc_as_completed **ret, conc_future *const *futures, size_t n)
 {
+    if (n && !futures)
+        return -EINVAL;
     if (n > (SIZE_MAX / 2 - sizeof **ret) / sizeof(struct watch))
         return -ENOMEM;
     int err = -ENOMEM;

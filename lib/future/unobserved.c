@@ -33,6 +33,6 @@ void conc__report_unobserved(int err, const char *message)
     if (fn)
         fn(err, message, arg);
     else
-        fprintf(stderr, "libconc: a job failed and nobody asked for its result: %s (%d)%s%s\n",
-                conc_strerror(err), err, *message ? ": " : "", message);
+        fprintf(stderr, "libconc: a job failed and nobody asked for its result: %s (%d)\n",
+                *message ? message : conc_strerror(err), err);
 }

@@ -21,6 +21,27 @@ static inline size_t value_align_up(size_t size)
 /* Bytes begin here, after their conc_bytes. */
 #define BYTES_OFFSET value_align_up(sizeof(conc_bytes))
 
+/* Is there no argument where its size says that there is one? */
+static inline bool arg_is_missing(const void *arg, size_t size)
+{
+    if (size != CONC_BYTES)
+        return size && !arg;
+    const conc_bytes *bytes = arg;
+    return !bytes || (bytes->size && !bytes->data);
+}
+
+/* The same of an array of n arguments. */
+static inline bool args_are_missing(const void *args, size_t n, size_t size)
+{
+    if (n && size && !args)
+        return true;
+    const conc_bytes *bytes = args;
+    for (size_t i = 0; size == CONC_BYTES && i < n; i++)
+        if (arg_is_missing(&bytes[i], size))
+            return true;
+    return false;
+}
+
 /* How much room an argument takes; SIZE_MAX: more memory than there can be. */
 static inline size_t arg_room(const void *arg, size_t size)
 {

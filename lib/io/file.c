@@ -22,12 +22,16 @@ enum { FILE_DATA_ONLY = 1 };
 
 ssize_t conc_read(int fd, void *buf, size_t n, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     struct op op = {.code = OP_READ, .fd = fd, .buf = buf, .size = transfer_bounded(n)};
     return conc__op_run(&op, "read", deadline);
 }
 
 ssize_t conc_write(int fd, const void *buf, size_t n, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     struct op op = {
         .code = OP_WRITE, .fd = fd, .buf = transfer_unconst(buf), .size = transfer_bounded(n)};
     return conc__op_run(&op, "write", deadline);
@@ -35,6 +39,8 @@ ssize_t conc_write(int fd, const void *buf, size_t n, conc_deadline deadline)
 
 int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     const char *from = buf;
     while (n > 0) {
         ssize_t written = conc_write(fd, from, n, deadline);
@@ -84,6 +90,8 @@ static int file_check_offsets(int fd, off_t at)
 
 ssize_t conc_pread(int fd, void *buf, size_t n, off_t at, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     struct op op = {
         .code = OP_PREAD, .fd = fd, .buf = buf, .size = transfer_bounded(n), .offset = at};
     int err = file_check_offsets(fd, at);
@@ -92,6 +100,8 @@ ssize_t conc_pread(int fd, void *buf, size_t n, off_t at, conc_deadline deadline
 
 ssize_t conc_pwrite(int fd, const void *buf, size_t n, off_t at, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     struct op op = {.code = OP_PWRITE,
                     .fd = fd,
                     .buf = transfer_unconst(buf),

@@ -372,7 +372,7 @@ int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *
     if (!options)
         options = &defaults;
     conc_executor *executor = options->executor ? options->executor : context_self()->submits_to;
-    if (!ret || !handler || !executor)
+    if (!ret || !handler || !executor || options->close_timeout_ns < 0 || options->grace_ns < 0)
         return -EINVAL;
     int port = conc_tcp_port(fd);
     if (port < 0 && port != -EINVAL)
@@ -383,7 +383,7 @@ int conc_server_start(conc_server **ret, int fd, conc_stream_fn *handler, void *
     srv->handler = handler;
     srv->arg = arg;
     srv->options = *options;
-    if (srv->options.close_timeout_ns <= 0)
+    if (srv->options.close_timeout_ns == 0)
         srv->options.close_timeout_ns = SERVER_CLOSE_TIMEOUT;
     srv->executor = executor;
     srv->fd = fd;

@@ -107,6 +107,8 @@ static int socket_flags(int flags) { return flags & ~(MSG_DONTWAIT | MSG_WAITALL
 
 ssize_t conc_recv(int fd, void *buf, size_t n, int flags, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n) && !(flags & MSG_TRUNC)) /* of TCP that throws away */
+        return -EINVAL;
     struct op op = {.code = OP_RECV,
                     .fd = fd,
                     .buf = buf,
@@ -117,6 +119,8 @@ ssize_t conc_recv(int fd, void *buf, size_t n, int flags, conc_deadline deadline
 
 ssize_t conc_send(int fd, const void *buf, size_t n, int flags, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     struct op op = {.code = OP_SEND,
                     .fd = fd,
                     .buf = transfer_unconst(buf),
@@ -162,7 +166,7 @@ ssize_t conc_sendmsg(int fd, const struct msghdr *msg, int flags, conc_deadline 
 ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
                       socklen_t *size, conc_deadline deadline)
 {
-    if (!addr != !size)
+    if (!addr != !size || transfer_is_missing(buf, n))
         return -EINVAL;
     struct iovec room = {.iov_base = buf, .iov_len = transfer_bounded(n)};
     struct msghdr msg = {
@@ -176,6 +180,8 @@ ssize_t conc_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *a
 ssize_t conc_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
                     socklen_t size, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     struct iovec from = {.iov_base = transfer_unconst(buf), .iov_len = transfer_bounded(n)};
     struct msghdr msg = {.msg_iov = &from,
                          .msg_iovlen = 1,

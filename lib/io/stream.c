@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * stream.c: streams: how one is made and how it ends. Reading is in stream_read.c, writing in
- * stream_write.c. The two share nothing but the descriptor, so a reader and a writer never wait for
- * each other.
+ * stream_write.c. A reader and a writer never wait for each other: they share the descriptor, and a
+ * reader that has to wait sends what was written, if no context is writing just then.
  *
  * A final error (stream_error_is_final()) is kept for its direction only: a peer that has closed
  * its reading end may have sent something before, which is still to be read.

@@ -41,6 +41,13 @@ struct conc_stream {
     int write_error; /* final; 0: none */
 };
 
+/* Was something written that is not sent yet? False also while another context writes: what that
+ * leaves unsent is as if written after the question. */
+bool conc__stream_has_unsent(conc_stream *s);
+
+/* Send of that as much as goes without waiting. True: there is more. */
+bool conc__stream_send_some(conc_stream *s);
+
 /* Does this result of an operation mean that the connection has failed for good? An error that only
  * this call had does not: its deadline, its cancellation, a lack of memory. -ETIMEDOUT before the
  * deadline is the connection's own. */

@@ -15,6 +15,11 @@
  * is filled again. A line is followed by a zero, which takes the place of the first byte of what is
  * left (or of the byte that a buffer has beyond its room); the next read puts that byte back.
  *
+ * A read that finds nothing to read sends what was written to the stream before, which may be what
+ * the peer waits for. It does not wait for that alone: a peer that reads no more before it is read
+ * from would wait too. So it sends what there is room for, and waits for either: bytes, or more
+ * room. A context that is writing meanwhile is left alone.
+ *
  * One reader at a time: `reading` is set (acquire) when a call begins and cleared (release) when it
  * ends, so that contexts which read in turn see each other's work.
  */
@@ -28,6 +33,7 @@
 #include "base/atomic.h"
 #include "base/invariant.h"
 #include "io/stream_impl.h"
+#include "io/transfer.h"
 #include "wait/wait.h"
 
 /* Bytes that one read asks for at most: then the call itself costs little beside the copy. */
@@ -58,6 +64,26 @@ static ssize_t stream_end_read(conc_stream *s, ssize_t result)
 
 /* ---- Receiving ---- */
 
+static ssize_t stream_receive_only(const conc_stream *s, void *buf, size_t n,
+                                   conc_deadline deadline)
+{
+    return s->is_socket ? conc_recv(s->fd, buf, n, 0, deadline)
+                        : conc_read(s->fd, buf, n, deadline);
+}
+
+/* The same; but if nothing is there, send first what has not been sent. */
+static ssize_t stream_receive_and_send(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
+{
+    ssize_t got;
+    while ((got = stream_receive_only(s, buf, n, CONC_NOW)) == -EAGAIN &&
+           conc__stream_send_some(s)) {
+        int ready = conc_poll_fd(s->fd, POLLIN | POLLOUT, deadline);
+        if (ready < 0)
+            return ready;
+    }
+    return got == -EAGAIN ? stream_receive_only(s, buf, n, deadline) : got;
+}
+
 /* Receive some bytes into buf. Returns how many; 0: the end; or an error. */
 static ssize_t stream_receive(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
@@ -65,8 +91,8 @@ static ssize_t stream_receive(conc_stream *s, void *buf, size_t n, conc_deadline
         return s->read_error;
     if (s->at_eof)
         return 0;
-    ssize_t got =
-        s->is_socket ? conc_recv(s->fd, buf, n, 0, deadline) : conc_read(s->fd, buf, n, deadline);
+    ssize_t got = conc__stream_has_unsent(s) ? stream_receive_and_send(s, buf, n, deadline)
+                                             : stream_receive_only(s, buf, n, deadline);
     if (got == 0)
         s->at_eof = true;
     else if (stream_error_is_final(got, deadline))
@@ -125,6 +151,8 @@ static ssize_t stream_take_some(conc_stream *s, void *buf, size_t n, conc_deadli
 
 ssize_t conc_stream_read(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     int err = stream_begin_read(s, deadline);
     return err ? err : stream_end_read(s, stream_take_some(s, buf, n, deadline));
 }
@@ -147,6 +175,8 @@ static int stream_take_exactly(conc_stream *s, void *buf, size_t n, conc_deadlin
 
 int conc_stream_read_exactly(conc_stream *s, void *buf, size_t n, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     int err = stream_begin_read(s, deadline);
     return err ? err : (int)stream_end_read(s, stream_take_exactly(s, buf, n, deadline));
 }
@@ -203,6 +233,37 @@ ssize_t conc_stream_read_until(conc_stream *s, const void *delimiter, size_t siz
         return -EINVAL;
     int err = stream_begin_read(s, deadline);
     return err ? err : stream_end_read(s, stream_take_piece(s, delimiter, size, ret, deadline));
+}
+
+/* Throw away what comes before a delimiter, and that. 1; 0: the end came first; or an error. */
+static int stream_skip(conc_stream *s, const void *delimiter, size_t size, conc_deadline deadline)
+{
+    const size_t most = size > s->read_limit ? size : s->read_limit;
+    for (;;) {
+        const size_t n = buffer_size(&s->in);
+        const char *front = buffer_front(&s->in);
+        const char *found = n ? memmem(front, n, delimiter, size) : NULL;
+        if (found) {
+            buffer_taken(&s->in, (size_t)(found - front) + size);
+            return 1;
+        }
+        /* The delimiter's beginning may have come. */
+        buffer_taken(&s->in, n - stream_smaller(n, size - 1));
+        int more = stream_fill(s, most, deadline);
+        if (more == 0)
+            buffer_taken(&s->in, buffer_size(&s->in));
+        if (more <= 0)
+            return more;
+    }
+}
+
+int conc_stream_skip_until(conc_stream *s, const void *delimiter, size_t size,
+                           conc_deadline deadline)
+{
+    if (!delimiter || !size)
+        return -EINVAL;
+    int err = stream_begin_read(s, deadline);
+    return err ? err : (int)stream_end_read(s, stream_skip(s, delimiter, size, deadline));
 }
 
 static ssize_t stream_take_line(conc_stream *s, char **line, conc_deadline deadline)

@@ -26,6 +26,7 @@
 
 #include "base/alloc.h"
 #include "io/stream_impl.h"
+#include "io/transfer.h"
 
 /* Bytes of a text, its final zero included, for which conc_stream_printf() allocates nothing: as a
  * rule a line of a text protocol is shorter. */
@@ -135,10 +136,32 @@ static int stream_shut(conc_stream *s, conc_deadline deadline)
     return 0;
 }
 
+/* ---- For a read that has to wait ---- */
+
+bool conc__stream_has_unsent(conc_stream *s)
+{
+    if (conc_lock_try_acquire(&s->writing))
+        return false;
+    bool has = buffer_size(&s->out) && !s->write_error;
+    conc_lock_release(&s->writing);
+    return has;
+}
+
+bool conc__stream_send_some(conc_stream *s)
+{
+    if (conc_lock_try_acquire(&s->writing))
+        return false;
+    int err = stream_empty(s, CONC_NOW);
+    conc_lock_release(&s->writing);
+    return err == -EAGAIN; /* any other is told to the next context that writes */
+}
+
 /* ---- The calls ---- */
 
 int conc_stream_write(conc_stream *s, const void *buf, size_t n, conc_deadline deadline)
 {
+    if (transfer_is_missing(buf, n))
+        return -EINVAL;
     int err = stream_begin_write(s, deadline);
     return err ? err : stream_end_write(s, stream_put(s, buf, n, deadline));
 }

@@ -198,7 +198,7 @@ conc_future *conc_to_thread(conc_fn *fn, const void *arg, size_t arg_size, size_
 {
     struct conc_loop *loop = loop_here();
     conc_executor *executor;
-    if (!loop || !fn || (arg_size && !arg))
+    if (!loop || !fn || arg_is_missing(arg, arg_size))
         return refused_future(-EINVAL, fn, result_size);
     int err = loop_default_executor(loop, &executor);
     if (err)

@@ -31,6 +31,9 @@
  * little for each item. */
 enum { ITEMS_PER_TURN = 256 };
 
+/* Milliseconds in CONC_DEBUG, at most: a year. */
+#define LOOP_DEBUG_MAX_MS 3.2e10
+
 conc_loop *conc_loop_current(void) { return loop_here(); }
 
 int conc__loop_check(const struct conc_loop *loop)
@@ -294,6 +297,8 @@ int conc_loop_set_debug(conc_loop *loop, int64_t slow_after)
     int err = conc__loop_check(loop);
     if (err)
         return err;
+    if (slow_after < 0)
+        return -EINVAL;
     loop->slow_after = slow_after;
     return 0;
 }
@@ -309,46 +314,75 @@ void conc__loop_report_slow(const struct conc_loop *loop, int64_t since, const c
 
 /* ---- Making and freeing ---- */
 
-static int64_t options_slow_after(const conc_loop_options *options)
+/* What a variable of the environment says; NULL: nothing. */
+static const char *loop_environment(const char *name)
 {
-    const char *ms = getenv("CONC_DEBUG");
-    if (options && options->slow_after_ns > 0)
-        return options->slow_after_ns;
-    return ms ? (int64_t)(strtod(ms, NULL) * CONC_MS(1)) : 0;
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
 }
 
-static conc_backend options_backend(const conc_loop_options *options)
+/* 0, or -EINVAL, with a message. */
+static int loop_choose_slow_after(struct conc_loop *loop, int64_t wanted)
 {
-    const char *name = getenv("CONC_BACKEND");
-    if (options && options->backend != CONC_BACKEND_ANY)
-        return options->backend;
-    if (name && strcmp(name, "epoll") == 0)
-        return CONC_BACKEND_EPOLL;
-    if (name && strcmp(name, "uring") == 0)
-        return CONC_BACKEND_URING;
-    return CONC_BACKEND_ANY;
+    const char *ms = loop_environment("CONC_DEBUG");
+    char *end = NULL;
+    if (wanted < 0)
+        return conc_raise(-EINVAL, "slow_after_ns is %lld; it must be 0 or more",
+                          (long long)wanted);
+    loop->slow_after = wanted;
+    if (wanted || !ms)
+        return 0;
+    double number = strtod(ms, &end);
+    if (end == ms || *end || !(number >= 0 && number <= LOOP_DEBUG_MAX_MS))
+        return conc_raise(-EINVAL, "CONC_DEBUG is \"%s\"; it must be a number of milliseconds", ms);
+    loop->slow_after = (int64_t)(number * CONC_MS(1));
+    return 0;
+}
+
+/* 0, or -EINVAL, with a message. */
+static int loop_choose_backend(struct conc_loop *loop, conc_backend wanted)
+{
+    const char *name = loop_environment("CONC_BACKEND");
+    loop->wanted = wanted;
+    if ((unsigned)wanted > CONC_BACKEND_EPOLL)
+        return conc_raise(-EINVAL, "there is no backend %u", (unsigned)wanted);
+    if (wanted != CONC_BACKEND_ANY || !name)
+        return 0;
+    if (strcmp(name, "epoll") == 0)
+        loop->wanted = CONC_BACKEND_EPOLL;
+    else if (strcmp(name, "uring") == 0)
+        loop->wanted = CONC_BACKEND_URING;
+    else
+        return conc_raise(-EINVAL, "CONC_BACKEND is \"%s\"; it must be uring or epoll", name);
+    return 0;
 }
 
 int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
 {
-    if (options && (unsigned)options->backend > CONC_BACKEND_EPOLL)
-        return -EINVAL;
+    static const conc_loop_options defaults = {0};
+    if (!options)
+        options = &defaults;
     struct conc_loop *loop = alloc_one(struct conc_loop);
     if (!loop)
         return -ENOMEM;
-    int err = conc__driver_init(&loop->driver);
-    if (err) {
-        free_bytes(loop);
-        return err;
-    }
+    int err = loop_choose_backend(loop, options->backend);
+    if (err)
+        goto fail;
+    err = loop_choose_slow_after(loop, options->slow_after_ns);
+    if (err)
+        goto fail;
+    err = conc__driver_init(&loop->driver);
+    if (err)
+        goto fail;
     loop->executor.ops = &conc__loop_executor_ops;
-    loop->wanted = options_backend(options);
-    loop->slow_after = options_slow_after(options);
     loop->stop_item.run = loop_take_stop;
     loop->cancel_item.run = conc__loop_cancel_posted;
     conc__loop_register(loop);
     *ret = loop;
     return 0;
+fail:
+    free_bytes(loop);
+    return err;
 }
 
 /* Tasks, timers, callbacks and ops are over. No thread knows the loop any more, except those that
@@ -399,21 +433,4 @@ int conc_loop_free(conc_loop *loop)
         loop_run_out(loop);
     loop_free_memory(loop);
     return 0;
-}
-
-int conc_run(conc_fn *fn, const void *arg, size_t arg_size, void *ret, size_t result_size)
-{
-    conc_loop *loop;
-    if (conc__driver_here)
-        return -EBUSY;
-    int err = conc_loop_new(&loop, NULL);
-    if (err)
-        return err;
-    conc_future *job = conc_task_start(loop, fn, arg, arg_size, result_size, NULL);
-    err = conc_loop_run_until_complete(loop, job);
-    conc__future_observe(job);
-    conc_loop_free(loop);
-    err = err ? err : conc_future_result(job, ret, CONC_NOW);
-    conc_future_unref(job);
-    return err;
 }

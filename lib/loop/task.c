@@ -348,7 +348,7 @@ static conc_future *task_spawn(struct conc_loop *loop, conc_fn *fn, const void *
                                size_t arg_size, size_t result_size,
                                const conc_task_options *options)
 {
-    bool valid = loop && fn && (arg || !arg_size);
+    bool valid = loop && fn && !arg_is_missing(arg, arg_size);
     conc_future *job = conc__job_new(fn, arg, valid ? arg_size : 0, result_size);
     if (!job)
         return conc__future_no_memory();

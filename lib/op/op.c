@@ -184,7 +184,7 @@ static int op_pause(int64_t ns, conc_deadline deadline)
     return !err && end.ns == deadline.ns ? -ETIMEDOUT : err;
 }
 
-ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
+static ssize_t op_run_until(struct op *op, const char *what, conc_deadline deadline)
 {
     ssize_t result = wait_checkpoint(deadline);
     for (int64_t ns = OP_PAUSE_MIN; !result; ns = ns < OP_PAUSE_MAX ? 2 * ns : OP_PAUSE_MAX) {
@@ -197,5 +197,13 @@ ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
             return result;
         result = op_pause(ns, deadline);
     }
+    return result;
+}
+
+ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
+{
+    ssize_t result = op_run_until(op, what, deadline);
+    if (result < 0)
+        message_forget(context_self(), result);
     return result;
 }

@@ -183,7 +183,7 @@ int conc_process_start(conc_process **ret, conc_fn *fn, const void *arg, size_t 
     static uint32_t count;
     if (!options)
         options = &defaults;
-    if (!ret || !fn || (arg_size && !arg) || options->n_fds > CONC_PIPE_FDS_MAX ||
+    if (!ret || !fn || arg_is_missing(arg, arg_size) || options->n_fds > CONC_PIPE_FDS_MAX ||
         (options->n_fds && !options->fds))
         return -EINVAL;
     conc_process *p = alloc_one(conc_process);

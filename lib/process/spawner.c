@@ -214,7 +214,7 @@ static bool server_fd_is_of(pid_t starter)
 __attribute__((constructor)) static void server_become(int argc, char **argv, char **env)
 {
     const char *value = secure_getenv(SERVER_VARIABLE);
-    const pid_t starter = value ? atoi(value) : 0;
+    const pid_t starter = value ? (pid_t)strtol(value, NULL, 10) : 0;
     if (starter <= 0)
         return;
     unsetenv(SERVER_VARIABLE);

@@ -63,7 +63,7 @@ struct child_start {
     uint64_t offset;    /* of fn in it */
     uint64_t arg_size;  /* which follows the path */
     uint64_t is_bytes;  /* it is the content of a conc_bytes, CONC_BYTES was its size */
-    char name[32];
+    char name[CONC_NAME_MAX];
 };
 
 _Static_assert(sizeof(struct child_start) == 64 && offsetof(struct child_start, name) == 32,

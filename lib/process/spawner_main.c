@@ -127,7 +127,7 @@ static void child_run(int fd)
     conc_context_set_name(server_start_child.name);
     int err = conc__code_base(path, &base);
     if (err) {
-        fprintf(stderr, "libconc: process %s: %s\n", server_start_child.name, conc_error_message());
+        fprintf(stderr, "libconc: process %s: %s\n", server_start_child.name, conc_describe(err));
         _exit(1);
     }
     const struct child_role *role =

@@ -70,7 +70,9 @@ static int manager_start_child(struct process_pool *pool, struct pool_worker *w,
     int fds[POOL_OWN_FDS + CONC_PROCESS_POOL_FDS_MAX] = {lane_fd, pool->wake_fd};
     struct child_start *start = pool->start.data;
     memcpy(fds + POOL_OWN_FDS, pool->fds, pool->n_fds * sizeof *fds);
-    snprintf(start->name, sizeof start->name, "%.20s-%zu", pool->name, number);
+    char end[24];
+    snprintf(end, sizeof end, "-%zu", number);
+    conc__name_join(start->name, pool->name, end);
     int err =
         conc__child_launch(&w->child, &channel, &pool->start, fds, POOL_OWN_FDS + pool->n_fds);
     if (err)
@@ -310,7 +312,7 @@ static void manager_replace(struct process_pool *pool, struct pool_worker *w)
     int err = conc__pool_start_worker(pool, w);
     if (err) {
         snprintf(message, sizeof message, "a worker could not be replaced: %.200s",
-                 conc_strerror(err));
+                 conc_describe(err));
         manager_break_pool(pool, message);
         return;
     }
@@ -471,8 +473,8 @@ static void manager_go_on(struct process_pool **pool)
 void *conc__pool_manager(void *arg)
 {
     struct process_pool *pool = arg;
-    char name[CONC_NAME_MAX + 16];
-    snprintf(name, sizeof name, "%.20s-manager", pool->name);
+    char name[CONC_NAME_MAX];
+    conc__name_join(name, pool->name, "-manager");
     conc_context_set_name(name);
     context_self()->holds_up = &pool->base; /* its callbacks must not wait for the pool */
     manager_run(pool);

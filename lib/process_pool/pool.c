@@ -131,8 +131,22 @@ static void process_pool_free(conc_executor *executor)
     free_bytes(pool);
 }
 
-static const conc_executor_ops process_pool_ops = {
-    .submit = process_pool_submit, .shutdown = process_pool_shut_down, .free = process_pool_free};
+/* Asking does not change the pool, but it takes the guard. */
+static bool process_pool_is_broken(const conc_executor *executor)
+{
+    struct process_pool *pool = process_pool_of((conc_executor *)(uintptr_t)executor);
+    if (!process_pool_is_ours(pool))
+        return false;
+    guard_lock(&pool->word);
+    bool is = pool->broken;
+    guard_unlock(&pool->word);
+    return is;
+}
+
+static const conc_executor_ops process_pool_ops = {.submit = process_pool_submit,
+                                                   .shutdown = process_pool_shut_down,
+                                                   .free = process_pool_free,
+                                                   .is_broken = process_pool_is_broken};
 
 static int process_pool_signal(conc_executor *executor, int signo)
 {
@@ -218,7 +232,7 @@ int conc_process_pool_new(conc_executor **ret, size_t workers,
         options = &defaults;
     if (!workers)
         workers = conc__usable_cpus();
-    if (!ret || workers > WORKERS_MAX || (options->arg_size && !options->arg) ||
+    if (!ret || workers > WORKERS_MAX || arg_is_missing(options->arg, options->arg_size) ||
         options->n_fds > CONC_PROCESS_POOL_FDS_MAX || (options->n_fds && !options->fds))
         return -EINVAL;
     struct process_pool *pool = alloc_array(1, sizeof *pool + workers * sizeof *pool->workers);

@@ -134,7 +134,7 @@ static int worker_find_object(const struct record *r)
     invariant(r->path_size <= sizeof path, "the path of an object has room");
     worker_read(path, r->path_size);
     if (r->object >= OBJECTS_MAX && r->offset == ENOMEM)
-        return conc_raise(-ENOMEM, "out of memory");
+        return -ENOMEM;
     if (r->object >= OBJECTS_MAX)
         return conc_raise(-EINVAL, "the job is no function of the program or its libraries");
     if (worker.known[r->object])
@@ -186,10 +186,11 @@ static void worker_finish(conc_future *job)
 }
 
 /* The record's job cannot be run. */
-static void worker_refuse(const struct record *r, int err, const char *message)
+static void worker_refuse(const struct record *r, int err)
 {
+    const char *message = conc__message_for(context_self(), err);
     worker_read(NULL, r->arg_size);
-    worker_give_result(RESULT_JOB, err, message, NULL, 0);
+    worker_give_result(RESULT_JOB, err, message ? message : "", NULL, 0);
 }
 
 struct worker_job {
@@ -212,12 +213,12 @@ static void worker_run(const struct record *r)
 {
     int err = worker_find_object(r);
     if (err) {
-        worker_refuse(r, err, conc_error_message());
+        worker_refuse(r, err);
         return;
     }
     conc_future *job = worker_make_job(r, code_at(worker.bases[r->object], r->offset));
     if (!job) {
-        worker_refuse(r, -ENOMEM, "");
+        worker_refuse(r, -ENOMEM);
         return;
     }
     worker_read(job->arg, r->arg_size);

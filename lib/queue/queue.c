@@ -236,6 +236,8 @@ int conc_queue_put(conc_queue *queue, const void *item, conc_deadline deadline)
 
 ssize_t conc_queue_put_many(conc_queue *queue, const void *items, size_t n, conc_deadline deadline)
 {
+    if (n && !items)
+        return -EINVAL;
     return n == 0 ? 0 : queue_put_items(queue, items, n, deadline);
 }
 
@@ -315,6 +317,8 @@ int conc_queue_get(conc_queue *queue, void *item, conc_deadline deadline)
 
 ssize_t conc_queue_get_many(conc_queue *queue, void *items, size_t n, conc_deadline deadline)
 {
+    if (n && !items)
+        return -EINVAL;
     return n == 0 ? 0 : queue_get_items(queue, items, n, deadline);
 }
 
@@ -439,6 +443,27 @@ void conc_queue_destroy(conc_queue *queue)
 }
 
 /* ---- How it is at the moment ---- */
+
+/* Asking does not change the queue, but it takes the guard. */
+static conc_queue *queue_to_ask(const conc_queue *queue) { return (conc_queue *)(uintptr_t)queue; }
+
+bool conc_queue_is_shutdown(const conc_queue *queue)
+{
+    conc_queue *asked = queue_to_ask(queue);
+    guard_lock(&asked->word);
+    bool is = asked->is_shutdown;
+    guard_unlock(&asked->word);
+    return is;
+}
+
+size_t conc_queue_n_unfinished(const conc_queue *queue)
+{
+    conc_queue *asked = queue_to_ask(queue);
+    guard_lock(&asked->word);
+    size_t n = asked->unfinished;
+    guard_unlock(&asked->word);
+    return n;
+}
 
 size_t conc_queue_size(const conc_queue *queue)
 {

@@ -64,7 +64,7 @@ int conc__store_init(struct conc__store *store, size_t elem_size, size_t limit,
                      conc_queue_order order, conc_compare_fn *compare, void *compare_arg)
 {
     size_t stride = order == CONC_PRIORITY ? store_heap_stride(elem_size) : elem_size;
-    if (stride == 0)
+    if (stride == 0 || stride >= PTRDIFF_MAX) /* no memory will ever hold one */
         return -ENOMEM;
     *store = (struct conc__store){.elem_size = elem_size,
                                   .stride = stride,

@@ -252,6 +252,17 @@ void conc_shared_queue_shutdown(conc_shared_queue *queue, bool immediate)
     shared_queue_wake_all(queue);
 }
 
+bool conc_shared_queue_is_shutdown(const conc_shared_queue *queue)
+{
+    return shared_queue_is_shutdown(queue);
+}
+
+size_t conc_shared_queue_n_unfinished(const conc_shared_queue *queue)
+{
+    int64_t n = (int64_t)shared_queue_unfinished(queue);
+    return n > 0 ? (size_t)n : 0; /* the counters were not read at one moment */
+}
+
 size_t conc_shared_queue_size(const conc_shared_queue *queue) { return shared_queue_number(queue); }
 
 bool conc_shared_queue_is_empty(const conc_shared_queue *queue)

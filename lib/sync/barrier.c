@@ -22,9 +22,12 @@
 #include "sync/words.h"
 #include "wait/wait.h"
 
+/* An index is an int. */
+static bool barrier_can_have(uint32_t parties) { return parties > 0 && parties <= INT_MAX; }
+
 int conc_barrier_init(conc_barrier *barrier, uint32_t parties, conc_barrier_fn *action, void *arg)
 {
-    if (parties == 0 || parties > INT_MAX)
+    if (!barrier_can_have(parties))
         return -EINVAL;
     *barrier = (conc_barrier)CONC_BARRIER_INIT(parties, action, arg);
     return 0;
@@ -110,6 +113,8 @@ static void barrier_send_others_away(conc_barrier *barrier)
 
 int conc_barrier_wait(conc_barrier *barrier, conc_deadline deadline)
 {
+    if (!barrier_can_have(barrier->parties)) /* one of CONC_BARRIER_INIT() */
+        return -EINVAL;
     int err = wait_checkpoint(deadline);
     if (err) {
         conc_barrier_abort(barrier); /* or the others would wait for ever */

@@ -8,6 +8,10 @@
  * no taker spins, none overtakes another, and one that gives up has taken nothing and lets the next
  * one go on.
  *
+ * A taker whose tokens cannot be there by its deadline fails at once: before it stands in line, if
+ * it could not be served even as the first; else when its turn comes. Otherwise it would sleep at
+ * the head of the line until its deadline, for nothing, and those behind it too.
+ *
  * Over any t seconds at most burst + rate * t tokens are given, because no more than `burst` are
  * ever there and no more than rate * t come. The sleep's end is rounded up to a whole nanosecond;
  * if the rounding of a double still leaves the level short, the taker sleeps one more nanosecond.
@@ -20,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/guard.h"
+#include "wait/wait.h"
 
 #define NS_PER_S ((double)CONC_S(1))
 
@@ -45,44 +50,60 @@ static void bucket_fill(conc_bucket *bucket, int64_t now)
     bucket->since = now;
 }
 
-/* Take n tokens and return 0, or return the nanoseconds until they are there. */
-static int64_t bucket_take_or_delay(conc_bucket *bucket, uint32_t n)
+/* Under the guard: when n tokens will be there, if no other taker comes. */
+static conc_deadline bucket_ready(const conc_bucket *bucket, uint32_t n)
 {
-    double delay = 0;
+    double delay = (n - bucket->level) * NS_PER_S / bucket->per_second + 1;
+    return delay < (double)INT64_MAX / 2 ? conc_in((int64_t)delay) : CONC_FOREVER;
+}
+
+/* Take n tokens, if `take` and they are there. 0: they are there; else, if they can be there by the
+ * deadline, -EAGAIN, and *ready is when; else -ETIMEDOUT. */
+static int bucket_look(conc_bucket *bucket, uint32_t n, bool take, conc_deadline deadline,
+                       conc_deadline *ready)
+{
+    int err = 0;
     guard_lock(&bucket->word);
     bucket_fill(bucket, conc_now());
-    if (bucket->level >= n)
+    if (bucket->level < n) {
+        *ready = bucket_ready(bucket, n);
+        err = deadline_is_now(deadline) || ready->ns <= deadline.ns ? -EAGAIN : -ETIMEDOUT;
+    } else if (take) {
         bucket->level -= n;
-    else
-        delay = (n - bucket->level) * NS_PER_S / bucket->per_second + 1;
+    }
     guard_unlock(&bucket->word);
-    return delay < (double)INT64_MAX / 2 ? (int64_t)delay : INT64_MAX / 2;
+    return err;
 }
 
 /* With the semaphore's unit. */
 static int bucket_take_in_turn(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
 {
-    int64_t delay;
-    while ((delay = bucket_take_or_delay(bucket, n)) > 0) {
+    conc_deadline ready;
+    int err;
+    while ((err = bucket_look(bucket, n, true, deadline, &ready)) == -EAGAIN) {
         if (deadline_is_now(deadline))
             return -EAGAIN;
-        conc_deadline ready = conc_in(delay);
-        int err = conc_sleep_until(deadline_earlier(ready, deadline));
+        err = conc_sleep_until(ready);
         if (err)
             return err;
-        if (deadline.ns < ready.ns)
-            return -ETIMEDOUT;
     }
-    return 0;
+    return err;
 }
 
 int conc_bucket_take(conc_bucket *bucket, uint32_t n, conc_deadline deadline)
 {
     if (n == 0)
         return 0;
-    if (n > bucket->burst)
+    /* So written, it finds numbers that are no numbers too: those of CONC_BUCKET_INIT(). */
+    if (!(n <= bucket->burst) || !(bucket->per_second > 0))
         return -EINVAL;
-    int err = conc_sem_acquire(&bucket->turn, deadline);
+    conc_deadline ready;
+    int err = wait_checkpoint(deadline);
+    if (!err && bucket_look(bucket, n, false, deadline, &ready) == -ETIMEDOUT)
+        err = -ETIMEDOUT;
+    if (err)
+        return err;
+    err = conc_sem_acquire(&bucket->turn, deadline);
     if (err)
         return err;
     err = bucket_take_in_turn(bucket, n, deadline);

@@ -11,13 +11,13 @@
 
 #include "base/hooks.h"
 
-/* A whole number of pages, and at least what the system needs; 0: too large. */
+/* A whole number of pages, and at least what the system needs. */
 static size_t thread_stack_size(size_t size)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), least = (size_t)sysconf(_SC_THREAD_STACK_MIN);
     if (size < least)
         size = least;
-    return size > SIZE_MAX / 2 ? 0 : (size + page - 1) / page * page;
+    return (size + page - 1) / page * page;
 }
 
 int conc__thread_create(pthread_t *thread, size_t stack_size, void *(*main)(void *), void *arg)
@@ -26,6 +26,8 @@ int conc__thread_create(pthread_t *thread, size_t stack_size, void *(*main)(void
     if (conc__test_fails(&conc__hooks.fail_thread_in))
         return -ENOMEM;
 #endif
+    if (!thread_stack_is_possible(stack_size))
+        return -EINVAL;
     pthread_attr_t attr;
     if (pthread_attr_init(&attr) != 0)
         return -ENOMEM;

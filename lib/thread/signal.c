@@ -24,6 +24,11 @@
  * The dispatcher sleeps on a futex, which the handler may wake (it is one system call), and not on
  * a pipe: there is no descriptor that a child would share, or a daemon close.
  *
+ * Futures (conc_signal_future()) stand in the line of waiters too, as waiters without a context: a
+ * struct that the future's memory keeps, and that leaves the line when that goes. The dispatcher
+ * claims the future under the guard, so a signal is never given to one that was cancelled before;
+ * it holds a reference until it has settled it, which it can only get while there is another.
+ *
  * Catching: a signal has up to two holders, the program (conc_signal_catch(), _wait()) and the
  * callbacks. The first holder sets the library's action; when the last one lets go, the former
  * action is restored.
@@ -38,15 +43,16 @@
  *
  * Order: noting a signal releases, taking it acquires: what a thread did before it raised a signal
  * in itself is seen by the context that was waiting for that. Order of the guards: `starting`, then
- * `word`.
+ * `word`, then a future's.
  */
 #include "thread/signal_impl.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
+#include "future/future_impl.h"
 #include "thread/create.h"
-#include "wait/wait.h"
 
 #define DISPATCHER_STACK_SIZE ((size_t)256 * 1024) /* bytes; callbacks only post an item */
 
@@ -158,12 +164,32 @@ static bool signal_has_arrived(int signo)
 
 static void signal_take(int signo) { exchange_acquire(&arrived[signo], 0); }
 
+/* A future's place in the line of waiters. */
+struct signal_future {
+    struct value_keeper keeper; /* of the future, which so tells of its end */
+    struct conc__waiter waiter; /* without a context; firm: there is none to be asked */
+    sigset_t set;
+    conc_future *future; /* no reference */
+    uint32_t forks;
+};
+
+static struct signal_future *signal_future_of(struct conc__waiter *w)
+{
+    return list_entry(w, struct signal_future, waiter);
+}
+
+/* Must it not be given a signal any more? */
+static bool signal_waiter_is_over(struct conc__waiter *w)
+{
+    return w->context ? waiter_is_cancelled(w) : !future_is_pending(signal_future_of(w)->future);
+}
+
 /* The waiter that has waited longest for it, of those that have not been cancelled; NULL: there is
  * none. */
 static struct conc__waiter *signal_waiter(int signo)
 {
     struct conc__waiter *w = signals.waiters.head;
-    while (w && (sigismember(w->slot, signo) != 1 || waiter_is_cancelled(w)))
+    while (w && (sigismember(w->slot, signo) != 1 || signal_waiter_is_over(w)))
         w = w->next == signals.waiters.head ? NULL : w->next;
     return w;
 }
@@ -204,6 +230,36 @@ static struct signal_callback *signal_next_due(void)
 
 /* ---- The dispatcher ---- */
 
+/* One more reference to a future, unless its last one has gone. */
+static bool signal_future_ref(conc_future *future)
+{
+    uint32_t refs = load_relaxed(&future->refs);
+    while (refs > 0)
+        if (cas_relaxed(&future->refs, &refs, refs + 1)) /* relaxed: the guard keeps the memory */
+            return true;
+    return false;
+}
+
+/* Claim the future, and hold a reference, for dispatcher_settle(). False: it is over, or no context
+ * will ask for it any more. (One that goes is claimed in vain. Its memory stays as long as the
+ * guard is held: see signal_future_release().) */
+static bool signal_future_claim(struct signal_future *f)
+{
+    return conc__future_claim(f->future, NULL) && signal_future_ref(f->future);
+}
+
+/* Take the waiter that gets this signal off the list; NULL: there is none. */
+static struct conc__waiter *dispatcher_take_waiter(int signo)
+{
+    struct conc__waiter *w;
+    while ((w = signal_waiter(signo))) {
+        conc__waitlist_remove(&signals.waiters, w);
+        if (w->context || signal_future_claim(signal_future_of(w)))
+            break;
+    }
+    return w;
+}
+
 /* Give away the signals that have arrived: mark their callbacks, and take the waiters that get one
  * off the list, chained by `next`; waiter->number is the signal. Under the guard. */
 static struct conc__waiter *dispatcher_give_away(void)
@@ -212,9 +268,8 @@ static struct conc__waiter *dispatcher_give_away(void)
     for (int signo = 1; signo < NSIG; signo++) {
         if (!signal_has_arrived(signo))
             continue;
-        struct conc__waiter *w = signal_waiter(signo);
+        struct conc__waiter *w = dispatcher_take_waiter(signo);
         if (w) {
-            conc__waitlist_remove(&signals.waiters, w);
             w->number = (size_t)signo;
             *end = w;
             end = &w->next;
@@ -243,6 +298,15 @@ static void dispatcher_run_callback(struct signal_callback *callback)
     }
 }
 
+/* The future was claimed: it is done now. Gives the reference back. */
+static void dispatcher_settle(struct signal_future *f, int signo)
+{
+    conc_future *future = f->future;
+    *(int *)future->value = signo;
+    conc__future_settle(future, 0, NULL);
+    conc_future_unref(future);
+}
+
 /* Do what there is to do; false: the dispatcher is to end. */
 static bool dispatcher_serve(void)
 {
@@ -252,7 +316,10 @@ static bool dispatcher_serve(void)
     while (chain) {
         struct conc__waiter *w = chain;
         chain = w->next; /* before it is delivered to: then its memory may be gone */
-        conc__waiter_deliver(w, (int)w->number);
+        if (w->context)
+            conc__waiter_deliver(w, (int)w->number);
+        else
+            dispatcher_settle(signal_future_of(w), (int)w->number);
     }
     struct signal_callback *callback;
     guard_lock(&signals.word);
@@ -407,6 +474,70 @@ int conc_signal_wait(const sigset_t *set, conc_deadline deadline)
     guard_unlock(&signals.word);
     const struct wait_on on = {.list = &signals.waiters, .guard = &signals.word, .what = "signal"};
     return conc__waiter_wait(&w, &on, deadline);
+}
+
+/* The future's memory goes. */
+static void signal_future_release(struct value_keeper *keeper)
+{
+    struct signal_future *f = list_entry(keeper, struct signal_future, keeper);
+    guard_lock(&signals.word);
+    if (f->waiter.list && f->forks == conc__forks()) /* else the list is the parent's */
+        conc__waitlist_remove(&signals.waiters, &f->waiter);
+    guard_unlock(&signals.word);
+    free_bytes(f);
+}
+
+/* Its job never runs: it stands for what the library is to do, and no one else. */
+static int signal_future_job(void *arg, void *result) { return arg || result ? -EPERM : 0; }
+
+/* Take a signal that has arrived, or stand in line for one. Returns the signal; 0: it stands. */
+static int signal_future_enter(struct signal_future *f)
+{
+    guard_lock(&signals.word);
+    signal_for_each(&f->set, signal_hold);
+    int signo = signal_take_one(&f->set);
+    if (!signo)
+        conc__waitlist_push(&signals.waiters, &f->waiter);
+    guard_unlock(&signals.word);
+    return signo;
+}
+
+/* Make the future wait. 0, or an error. */
+static int signal_future_begin(conc_future *future, const sigset_t *set)
+{
+    int err = signal_check_set(set);
+    if (err)
+        return err;
+    err = dispatcher_start();
+    if (err)
+        return err;
+    struct signal_future *f = alloc_one(struct signal_future);
+    if (!f)
+        return -ENOMEM;
+    f->keeper.release = signal_future_release;
+    f->set = *set;
+    f->waiter.slot = &f->set;
+    f->waiter.firm = true;
+    f->future = future;
+    f->forks = conc__forks();
+    future->keeper = &f->keeper;
+    int signo = signal_future_enter(f);
+    if (signo && conc__future_claim(future, NULL)) {
+        *(int *)future->value = signo;
+        conc__future_settle(future, 0, NULL);
+    }
+    return 0;
+}
+
+conc_future *conc_signal_future(const sigset_t *set)
+{
+    conc_future *future = conc__job_new(signal_future_job, NULL, 0, sizeof(int));
+    if (!future)
+        return conc__future_no_memory();
+    int err = signal_future_begin(future, set);
+    if (err)
+        conc__future_settle(future, err, NULL);
+    return future;
 }
 
 int conc_signal_catch(const sigset_t *set)

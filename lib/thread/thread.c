@@ -62,7 +62,7 @@ int conc_thread_start(conc_thread **ret, conc_fn *fn, const void *arg, size_t ar
     static const conc_thread_options defaults = {0};
     if (!options)
         options = &defaults;
-    if (!fn || (arg_size && !arg))
+    if (!fn || arg_is_missing(arg, arg_size))
         return -EINVAL;
     int err = -ENOMEM;
     conc_thread *thread = alloc_one(conc_thread);

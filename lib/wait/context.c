@@ -54,6 +54,12 @@ void conc__context_fini(struct conc_context *context)
     context->message = NULL;
 }
 
+void conc__name_join(char name[CONC_NAME_MAX], const char *prefix, const char *end)
+{
+    const int room = CONC_NAME_MAX - 1 - (int)strlen(end);
+    snprintf(name, CONC_NAME_MAX, "%.*s%s", room > 0 ? room : 0, prefix, end);
+}
+
 void conc__context_rename(struct conc_context *context, const char *name)
 {
     guard_lock(&context->blocked); /* a snapshot may be reading the old one */

@@ -144,6 +144,9 @@ void conc__context_init(struct conc_context *context, const struct context_ops *
                         const char *name);
 void conc__context_fini(struct conc_context *context);
 
+/* Make a name of a prefix, which is cut if need be, and of what tells it from others: "-12". */
+void conc__name_join(char name[CONC_NAME_MAX], const char *prefix, const char *end);
+
 /* The rest of conc_context_set_name(), for a context that may not be the caller. */
 void conc__context_rename(struct conc_context *context, const char *name);
 
@@ -163,6 +166,15 @@ void conc__blocked_end(struct conc_context *self);
 
 /* Take over an error's message from elsewhere (NULL: none), as conc_raise() does from a format. */
 void conc__set_message(struct conc_context *self, int err, const char *message);
+
+/* A call that waits, or asks the system, returns this and sets no message: an older one, of an
+ * error of the same number, is not this one's. Any other stays, for a caller who still has that
+ * error. */
+static inline void message_forget(struct conc_context *self, ssize_t err)
+{
+    if (err < 0 && self->message_err == err)
+        self->message_err = 0;
+}
 
 /* The caller's message, if it belongs to `err`; else NULL. */
 const char *conc__message_for(const struct conc_context *self, int err);

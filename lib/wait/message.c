@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * message.c: the message that an error carries. It belongs to the context that raised it, with the
- * error it was raised with, so that the message of an error that was handled is never taken for
- * another's.
+ * error it was raised with, so that the message of an error that was handled is not taken for that
+ * of another number.
  */
 #include <stdarg.h>
 #include <string.h>
@@ -50,4 +50,13 @@ const char *conc_error_message(void)
 {
     struct conc_context *self = context_self();
     return self->message_err ? self->message : "";
+}
+
+const char *conc_describe(int err)
+{
+    const struct conc_context *self = context_self();
+    const char *message = conc__message_for(self, err);
+    if (!message && err > 0)
+        message = conc__message_for(self, -err);
+    return message ? message : conc_strerror(err);
 }

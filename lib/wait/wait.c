@@ -203,6 +203,7 @@ int conc__waiter_wait(struct conc__waiter *w, const struct wait_on *on, conc_dea
         result = -ECANCELED;
 end:
     conc__blocked_end(self);
+    message_forget(self, result);
     return result;
 }
 

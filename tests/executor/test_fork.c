@@ -196,7 +196,7 @@ static const struct CMUnitTest tests[] = {
     ON_EXECUTOR(test_an_executor_is_its_makers, BOUNDED_POOL, "bounded_pool"),
     ON_EXECUTOR(test_an_executor_is_its_makers, LOOP_POOL, "loop_pool"),
     cmocka_unit_test(test_an_inline_executor_has_nothing_to_lose),
-    cmocka_unit_test_setup_teardown(test_threads_timers_and_groups_are_their_makers, leaks_setup,
+    cmocka_unit_test_setup_teardown(test_threads_timers_and_groups_are_their_makers, timers_setup,
                                     leaks_teardown),
 };
 

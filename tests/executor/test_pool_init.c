@@ -189,7 +189,9 @@ static void test_a_failing_initialiser_breaks_the_pool(void **state)
     for (int i = 0; i < 4; i++) {
         struct plan plan = {.fail_at = 1, .error = errors[i]}, *p = &plan;
         conc_executor *pool = pool_of(1, &plan, 0);
+        assert_false(conc_executor_is_broken(pool));
         broken(submit(pool, &plan));
+        assert_true(conc_executor_is_broken(pool));
         assert_int_equal(conc_executor_shutdown(pool, CONC_SHUTDOWN_WAIT, CONC_FOREVER), 0);
         conc_future *f = submit(pool, &plan); /* refused */
         assert_true(conc_future_is_done(f));

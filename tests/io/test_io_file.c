@@ -519,7 +519,26 @@ static void test_out_of_memory_is_an_error(void)
     CHECK_EQUAL(conc_rmdir(folder, CONC_FOREVER), 0);
 }
 
+/* ---- Messages ---- */
+
+static void test_an_error_without_a_message_is_not_told_by_an_older_one_of_its_number(void)
+{
+    conc_event never = CONC_EVENT_INIT;
+    conc_raise(-ENOENT, "older");
+    CHECK_EQUAL(conc_open("/nowhere/at/all", O_RDONLY, 0, CONC_FOREVER), -ENOENT);
+    CHECK(!strcmp(conc_describe(-ENOENT), conc_strerror(-ENOENT)));
+    CHECK(!strcmp(conc_error_message(), ""));
+    conc_raise(-ETIMEDOUT, "older");
+    CHECK_EQUAL(conc_event_wait(&never, conc_in(CONC_MS(1))), -ETIMEDOUT);
+    CHECK(!strcmp(conc_describe(-ETIMEDOUT), "timed out"));
+    /* Another's is still there: that error may not have been told yet. */
+    conc_raise(-EIO, "the cause");
+    CHECK_EQUAL(conc_event_wait(&never, conc_in(CONC_MS(1))), -ETIMEDOUT);
+    CHECK(!strcmp(conc_describe(-EIO), "the cause"));
+}
+
 static const struct CMUnitTest tests[] = {
+    ON_EVERY_WAY(test_an_error_without_a_message_is_not_told_by_an_older_one_of_its_number),
     ON_EVERY_WAY(test_what_is_written_to_a_pipe_can_be_read),
     ON_EVERY_WAY(test_a_read_waits_until_something_is_there),
     ON_EVERY_WAY(test_a_read_gives_up_at_its_deadline_and_takes_nothing),

@@ -31,7 +31,7 @@ static int in_a_thread(conc_executor *pool, int item, const int *in, int *out, s
     if (!err)
         err = conc_map(pool, f, in, count, sizeof *in, out, sizeof *out, NULL, CONC_FOREVER);
     if (err == -EINVAL)
-        puts(conc_error_message());
+        puts(conc_describe(err));
     return err ? err : g(answer);
 }
 

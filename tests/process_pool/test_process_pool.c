@@ -483,9 +483,11 @@ static void test_worker_killed_from_outside_fails_what_it_had(void)
     struct stopped s = make_stopped();
     char message[64];
     conc_future *waits = submit_square(s.pool, 3);
+    CHECK(!conc_executor_is_broken(s.pool));
     CHECK_EQUAL(kill(s.pid, SIGKILL), 0);
     snprintf(message, sizeof message, "worker %d was killed by signal 9 (Killed)", (int)s.pid);
     check_broken(s.job, message);
+    CHECK(conc_executor_is_broken(s.pool));
     check_broken(waits, message);
     UNTIL(is_gone(s.pid));
     CHECK_EQUAL(conc_executor_free(s.pool), 0);

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 # From the ground up.
-FLOORS = ["base", "wait", "sync", "queue", "future", "thread", "executor", "task", "op", "backend", "loop", "io", "shared", "process", "process_pool"]
+FLOORS = ["base", "wait", "sync", "queue", "future", "thread", "executor", "task", "op", "backend", "loop", "io", "shared", "process", "process_pool", "bindings"]
 
 # Floors that only they themselves include. Whoever looked into a loop would ask whether it is in a task.
 PRIVATE = ["loop"]

@@ -10,16 +10,21 @@
 #include <string.h>
 
 conc_fn square;
+conc_fn work;
 conc_fn fetch;
 conc_fn check_primes;
 conc_fn is_prime;
 int fetch_and_store(void);
 int raise_example(const char *url, int status);
+void describe_example(conc_future *future, conc_deadline deadline);
 int scope_example(void);
 void with_example(void);
 int executor_example(void);
 int imap_example(conc_executor *pool, const int *in, size_t n);
 int thread_example(const char *url);
+ssize_t signal_future_example(void);
+int run_example(void);
+size_t struct_example(void);
 int signal_example(void);
 int local_example(void);
 void log_line(const char *format, const char *text);
@@ -42,6 +47,14 @@ int group_example(conc_executor *pool);
 int raise_example(const char *url, int status)
 {
     return conc_raise(-EIO, "%s: bad status %d", url, status);
+}
+
+void describe_example(conc_future *future, conc_deadline deadline)
+{
+    int answer;
+    int err = conc_future_result(future, &answer, deadline);
+    if (err)
+        fprintf(stderr, "no answer: %s\n", conc_describe(err));
 }
 
 int scope_example(void)
@@ -99,6 +112,17 @@ int thread_example(const char *url)
     err = conc_thread_join(t, NULL, CONC_FOREVER);
     conc_thread_free(t);
     return err;
+}
+
+ssize_t signal_future_example(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    conc_future *either[] = {conc_spawn(work, NULL, 0, 0), conc_signal_future(&set)};
+    ssize_t done = conc_wait(either, 2, CONC_FIRST_COMPLETED, CONC_FOREVER);
+    if (!conc_future_is_done(either[0]))
+        conc_future_cancel(either[0]); // a signal came first
+    return done;
 }
 
 int signal_example(void)
@@ -164,9 +188,11 @@ int stream_example(int number, conc_deadline deadline)
     int err = conc_stream_connect(&stream, "localhost", 7777, NULL, deadline);
     if (err)
         return err;
-    conc_stream_printf(stream, deadline, "hello %d\n", number);
-    conc_stream_flush(stream, deadline); // nothing need have been sent before
-    ssize_t n = conc_stream_read_line(stream, &line, deadline);
+    conc_stream_printf(stream, deadline, "hello %d\n", number); // need not be sent yet
+    ssize_t n = conc_stream_read_line(stream, &line, deadline); // has to wait: now it is
+    n = conc_stream_read_line(stream, &line, deadline);
+    if (n == -EMSGSIZE)
+        n = conc_stream_skip_until(stream, "\n", 1, deadline); // then the next line
     err = conc_stream_close(stream, deadline);
     return n < 0 ? (int)n : err;
 }
@@ -227,6 +253,22 @@ static int main_task(void *arg, void *result)
     conc_future *f = conc_spawn(other_task, NULL, 0, 0);
     conc_future_unref(f);
     return 0;
+}
+
+size_t struct_example(void)
+{
+    size_t align, size = conc_struct_size("conc_lock", &align);
+    return size + align;
+}
+
+int run_example(void)
+{
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    const conc_run_options options = {.cancel_on = &interrupt};
+    int err = conc_run_with(main_task, NULL, 0, NULL, 0, &options);
+    return err;
 }
 
 int loop_example(void)

@@ -7,6 +7,28 @@
 
 #include "base/hooks.h"
 
+/* ---- Questions ---- */
+
+static void test_a_queue_tells_what_is_unfinished_and_that_it_is_shut_down(void **state)
+{
+    conc_queue q;
+    int item;
+    init_full(&q, 2);
+    assert_false(conc_queue_is_shutdown(&q));
+    assert_int_equal(conc_queue_n_unfinished(&q), 2);
+    assert_int_equal(conc_queue_get(&q, &item, CONC_NOW), 0);
+    assert_int_equal(conc_queue_n_unfinished(&q), 2); /* taken out, not dealt with */
+    assert_int_equal(conc_queue_task_done(&q), 0);
+    assert_int_equal(conc_queue_n_unfinished(&q), 1);
+    conc_queue_shutdown(&q, false);
+    assert_true(conc_queue_is_shutdown(&q));
+    assert_int_equal(conc_queue_n_unfinished(&q), 1);
+    conc_queue_shutdown(&q, true);
+    assert_true(conc_queue_is_shutdown(&q));
+    assert_int_equal(conc_queue_n_unfinished(&q), 0);
+    conc_queue_destroy(&q);
+}
+
 /* ---- task_done and join ---- */
 
 static void test_task_done_more_often_than_put_is_refused(void **state)
@@ -389,6 +411,7 @@ static void test_destroy_frees_all_memory(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_a_queue_tells_what_is_unfinished_and_that_it_is_shut_down),
     cmocka_unit_test(test_task_done_more_often_than_put_is_refused),
     cmocka_unit_test(test_join_when_nothing_was_put_returns_at_once),
     cmocka_unit_test(test_join_when_something_is_unfinished_cannot_be_now),

@@ -248,7 +248,26 @@ static void test_queue_in_two_views_is_one(void)
     free_queue();
 }
 
+static void test_a_queue_tells_what_is_unfinished_and_that_it_is_shut_down(void)
+{
+    int n;
+    setup_queue(sizeof(int), 3);
+    CHECK(!conc_shared_queue_is_shutdown(queue));
+    CHECK_EQUAL(conc_shared_queue_n_unfinished(queue), 0);
+    CHECK_EQUAL(put(1, CONC_NOW), 0);
+    CHECK_EQUAL(put(2, CONC_NOW), 0);
+    CHECK_EQUAL(conc_shared_queue_get(queue, &n, CONC_NOW), 0);
+    CHECK_EQUAL(conc_shared_queue_n_unfinished(queue), 2);
+    CHECK_EQUAL(conc_shared_queue_task_done(queue), 0);
+    CHECK_EQUAL(conc_shared_queue_n_unfinished(queue), 1);
+    conc_shared_queue_shutdown(queue, true);
+    CHECK(conc_shared_queue_is_shutdown(queue));
+    CHECK_EQUAL(conc_shared_queue_n_unfinished(queue), 0);
+    free_queue();
+}
+
 static const struct CMUnitTest tests[] = {
+    ON_EVERY_WAY(test_a_queue_tells_what_is_unfinished_and_that_it_is_shut_down),
     ON_EVERY_WAY(test_queue_with_bad_sizes_says_einval),
     ON_EVERY_WAY(test_queue_gives_in_order_what_was_put),
     ON_EVERY_WAY(test_queue_when_full_lets_nothing_in),

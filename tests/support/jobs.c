@@ -7,6 +7,8 @@
 #include <dirent.h>
 #include <stdio.h>
 
+#include <conc/thread.h>
+
 /* The sanitizers end a program that asks for impossibly much memory, if they are not told to let it
  * see its failure; and one of them a forked child that starts a thread. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
@@ -103,6 +105,16 @@ int leaks_setup(void **state)
     before.threads = count_threads();
     before.allocated = load_relaxed(&conc__hooks.allocated);
     return 0;
+}
+
+int timers_setup(void **state)
+{
+    conc_timer *timer;
+    CHECK_EQUAL(conc_timer_start(&timer, CONC_S(1), job_until_cancelled, NULL, 0), 0);
+    CHECK(conc_timer_cancel(timer));
+    conc_timer_free(timer);
+    wait_until_blocked("timers", NULL);
+    return leaks_setup(state);
 }
 
 int leaks_teardown(void **state)

@@ -59,6 +59,10 @@ static inline int runs_of(const struct gate *gate) { return load_acquire(&gate->
 int leaks_setup(void **state);
 int leaks_teardown(void **state);
 
+/* leaks_setup() of a test with timers: the thread that keeps their times is there before, and
+ * stays. */
+int timers_setup(void **state);
+
 int count_threads(void);
 int count_descriptors(void);
 

@@ -290,17 +290,17 @@ static void test_who_gives_up_lets_the_next_one_through(void **state)
 {
     conc_bucket b;
     uint32_t last = 0;
-    struct taker t[4] = {{.n = 10}, {.n = 9, .deadline = conc_in(CONC_S(500))}, {.n = 8}, {.n = 5}};
+    struct taker t[4] = {{.n = 10}, {.n = 4, .deadline = conc_in(CONC_S(500))}, {.n = 8}, {.n = 5}};
     assert_int_equal(conc_bucket_init(&b, 0.01, 10), 0);
     start_takers(&b, t, 4, &last);
-    conc_scope_cancel(&t[0].scope); /* while it sleeps */
-    test_thread_join(&t[0].thread);
-    conc__test_advance(CONC_S(499)); /* 5 tokens, which the second one doesn't take */
-    conc_scope_cancel(&t[2].scope);  /* while it waits for its turn */
+    conc__test_advance(CONC_S(499));
+    conc_scope_cancel(&t[2].scope); /* while it waits for its turn */
     test_thread_join(&t[2].thread);
     assert_int_equal(load_relaxed(&last), 0);
-    conc__test_advance(CONC_S(2));
+    conc__test_advance(CONC_S(2)); /* too late for the second one, while it waits for its turn */
     test_thread_join(&t[1].thread);
+    conc_scope_cancel(&t[0].scope); /* while it sleeps */
+    test_thread_join(&t[0].thread);
     test_thread_join(&t[3].thread);
     static const int results[] = {-ECANCELED, -ETIMEDOUT, -ECANCELED, 0};
     for (int i = 0; i < 4; i++)
@@ -309,6 +309,47 @@ static void test_who_gives_up_lets_the_next_one_through(void **state)
     assert_int_equal(t[3].place, 1);
     assert_true(conc_bucket_tokens(&b) < 0.1);
     assert_int_equal(conc_sem_value(&b.turn), 1);
+}
+
+static void test_a_take_that_cannot_be_met_fails_at_once(void **state)
+{
+    conc_bucket b;
+    int64_t begin = conc_now();
+    assert_int_equal(conc_bucket_init(&b, 0.01, 10), 0);
+    assert_int_equal(conc_bucket_take(&b, 11, conc_in(CONC_S(5000))), -EINVAL);
+    assert_int_equal(conc_bucket_take(&b, 9, conc_in(CONC_S(500))), -ETIMEDOUT);
+    conc_scope scope; /* what is cancelled is told that, and nothing else */
+    conc_scope_enter(&scope, CONC_FOREVER);
+    conc_scope_cancel(&scope);
+    assert_int_equal(conc_bucket_take(&b, 9, conc_in(CONC_S(500))), -ECANCELED);
+    assert_int_equal(conc_scope_exit(&scope), -ECANCELED);
+    assert_true(conc_now() - begin < CONC_S(400));
+    assert_int_equal(conc_sem_value(&b.turn), 1);
+}
+
+static void test_a_taker_that_comes_too_late_to_its_turn_holds_up_nobody(void **state)
+{
+    conc_bucket b;
+    uint32_t last = 0;
+    struct taker t[3] = {{.n = 10}, {.n = 5, .deadline = conc_in(CONC_S(1400))}, {.n = 1}};
+    assert_int_equal(conc_bucket_init(&b, 0.01, 10), 0);
+    start_takers(&b, t, 3, &last);
+    conc__test_advance(CONC_S(1001));
+    test_thread_join(&t[0].thread);
+    test_thread_join(&t[1].thread); /* its tokens would be there after 500 seconds more */
+    assert_int_equal(t[1].result, -ETIMEDOUT);
+    conc__test_advance(CONC_S(101)); /* before that deadline */
+    test_thread_join(&t[2].thread);
+    assert_int_equal(t[2].result, 0);
+}
+
+static void test_a_static_bucket_with_numbers_that_are_none_is_EINVAL(void **state)
+{
+    conc_bucket made[] = {CONC_BUCKET_INIT(0, 1),   CONC_BUCKET_INIT(-1, 1),
+                          CONC_BUCKET_INIT(NAN, 1), CONC_BUCKET_INIT(1, 0),
+                          CONC_BUCKET_INIT(1, -1),  CONC_BUCKET_INIT(1, NAN)};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+        assert_int_equal(conc_bucket_take(&made[i], 1, CONC_FOREVER), -EINVAL);
 }
 
 /* ---- By the real clock ---- */
@@ -366,6 +407,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_take_sleeps_just_until_its_tokens_are_there),
     cmocka_unit_test(test_takers_are_served_in_order_of_arrival),
     cmocka_unit_test(test_who_gives_up_lets_the_next_one_through),
+    cmocka_unit_test(test_a_take_that_cannot_be_met_fails_at_once),
+    cmocka_unit_test(test_a_taker_that_comes_too_late_to_its_turn_holds_up_nobody),
+    cmocka_unit_test(test_a_static_bucket_with_numbers_that_are_none_is_EINVAL),
     cmocka_unit_test(test_many_takers_reach_the_rate_and_no_more),
 };
 

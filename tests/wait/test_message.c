@@ -2,6 +2,7 @@
  *
  * test_message.c: conc_raise() and the message that an error carries.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,6 +50,26 @@ static void test_raise_with_an_empty_message_has_none(void **state)
     conc_raise(-EIO, "some");
     assert_int_equal(conc_raise(-EIO, "%s", ""), -EIO);
     assert_string_equal(conc_error_message(), "");
+}
+
+static void test_describe_gives_the_message_of_that_error_and_no_older_one(void **state)
+{
+    conc_raise(-EIO, "the disk is gone");
+    assert_string_equal(conc_describe(-EIO), "the disk is gone");
+    assert_string_equal(conc_describe(EIO), "the disk is gone");
+    assert_string_equal(conc_describe(-EIO), "the disk is gone"); /* again */
+    assert_string_equal(conc_describe(-ENOENT), conc_strerror(-ENOENT));
+    assert_string_equal(conc_describe(-CONC_EBROKEN), "broken");
+    assert_string_equal(conc_describe(0), "success");
+    conc_raise(-ENOENT, "%s", "");
+    assert_string_equal(conc_describe(-ENOENT), conc_strerror(-ENOENT));
+    assert_string_equal(conc_describe(-EIO), conc_strerror(-EIO)); /* it is over */
+    conc_raise(EIO, "as errno has it");
+    assert_string_equal(conc_describe(EIO), "as errno has it");
+    conc_raise(0, "no error");
+    assert_string_equal(conc_describe(0), "success");
+    assert_string_equal(conc_describe(INT_MIN), "unknown error");
+    assert_string_equal(conc_describe(INT_MAX), "unknown error");
 }
 
 static void test_message_is_cut_at_its_longest(void **state)
@@ -138,6 +159,7 @@ static const struct CMUnitTest tests[] = {
     MESSAGE_TEST(test_raise_formats_the_message),
     MESSAGE_TEST(test_raise_with_the_old_message_as_argument),
     MESSAGE_TEST(test_raise_with_an_empty_message_has_none),
+    MESSAGE_TEST(test_describe_gives_the_message_of_that_error_and_no_older_one),
     MESSAGE_TEST(test_message_is_cut_at_its_longest),
     MESSAGE_TEST(test_out_of_memory_loses_the_message_never_the_error),
     MESSAGE_TEST(test_message_belongs_to_its_context),

@@ -241,7 +241,7 @@ static int compare_all(void *arg)
     if (!err && c->picture != NULL)
         err = plot(&c->table, c->picture);
     if (err == -ENOPKG) { /* the table is there all the same */
-        complain("%s", conc_error_message());
+        complain("%s", conc_describe(err));
         err = 0;
     }
     return err;

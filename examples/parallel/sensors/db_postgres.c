@@ -343,7 +343,7 @@ static int postgres_commit(struct db *db)
     conc_shield_exit(&shield);
     if (!err)
         return 0;
-    snprintf(why, sizeof why, "%s", conc_error_message());
+    snprintf(why, sizeof why, "%s", conc_describe(err));
     if (PQstatus(((struct postgres *)db)->connection) == CONNECTION_OK && err != -ETIMEDOUT)
         return conc_raise(err, "%s", why); /* it has answered: no */
     return conc_raise(err, "%.160s: perhaps all was written, perhaps nothing", why);

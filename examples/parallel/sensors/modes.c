@@ -20,13 +20,10 @@ enum {
 
 void outcome_fail(struct outcome *outcome, int err)
 {
-    const char *message = conc_error_message();
-
     if (!err)
         return;
     outcome->err = err;
-    snprintf(outcome->message, sizeof outcome->message, "%s",
-             *message != '\0' ? message : conc_strerror(err));
+    snprintf(outcome->message, sizeof outcome->message, "%s", conc_describe(err));
 }
 
 void outcomes_free(struct outcome *outcomes, size_t count)

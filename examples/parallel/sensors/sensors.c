@@ -189,8 +189,9 @@ static int collect(struct session *s, const char *mode)
             "--mode: not sequential, nonblocking, threads, pool, processes or tasks");
     if (s->count == 0)
         return usage_error("no server");
-    if (db_check(s->db) != 0)
-        return usage_error(conc_error_message());
+    err = db_check(s->db);
+    if (err)
+        return usage_error(conc_describe(err));
     err = strcmp(mode, "processes") == 0 ? init_deaf_processes() : 0;
     if (!err)
         err = session_run(s);

@@ -167,7 +167,7 @@ static int keep(void *arg, void *result)
         traffic_leave(keeper->prefork->listening.traffic, keeper->place);
         if (conc_event_is_set(stopping))
             break;
-        complain("%s", err < 0 ? conc_error_message() : "a worker has ended");
+        complain("%s", err < 0 ? conc_describe(err) : "a worker has ended");
         if (conc_event_wait(stopping, conc_in(CONC_MS(PAUSE_MS))) == 0)
             break;
         err = start_worker(keeper);
@@ -243,9 +243,9 @@ int prefork_start(struct prefork **ret, const struct server_options *options,
     return 0;
 
 fail:
-    snprintf(why, sizeof why, "%s", conc_error_message());
+    snprintf(why, sizeof why, "%s", conc_describe(err));
     prefork_stop(prefork);
-    return conc_raise(err, "no workers: %s", *why != '\0' ? why : conc_strerror(err));
+    return conc_raise(err, "no workers: %s", why);
 }
 
 const char *prefork_url(const struct prefork *prefork) { return prefork->listening.url; }

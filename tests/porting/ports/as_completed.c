@@ -45,7 +45,7 @@ int main(void)
     conc_executor *pool;
     int err = conc_thread_pool_new(&pool, 4, NULL);
     if (err) {
-        fprintf(stderr, "as_completed: %s\n", conc_strerror(err));
+        fprintf(stderr, "as_completed: %s\n", conc_describe(err));
         return 1;
     }
     int n[] = {1, 2, 3}, sum = 0, answer;
@@ -69,7 +69,7 @@ int main(void)
         conc_future_unref(futures[i]);
     }
     if (err)
-        fprintf(stderr, "as_completed: %s\n", conc_strerror(err));
+        fprintf(stderr, "as_completed: %s\n", conc_describe(err));
     else
         printf("sum: %d\n", sum);
     conc_executor_free(pool);

@@ -40,6 +40,6 @@ int main(void)
 {
     int err = conc_run(main_task, NULL, 0, NULL, 0);
     if (err)
-        fprintf(stderr, "async_generator: %s\n", conc_strerror(err));
+        fprintf(stderr, "async_generator: %s\n", conc_describe(err));
     return err ? 1 : 0;
 }

@@ -42,7 +42,7 @@ int main(void)
             conc_thread_cancel(threads[i]);
         int failed = conc_thread_join(threads[i], NULL, CONC_FOREVER);
         if (failed)
-            fprintf(stderr, "condition: %s: %s\n", conc_strerror(failed), conc_error_message());
+            fprintf(stderr, "condition: %s\n", conc_describe(failed));
         err = err ? err : failed;
         conc_thread_free(threads[i]);
     }

@@ -72,7 +72,7 @@ int main(void)
     if (!err)
         err = conc_run(main_task, NULL, 0, NULL, 0);
     if (err)
-        fprintf(stderr, "context_vars: %s\n", conc_strerror(err));
+        fprintf(stderr, "context_vars: %s\n", conc_describe(err));
     conc_local_free(user);
     return err ? 1 : 0;
 }

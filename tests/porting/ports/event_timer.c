@@ -47,6 +47,6 @@ int main(void)
 {
     int err = run();
     if (err)
-        fprintf(stderr, "event_timer: %s\n", conc_strerror(err));
+        fprintf(stderr, "event_timer: %s\n", conc_describe(err));
     return err ? 1 : 0;
 }

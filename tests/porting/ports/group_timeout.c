@@ -35,7 +35,7 @@ static int main_task(void *arg, void *result)
         add(group, 'b', CONC_MS(10));
     }
     if (err)
-        printf("failed: %s\n", conc_error_message());
+        printf("failed: %s\n", conc_describe(err));
 
     err = 0;
     conc_with_group (group, &err, conc_in(CONC_S(1)))
@@ -51,6 +51,6 @@ int main(void)
 {
     int err = conc_run(main_task, NULL, 0, NULL, 0);
     if (err)
-        fprintf(stderr, "group_timeout: %s\n", conc_strerror(err));
+        fprintf(stderr, "group_timeout: %s\n", conc_describe(err));
     return err ? 1 : 0;
 }

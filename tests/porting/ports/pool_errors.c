@@ -19,7 +19,7 @@ int main(void)
     conc_executor *pool;
     int err = conc_thread_pool_new(&pool, 4, NULL);
     if (err) {
-        fprintf(stderr, "pool_errors: %s\n", conc_strerror(err));
+        fprintf(stderr, "pool_errors: %s\n", conc_describe(err));
         return 1;
     }
 
@@ -31,14 +31,14 @@ int main(void)
         if (!err)
             printf("half of %d: %d\n", numbers[i], answers[i]);
         else
-            printf("half of %d: %s\n", numbers[i], conc_error_message());
+            printf("half of %d: %s\n", numbers[i], conc_describe(err));
         conc_future_unref(futures[i]);
     }
 
     err = conc_map(pool, half, numbers, NUMBERS, sizeof(int), answers, sizeof(int), NULL,
                    CONC_FOREVER);
     if (err)
-        printf("map: %s\n", conc_error_message());
+        printf("map: %s\n", conc_describe(err));
     conc_executor_free(pool);
     return 0;
 }

@@ -80,6 +80,6 @@ int main(void)
 {
     int err = run();
     if (err)
-        fprintf(stderr, "process_pipe: %s: %s\n", conc_strerror(err), conc_error_message());
+        fprintf(stderr, "process_pipe: %s\n", conc_describe(err));
     return err ? 1 : 0;
 }

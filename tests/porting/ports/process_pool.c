@@ -73,7 +73,7 @@ int main(void)
     conc_executor *pool;
     int err = conc_process_pool_new(&pool, 2, NULL);
     if (err) {
-        fprintf(stderr, "process_pool: %s: %s\n", conc_strerror(err), conc_error_message());
+        fprintf(stderr, "process_pool: %s\n", conc_describe(err));
         return 1;
     }
     long numbers[] = {7, 27, 97, 871};
@@ -86,7 +86,7 @@ int main(void)
     if (!err)
         err = print_words(pool);
     if (err)
-        fprintf(stderr, "process_pool: %s: %s\n", conc_strerror(err), conc_error_message());
+        fprintf(stderr, "process_pool: %s\n", conc_describe(err));
     conc_executor_free(pool);
     return err ? 1 : 0;
 }

@@ -58,7 +58,7 @@ int main(void)
     while (!err && conc_queue_get(&results, &done, CONC_NOW) == 0)
         printf("%d * %d = %d\n", done.n, done.n, done.square);
     if (err)
-        fprintf(stderr, "queue_workers: %s\n", conc_strerror(err));
+        fprintf(stderr, "queue_workers: %s\n", conc_describe(err));
     conc_queue_destroy(&results);
     conc_queue_destroy(&jobs);
     return err ? 1 : 0;

@@ -73,6 +73,6 @@ int main(void)
 {
     int err = conc_run(main_task, NULL, 0, NULL, 0);
     if (err)
-        fprintf(stderr, "streams_echo: %s: %s\n", conc_strerror(err), conc_error_message());
+        fprintf(stderr, "streams_echo: %s\n", conc_describe(err));
     return err ? 1 : 0;
 }
