@@ -358,18 +358,6 @@ static void test_a_thread_whose_job_exits_can_be_joined(void **state)
     }
 }
 
-static void test_a_timer_whose_job_exits_can_be_joined(void **state)
-{
-    conc_timer *t;
-    assert_int_equal(conc_timer_start(&t, 0, job_exits, NULL, 0), 0);
-    conc_future_on_unobserved(ignore_error, NULL);
-    assert_int_equal(conc_timer_join(t, CONC_FOREVER), -EOWNERDEAD);
-    conc_timer_free(t);
-    assert_int_equal(conc_timer_start(&t, 0, job_return, &(int){0}, sizeof(int)), 0);
-    assert_int_equal(conc_timer_join(t, CONC_FOREVER), 0);
-    conc_timer_free(t);
-}
-
 /* ---- Tasks ---- */
 
 /* ThreadSanitizer's pthread_exit() wants to be called on the thread's own stack. */
@@ -451,7 +439,6 @@ static const struct CMUnitTest tests[] = {
     LEAK_TEST(test_a_hook_that_exits_loses_no_job),
     LEAK_TEST(test_an_inline_job_that_exits_leaves_its_executor_in_order),
     LEAK_TEST(test_a_thread_whose_job_exits_can_be_joined),
-    LEAK_TEST(test_a_timer_whose_job_exits_can_be_joined),
 #ifndef WITH_TSAN
     ON_EXECUTOR(test_a_job_that_exits_fails_and_the_executor_goes_on, LOOP, "loop"),
     ON_EXECUTOR(test_a_job_that_exits_fails_and_the_executor_goes_on, LOOP_POOL, "loop_pool"),

@@ -5,6 +5,7 @@
  */
 #include "jobs.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -410,6 +411,18 @@ static void test_timers_may_be_given_back_at_any_time(void **state)
     WAIT_UNTIL(load_acquire(&count) == expected);
 }
 
+static int job_exits(void *arg, void *result) { pthread_exit(NULL); }
+
+static void test_a_timer_whose_job_exits_can_be_joined(void **state)
+{
+    conc_timer *t = start(0, job_exits, NULL, 0);
+    assert_int_equal(conc_timer_join(t, CONC_FOREVER), -EOWNERDEAD);
+    conc_timer_free(t);
+    t = start(0, job_nothing, NULL, 0);
+    assert_int_equal(conc_timer_join(t, CONC_FOREVER), 0);
+    conc_timer_free(t);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_the_first_timer_starts_one_thread_for_all),
     LEAK_TEST(test_it_fires_when_its_time_has_come),
@@ -428,6 +441,7 @@ static const struct CMUnitTest tests[] = {
     LEAK_TEST(test_join_by_a_cancelled_caller_is_ECANCELED_and_the_timer_goes_on),
     LEAK_TEST(test_its_own_job_may_give_it_back_but_not_join_it),
     LEAK_TEST(test_free_ignores_NULL),
+    LEAK_TEST(test_a_timer_whose_job_exits_can_be_joined),
     LEAK_TEST(test_a_timer_given_back_still_fires_unless_cancelled),
     LEAK_TEST(test_the_error_of_a_timer_given_back_is_reported),
     LEAK_TEST(test_a_forks_child_has_no_timers_but_its_own),
