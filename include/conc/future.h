@@ -218,8 +218,8 @@ typedef enum conc_wait_mode {
  *
  * @param futures  n futures; borrowed
  * @return how many are done now, when the wait's end has come; -ETIMEDOUT, -EAGAIN, -ECANCELED: it
- *         has not; -EDEADLK: it never would (conc_future_result()); -ENOMEM; -EINVAL: no futures, no
- *         such mode
+ *         has not; -EDEADLK: it never would (conc_future_result()); -ENOMEM; -EINVAL: no futures,
+ *         no such mode
  *
  * Python: concurrent.futures.wait(), asyncio.wait()
  * [any | yes | yes]

@@ -28,6 +28,7 @@
 #include <conc/server.h>
 #include <conc/shared.h>
 #include <conc/shared_queue.h>
+#include <conc/signal.h>
 #include <conc/stream.h>
 #include <conc/subprocess.h>
 #include <conc/task.h>
@@ -80,6 +81,7 @@ static const struct {
     STRUCT(conc_task_options),
     STRUCT(conc_thread_options),
     STRUCT(conc_thread_pool_options),
+    STRUCT(conc_wakeup),
 };
 
 size_t conc_struct_size(const char *name, size_t *align)

@@ -153,7 +153,7 @@ void conc__name_join(char name[CONC_NAME_MAX], const char *prefix, const char *e
 void conc__context_rename(struct conc_context *context, const char *name);
 
 /* Is it the id of the caller, or of a context that waits below it on the same stack? */
-static inline bool context_stands_here(uint32_t id)
+static inline bool context_stands_here(uint64_t id)
 {
     const struct conc_context *self = conc__self;
     while (self && self->id != id)
