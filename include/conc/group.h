@@ -73,8 +73,8 @@ CONC_API void conc_group_enter(conc_group *group, conc_deadline deadline);
  *         cancelled it, or a fork has lost members. -EPERM: not a group that the caller has opened;
  *         nothing is done.
  *
- * Errors of members that come later, and for which nobody has asked their futures, are reported as
- * conc_future_on_unobserved() says.
+ * Errors of members that come later are not told: mostly they are of the same cause. Each member's
+ * future (conc_group_submit()) has its own.
  *
  * Python: TaskGroup.__aexit__()
  * [owner | yes | no (it ends at once, and cancels the members)]

@@ -43,6 +43,7 @@
 #include "executor/submit.h"
 #include "future/callbacks.h"
 #include "future/future_impl.h"
+#include "future/unobserved.h"
 
 struct conc__member {
     struct conc_group *group;
@@ -180,17 +181,6 @@ static void group_count_out(conc_group *group)
 
 /* ---- Members ---- */
 
-/* A member that failed, and for whose future nobody can ask any more: its error is reported, unless
- * it is the group's. Before the group may be closed: then all has been reported. */
-static void member_report(struct conc__member *m)
-{
-    bool is_groups = false;
-    conc_with_lock (&m->group->lock)
-        is_groups = m->group->failed == m->future;
-    if (!is_groups)
-        conc__future_report(m->future);
-}
-
 static void member_ended(conc_future *future, void *arg)
 {
     struct conc__member *m = arg;
@@ -200,10 +190,8 @@ static void member_ended(conc_future *future, void *arg)
         group_fail(group, conc__future_no_memory());
     if (conc_future_is_cancelled(future))
         group_note_cancelled(group, m);
-    else if (future->error)
+    else if (conc_future_error(future)) /* this observes it: the group tells the first */
         group_fail(group, future);
-    if (future->error && !lent)
-        member_report(m);
     conc_with_lock (&group->lock) {
         member_remove(m->cancelled ? &group->cancelled : &group->running, m);
         if (lent)
@@ -374,10 +362,8 @@ static bool group_is_late(const conc_group *group)
 static int group_outcome(const conc_group *group, int body_err)
 {
     conc_future *failed = group->failed;
-    if (failed && future_was_dropped(failed)) {
-        conc__future_observe(failed);
+    if (failed && future_was_dropped(failed))
         return conc_raise(-ESHUTDOWN, "the executor of a member was shut down");
-    }
     if (failed)
         return conc_future_result(failed, NULL, CONC_NOW);
     if (!group->error && body_err == -ECANCELED) /* by the program's conc_group_cancel()? */
@@ -421,7 +407,11 @@ int conc_group_exit(conc_group *group, int err)
     conc_with_lock (&group->lock)
         group->open = false;
     group_leave_scope(group, self);
-    int outcome = group->abandoned ? 0 : group_outcome(group, err);
+    int outcome = group_outcome(group, err);
+    if (group->abandoned && outcome) { /* nobody learns of it otherwise */
+        const char *message = conc__message_for(self, outcome);
+        conc__report_unobserved(outcome, message ? message : "");
+    }
     group_free(group);
     return outcome;
 }

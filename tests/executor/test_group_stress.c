@@ -145,17 +145,11 @@ static void check_members(const struct play *play, struct outside *outsides)
     }
 }
 
-static void ignore_error(int err, const char *message, void *arg)
-{
-    (void)err, (void)message, (void)arg; /* later errors than the group's, which nobody asks for */
-}
-
 static void play_once(const struct executor_case *c, unsigned round)
 {
     struct test_random random = test_random_for(round * 1000);
     struct play play = {.group = test_malloc(sizeof(conc_group)), .c = c, .round = round};
     struct outside outsides[OUTSIDE];
-    conc_future_on_unobserved(ignore_error, NULL);
     /* Members that block wait for it, if nothing else ends the group. */
     conc_group_enter(play.group, conc_in((int64_t)test_random_below(&random, 16 * WAIT_NS)));
     for (unsigned i = 0; i < OUTSIDE; i++) {
