@@ -121,6 +121,7 @@ void conc__cxx_look(void)
 
 bool conc__cxx_is_throwing(void)
 {
+    conc__cxx_look(); /* it may have been loaded since, and no loop have run */
     cxx_get_globals_fn *get_globals = load_relaxed(&conc__cxx_get_globals);
     return get_globals && get_globals()->uncaught > 0;
 }

@@ -303,6 +303,15 @@ static int throw_in_done_callback(void)
     return conc_sleep(CONC_S(5));
 }
 
+/* It is done already, so the callback is called here. */
+static int throw_in_late_callback(void)
+{
+    conc_future *f;
+    (void)!conc_future_new(&f, 0);
+    conc_future_set_result(f, NULL);
+    return conc_future_add_done_callback(f, done, NULL);
+}
+
 static int throw_in_initialiser(void)
 {
     conc_executor *pool;
@@ -381,6 +390,7 @@ static void test_exception_out_of_a_callback_ends_the_program_with_a_message(voi
         {throw_in_writer, "a reader or writer of a loop", false},
         {throw_in_signal_handler, "a signal handler of a loop", false},
         {throw_in_done_callback, "a callback of a future", true},
+        {throw_in_late_callback, "a callback of a future", false},
         {throw_in_initialiser, "the initialiser of a pool", true},
         {throw_in_comparison, "the comparison of a queue", false},
         {throw_in_drop, "the drop function of a queue", false},
