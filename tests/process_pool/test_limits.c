@@ -570,10 +570,28 @@ static int meet_file_limit(void *arg)
     return 0;
 }
 
+static int end_at_once(void *arg, void *result)
+{
+    (void)arg, (void)result;
+    return 0;
+}
+
+/* In a child, which then has no io_uring of its own. */
+static int look_for_uring(void *arg)
+{
+    (void)arg;
+    setenv("CONC_BACKEND", "uring", 1);
+    return conc_run(end_at_once, NULL, 0, NULL, 0) == 0 ? 0 : 1;
+}
+
 static void test_write_beyond_the_limit_of_a_file_is_efbig(void **state)
 {
     for (int i = 0; i < 3; i++) {
         char command[128];
+        if (i == 1 && in_child(look_for_uring, NULL) != 0) {
+            print_message("# no io_uring here: left out\n");
+            continue;
+        }
         setenv("CONC_BACKEND", i == 1 ? "uring" : "epoll", 1);
         snprintf(folder, sizeof folder, "/tmp/test_limits.XXXXXX");
         assert_non_null(mkdtemp(folder));
