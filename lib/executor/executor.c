@@ -20,7 +20,8 @@ int conc__executor_submit(conc_executor *executor, conc_future *job)
     conc_future_ref(job); /* for the executor */
     struct conc_context *self = context_self();
     /* Put aside, or a refusal would carry that message. */
-    struct submission s __attribute__((cleanup(submission_end))) = {self, message_put_aside(self)};
+    struct submission s
+        __attribute__((unused, cleanup(submission_end))) = {self, message_put_aside(self)};
     int err = executor ? executor->ops->submit(executor, job) : -EINVAL;
     if (err == -ECANCELED) /* the caller is cancelled, no executor drops it */
         conc__future_end_pending(job, FUTURE_REFUSED);
