@@ -112,6 +112,7 @@ __attribute__((noreturn)) static void process_main(conc_pipe *channel,
         .channel = channel, .job = job, .forks = conc__forks()};
     if (job)
         conc__job_execute(job);
+    process_leave(&run); /* does not return; otherwise it is a cleanup function */
 }
 
 const struct child_role conc__process_role = {.main = process_main};
