@@ -34,7 +34,8 @@
  * told by that.
  *
  * A fork's child has no members, but perhaps a group that waits for them, whose lock a lost thread
- * may hold. So there it takes no lock.
+ * may hold. So there it takes no lock. `forks` changes only while nothing is active, hence in the
+ * body; and if it is another process's, no context of this one changes `active`.
  */
 #include <conc/group.h>
 
@@ -287,7 +288,7 @@ int conc_group_start_soon(conc_group *group, conc_executor *executor, conc_fn *f
 
 void conc_group_enter(conc_group *group, conc_deadline deadline)
 {
-    *group = (conc_group){.open = true};
+    *group = (conc_group){.open = true, .forks = conc__forks()};
     conc_cond_init(&group->idle, &group->lock);
     conc_scope_enter(&group->scope, deadline);
     group->scope.context->open_groups++;
@@ -396,7 +397,7 @@ int conc_group_exit(conc_group *group, int err)
         return -EPERM;
     if (self->scope != &group->scope)
         conc__misuse("a group is closed before a scope or group that was entered in it");
-    if (group->active && group->forks != conc__forks()) {
+    if (group->forks != conc__forks() && group->active) {
         group_leave_scope(group, self);
         return -ESHUTDOWN;
     }
