@@ -195,7 +195,9 @@ static void test_a_finaliser_may_exit(void **state)
     const conc_thread_pool_options options = {.fini = exit_in_fini};
     assert_int_equal(conc_thread_pool_new(&pool, 2, &options), 0);
     executor_goes_on(pool);
+#ifndef __clang__ /* which calls abort() for an exit in the middle of an exit */
     has_left(conc_submit(pool, job_exits, NULL, 0, 0));
+#endif
     assert_int_equal(conc_executor_free(pool), 0);
 }
 
