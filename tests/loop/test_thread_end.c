@@ -292,7 +292,12 @@ static int end_threads_in_child(void *arg)
 
 static void test_destructors_in_the_child_of_a_fork(void)
 {
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+    /* gcc 12's ThreadSanitizer gives up if a child's thread has the place of a parent's. */
+    (void)end_threads_in_child;
+#else
     CHECK_EQUAL(in_child(end_threads_in_child, NULL), 0);
+#endif
 }
 
 static const struct CMUnitTest tests[] = {

@@ -268,12 +268,13 @@ static void test_pending_SIGPIPE_of_others_stays(void **state)
     assert_int_equal(in_child(write_with_sigpipe_pending, NULL), 0);
 }
 
-static int alarm_fd, alarms;
+static int alarm_fd;
+static int alarms; /* atomic: any thread may get the signal */
 
 static void on_alarm(int signo)
 {
     (void)signo;
-    if (++alarms == 20 && write(alarm_fd, "x", 1) < 0)
+    if (fetch_add_relaxed(&alarms, 1) == 19 && write(alarm_fd, "x", 1) < 0)
         abort();
 }
 

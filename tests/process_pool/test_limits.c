@@ -505,6 +505,10 @@ static int meet_limit(void *arg)
 static void test_no_limit_ends_the_program(void **state)
 {
     int ill = 0;
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+    /* gcc 12's ThreadSanitizer gives up if a child's thread has the place of a parent's. */
+    skip();
+#endif
     place = mmap(NULL, sizeof *place, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(place, MAP_FAILED);
     snprintf(folder, sizeof folder, "/tmp/test_limits.XXXXXX");
