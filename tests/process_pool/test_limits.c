@@ -590,6 +590,10 @@ static int look_for_uring(void *arg)
 
 static void test_write_beyond_the_limit_of_a_file_is_efbig(void **state)
 {
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+    /* gcc 12's ThreadSanitizer gives up if a child's thread has the place of a parent's. */
+    skip();
+#endif
     for (int i = 0; i < 3; i++) {
         char command[128];
         if (i == 1 && in_child(look_for_uring, NULL) != 0) {
