@@ -671,7 +671,7 @@ static int signal_future_enter(struct signal_future *f)
     int signo = signal_take_one(&f->set);
     if (!signo)
         conc__waitlist_push(&signals.waiters, &f->waiter);
-    guard_unlock(&signals.word);
+    signal_unlock();
     return signo;
 }
 
