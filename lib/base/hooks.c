@@ -5,6 +5,7 @@
 #include "base/hooks.h"
 
 #include "base/atomic.h"
+#include "base/clock.h"
 
 #ifdef CONC_TEST_HOOKS
 
@@ -14,6 +15,14 @@ void conc__test_advance(int64_t ns)
 {
     /* relaxed: only the time itself is communicated. */
     fetch_add_relaxed(&conc__hooks.clock_offset, ns);
+}
+
+void conc__test_stop_clock(bool stopped)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    /* relaxed: as above */
+    store_relaxed(&conc__hooks.clock_stopped, stopped ? clock_ns(t) : 0);
 }
 
 bool conc__test_fails(int32_t *countdown)
