@@ -76,6 +76,7 @@ static int offload_submit(struct op *op)
 
 void conc__offload_start(struct op *op)
 {
+    list_push(&op->driver->offloaded, &op->offloaded);
     int err = offload_submit(op);
     if (err)
         conc__op_complete(op, err);

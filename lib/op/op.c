@@ -30,7 +30,8 @@
 
 #include "base/clock.h"
 #include "base/invariant.h"
-#include "op/driver.h"
+#include "op/closing.h"
+#include "op/identity.h"
 #include "wait/wait.h"
 
 enum { OPS_PER_YIELD = 32 };
@@ -41,16 +42,14 @@ enum { OPS_PER_YIELD = 32 };
 void conc__op_complete(struct op *op, ssize_t result)
 {
     invariant(op->driver->ops > 0, "an op that completes is in flight");
-    op->result = result;
+    struct closing *closing = op->closing;
+    op->result = closing && result == -ECANCELED ? -EBADF : result;
     op->driver->ops--;
+    if (list_is_on(&op->offloaded))
+        list_remove(&op->driver->offloaded, &op->offloaded);
     op->complete(op);
-}
-
-void conc__op_closing(int fd)
-{
-    struct driver *here = conc__driver_here;
-    if (here && here->backend && !here->dead)
-        here->backend->closing(here->state, fd);
+    if (closing)
+        conc__closing_let_go(closing);
 }
 
 /* The call returns `why` now. If a scope has ended it, the scope notes that. */
@@ -132,7 +131,7 @@ static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const 
     }
     op->complete = op_wake_waiter;
     op->waiter = &w;
-    driver_start(self->driver, op);
+    conc__driver_start(self->driver, op);
     int why = 0;
     if (w.done)
         op_yield_sometimes(self);
@@ -143,20 +142,31 @@ static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const 
 
 /* ---- Without ---- */
 
+/* A part that was received is a success. */
+static ssize_t op_end_closed(const struct op *op) { return op->moved ? op->moved : -EBADF; }
+
 static ssize_t op_poll_and_attempt(struct conc_context *self, struct op *op, const char *what,
                                    conc_deadline deadline)
 {
     conc_deadline until;
-    ssize_t result = -EAGAIN;
-    int why;
+    struct fd_wait wait;
+    struct file_identity identity;
+    int why = 0;
+    conc__fd_wait_begin(&wait, op->fd);
+    ssize_t result = conc__identity_note(&identity, op->fd);
     conc__blocked_begin(self, what, NULL, NULL);
-    while (!(why = conc__must_end(self, deadline, &until))) {
-        self->ops->poll(self, op->fd, conc__op_events(op), until);
-        result = conc__perform(op, false);
-        if (result != -EAGAIN || !conc__op_events(op))
+    while (!result && !(why = conc__must_end(self, deadline, &until))) {
+        if (!conc__fd_wait_is_closed(&wait))
+            self->ops->poll(self, op->fd, conc__op_events(op), until);
+        result = conc__fd_wait_is_closed(&wait) ? op_end_closed(op)
+                                                : conc__identity_perform(&identity, op);
+        if (result == -EAGAIN && conc__op_events(op))
+            result = 0;
+        else
             break;
     }
     conc__blocked_end(self);
+    conc__fd_wait_end(&wait);
     if (why)
         return op->moved ? op->moved : op_report_end(self, why);
     return result;

@@ -21,6 +21,7 @@
 #include "base/list.h"
 #include "op/item.h"
 
+struct closing;
 struct conc_future;
 struct driver;
 struct op_waiter;
@@ -86,6 +87,7 @@ struct op {
     /* For what carries the op out. */
     struct driver *driver;
     struct op_waiter *waiter; /* op.c's: the call that waits for its end */
+    struct closing *closing;  /* its descriptor is being closed, and waits for its end; or NULL */
     int64_t moved;            /* bytes that the steps have moved, if it takes several */
     uint32_t step;            /* perform.c's: the step, if it takes several; 0 at first */
 
@@ -101,10 +103,11 @@ struct op {
         struct list_node node; /* zero whenever it is in no list, before its start too */
         struct item item;      /* in the driver's inbox after a thread has done it; then zero */
     };
-    struct conc_future *job; /* offload.c's: what the thread runs; holds a reference */
+    struct conc_future *job;    /* offload.c's: what the thread runs; holds a reference */
+    struct list_node offloaded; /* in its driver's list while a thread carries it out */
 };
 
-_Static_assert(sizeof(struct op) <= 112, "it lies on the stack of every call that may wait");
+_Static_assert(sizeof(struct op) <= 136, "it lies on the stack of every call that may wait");
 
 /* Make one attempt, by system calls of the caller's thread. Returns the result. With `wait` false
  * it never blocks on a descriptor that has readiness (pipes, sockets, terminals ...), nor to read
@@ -121,6 +124,12 @@ short conc__op_events(const struct op *op);
 /* Can the descriptor be polled for readiness? Regular files and directories cannot. */
 bool conc__op_is_pollable(const struct op *op);
 
+/* The descriptor that it names; -1: none. */
+static inline int op_fd(const struct op *op)
+{
+    return op->code == OP_OPEN || op->code == OP_CALL ? -1 : op->fd;
+}
+
 /* Dispose of a result that the caller does not want any more: close a descriptor that came too
  * late. */
 void conc__op_discard(struct op *op);
@@ -130,9 +139,5 @@ void conc__op_discard(struct op *op);
  * attempt that does not wait) or -ECANCELED: then there was no effect. If the op succeeds although
  * it was cancelled or out of time, the call succeeds. */
 ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline);
-
-/* The descriptor is about to be closed: operations on it that this thread's driver has end with
- * -EBADF. */
-void conc__op_closing(int fd);
 
 #endif

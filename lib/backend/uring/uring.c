@@ -176,15 +176,24 @@ static void slot_end_without_effect(struct uring *io, struct slot *slot)
     slot_end(io, slot, slot->closed ? -EBADF : -ECANCELED);
 }
 
-static void slot_attempt(struct uring *io, struct slot *slot)
+/* Wait until its descriptor is ready. */
+static void slot_await(struct uring *io, struct slot *slot)
 {
-    ssize_t result = conc__perform(slot->op, false);
-    if (result == -EAGAIN && conc__op_events(slot->op)) {
-        slot->step = STEP_READY;
+    int err = conc__identity_note(&slot->identity, slot->op->fd);
+    slot->step = STEP_READY;
+    if (err)
+        slot_end(io, slot, err);
+    else
         slot_enter_or_wait(io, slot);
-    } else {
+}
+
+/* `result`: of an attempt by a system call. */
+static void slot_attempted(struct uring *io, struct slot *slot, ssize_t result)
+{
+    if (result == -EAGAIN && conc__op_events(slot->op))
+        slot_await(io, slot);
+    else
         slot_end(io, slot, result);
-    }
 }
 
 /* The kernel would have had to wait, and does not. */
@@ -192,8 +201,7 @@ static void slot_await_ready(struct uring *io, struct slot *slot)
 {
     struct op *op = slot->op;
     if (conc__op_is_pollable(op)) {
-        slot->step = STEP_READY;
-        slot_enter_or_wait(io, slot);
+        slot_await(io, slot);
     } else {
         conc__slots_remove(&io->slots, slot);
         conc__offload_start(op);
@@ -203,7 +211,7 @@ static void slot_await_ready(struct uring *io, struct slot *slot)
 static void slot_begin(struct uring *io, struct slot *slot)
 {
     if (conc__entry_way(&io->ring, slot->op) == BY_ATTEMPTS)
-        slot_attempt(io, slot);
+        slot_attempted(io, slot, conc__perform(slot->op, false));
     else
         slot_enter_or_wait(io, slot);
 }
@@ -234,7 +242,7 @@ static void slot_ready_step_over(struct uring *io, struct slot *slot, ssize_t re
     else if (result < 0 && result != -EINTR && result != -ECANCELED)
         slot_end(io, slot, result);
     else
-        slot_attempt(io, slot);
+        slot_attempted(io, slot, conc__identity_perform(&slot->identity, slot->op));
 }
 
 /* ---- Turns ---- */
