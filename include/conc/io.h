@@ -80,10 +80,15 @@ CONC_API int conc_write_all(int fd, const void *buf, size_t n, conc_deadline dea
  * that loop goes on, runs again or is freed. The same if the caller is a callback on a loop's own
  * stack, which does not wait.
  *
+ * A close that takes long (of a socket that lingers, of a file on a slow disk) does not hold a
+ * loop: in a task the call waits for its end, while other tasks run on, and cannot be cancelled; in
+ * a callback it returns 0 at once.
+ *
  * @return 0; -EBADF; -EIO, -ENOSPC, -EDQUOT: a late error of an earlier write. It is closed in any
  *         case, except after -ENOMEM: others wait for it, and there is no memory to tell them.
  *
  * Python: os.close()
+ * [any | yes | no]
  */
 CONC_API int conc_close(int fd);
 

@@ -17,8 +17,9 @@
  *
  * A descriptor has three lists of ops: readers and writers, each in the order of arrival, of which
  * only the first is attempted; and pollers, which take nothing from each other. An event leads to
- * attempts, and means nothing by itself: so an event that comes late does no harm. All attempts that an event leads to are made first, and then the ops
- * that have ended are completed, because a completion may start and cancel others.
+ * attempts, and means nothing by itself: so an event that comes late does no harm. All attempts
+ * that an event leads to are made first, and then the ops that have ended are completed, because a
+ * completion may start and cancel others.
  *
  * The kernel is asked with EPOLLONESHOT, anew for each wait, though once for each descriptor would
  * save a system call. The reason: if the program closes a descriptor and opens it again, without a

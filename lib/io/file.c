@@ -58,7 +58,7 @@ int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline)
 
 int conc_close(int fd)
 {
-    int err = conc__close(fd);
+    int err = conc__fd_close(fd);
     if (err)
         message_forget(context_self(), err);
     return err;

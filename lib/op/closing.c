@@ -43,6 +43,9 @@
  * A driver whose loop belongs to the caller's thread but does not run is told by a call, not by its
  * inbox.
  *
+ * close(2) itself may take long (fd_close_may_wait()). In a loop's thread such a descriptor is
+ * closed by a thread of the driver's; a task waits for that, firmly, and a callback does not.
+ *
  * Which drivers: `conc__fd_users` says for each number which driver has begun an op on it since it
  * was last closed; when a second one does, it says 'many', and all are asked. Reading that is all
  * that it costs to begin an op on a descriptor that the same driver has used before. A number that
@@ -65,6 +68,7 @@
  */
 #include "op/closing.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -198,6 +202,73 @@ static size_t drivers_count(uint8_t user, uint64_t *serial)
 /* After EINTR the descriptor is closed too: Linux frees its number first. */
 static int fd_close(int fd) { return close(fd) == 0 || errno == EINTR ? 0 : -errno; }
 
+/* May the system wait: for the peer of a socket that lingers, for a disk, for the server of a file
+ * system, for a line that sends what was written? The first of the character devices, /dev/null and
+ * its like, never do. */
+static bool fd_close_may_wait(int fd)
+{
+    enum { MEMORY_DEVICES = 1 };
+    struct statx st;
+    struct linger linger;
+    socklen_t size = sizeof linger;
+    if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0)
+        return linger.l_onoff && linger.l_linger > 0;
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0)
+        return false;
+    if (S_ISCHR(st.stx_mode))
+        return st.stx_rdev_major != MEMORY_DEVICES;
+    return S_ISREG(st.stx_mode) || S_ISBLK(st.stx_mode);
+}
+
+/* A descriptor that a thread of the driver's closes. */
+struct fd_closer {
+    struct op op;
+    int fd;
+    bool done;
+};
+
+static ssize_t fd_closer_call(void *arg)
+{
+    struct fd_closer *closer = arg;
+    closer->done = true;
+    return fd_close(closer->fd);
+}
+
+static void fd_closer_complete(struct op *op)
+{
+    struct fd_closer *closer = list_entry(op, struct fd_closer, op);
+    if (!closer->done) /* there was no thread */
+        fd_close(closer->fd);
+    free_bytes(closer);
+}
+
+/* Without waiting for the end of it. */
+static int fd_hand_over(struct driver *driver, int fd)
+{
+    struct fd_closer *closer = alloc_one(struct fd_closer);
+    if (!closer)
+        return fd_close(fd);
+    closer->fd = fd;
+    closer->op = (struct op){
+        .code = OP_CALL, .call = fd_closer_call, .arg = closer, .complete = fd_closer_complete};
+    conc__driver_start(driver, &closer->op);
+    return 0;
+}
+
+/* Close it without holding up the loop of the thread, if there is one. */
+static int fd_close_aside(int fd, bool may_wait)
+{
+    struct driver *here = conc__driver_here;
+    if (!here || here->dead || !fd_close_may_wait(fd))
+        return fd_close(fd);
+    if (!may_wait || !context_self()->driver)
+        return fd_hand_over(here, fd);
+    struct fd_closer closer = {.fd = fd};
+    closer.op = (struct op){.code = OP_CALL, .call = fd_closer_call, .arg = &closer};
+    ssize_t result = conc__op_run_firmly(&closer.op, "close");
+    return closer.done ? (int)result : fd_close(fd);
+}
+
 void conc__closing_let_go(struct closing *closing)
 {
     uint32_t before = fetch_sub_acq_rel(&closing->pending, 1);
@@ -205,7 +276,7 @@ void conc__closing_let_go(struct closing *closing)
         conc_event_set(&closing->over);
     } else if (before == (CLOSING_ABANDONED | 1)) {
         fd_set_user(closing->fd, USER_NONE);
-        fd_close(closing->fd);
+        fd_close_aside(closing->fd, false);
         free_bytes(closing);
     }
 }
@@ -374,10 +445,10 @@ static int fd_close_used(int fd, uint8_t user)
         return 0;
     free_bytes(c);
     fd_set_user(fd, USER_NONE);
-    return fd_close(fd);
+    return fd_close_aside(fd, true);
 }
 
-int conc__close(int fd)
+int conc__fd_close(int fd)
 {
     struct driver *here = conc__driver_here;
     if (fd < 0)
@@ -393,5 +464,5 @@ int conc__close(int fd)
         fd_set_user(fd, USER_NONE);
         driver_hear(here, fd, NULL);
     }
-    return fd_close(fd);
+    return fd_close_aside(fd, true);
 }

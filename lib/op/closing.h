@@ -59,6 +59,6 @@ bool conc__fd_wait_is_closed(const struct fd_wait *wait);
 void conc__closing_let_go(struct closing *closing);
 
 /* conc_close(). */
-int conc__close(int fd);
+int conc__fd_close(int fd);
 
 #endif

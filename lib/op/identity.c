@@ -17,12 +17,13 @@
  * there.) What lies between a call and the moment when its wait begins: the call may as well have
  * come later.
  *
- * A thread whose descriptor was closed so, and given to another file, learns of it when the old file
- * or the new one has something to tell: poll(2) waits for the one and looks at the other. It may
- * wait until its deadline; it takes nothing.
+ * A thread whose descriptor was closed so, and given to another file, learns of it when the old
+ * file or the new one has something to tell: poll(2) waits for the one and looks at the other. It
+ * may wait until its deadline; it takes nothing.
  *
- * An entry of io_uring holds the file from the moment when it is submitted, at the end of the loop's turn,
- * and needs none of this; a foreign close in the turn in which the op began is not noticed.
+ * An entry of io_uring holds the file from the moment when it is submitted, at the end of the
+ * loop's turn, and needs none of this; a foreign close in the turn in which the op began is not
+ * noticed.
  */
 #include "op/identity.h"
 

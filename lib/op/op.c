@@ -217,3 +217,16 @@ ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
         message_forget(context_self(), result);
     return result;
 }
+
+ssize_t conc__op_run_firmly(struct op *op, const char *what)
+{
+    struct op_waiter w = {.self = context_self()};
+    if (!w.self->driver)
+        return conc__perform(op, true);
+    op->complete = op_wake_waiter;
+    op->waiter = &w;
+    conc__driver_start(w.self->driver, op);
+    if (!w.done)
+        op_wait(&w, op, what, CONC_NOW);
+    return op->result;
+}

@@ -140,4 +140,7 @@ void conc__op_discard(struct op *op);
  * it was cancelled or out of time, the call succeeds. */
 ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline);
 
+/* The same for an OP_CALL, to its end: no deadline, and no cancellation point. */
+ssize_t conc__op_run_firmly(struct op *op, const char *what);
+
 #endif

@@ -383,6 +383,78 @@ static void test_readers_of_other_loops_are_told_once(void)
     CHECK_EQUAL(c.calls, 1);
 }
 
+/* ---- Closes that take long ---- */
+
+/* A connection with bytes under way that the peer does not take, whose close waits for a minute. */
+static void make_lingering(int fds[2])
+{
+    static char zeros[1 << 16];
+    const struct linger linger = {.l_onoff = 1, .l_linger = 60};
+    int listener = conc_tcp_listen("127.0.0.1", 0, 0);
+    fds[0] = conc_tcp_connect("127.0.0.1", conc_tcp_port(listener), CONC_FOREVER);
+    fds[1] = conc_accept(listener, NULL, NULL, CONC_FOREVER);
+    CHECK_EQUAL(conc_close(listener), 0);
+    while (send(fds[0], zeros, sizeof zeros, MSG_DONTWAIT) > 0)
+        continue;
+    CHECK_EQUAL(setsockopt(fds[0], SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+}
+
+static void take_all(int fd)
+{
+    static char buf[1 << 16];
+    ssize_t n;
+    while ((n = conc_recv(fd, buf, sizeof buf, 0, CONC_FOREVER)) > 0)
+        continue;
+    CHECK_EQUAL(n, 0);
+    CHECK_EQUAL(conc_close(fd), 0);
+}
+
+static int job_close_lingering(void *arg, void *result)
+{
+    conc_scope scope;
+    conc_scope_enter(&scope, CONC_FOREVER);
+    conc_scope_cancel(&scope); /* it is no cancellation point */
+    CHECK_EQUAL(conc_close(*(int *)arg), 0);
+    conc_scope_exit(&scope);
+    return 0;
+}
+
+/* The loop that closes also reads at the other end: if the close held it, neither would end. */
+static int job_close_and_take(void *arg, void *result)
+{
+    int fds[2];
+    make_lingering(fds);
+    conc_future *f = conc_spawn(job_close_lingering, &fds[0], sizeof(int), 0);
+    YIELD_UNTIL(blocked_on("close") == 1);
+    take_all(fds[1]);
+    CHECK_EQUAL(end_of(f), 0);
+    return 0;
+}
+
+static void test_a_close_that_takes_long_does_not_hold_the_loop(void)
+{
+    CHECK_EQUAL(in_task(job_close_and_take, NULL), 0);
+}
+
+static int job_take_all(void *arg, void *result)
+{
+    take_all(*(int *)arg);
+    return 0;
+}
+
+static void test_a_callback_hands_over_a_close_that_takes_long(void)
+{
+    int fds[2];
+    make_lingering(fds);
+    conc_loop *loop = new_loop();
+    struct close_call c = {.fd = fds[0], .result = 1};
+    CHECK_EQUAL(conc_loop_call_soon(loop, close_now, &c, NULL), 0);
+    CHECK_EQUAL(run_task(loop, job_take_all, &fds[1], sizeof(int)), 0);
+    CHECK_EQUAL(c.result, 0);
+    free_loop(loop);
+    CHECK(fd_is_free(fds[0]));
+}
+
 /* ---- Foreign code ---- */
 
 /* The number of an old file is given to a new one, for which another then waits. */
@@ -480,6 +552,8 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_BACKEND(test_loops_that_close_each_others_descriptors_at_once_do_not_wait_in_a_circle),
     ON_EVERY_BACKEND(test_a_child_closes_its_own_copy_alone),
     ON_EVERY_BACKEND(test_readers_of_other_loops_are_told_once),
+    ON_EVERY_BACKEND(test_a_close_that_takes_long_does_not_hold_the_loop),
+    ON_EVERY_BACKEND(test_a_callback_hands_over_a_close_that_takes_long),
     ON_EVERY_BACKEND(test_after_a_foreign_close_no_bytes_of_another_are_taken),
     ON_EVERY_BACKEND(test_an_event_of_a_file_that_had_the_number_takes_nothing),
     ON_EVERY_BACKEND(test_without_a_free_descriptor_waits_end_as_well),

@@ -383,7 +383,7 @@ static void test_closing_ends_a_wait(void)
     make_sockets(SOCK_STREAM, s);
     struct reader r = {.fd = s[0], .deadline = CONC_FOREVER};
     conc_future *f = start_reader(&r);
-    CHECK_EQUAL(conc__close(s[0]), 0);
+    CHECK_EQUAL(conc__fd_close(s[0]), 0);
     CHECK_EQUAL(end_of(f), -EBADF);
     CHECK_EQUAL(r.exit, 0);
     close(s[1]);
