@@ -117,6 +117,11 @@ CONC_API CONC_MUST_CHECK int conc_unix_listen(const char *path, int backlog);
  * Look up the addresses of a host and service. A name is looked up in a thread of its own; if the
  * call ends before the answer has come, the thread drops the answer. Numbers are only converted.
  *
+ * 64 lookups at most may be asking name servers, with those that were given up and have no answer
+ * yet (the system asks for some 10 s by default). While it is so many, others wait until one has
+ * ended, or their deadline comes; but names in /etc/hosts (where the system looks there first), and
+ * services of numeric addresses, which need no name server, do not wait for them.
+ *
  * @param host     a name or an address; NULL: this machine (see AI_PASSIVE)
  * @param service  a name or a port; NULL: none. Not both NULL.
  * @param hints    as of getaddrinfo(3); borrowed; NULL: none
@@ -124,7 +129,8 @@ CONC_API CONC_MUST_CHECK int conc_unix_listen(const char *path, int backlog);
  * @return 0; -EAGAIN (it would have to ask, CONC_NOW), -ETIMEDOUT, -ECANCELED; with a message that
  *         names the host: -ENOENT: no such name, or it has no address of that kind, or no such
  *         service; -EHOSTUNREACH: no name server could tell (EAI_AGAIN, EAI_FAIL); -EINVAL: neither
- *         host nor service, no ret, bad hints; -ENOMEM; -EMFILE and other errors of the system's
+ *         host nor service, no ret, bad hints; -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS: nobody could be
+ *         asked; other errors of the system's
  *
  * Python: socket.getaddrinfo(), loop.getaddrinfo()
  * [any | yes | yes]

@@ -410,39 +410,20 @@ static void test_if_all_fail_the_error_is_the_one_that_tells_most(void)
     }
 }
 
-/* Take all descriptors that the process may have, but n. */
-static void leave_descriptors(int n, int taken[], int *n_taken)
-{
-    int fd;
-    limit_descriptors(128);
-    for (*n_taken = 0; (fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0; ++*n_taken)
-        taken[*n_taken] = fd;
-    for (; n > 0; n--)
-        close(taken[--*n_taken]);
-}
-
-static void give_descriptors(const int taken[], int n_taken)
-{
-    for (int i = 0; i < n_taken; i++)
-        close(taken[i]);
-    limit_descriptors(0);
-}
-
 static void test_without_descriptors_it_fails_and_leaves_none(void)
 {
-    int taken[128], n_taken;
     struct silence s = make_silence();
     int listener = listen_on("127.0.0.4", s.port);
     for (int n = 0; n < 2; n++) {
-        leave_descriptors(n, taken, &n_taken);
+        take_descriptors_but(n);
         CHECK_EQUAL(race_to(s.port, HOSTS("127.0.0.4", "127.0.0.5"), CONC_FOREVER), -EMFILE);
-        give_descriptors(taken, n_taken);
+        give_descriptors();
     }
     /* There is one for one attempt: the others cannot begin, and it goes on. */
-    leave_descriptors(2, taken, &n_taken);
+    take_descriptors_but(2);
     CHECK_EQUAL(race_to(s.port, HOSTS("127.0.0.1", "127.0.0.4"), conc_in(CONC_MS(60))), -ETIMEDOUT);
     check_won(race_to(s.port, HOSTS("127.0.0.5", "127.0.0.4"), CONC_FOREVER), "127.0.0.4");
-    give_descriptors(taken, n_taken);
+    give_descriptors();
     CHECK_EQUAL(conc_close(listener), 0);
     end_silence(&s);
 }
