@@ -26,9 +26,11 @@
  * TRIM_PERIOD becomes cold, but for KEPT_BYTES: `spare` is how many stacks have been warm all the
  * time since the period began. A loop that has nothing to do trims them (conc__stack_trim()), a few
  * at a time, because giving back their memory takes some time for each page; so a burst of tasks
- * now and then costs the first touches anew, and a steady stream of bursts does not. A slab without
- * stacks in use or warm is unmapped, except the last of its class, so that a program that goes from no stacks to one and
- * back does not map each time.
+ * now and then costs the first touches anew, and a steady stream of bursts does not. Generators
+ * that plain threads free are trimmed when a loop rests or ends.
+ *
+ * A slab without stacks in use or warm is unmapped, except the last of its class, so that a program
+ * that goes from no stacks to one and back does not map each time.
  *
  * Everything is under one guard, which is not held during system calls. The cell of a stack in use
  * belongs to the user of the stack. The guard is taken around fork(), so a child finds the pool
