@@ -217,7 +217,7 @@ static void test_free_unmaps_slabs(void **state)
 
 /* ---- Trimming ---- */
 
-enum { CROWD = 200 }; /* of the default size: many times what is kept */
+enum { CROWD = 200, CROWD_SIZE = 256 * 1024 }; /* many times what is kept */
 
 static size_t count_resident(const struct stack *stacks, size_t n)
 {
@@ -232,7 +232,7 @@ static struct stack *free_crowd(void)
 {
     conc__stack_trim_all();
     assert_false(conc__stack_is_crowded());
-    struct stack *stacks = get_many(CROWD, 0);
+    struct stack *stacks = get_many(CROWD, CROWD_SIZE);
     free_many(stacks, CROWD);
     assert_true(conc__stack_is_crowded());
     return stacks;
@@ -258,7 +258,7 @@ static void test_trim_leaves_what_is_needed_now_and_then(void **state)
     conc__test_advance(CONC_S(1));
     assert_true(conc__stack_trim().ns > 0); /* from now on it is seen what is needed */
     free(stacks);
-    stacks = get_many(CROWD, 0);
+    stacks = get_many(CROWD, CROWD_SIZE);
     free_many(stacks, CROWD);
     conc__test_advance(CONC_S(1));
     assert_true(conc__stack_trim().ns > 0);
@@ -278,7 +278,7 @@ static void test_trim_all_gives_back_all_but_a_few_at_once(void **state)
     assert_in_range(count_resident(stacks, CROWD), 1, CROWD / 4);
     /* which are as good as others */
     free(stacks);
-    stacks = get_many(CROWD, 0);
+    stacks = get_many(CROWD, CROWD_SIZE);
     for (size_t i = 0; i < CROWD; i++)
         fill(&stacks[i], (int)i);
     for (size_t i = 0; i < CROWD; i++)
