@@ -92,19 +92,21 @@ size_t crowd_of(size_t n)
 static struct {
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t stopped;
-    bool stop;
+    pthread_cond_t changed;
+    bool watches, stop;
     struct timespec bites_at;
-} dog = {.mutex = PTHREAD_MUTEX_INITIALIZER, .stopped = PTHREAD_COND_INITIALIZER};
+} dog = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* It doesn't call libconc before it has to, so no test sees it among the contexts. */
 static void *watch(void *arg)
 {
     (void)arg;
     pthread_mutex_lock(&dog.mutex);
+    dog.watches = true;
+    pthread_cond_signal(&dog.changed);
     int err = 0;
     while (!dog.stop && !err)
-        err = pthread_cond_timedwait(&dog.stopped, &dog.mutex, &dog.bites_at);
+        err = pthread_cond_timedwait(&dog.changed, &dog.mutex, &dog.bites_at);
     bool stop = dog.stop;
     pthread_mutex_unlock(&dog.mutex);
     if (!stop) {
@@ -129,13 +131,19 @@ void watchdog_start(unsigned seconds)
     dog.bites_at.tv_sec += (time_t)seconds * slowness();
     if (pthread_create(&dog.thread, NULL, watch, NULL) != 0)
         abort();
+    /* A thread that is being made has locks of the sanitizers', which would never be free again in
+     * a child that a test forks meanwhile. */
+    pthread_mutex_lock(&dog.mutex);
+    while (!dog.watches)
+        pthread_cond_wait(&dog.changed, &dog.mutex);
+    pthread_mutex_unlock(&dog.mutex);
 }
 
 void watchdog_stop(void)
 {
     pthread_mutex_lock(&dog.mutex);
     dog.stop = true;
-    pthread_cond_signal(&dog.stopped);
+    pthread_cond_signal(&dog.changed);
     pthread_mutex_unlock(&dog.mutex);
     pthread_join(dog.thread, NULL);
 }
