@@ -35,15 +35,20 @@ struct addrinfo; /* netdb.h hides it from strict ISO C */
 /* ---- TCP ---- */
 
 /**
- * Connect to a TCP server. The host's addresses are tried one after another, IPv6 and IPv4 in turn,
- * beginning with the kind that the system prefers; each gets an equal share of the time that is
- * left. Nothing is delayed to make larger packets (TCP_NODELAY).
+ * Connect to a TCP server, as RFC 8305 says. The host's addresses are tried beginning with the one
+ * that the system prefers, IPv6 and IPv4 in turn. The next attempt begins when one has failed, or
+ * has not been answered for 250 ms (less if the deadline is so near that not all would have their
+ * turn), and those before it go on: the first that is connected wins, and the others are closed.
+ * Nothing is delayed to make larger packets (TCP_NODELAY).
  *
- * @param host  a name or an address; borrowed
+ * @param host      a name or an address; borrowed
+ * @param deadline  for all of it; CONC_NOW: each address has one attempt that does not wait
  * @return a connected socket, for conc_close(); -ETIMEDOUT, -ECANCELED, -EAGAIN (CONC_NOW);
- *         -EINVAL: no host; as conc_getaddrinfo(); -ECONNREFUSED, -ENETUNREACH, -EMFILE and what
- *         else connect(2) and socket(2) tell, of the last address, with a message that names host
- *         and port
+ *         -EINVAL: no host; as conc_getaddrinfo(); with a message that names host and port, if all
+ *         have failed, the error that tells most: -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM; else what a
+ *         host has answered, as -ECONNREFUSED; else -EHOSTUNREACH, -ETIMEDOUT (the system's); else
+ *         -ENETUNREACH, -EADDRNOTAVAIL, -EAFNOSUPPORT: there is no way from here. For several
+ *         addresses it takes one descriptor more while it lasts
  *
  * Python: socket.create_connection(), asyncio.open_connection()
  * [any | yes | yes]
@@ -112,6 +117,11 @@ CONC_API CONC_MUST_CHECK int conc_unix_listen(const char *path, int backlog);
  * Look up the addresses of a host and service. A name is looked up in a thread of its own; if the
  * call ends before the answer has come, the thread drops the answer. Numbers are only converted.
  *
+ * 64 lookups at most may be asking name servers, with those that were given up and have no answer
+ * yet (the system asks for some 10 s by default). While it is so many, others wait until one has
+ * ended, or their deadline comes; but names in /etc/hosts (where the system looks there first), and
+ * services of numeric addresses, which need no name server, do not wait for them.
+ *
  * @param host     a name or an address; NULL: this machine (see AI_PASSIVE)
  * @param service  a name or a port; NULL: none. Not both NULL.
  * @param hints    as of getaddrinfo(3); borrowed; NULL: none
@@ -119,7 +129,8 @@ CONC_API CONC_MUST_CHECK int conc_unix_listen(const char *path, int backlog);
  * @return 0; -EAGAIN (it would have to ask, CONC_NOW), -ETIMEDOUT, -ECANCELED; with a message that
  *         names the host: -ENOENT: no such name, or it has no address of that kind, or no such
  *         service; -EHOSTUNREACH: no name server could tell (EAI_AGAIN, EAI_FAIL); -EINVAL: neither
- *         host nor service, no ret, bad hints; -ENOMEM; -EMFILE and other errors of the system's
+ *         host nor service, no ret, bad hints; -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS: nobody could be
+ *         asked; other errors of the system's
  *
  * Python: socket.getaddrinfo(), loop.getaddrinfo()
  * [any | yes | yes]

@@ -148,8 +148,9 @@ CONC_API int conc_process_terminate(conc_process *process);
 CONC_API int conc_process_kill(conc_process *process);
 
 /**
- * Free the process object. A process that has not ended is killed, and the call waits for its end.
- * NULL is ignored.
+ * Free the process object. A process that has not ended is killed, and the call waits for its end,
+ * also in a scope that has ended. But one that may not be killed, because it has become a program
+ * of another user's, is left to itself. NULL is ignored.
  *
  * Python: Process.close()
  * [last | yes (until a killed one is gone) | no]

@@ -193,7 +193,9 @@ CONC_API int conc_subprocess_kill(conc_subprocess *subprocess);
 
 /**
  * Free the child object and close its pipes. A child that has not ended is killed, and the call
- * waits for its end (its own children are not killed). NULL is ignored.
+ * waits for its end (its own children are not killed), also in a scope that has ended: the system
+ * does not let it last. But one that may not be killed, because it has changed its user, goes on,
+ * as after conc_subprocess_detach(). NULL is ignored.
  *
  * [last | yes (until a killed child is gone) | no]
  */

@@ -13,6 +13,9 @@
  * only before that, so they never reach another process (unless something else in the program waits
  * for all children: see -ECHILD in conc/subprocess.h).
  *
+ * A child that may not be killed, because it has become a program of another user's (setuid), may
+ * live for any time. So freeing it does not wait: it is detached.
+ *
  * The descriptors for the child are first made as duplicates above 2, so that putting them in their
  * places cannot overwrite one that is still needed, whichever the caller has named.
  */
@@ -179,10 +182,9 @@ static int subprocess_run(conc_subprocess *p, const char *const *argv,
         return pid;
     p->pid = pid;
     int err = subprocess_watch(p);
-    if (!err)
-        return 0;
-    kill(pid, SIGKILL);
-    subprocess_wait_pid(pid, 0);
+    if (err &&
+        kill(pid, SIGKILL) == 0) /* else it might never end, and stays a zombie when it has */
+        subprocess_wait_pid(pid, 0);
     return err;
 }
 
@@ -301,18 +303,6 @@ int conc_subprocess_terminate(conc_subprocess *p)
 
 int conc_subprocess_kill(conc_subprocess *p) { return conc_subprocess_send_signal(p, SIGKILL); }
 
-void conc_subprocess_free(conc_subprocess *p)
-{
-    if (!p)
-        return;
-    conc_scope shield;
-    conc_shield_enter(&shield);
-    conc_subprocess_kill(p);
-    conc_subprocess_join(p, CONC_FOREVER);
-    conc_shield_exit(&shield);
-    subprocess_free_memory(p);
-}
-
 int conc_subprocess_detach(conc_subprocess *p)
 {
     if (!subprocess_reap(p)) {
@@ -324,4 +314,21 @@ int conc_subprocess_detach(conc_subprocess *p)
     }
     subprocess_free_memory(p);
     return 0;
+}
+
+void conc_subprocess_free(conc_subprocess *p)
+{
+    if (!p)
+        return;
+    int err = conc_subprocess_kill(p);
+    if (err && err != -ESRCH) {
+        if (conc_subprocess_detach(p) != 0)
+            subprocess_free_memory(p); /* no thread: it stays a zombie when it has ended */
+        return;
+    }
+    conc_scope shield;
+    conc_shield_enter(&shield);
+    conc_subprocess_join(p, CONC_FOREVER);
+    conc_shield_exit(&shield);
+    subprocess_free_memory(p);
 }

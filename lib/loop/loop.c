@@ -7,7 +7,8 @@
  * complete those that are done. If nothing is ready the loop sleeps in the backend until the next
  * timer. What becomes ready goes to the end of one list, so no item overtakes another. A turn runs
  * a bounded number of items and looks once at timers, inbox and backend, so none of the four can
- * starve another.
+ * starve another. Before it sleeps it gives back memory of stacks that are not needed any more, in
+ * small steps, each a turn (task/stack.c).
  *
  * Other threads reach the loop by the inbox of its driver (op/driver.c: states, races, order).
  *
@@ -102,13 +103,15 @@ static void loop_turn_backend(struct conc_loop *loop)
 {
     int64_t key;
     bool idle = !loop->ready.first && !loop->stop && !loop_is_run_out(loop);
-    if (!idle || !conc__driver_fall_asleep(&loop->driver)) {
+    conc_deadline until = CONC_FOREVER;
+    if (idle && conc__stack_is_crowded())
+        until = conc__stack_trim();
+    if (!idle || deadline_is_now(until) || !conc__driver_fall_asleep(&loop->driver)) {
         driver_turn(&loop->driver, CONC_NOW);
         return;
     }
-    conc_deadline until = CONC_FOREVER;
     if (heap_first(&loop->timers, &key))
-        until = conc_at(key);
+        until = deadline_earlier(until, conc_at(key));
     conc__blocked_begin(loop->self, "loop", loop, NULL);
     driver_turn(&loop->driver, conc__sleep_limit(until));
     conc__blocked_end(loop->self);
@@ -443,5 +446,6 @@ int conc_loop_free(conc_loop *loop)
     if (!loop->driver.dead)
         loop_run_out(loop);
     loop_free_memory(loop);
+    conc__stack_trim_all();
     return 0;
 }

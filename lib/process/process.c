@@ -10,6 +10,10 @@
  *
  * The channel is read when the end is known: what the job has written is there by then.
  *
+ * A process that runs a program of another user's (setuid) may not be killed, not even by the
+ * server, which reports that. Freeing such a process does not wait for its end. The server goes on
+ * to look after it, and reaps it.
+ *
  * If the server dies its children are killed, and no report comes: that counts as SIGKILL.
  */
 #include <conc/process.h>
@@ -33,10 +37,11 @@ struct conc_process {
     conc_pipe *channel;
     char name[CONC_NAME_MAX];
 
-    conc_lock lock; /* of the fields from here */
-    bool ended;     /* its end was reported, and the next fields are constant */
-    int status;     /* what conc_process_exitcode() gives */
-    int err;        /* what conc_process_join() returns */
+    conc_lock lock;  /* of the fields from here */
+    bool not_killed; /* it may not be killed: it has become a program of another user's */
+    bool ended;      /* its end was reported, and the next fields are constant */
+    int status;      /* what conc_process_exitcode() gives */
+    int err;         /* what conc_process_join() returns */
     char message[CONC_MESSAGE_MAX];
 };
 
@@ -243,6 +248,20 @@ static void process_set_lost(conc_process *p)
     process_set_failed(p, "was lost: the fork server has ended");
 }
 
+/* Under the lock: take the reports that have come. */
+static void process_take_reports(conc_process *p)
+{
+    struct report r;
+    int there = 1;
+    while (!p->ended && (there = conc__child_report(&p->child, &r)) > 0) {
+        if (r.kind == REPORT_ENDED)
+            process_set_ended(p, r.value);
+        p->not_killed = p->not_killed || r.kind == REPORT_NOT_KILLED;
+    }
+    if (there < 0)
+        process_set_lost(p);
+}
+
 /* Asking may be what finds out that the process has ended, so this changes a const process,
  * whose end is behind `lock`. */
 static bool process_has_ended(const conc_process *process)
@@ -250,12 +269,7 @@ static bool process_has_ended(const conc_process *process)
     conc_process *p = (conc_process *)(uintptr_t)process;
     bool ended = false;
     conc_with_lock (&p->lock) {
-        struct report r;
-        int there = p->ended ? 0 : conc__child_report(&p->child, &r);
-        if (there > 0 && r.kind == REPORT_ENDED)
-            process_set_ended(p, r.value);
-        else if (there < 0)
-            process_set_lost(p);
+        process_take_reports(p);
         ended = p->ended;
     }
     return ended;
@@ -319,7 +333,7 @@ void conc_process_free(conc_process *p)
     conc_scope shield;
     conc_shield_enter(&shield);
     conc_process_kill(p);
-    while (process_is_ours(p) && !process_has_ended(p))
+    while (process_is_ours(p) && !process_has_ended(p) && !p->not_killed)
         conc_poll_fd(p->child.report_fd, POLLIN, CONC_FOREVER);
     conc_shield_exit(&shield);
     conc__child_close(&p->child);

@@ -36,6 +36,7 @@ enum { REQUEST_FDS = 2 };
 enum report_kind {
     REPORT_STARTED = 1, /* value: the pid; or a negative error, and there is no child */
     REPORT_ENDED,       /* value: the exit status, or -N for signal N */
+    REPORT_NOT_KILLED,  /* it was to be killed, which is not allowed; only once for a child */
 };
 
 struct report {

@@ -50,6 +50,7 @@ struct ward {
     uint64_t number;
     pid_t pid;
     int report_fd;
+    bool not_killed; /* that was reported */
 };
 
 struct server {
@@ -156,7 +157,7 @@ static void child_become(struct server *s, int channel)
 
 /* ---- Reports ---- */
 
-/* There is room for the two reports on a child. If the other end is closed, that is no error. */
+/* There is room for the three reports on a child. If the other end is closed, that is no error. */
 static void ward_report(const struct ward *w, enum report_kind kind, int value)
 {
     const struct report r = {kind, value, w->number};
@@ -198,16 +199,25 @@ static void server_start_child(struct server *s, const int fds[2])
         free_bytes(w);
         return;
     }
-    *w = (struct ward){s->wards, ++s->started, pid, fds[1]};
+    *w = (struct ward){s->wards, ++s->started, pid, fds[1], false};
     s->wards = w;
     ward_report(w, REPORT_STARTED, pid);
 }
 
+/* The ward is not reaped, so the pid is still its own. */
+static void ward_signal(struct ward *w, int signo)
+{
+    if (kill(w->pid, signo) == 0 || signo != SIGKILL || w->not_killed)
+        return;
+    w->not_killed = true;
+    ward_report(w, REPORT_NOT_KILLED, 0);
+}
+
 static void server_signal(const struct server *s, const struct request *r)
 {
-    for (const struct ward *w = s->wards; w; w = w->next)
+    for (struct ward *w = s->wards; w; w = w->next)
         if (w->number == r->child)
-            kill(w->pid, r->signo); /* it is not reaped, so the pid is still its own */
+            ward_signal(w, r->signo);
 }
 
 static void server_give_up_spare(struct server *s)

@@ -22,9 +22,15 @@
  *     untouched  slab->cells[slab->touched] and those after it
  *
  * A freed stack becomes warm, until there are so many that they may hold WARM_BYTES (first touching
- * a page costs 2 us, many times what a task costs otherwise). A slab without stacks in use or warm
- * is unmapped, except the last of its class, so that a program that goes from no stacks to one and
- * back does not map each time.
+ * a page costs 2 us, many times what a task costs otherwise). Of those, what was not needed for
+ * TRIM_PERIOD becomes cold, but for KEPT_BYTES: `spare` is how many stacks have been warm all the
+ * time since the period began. A loop that has nothing to do trims them (conc__stack_trim()), a few
+ * at a time, because giving back their memory takes some time for each page; so a burst of tasks
+ * now and then costs the first touches anew, and a steady stream of bursts does not. Generators
+ * that plain threads free are trimmed when a loop rests or ends.
+ *
+ * A slab without stacks in use or warm is unmapped, except the last of its class, so that a program
+ * that goes from no stacks to one and back does not map each time.
  *
  * Everything is under one guard, which is not held during system calls. The cell of a stack in use
  * belongs to the user of the stack. The guard is taken around fork(), so a child finds the pool
@@ -40,6 +46,7 @@
 #include <unistd.h>
 
 #include "base/checkers.h"
+#include "base/clock.h"
 #include "base/guard.h"
 #include "base/hooks.h"
 #include "base/invariant.h"
@@ -60,6 +67,16 @@
 
 /* The warm stacks of a class, if each had been touched wholly. Mostly it is a page or two. */
 #define WARM_BYTES ((size_t)256 << 20)
+
+/* The warm stacks of a class that stay so, needed or not, if each had been touched wholly. */
+#define KEPT_BYTES ((size_t)8 << 20)
+
+/* How long a warm stack may lie about. Below what a user notices, and long enough for the next
+ * request of a busy server to come. */
+#define TRIM_PERIOD CONC_MS(10)
+
+/* Stacks that a loop trims before it looks for events again. */
+enum { TRIM_STEP = 8 };
 
 struct stack_cell {
     struct stack_cell *next; /* in class->warm or slab->cold; under the pool's guard */
@@ -84,12 +101,16 @@ struct slab {
 struct stack_class {
     struct stack_cell *warm;
     uint32_t warm_count;
+    uint32_t spare; /* the least warm_count since the period has begun */
     uint32_t slabs;
     struct list open; /* slabs that have cold or untouched stacks */
 };
 
 static struct {
     uint32_t word; /* the guard of all */
+    uint32_t
+        crowded; /* classes that have more warm stacks than they keep; read without the guard */
+    int64_t period_began;
     struct stack_class classes[CLASSES];
 } stack_pool;
 
@@ -188,15 +209,40 @@ static struct stack_class *class_for_size(size_t size)
     return &stack_pool.classes[bits - SMALLEST_BITS];
 }
 
-/* Under the guard: a free stack; NULL: there is none. */
-static struct stack_cell *class_take_free(struct stack_class *class)
+static uint32_t class_kept(const struct stack_class *class)
+{
+    return (uint32_t)(KEPT_BYTES >> (SMALLEST_BITS + (class - stack_pool.classes)));
+}
+
+/* Under the guard. The store is relaxed: a loop that does not see it yet does at its next turn. */
+static void class_count_warm(struct stack_class *class, uint32_t count)
+{
+    uint32_t kept = class_kept(class);
+    uint32_t crowded = stack_pool.crowded - (class->warm_count > kept) + (count > kept);
+    if (crowded != stack_pool.crowded)
+        store_relaxed(&stack_pool.crowded, crowded);
+    class->warm_count = count;
+    if (class->spare > count)
+        class->spare = count;
+}
+
+/* Under the guard: a warm stack; NULL: there is none. */
+static struct stack_cell *class_take_warm(struct stack_class *class)
 {
     struct stack_cell *cell = class->warm;
     if (cell) {
         class->warm = cell->next;
-        class->warm_count--;
-        return cell;
+        class_count_warm(class, class->warm_count - 1);
     }
+    return cell;
+}
+
+/* Under the guard: a free stack; NULL: there is none. */
+static struct stack_cell *class_take_free(struct stack_class *class)
+{
+    struct stack_cell *cell = class_take_warm(class);
+    if (cell)
+        return cell;
     if (list_is_empty(&class->open))
         return NULL;
     struct slab *slab = list_entry(class->open.head, struct slab, node);
@@ -278,6 +324,16 @@ static bool stack_make_guard(struct stack_cell *cell, const struct stack *stack)
     return true;
 }
 
+static struct stack stack_of_cell(const struct stack_cell *cell, struct slab *slab)
+{
+    return (struct stack){
+        .base = slab->first + slab->page + cell->index * (slab->page + slab->usable),
+        .size = slab->usable,
+        .slab = slab,
+        .index = cell->index,
+    };
+}
+
 int conc__stack_alloc(struct stack *ret, size_t size)
 {
 #ifdef CONC_TEST_HOOKS
@@ -290,13 +346,7 @@ int conc__stack_alloc(struct stack *ret, size_t size)
     struct stack_cell *cell = class_take(class);
     if (!cell)
         return -ENOMEM;
-    struct slab *slab = slab_of_cell(cell);
-    struct stack stack = {
-        .base = slab->first + slab->page + cell->index * (slab->page + slab->usable),
-        .size = slab->usable,
-        .slab = slab,
-        .index = cell->index,
-    };
+    struct stack stack = stack_of_cell(cell, slab_of_cell(cell));
     if (!stack_make_guard(cell, &stack)) {
         conc__stack_free(&stack);
         return -ENOMEM;
@@ -317,10 +367,22 @@ static bool cell_put_warm(struct stack_class *class, struct stack_cell *cell, si
     if (warm) {
         cell->next = class->warm;
         class->warm = cell;
-        class->warm_count++;
+        class_count_warm(class, class->warm_count + 1);
     }
     guard_unlock(&stack_pool.word);
     return warm;
+}
+
+/* Give a stack's memory back to the kernel. */
+static void cell_cool(struct stack_cell *cell)
+{
+    struct stack stack = stack_of_cell(cell, slab_of_cell(cell));
+    madvise(stack.base, stack.size, MADV_DONTNEED); /* the guard stays */
+    guard_lock(&stack_pool.word);
+    struct slab *unused = cell_put_cold(cell);
+    guard_unlock(&stack_pool.word);
+    if (unused)
+        slab_unmap(unused);
 }
 
 void conc__stack_free(const struct stack *stack)
@@ -328,14 +390,78 @@ void conc__stack_free(const struct stack *stack)
     struct stack_cell *cell = &stack->slab->cells[stack->index];
     /* Frames that were left for good have not unpoisoned their memory. */
     ASAN_UNPOISON_MEMORY_REGION(stack->base, stack->size);
-    if (cell_put_warm(stack->slab->class, cell, stack->size))
-        return;
-    madvise(stack->base, stack->size, MADV_DONTNEED); /* the guard stays */
+    if (!cell_put_warm(stack->slab->class, cell, stack->size))
+        cell_cool(cell);
+}
+
+/* ---- Trimming ---- */
+
+bool conc__stack_is_crowded(void) { return load_relaxed(&stack_pool.crowded); }
+
+/* Under the guard: a warm stack of a class that has more than it keeps, and was not needed in the
+ * period if it `must_be_spare`; NULL: there is none. */
+static struct stack_cell *stack_take_surplus(bool must_be_spare)
+{
+    for (size_t i = 0; stack_pool.crowded && i < CLASSES; i++) {
+        struct stack_class *class = &stack_pool.classes[i];
+        uint32_t kept = class_kept(class);
+        if (class->warm_count <= kept || (must_be_spare && class->spare <= kept))
+            continue;
+        if (class->spare > 0)
+            class->spare--;
+        return class_take_warm(class);
+    }
+    return NULL;
+}
+
+/* Under the guard. */
+static void stack_begin_period(int64_t now)
+{
+    stack_pool.period_began = now;
+    for (size_t i = 0; i < CLASSES; i++)
+        stack_pool.classes[i].spare = stack_pool.classes[i].warm_count;
+}
+
+/* Take what is to be trimmed now, TRIM_STEP stacks at most. Returns how many; gives *again, when to
+ * look again. */
+static size_t stack_take_spare(struct stack_cell *cells[TRIM_STEP], conc_deadline *again)
+{
+    size_t n = 0;
+    int64_t now = conc_now();
     guard_lock(&stack_pool.word);
-    struct slab *unused = cell_put_cold(cell);
+    bool over = now - stack_pool.period_began >= TRIM_PERIOD;
+    while (over && n < TRIM_STEP && (cells[n] = stack_take_surplus(true)))
+        n++;
+    if (over && n == 0)
+        stack_begin_period(now);
+    if (n > 0)
+        *again = CONC_NOW;
+    else
+        *again = stack_pool.crowded ? conc_at(stack_pool.period_began + TRIM_PERIOD) : CONC_FOREVER;
     guard_unlock(&stack_pool.word);
-    if (unused)
-        slab_unmap(unused);
+    return n;
+}
+
+conc_deadline conc__stack_trim(void)
+{
+    struct stack_cell *cells[TRIM_STEP];
+    conc_deadline again;
+    size_t n = stack_take_spare(cells, &again);
+    for (size_t i = 0; i < n; i++)
+        cell_cool(cells[i]);
+    return again;
+}
+
+void conc__stack_trim_all(void)
+{
+    struct stack_cell *cell;
+    do {
+        guard_lock(&stack_pool.word);
+        cell = stack_take_surplus(false);
+        guard_unlock(&stack_pool.word);
+        if (cell)
+            cell_cool(cell);
+    } while (cell);
 }
 
 bool conc__stack_guards(const struct stack *stack, const void *address)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <conc/base.h>
+
 #include "base/checkers.h"
 
 struct slab;
@@ -37,6 +39,17 @@ int conc__stack_alloc(struct stack *ret, size_t size);
 
 /* Give it back. No code runs on it any more. Called from any thread. */
 void conc__stack_free(const struct stack *stack);
+
+/* Are more free stacks in memory than are kept for good? Cheap; it may be out of date. */
+bool conc__stack_is_crowded(void);
+
+/* Give some of the memory of free stacks back to the kernel, if these were not needed lately.
+ * Returns when to call this again: CONC_NOW: at once; CONC_FOREVER: it is not crowded. For a thread
+ * that has nothing to do. */
+conc_deadline conc__stack_trim(void);
+
+/* The same for all that are not kept for good. Called when a loop has ended. */
+void conc__stack_trim_all(void);
 
 /* Where to begin on it, aligned to 64. Not always at its end, or the tops of a thousand stacks
  * would share a few lines of the cache (161 against 105 ns to switch to one of a million). */

@@ -176,7 +176,25 @@ static void test_http_1_0_closes_and_needs_no_host(void **state)
     char *answer = exchange("GET /page/1 HTTP/1.0\r\n\r\n");
 
     assert_non_null(strstr(answer, "HTTP/1.1 200 OK\r\n"));
+    assert_non_null(strstr(answer, "Connection: close\r\n"));
     free(answer);
+}
+
+static void test_http_1_0_is_told_that_the_connection_stays_open(void **state)
+{
+    static const char REQUEST[] = "GET /page/1 HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n";
+    int fd = demo_connect(&demo);
+    char text[1024];
+
+    for (int i = 0; i < 3; i++) {
+        raw_send(fd, REQUEST, strlen(REQUEST));
+        assert_int_equal(raw_read_answer(fd, text, sizeof text), 200);
+        assert_non_null(strstr(text, "Connection: keep-alive\r\n"));
+    }
+    raw_send(fd, GET_BERLIN, strlen(GET_BERLIN)); /* HTTP/1.1 takes it for granted */
+    assert_int_equal(raw_read_answer(fd, text, sizeof text), 200);
+    assert_null(strstr(text, "Connection: "));
+    close(fd);
 }
 
 static void test_post_is_refused_and_its_body_is_skipped(void **state)
@@ -377,6 +395,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_EACH_MODEL(test_keep_alive_answers_many_requests_on_one_connection),
+        IN_EACH_MODEL(test_http_1_0_is_told_that_the_connection_stays_open),
         IN_EACH_MODEL(test_pipelined_requests_are_answered_in_order),
         IN_EACH_MODEL(test_request_that_comes_byte_by_byte_is_understood),
         IN_EACH_MODEL(test_head_has_the_length_but_no_body),

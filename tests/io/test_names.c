@@ -29,7 +29,8 @@ static conc_sem answers; /* "slow.test" takes one of these before it answers */
 
 lookup_fn __wrap_getaddrinfo, __real_getaddrinfo;
 
-/* "slow.test": this machine, when it is allowed to; "eaiN.test": the error N, with errno EMFILE. */
+/* "slow.test": this machine, when it is allowed to; "eaiN.test": the error N, with errno EMFILE if
+ * that counts; "shortN.test": no such name, with errno N. */
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **ret)
 {
@@ -40,9 +41,11 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
         return __real_getaddrinfo(host, service, hints, ret);
     int eai;
     if (sscanf(host, "eai%d.test", &eai) == 1) {
-        errno = EMFILE;
+        errno = eai == EAI_SYSTEM ? EMFILE : ENOENT;
         return eai;
     }
+    if (sscanf(host, "short%d.test", &errno) == 1)
+        return EAI_NONAME;
     CHECK_EQUAL(conc_sem_acquire(&answers, CONC_FOREVER), 0);
     return __real_getaddrinfo("127.0.0.1", service, hints, ret);
 }
@@ -148,6 +151,27 @@ static void test_errors_are_told_as_errnos(void)
                  cases[i].eai == EAI_SYSTEM ? conc_strerror(EMFILE) : gai_strerror(cases[i].eai));
         CHECK(!strcmp(conc_error_message(), expected));
     }
+}
+
+/* The C library says that there is no such name if it can read no file and ask nobody. */
+static void test_a_shortage_is_told_as_what_it_is(void)
+{
+    static const int errors[] = {EMFILE, ENFILE, ENOMEM, ENOBUFS};
+    static const char *const hosts[] = {"localhost", "eai-2.test", "eai-3.test", "eai-4.test"};
+    struct addrinfo *found;
+    char host[32];
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        snprintf(host, sizeof host, "short%d.test", errors[i]);
+        CHECK_EQUAL(conc_getaddrinfo(host, "80", NULL, &found, CONC_FOREVER), -errors[i]);
+        CHECK(strstr(conc_error_message(), conc_strerror(-errors[i])));
+    }
+    take_descriptors_but(0);
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++)
+        CHECK_EQUAL(conc_getaddrinfo(hosts[i], "80", NULL, &found, CONC_FOREVER), -EMFILE);
+    CHECK_EQUAL(conc_getaddrinfo("127.0.0.1", "no-such", NULL, &found, CONC_FOREVER), -EMFILE);
+    CHECK_EQUAL(conc_getaddrinfo("eai-1.test", NULL, NULL, &found, CONC_FOREVER), -EINVAL);
+    drop(lookup("127.0.0.1", "80", NULL, CONC_FOREVER));
+    give_descriptors();
 }
 
 /* There may be no network here, and no name server: but an end there is. */
@@ -263,6 +287,34 @@ static void test_so_many_at_once_and_no_more(void)
     wait_until_answered();
 }
 
+/* What is in a file does not wait for those who do not answer. */
+static void test_files_are_read_beside_stuck_lookups(void)
+{
+    const struct addrinfo v4 = {.ai_family = AF_INET};
+    struct addrinfo *found;
+    conc_future *f[LOOKUPS_MAX];
+    int before = times_asked();
+    for (int i = 0; i < LOOKUPS_MAX; i++)
+        f[i] = start(job_lookup, NULL, 0);
+    UNTIL(times_asked() == before + LOOKUPS_MAX);
+    for (int i = 0; i < LOCAL_LOOKUPS_MAX + MORE; i++) {
+        drop(lookup("localhost", "80", &v4, CONC_FOREVER));
+        CHECK_EQUAL(conc_getaddrinfo("127.0.0.1", "no-such", NULL, &found, CONC_FOREVER), -ENOENT);
+        CHECK_EQUAL(conc_getaddrinfo("eai-2.test", NULL, NULL, &found, conc_in(CONC_MS(1))),
+                    -ETIMEDOUT); /* it stands in no file */
+    }
+    conc_future *late = start(job_lookup, NULL, 0);
+    UNTIL(blocked_on("semaphore") == LOOKUPS_MAX + 1);
+    take_descriptors_but(0);
+    CHECK_EQUAL(conc_getaddrinfo("localhost", NULL, NULL, &found, CONC_FOREVER), -EMFILE);
+    give_descriptors();
+    let_answer(LOOKUPS_MAX + 1);
+    CHECK_EQUAL(end_of(late), 0);
+    for (int i = 0; i < LOOKUPS_MAX; i++)
+        CHECK_EQUAL(end_of(f[i]), 0);
+    wait_until_answered();
+}
+
 /* It has a place if it comes as far as starting a thread. */
 static int look_up_in_child(void *arg)
 {
@@ -300,18 +352,84 @@ static void test_out_of_memory_or_threads_is_an_error(void)
     CHECK_EQUAL(conc_getaddrinfo("eai-2.test", NULL, NULL, &found, CONC_FOREVER), -ENOENT);
 }
 
+/* ---- The hosts file ---- */
+
+static void test_names_in_a_hosts_file_are_found(void **state)
+{
+    static const char text[] = "# comment first.test\n"
+                               "192.0.2.1 first.test\n"
+                               "\n"
+                               "   192.0.2.2\tsecond.test  alias.test#not.test\r\n"
+                               "2001:db8::3 third.test # 192.0.2.3 hidden.test\n"
+                               "word fourth.test\n"
+                               "192.0.2.4\n"
+                               "fifth.test\n"
+                               "192.0.2.6 last.test";
+    static const struct {
+        const char *host;
+        int any, v4, v6;
+    } cases[] = {
+        {"first.test", 0, 0, -ENOENT},
+        {"FIRST.Test", 0, 0, -ENOENT},
+        {"second.test", 0, 0, -ENOENT},
+        {"alias.test", 0, 0, -ENOENT},
+        {"third.test", 0, -ENOENT, 0},
+        {"last.test", 0, 0, -ENOENT},
+        {"not.test", -ENOENT, -ENOENT, -ENOENT},
+        {"hidden.test", -ENOENT, -ENOENT, -ENOENT},
+        {"fourth.test", -ENOENT, -ENOENT, -ENOENT},
+        {"fifth.test", -ENOENT, -ENOENT, -ENOENT},
+        {"192.0.2.1", -ENOENT, -ENOENT, -ENOENT},
+        {"first", -ENOENT, -ENOENT, -ENOENT},
+        {"comment", -ENOENT, -ENOENT, -ENOENT},
+        {"", -ENOENT, -ENOENT, -ENOENT},
+    };
+    char path[] = "/tmp/test_names.XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+    close(fd);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(conc__hosts_have(path, cases[i].host, AF_UNSPEC), cases[i].any);
+        assert_int_equal(conc__hosts_have(path, cases[i].host, AF_INET), cases[i].v4);
+        assert_int_equal(conc__hosts_have(path, cases[i].host, AF_INET6), cases[i].v6);
+    }
+    unlink(path);
+    assert_int_equal(conc__hosts_have(path, "first.test", AF_UNSPEC), -ENOENT);
+}
+
+static void test_a_word_of_any_length_in_a_hosts_file_does_no_harm(void **state)
+{
+    char path[] = "/tmp/test_names.XXXXXX";
+    int fd = mkstemp(path);
+    FILE *out = fdopen(fd, "w");
+    assert_non_null(out);
+    fprintf(out, "192.0.2.1 ");
+    for (int i = 0; i < 100000; i++)
+        fputc('x', out);
+    fprintf(out, " behind.test\n");
+    fclose(out);
+    assert_int_equal(conc__hosts_have(path, "behind.test", AF_INET), 0);
+    assert_int_equal(conc__hosts_have(path, "x", AF_INET), -ENOENT);
+    unlink(path);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_names_in_a_hosts_file_are_found),
+    cmocka_unit_test(test_a_word_of_any_length_in_a_hosts_file_does_no_harm),
     ON_EVERY_WAY(test_numbers_are_converted_without_asking),
     ON_EVERY_WAY(test_what_cannot_be_is_told_without_asking),
     ON_EVERY_WAY(test_names_are_looked_up),
     ON_EVERY_WAY(test_services_are_looked_up),
     ON_EVERY_WAY(test_errors_are_told_as_errnos),
+    ON_EVERY_WAY(test_a_shortage_is_told_as_what_it_is),
     ON_EVERY_WAY(test_an_unknown_name_ends_within_its_deadline),
     ON_EVERY_WAY(test_the_answer_ends_the_wait),
     ON_EVERY_WAY(test_a_lookup_has_a_deadline),
     ON_EVERY_WAY(test_a_lookup_can_be_cancelled),
     ON_EVERY_WAY(test_answers_race_with_giving_up),
     ON_EVERY_WAY(test_so_many_at_once_and_no_more),
+    ON_EVERY_WAY(test_files_are_read_beside_stuck_lookups),
     ON_EVERY_WAY(test_a_child_has_places),
     ON_EVERY_WAY(test_out_of_memory_or_threads_is_an_error),
 };

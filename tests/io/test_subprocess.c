@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <conc/io.h>
+#include <conc/loop.h>
 #include <conc/stream.h>
 #include <conc/subprocess.h>
 
@@ -551,6 +552,55 @@ static void test_many_at_once_get_each_its_own(void)
 
 /* ---- Where there are no pidfds ---- */
 
+/* ---- A child that may not be killed ---- */
+
+static bool is_there(pid_t pid)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    return access(path, F_OK) == 0;
+}
+
+static int job_free_what_may_not_be_killed(void *arg, void *result)
+{
+    conc_subprocess *child = start_shell("read x", (conc_subprocess_options){.in = PIPE});
+    pid_t pid = conc_subprocess_pid(child);
+    int input = conc_subprocess_take_fd(child, STDIN_FILENO);
+    conc_scope scope;
+    CHECK_EQUAL(conc_subprocess_kill(child), -EPERM);
+    conc_scope_enter(&scope, conc_in(CONC_S(1)));
+    conc_subprocess_free(child);
+    CHECK_EQUAL(conc_scope_exit(&scope), 0);
+    CHECK(is_there(pid));
+    CHECK_EQUAL(conc_close(input), 0);
+    UNTIL(!is_there(pid)); /* it has ended by itself, and was reaped */
+
+    child = start_shell("read x", (conc_subprocess_options){.in = PIPE});
+    pid = conc_subprocess_pid(child);
+    fail_thread(1);
+    conc_subprocess_free(child); /* nobody can wait for it */
+    CHECK_EQUAL(waitpid(pid, NULL, 0), pid);
+    return 0;
+}
+
+static int free_what_may_not_be_killed(void *arg)
+{
+    forbid_kill();
+    CHECK_EQUAL(job_free_what_may_not_be_killed(NULL, NULL), 0);
+    static const char *const backends[] = {"epoll", "uring"};
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(setenv("CONC_BACKEND", backends[i], 1), 0);
+        int err = conc_run(job_free_what_may_not_be_killed, NULL, 0, NULL, 0);
+        CHECK(!err || err == -ENOSYS);
+    }
+    return 0;
+}
+
+static void test_free_of_one_that_may_not_be_killed_lets_it_go_on(void **state)
+{
+    assert_int_equal(in_child(free_what_may_not_be_killed, NULL), 0);
+}
+
 /* For the calling thread, and for good: so this comes last. */
 static void forbid_pidfds(void)
 {
@@ -594,6 +644,7 @@ static void test_without_pidfds_all_is_the_same(void)
 }
 
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_free_of_one_that_may_not_be_killed_lets_it_go_on),
     ON_EVERY_WAY(test_wait_gives_the_exit_status),
     ON_EVERY_WAY(test_wait_by_several_and_again_gives_the_same),
     ON_EVERY_WAY(test_signals_reach_it_until_it_is_waited_for),

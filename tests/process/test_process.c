@@ -414,6 +414,28 @@ static void test_child_by_fork_cannot_use_the_parents_processes(void)
     free_waiting(w);
 }
 
+/* As a program of another user's: its own fork server may not kill it either. */
+static int free_what_may_not_be_killed(void *arg)
+{
+    forbid_kill();
+    struct waiting w = start_waiting(NULL);
+    const pid_t pid = conc_process_pid(w.process);
+    CHECK_EQUAL(conc_process_kill(w.process), 0); /* nobody has said no yet */
+    CHECK_EQUAL(conc_process_join(w.process, SOON), -ETIMEDOUT);
+    CHECK_EQUAL(conc_process_kill(w.process), 0);
+    CHECK(conc_process_is_alive(w.process));
+    conc_process_free(w.process);
+    CHECK(!is_gone(pid));
+    conc_pipe_free(w.pipe); /* then it ends by itself */
+    UNTIL(is_gone(pid));
+    return 5;
+}
+
+static void test_free_of_one_that_may_not_be_killed_leaves_it_to_itself(void)
+{
+    CHECK_EQUAL(in_child(free_what_may_not_be_killed, NULL), 5);
+}
+
 /* ---- What cannot be started ---- */
 
 static void test_start_with_bad_arguments_is_refused(void)
@@ -468,6 +490,7 @@ int main(void)
         ON_EVERY_WAY(test_death_of_the_server_ends_its_children_and_the_next_has_another),
         ON_WAY(test_death_of_the_program_ends_its_children, ON_THREADS, "threads"),
         ON_WAY(test_child_by_fork_cannot_use_the_parents_processes, ON_THREADS, "threads"),
+        ON_WAY(test_free_of_one_that_may_not_be_killed_leaves_it_to_itself, ON_THREADS, "threads"),
         ON_EVERY_WAY(test_start_with_bad_arguments_is_refused),
         ON_EVERY_WAY(test_start_without_memory_or_descriptors_fails_cleanly),
     };

@@ -5,12 +5,16 @@
 #include "support.h"
 
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -88,19 +92,21 @@ size_t crowd_of(size_t n)
 static struct {
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t stopped;
-    bool stop;
+    pthread_cond_t changed;
+    bool watches, stop;
     struct timespec bites_at;
-} dog = {.mutex = PTHREAD_MUTEX_INITIALIZER, .stopped = PTHREAD_COND_INITIALIZER};
+} dog = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* It doesn't call libconc before it has to, so no test sees it among the contexts. */
 static void *watch(void *arg)
 {
     (void)arg;
     pthread_mutex_lock(&dog.mutex);
+    dog.watches = true;
+    pthread_cond_signal(&dog.changed);
     int err = 0;
     while (!dog.stop && !err)
-        err = pthread_cond_timedwait(&dog.stopped, &dog.mutex, &dog.bites_at);
+        err = pthread_cond_timedwait(&dog.changed, &dog.mutex, &dog.bites_at);
     bool stop = dog.stop;
     pthread_mutex_unlock(&dog.mutex);
     if (!stop) {
@@ -125,13 +131,19 @@ void watchdog_start(unsigned seconds)
     dog.bites_at.tv_sec += (time_t)seconds * slowness();
     if (pthread_create(&dog.thread, NULL, watch, NULL) != 0)
         abort();
+    /* A thread that is being made has locks of the sanitizers', which would never be free again in
+     * a child that a test forks meanwhile. */
+    pthread_mutex_lock(&dog.mutex);
+    while (!dog.watches)
+        pthread_cond_wait(&dog.changed, &dog.mutex);
+    pthread_mutex_unlock(&dog.mutex);
 }
 
 void watchdog_stop(void)
 {
     pthread_mutex_lock(&dog.mutex);
     dog.stop = true;
-    pthread_cond_signal(&dog.stopped);
+    pthread_cond_signal(&dog.changed);
     pthread_mutex_unlock(&dog.mutex);
     pthread_join(dog.thread, NULL);
 }
@@ -253,6 +265,22 @@ int in_child(int (*fn)(void *arg), void *arg)
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && returned >= 0)
         return returned;
     return WIFSIGNALED(status) ? 100 + WTERMSIG(status) : 100;
+}
+
+void forbid_kill(void)
+{
+    const struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_kill, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)getpid(), 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = sizeof code / sizeof *code,
+                                       .filter = (struct sock_filter *)(uintptr_t)code};
+    CHECK_EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_EQUAL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
 /* ---- Chance ---- */

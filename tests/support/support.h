@@ -105,6 +105,10 @@ void use_all_cores(void);
  * 100 + the signal that it died of. */
 int in_child(int (*fn)(void *arg), void *arg);
 
+/* From now on the calling thread, and what it starts, may send signals to no other process: that is
+ * -EPERM, as it is to a program of another user's. There is no way back: for children. */
+void forbid_kill(void);
+
 /* ---- Chance ---- */
 
 /* A generator of its own for each thread; what they give follows from CONC_TEST_SEED, which is

@@ -83,6 +83,27 @@ void limit_descriptors(int n)
     CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
+static int taken[256];
+static int n_taken;
+
+void take_descriptors_but(int n)
+{
+    int fd;
+    limit_descriptors(sizeof taken / sizeof *taken);
+    for (n_taken = 0; (fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0; n_taken++)
+        taken[n_taken] = fd;
+    CHECK(n_taken >= n);
+    for (; n > 0; n--)
+        close(taken[--n_taken]);
+}
+
+void give_descriptors(void)
+{
+    for (; n_taken > 0; n_taken--)
+        close(taken[n_taken - 1]);
+    limit_descriptors(0);
+}
+
 static void nothing(void) {}
 
 int way_setup(void **state)

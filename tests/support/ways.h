@@ -73,6 +73,10 @@ void make_tcp(int fds[2]);
 /* Let the process have n descriptors at most; 0: as many as before. */
 void limit_descriptors(int n);
 
+/* Take all that it may have but n; and give them back. */
+void take_descriptors_but(int n);
+void give_descriptors(void);
+
 /* Bytes that differ from place to place and from one `seed` to another. */
 void fill(void *buf, size_t n, unsigned seed);
 bool is_filled(const void *buf, size_t n, unsigned seed);

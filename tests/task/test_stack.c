@@ -215,6 +215,78 @@ static void test_free_unmaps_slabs(void **state)
     free(stacks);
 }
 
+/* ---- Trimming ---- */
+
+enum { CROWD = 200, CROWD_SIZE = 256 * 1024 }; /* many times what is kept */
+
+static size_t count_resident(const struct stack *stacks, size_t n)
+{
+    size_t resident = 0;
+    for (size_t i = 0; i < n; i++)
+        resident += is_resident(stacks[i].base) == 1;
+    return resident;
+}
+
+/* A crowd that has just been freed, and nothing else that is not kept for good. */
+static struct stack *free_crowd(void)
+{
+    conc__stack_trim_all();
+    assert_false(conc__stack_is_crowded());
+    struct stack *stacks = get_many(CROWD, CROWD_SIZE);
+    free_many(stacks, CROWD);
+    assert_true(conc__stack_is_crowded());
+    return stacks;
+}
+
+static void test_trim_gives_back_what_was_not_needed(void **state)
+{
+    struct stack *stacks = free_crowd();
+    conc_deadline again = CONC_NOW;
+    while (again.ns != CONC_FOREVER.ns) {
+        if (again.ns != 0)
+            conc__test_advance(CONC_S(1));
+        again = conc__stack_trim();
+    }
+    assert_false(conc__stack_is_crowded());
+    assert_in_range(count_resident(stacks, CROWD), 1, CROWD / 4);
+    free(stacks);
+}
+
+static void test_trim_leaves_what_is_needed_now_and_then(void **state)
+{
+    struct stack *stacks = free_crowd();
+    conc__test_advance(CONC_S(1));
+    assert_true(conc__stack_trim().ns > 0); /* from now on it is seen what is needed */
+    free(stacks);
+    stacks = get_many(CROWD, CROWD_SIZE);
+    free_many(stacks, CROWD);
+    conc__test_advance(CONC_S(1));
+    assert_true(conc__stack_trim().ns > 0);
+    assert_int_equal(count_resident(stacks, CROWD), CROWD);
+    /* and goes in small steps when it is needed no more */
+    conc__test_advance(CONC_S(1));
+    assert_int_equal(conc__stack_trim().ns, 0);
+    assert_in_range(count_resident(stacks, CROWD), CROWD - CROWD / 4, CROWD - 1);
+    free(stacks);
+}
+
+static void test_trim_all_gives_back_all_but_a_few_at_once(void **state)
+{
+    struct stack *stacks = free_crowd();
+    conc__stack_trim_all();
+    assert_false(conc__stack_is_crowded());
+    assert_in_range(count_resident(stacks, CROWD), 1, CROWD / 4);
+    /* which are as good as others */
+    free(stacks);
+    stacks = get_many(CROWD, CROWD_SIZE);
+    for (size_t i = 0; i < CROWD; i++)
+        fill(&stacks[i], (int)i);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_true(is_filled(&stacks[i], (int)i));
+    free_many(stacks, CROWD);
+    free(stacks);
+}
+
 static bool is_among(const struct stack *stack, const struct stack *stacks, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -414,6 +486,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_stacks_do_not_overlap),
     cmocka_unit_test(test_free_keeps_few_warm),
     cmocka_unit_test(test_free_unmaps_slabs),
+    cmocka_unit_test(test_trim_gives_back_what_was_not_needed),
+    cmocka_unit_test(test_trim_leaves_what_is_needed_now_and_then),
+    cmocka_unit_test(test_trim_all_gives_back_all_but_a_few_at_once),
     cmocka_unit_test(test_stack_that_was_cold_is_guarded),
     cmocka_unit_test(test_many_stacks_are_few_mappings),
     cmocka_unit_test(test_address_space_that_runs_out_is_ENOMEM),

@@ -26,6 +26,7 @@ struct request {
     const char *path;  /* percent-encoded, without the query; in target */
     const char *query; /* behind the '?'; "" if there is none */
     bool keep_alive;   /* the client can send another request */
+    bool must_be_told; /* HTTP/1.0: that the connection stays open */
     char target[REQUEST_TARGET_MAX];
     char host[REQUEST_VALUE_MAX]; /* the Host header; "" if there is none */
     char api_key[REQUEST_VALUE_MAX];

@@ -119,6 +119,7 @@ static int on_complete(http_parser *parser)
 
     request->method = (enum http_method)parser->method;
     request->keep_alive = http_should_keep_alive(parser) != 0 && parser->upgrade == 0;
+    request->must_be_told = parser->http_minor == 0;
     request->path = request->target;
     request->query = "";
     if (question != NULL) {

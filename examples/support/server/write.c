@@ -40,9 +40,18 @@ static int send_drops(conc_stream *stream, const struct response *response)
     return err;
 }
 
+/* What the client must be told of the connection, as it would expect something else. Without a word
+ * HTTP/1.0 waits for the end of the connection (RFC 9112, appendix C.2.2). */
+static const char *connection_line(const struct request *request, bool keep_alive)
+{
+    if (!keep_alive)
+        return "Connection: close\r\n";
+    return request->must_be_told ? "Connection: keep-alive\r\n" : "";
+}
+
 /* Put the status line and the header lines together. @return their length */
 static int make_head(char *head, size_t size, const struct response *response, bool has_body,
-                     bool keep_alive)
+                     const char *last_line)
 {
     char date[40], length[48] = "";
     time_t now = time(NULL);
@@ -55,7 +64,7 @@ static int make_head(char *head, size_t size, const struct response *response, b
         head, size,
         "HTTP/1.1 %d %s\r\nServer: libconc-demo\r\nDate: %s\r\nContent-Type: %s\r\n%s%s%s\r\n",
         response->status, status_words(response->status), date, response->content_type, length,
-        response->headers, keep_alive ? "" : "Connection: close\r\n");
+        response->headers, last_line);
 }
 
 int response_send(struct connection *connection, const struct response *response, bool keep_alive)
@@ -73,7 +82,8 @@ int response_send(struct connection *connection, const struct response *response
         return send_at_once(stream, response->body, response->size, until);
     if (response->manner == ANSWER_CLOSE)
         size /= 2;
-    length = make_head(head, sizeof head, response, has_body, keep_alive);
+    length = make_head(head, sizeof head, response, has_body,
+                       connection_line(&connection->request, keep_alive));
     err = conc_stream_write(stream, head, (size_t)length, until);
     if (err == 0 && response->manner == ANSWER_DRIP)
         err = send_drops(stream, response);

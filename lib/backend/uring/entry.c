@@ -16,6 +16,11 @@
  * bits. */
 #define ENTRY_BYTES_MAX 0x7ffff000
 
+/* A send that finds no room ends with -EAGAIN, and then there are attempts. If it waited in the
+ * kernel, on a Unix datagram socket it would send an empty datagram when there is room (seen with
+ * Linux 6.18: the data have been taken by the first attempt, which has failed). */
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
+
 enum op_way conc__entry_way(const struct ring *ring, const struct op *op)
 {
     enum op_way way = conc__op_way(op, BY_URING);
@@ -58,13 +63,13 @@ void conc__entry_prepare(struct io_uring_sqe *sqe, struct ring *ring, const stru
         io_uring_prep_recv(sqe, op->fd, op->buf, entry_length(op), op->flags);
         break;
     case OP_SEND:
-        io_uring_prep_send(sqe, op->fd, op->buf, entry_length(op), op->flags | MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, op->fd, op->buf, entry_length(op), op->flags | SEND_FLAGS);
         break;
     case OP_RECVMSG:
         io_uring_prep_recvmsg(sqe, op->fd, op->msg, (unsigned)op->flags);
         break;
     case OP_SENDMSG:
-        io_uring_prep_sendmsg(sqe, op->fd, op->msg, (unsigned)op->flags | MSG_NOSIGNAL);
+        io_uring_prep_sendmsg(sqe, op->fd, op->msg, (unsigned)op->flags | SEND_FLAGS);
         break;
     case OP_ACCEPT:
         io_uring_prep_accept(sqe, op->fd, op->addr, op->addr_size, op->flags);
