@@ -14,7 +14,8 @@
 
 #include "base/quiet.h"
 #include "io/transfer.h"
-#include "op/op.h"
+#include "op/closing.h"
+#include "wait/context.h"
 
 /* OP_FSYNC's flags, in which any value but 0 means fdatasync. */
 enum { FILE_DATA_ONLY = 1 };
@@ -57,11 +58,10 @@ int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline)
 
 int conc_close(int fd)
 {
-    if (fd < 0)
-        return -EBADF;
-    conc__op_closing(fd);
-    /* After EINTR the descriptor is closed too: Linux frees its number first. */
-    return close(fd) == 0 || errno == EINTR ? 0 : -errno;
+    int err = conc__fd_close(fd);
+    if (err)
+        message_forget(context_self(), err);
+    return err;
 }
 
 int conc_poll_fd(int fd, short events, conc_deadline deadline)
@@ -80,36 +80,25 @@ int conc_open(const char *path, int flags, mode_t mode, conc_deadline deadline)
     return (int)conc__op_run(&op, "open", deadline);
 }
 
-/* Does the descriptor have offsets? 0, or an error. io_uring would not refuse to read a pipe at an
- * offset: it would ignore the offset. */
-static int file_check_offsets(int fd, off_t at)
-{
-    if (at < 0)
-        return -EINVAL;
-    return lseek(fd, 0, SEEK_CUR) < 0 ? -errno : 0;
-}
-
 ssize_t conc_pread(int fd, void *buf, size_t n, off_t at, conc_deadline deadline)
 {
-    if (transfer_is_missing(buf, n))
+    if (transfer_is_missing(buf, n) || at < 0)
         return -EINVAL;
     struct op op = {
         .code = OP_PREAD, .fd = fd, .buf = buf, .size = transfer_bounded(n), .offset = at};
-    int err = file_check_offsets(fd, at);
-    return err ? err : conc__op_run(&op, "pread", deadline);
+    return conc__op_run(&op, "pread", deadline);
 }
 
 ssize_t conc_pwrite(int fd, const void *buf, size_t n, off_t at, conc_deadline deadline)
 {
-    if (transfer_is_missing(buf, n))
+    if (transfer_is_missing(buf, n) || at < 0)
         return -EINVAL;
     struct op op = {.code = OP_PWRITE,
                     .fd = fd,
                     .buf = transfer_unconst(buf),
                     .size = transfer_bounded(n),
                     .offset = at};
-    int err = file_check_offsets(fd, at);
-    return err ? err : conc__op_run(&op, "pwrite", deadline);
+    return conc__op_run(&op, "pwrite", deadline);
 }
 
 int conc_fsync(int fd, conc_deadline deadline)
