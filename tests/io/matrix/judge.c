@@ -17,15 +17,17 @@
 #include "matrix.h"
 
 static const struct {
-    unsigned operations; /* bits; 0: all */
-    unsigned conditions; /* bits */
-    unsigned kind_flags; /* bits, of which the kind has one; 0: all kinds */
+    unsigned operations;  /* bits; 0: all */
+    unsigned conditions;  /* bits */
+    unsigned kind_flags;  /* bits, of which the kind has one; 0: all kinds */
     const char *expected; /* NULL: as the system call */
     const char *reason;
 } exceptions[] = {
-    {0, 1 << WHEN_NOW | 1 << WHEN_DEADLINE | 1 << WHEN_CANCELLED | 1 << WHEN_CLOSED_MEANWHILE |
-            1 << WHEN_CLOSED_BY_THREAD,
-     FINISHES, NULL, "a call on a file that has begun is waited for, and its result is the call's own"},
+    {0,
+     1 << WHEN_NOW | 1 << WHEN_DEADLINE | 1 << WHEN_CANCELLED | 1 << WHEN_CLOSED_MEANWHILE |
+         1 << WHEN_CLOSED_BY_THREAD,
+     FINISHES, NULL,
+     "a call on a file that has begun is waited for, and its result is the call's own"},
 };
 
 const char *cell_is_left_out(enum matrix_way w, enum condition c, const struct kind *kind,
@@ -40,6 +42,8 @@ const char *cell_is_left_out(enum matrix_way w, enum condition c, const struct k
         return "a callback has no deadline, and there is one for a descriptor";
     if (op == DO_STREAM_READ && (c == WHEN_TWO || c == WHEN_TWO_READY))
         return "a stream reads ahead, for itself";
+    if (operation_streams(op) && kind->flags & IS_DIRECT)
+        return "a stream's buffers are not aligned";
     if (operation_streams(op) && closes)
         return "a stream has its descriptor for itself";
     if (operation_opens(op) && closes)
@@ -48,6 +52,8 @@ const char *cell_is_left_out(enum matrix_way w, enum condition c, const struct k
         return "there is no loop that would close it";
     if (c == WHEN_TWO && kind->flags & NO_TWO)
         return "two events may become one";
+    if (c == WHEN_TWO_READY && kind->flags & LOCKS_NO_POSITION && op != DO_PREAD && op != DO_PWRITE)
+        return "the kernel does not lock its position";
     return NULL;
 }
 

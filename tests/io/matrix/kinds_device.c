@@ -36,7 +36,8 @@ static struct setup device_prepare(struct rig *r)
 }
 
 #define DEVICE(variable, file, what) \
-    const struct kind variable = {.name = file, .of = file, .flags = what, .prepare = device_prepare}
+    const struct kind variable = {   \
+        .name = file, .of = file, .flags = what, .prepare = device_prepare}
 
 DEVICE(kind_null, "/dev/null", 0);
 DEVICE(kind_zero, "/dev/zero", 0);
@@ -249,8 +250,8 @@ static struct setup epoll_prepare(struct rig *r)
         return NO_SUCH("it has neither an end nor a direction");
     r->fd = epoll_create1(EPOLL_CLOEXEC);
     CHECK_EQUAL(pipe2(r->more, O_CLOEXEC), 0);
-    CHECK_EQUAL(epoll_ctl(r->fd, EPOLL_CTL_ADD, r->more[0], &(struct epoll_event){.events = EPOLLIN}),
-                0);
+    CHECK_EQUAL(
+        epoll_ctl(r->fd, EPOLL_CTL_ADD, r->more[0], &(struct epoll_event){.events = EPOLLIN}), 0);
     if (r->state == IS_READY)
         epoll_unblock(r);
     return PREPARED;

@@ -97,20 +97,20 @@ static void file_release(struct rig *r)
         unlink(r->path);
 }
 
-#define FILE_KIND(words, filesystem, size, open_flags)                                \
-    {                                                                                 \
-        .name = words, .record = size, .of = &(const struct file_of){filesystem, open_flags}, \
-        .prepare = file_prepare, .tell = file_tell, .release = file_release,          \
+#define FILE_KIND(words, filesystem, size, open_flags)                                  \
+    {                                                                                   \
+        .name = words, .record = size, .flags = (open_flags)&O_DIRECT ? IS_DIRECT : 0,  \
+        .of = &(const struct file_of){filesystem, open_flags}, .prepare = file_prepare, \
+        .tell = file_tell, .release = file_release,                                     \
     }
-#define FILE_KINDS(name, filesystem)                                         \
-    FILE_KIND("file on " name, filesystem, 16, 0),                           \
-        FILE_KIND("O_APPEND file on " name, filesystem, 16, O_APPEND),       \
+#define FILE_KINDS(name, filesystem)                                   \
+    FILE_KIND("file on " name, filesystem, 16, 0),                     \
+        FILE_KIND("O_APPEND file on " name, filesystem, 16, O_APPEND), \
         FILE_KIND("O_DIRECT file on " name, filesystem, RECORD_MOST, O_DIRECT)
 
 const struct kind file_kinds[N_FILE_KINDS] = {
-    FILE_KINDS("ext4", EXT4),           FILE_KINDS("tmpfs", TMPFS), FILE_KINDS("xfs", XFS),
-    FILE_KINDS("btrfs", BTRFS),         FILE_KINDS("overlayfs", OVERLAY),
-    FILE_KINDS("FUSE", FUSE),
+    FILE_KINDS("ext4", EXT4),   FILE_KINDS("tmpfs", TMPFS),       FILE_KINDS("xfs", XFS),
+    FILE_KINDS("btrfs", BTRFS), FILE_KINDS("overlayfs", OVERLAY), FILE_KINDS("FUSE", FUSE),
 };
 
 /* ---- A file system that does not answer ---- */
@@ -198,7 +198,12 @@ static void memfd_tell(struct rig *r, char *text)
     text_add_counts(text, counts);
 }
 
-const struct kind kind_memfd = {.name = "memfd", .prepare = memfd_prepare, .tell = memfd_tell};
+const struct kind kind_memfd = {
+    .name = "memfd",
+    .flags = LOCKS_NO_POSITION,
+    .prepare = memfd_prepare,
+    .tell = memfd_tell,
+};
 
 /* ---- Directories ---- */
 
@@ -218,7 +223,8 @@ const struct kind kind_directory = {.name = "directory", .prepare = directory_pr
 
 struct shown_of {
     const char *to_read, *to_write; /* NULL: there is no such that would do no harm */
-    const char *write;              /* what; NULL: what is there */
+    const char *write;              /* what; NULL: the number that is there */
+    char pad;                       /* '0': before it; else behind it */
 };
 
 static struct setup shown_prepare(struct rig *r)
@@ -242,39 +248,37 @@ static struct setup shown_prepare(struct rig *r)
     return PREPARED;
 }
 
-static void shown_tell(struct rig *r, char *text) { rig_tell_position(r, text); }
-
-/* What it says already; or, for a name, letters. */
+/* A record that does no harm. */
 static void shown_compose(const struct rig *r, unsigned number, void *buf)
 {
     const struct shown_of *of = r->kind->of;
+    char value[32] = "";
     (void)number;
-    memset(buf, '\n', record_of(r->kind));
-    if (of->write) {
-        memcpy(buf, of->write, strlen(of->write));
-        return;
-    }
-    int fd = open(r->path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && read(fd, buf, record_of(r->kind)) < 0)
-        memset(buf, '\n', record_of(r->kind));
+    int fd = of->write ? -1 : open(of->to_write, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, value, sizeof value - 1) < 0)
+        value[0] = 0;
     if (fd >= 0)
         close(fd);
+    memset(buf, of->pad, record_of(r->kind));
+    if (of->write)
+        snprintf(value, sizeof value, "%s", of->write);
+    size_t length = strcspn(value, "\n");
+    memcpy((char *)buf + (of->pad == '0' ? record_of(r->kind) - length : 0), value, length);
 }
 
-#define SHOWN_KIND(variable, words, what, reads, writes, text)   \
-    const struct kind variable = {                               \
-        .name = words,                                           \
-        .flags = what,                                           \
-        .of = &(const struct shown_of){reads, writes, text},     \
-        .prepare = shown_prepare,                                \
-        .tell = shown_tell,                                      \
-        .compose = shown_compose,                                \
+#define SHOWN_KIND(variable, words, what, ...)       \
+    const struct kind variable = {                   \
+        .name = words,                               \
+        .flags = what,                               \
+        .of = &(const struct shown_of){__VA_ARGS__}, \
+        .prepare = shown_prepare,                    \
+        .compose = shown_compose,                    \
     }
 
-SHOWN_KIND(kind_procfs, "procfs", 0, "/proc/version", "/proc/self/comm", "matrix");
-SHOWN_KIND(kind_sysctl, "/proc/sys", 0, "/proc/sys/kernel/ostype", "/proc/sys/kernel/domainname",
-           "matrix");
+SHOWN_KIND(kind_procfs, "procfs", 0, "/proc/version", "/proc/self/comm", "matrix", '\n');
+SHOWN_KIND(kind_sysctl, "/proc/sys", 0, "/proc/sys/kernel/ostype", "/proc/sys/kernel/shmmni", NULL,
+           '\n');
 SHOWN_KIND(kind_pressure, "pressure stall information", DATA_VARIES, "/proc/pressure/cpu", NULL,
-           NULL);
+           NULL, 0);
 SHOWN_KIND(kind_sysfs, "sysfs", 0, "/sys/devices/system/cpu/online",
-           "/sys/kernel/mm/ksm/pages_to_scan", NULL);
+           "/sys/kernel/mm/ksm/pages_to_scan", NULL, '0');

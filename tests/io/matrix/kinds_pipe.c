@@ -60,7 +60,7 @@ static void pipe_take(struct rig *r, const int ends[2])
     bool reads = (r->side == TO_READ) != (r->state == IS_WRONG_WAY);
     r->fd = ends[reads ? 0 : 1];
     r->peer = ends[reads ? 1 : 0];
-    CHECK(fcntl(r->fd, F_SETPIPE_SZ, 4096) > 0); /* quickly filled */
+    CHECK(fcntl(r->fd, F_SETPIPE_SZ, 16384) > 0); /* soon filled, and with room for two writes */
     set_blocking(r->fd, true);
     set_blocking(r->peer, false);
 }
@@ -160,6 +160,7 @@ const struct kind kind_pty_master = {
     .name = "pty master",
     .flags = ARRIVES_LATER,
     .prepare = pty_prepare_master,
+    .seal = rig_fill_again,
     .unblock = ends_unblock,
     .tell = ends_tell,
 };
@@ -168,6 +169,7 @@ const struct kind kind_pty_slave = {
     .name = "pty slave",
     .flags = ARRIVES_LATER,
     .prepare = pty_prepare_slave,
+    .seal = rig_fill_again,
     .unblock = ends_unblock,
     .tell = ends_tell,
 };

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kinds.h"
@@ -94,7 +93,8 @@ const struct kind kind_unix_seqpacket = {
 
 static int socket_listen(const struct sockaddr *addr, socklen_t size, bool blocking)
 {
-    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), 0);
+    int fd =
+        socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), 0);
     CHECK(fd >= 0);
     CHECK_EQUAL(bind(fd, addr, size), 0);
     CHECK_EQUAL(listen(fd, 16), 0);
@@ -155,23 +155,11 @@ static struct setup tcp_prepare(struct rig *r)
     return PREPARED;
 }
 
-/* What was on its way when it was full has arrived meanwhile, and has left room. */
-static void tcp_seal(struct rig *r)
-{
-    static bool waited;
-    if (r->state != IS_WAITING || r->side != TO_WRITE)
-        return;
-    if (!waited)
-        nanosleep(&(struct timespec){.tv_nsec = 60000000}, NULL);
-    waited = true;
-    rig_fill(r->fd);
-}
-
 const struct kind kind_tcp = {
     .name = "TCP",
     .flags = ARRIVES_LATER,
     .prepare = tcp_prepare,
-    .seal = tcp_seal,
+    .seal = rig_fill_again,
     .unblock = connection_unblock,
     .tell = connection_tell,
 };
@@ -335,13 +323,13 @@ static void listener_unblock(struct rig *r)
     listener_come(r);
 }
 
-#define LISTENER(variable, words, ...)                            \
-    const struct kind variable = {                                \
-        .name = words,                                            \
-        .of = &(const struct listener_of){__VA_ARGS__},           \
-        .prepare = listener_prepare,                              \
-        .unblock = listener_unblock,                              \
-        .release = unix_release,                                  \
+#define LISTENER(variable, words, ...)                  \
+    const struct kind variable = {                      \
+        .name = words,                                  \
+        .of = &(const struct listener_of){__VA_ARGS__}, \
+        .prepare = listener_prepare,                    \
+        .unblock = listener_unblock,                    \
+        .release = unix_release,                        \
     }
 
 LISTENER(kind_tcp_listener, "TCP listener, non-blocking", false, false, false);

@@ -53,9 +53,9 @@ struct rig {
     char path[128], folder[128];
     pid_t process;
     int signo;
-    unsigned supplied;        /* records that the rig has been given to read */
-    unsigned unblocked;       /* how often */
-    unsigned arrived[256];    /* how often the other side has received each byte */
+    unsigned supplied;     /* records that the rig has been given to read */
+    unsigned unblocked;    /* how often */
+    unsigned arrived[256]; /* how often the other side has received each byte */
 };
 
 /* Why a rig cannot be prepared. `none`: because this kind has no such state; else the machine does
@@ -69,10 +69,12 @@ struct setup {
 #define NOT_TRIED(why) ((struct setup){.not_tried = (why)})
 
 enum {
-    DATA_VARIES = 1,       /* what is read is never the same twice */
-    FINISHES = 2,          /* an operation that has begun is not interrupted (slow file systems) */
-    NO_TWO = 4,        /* two events may become one */
-    ARRIVES_LATER = 8, /* what was written needs a moment to the other side */
+    DATA_VARIES = 1,        /* what is read is never the same twice */
+    FINISHES = 2,           /* an operation that has begun is not interrupted (slow file systems) */
+    NO_TWO = 4,             /* two events may become one */
+    IS_DIRECT = 16,         /* its memory must be aligned (O_DIRECT) */
+    LOCKS_NO_POSITION = 32, /* the kernel does not, either */
+    ARRIVES_LATER = 8,      /* what was written needs a moment to the other side */
 };
 
 struct kind {
@@ -117,11 +119,12 @@ void rig_tell(struct rig *r, char *text);
 void rig_describe(const struct rig *r, const void *buf, size_t n, char *text);
 void rig_compose(const struct rig *r, unsigned number, void *buf);
 
-void rig_supply(struct rig *r, int to);   /* write a record for the rig to read */
-void rig_fill(int fd);                    /* write until there is no room */
-void rig_drain(struct rig *r, int from);  /* read what there is, and count its bytes */
-void rig_make_room(struct rig *r);        /* drain the peer until the rig can be written to */
-void rig_tell_left(struct rig *r, char *text);    /* read what is left in the rig */
+void rig_supply(struct rig *r, int to);        /* write a record for the rig to read */
+void rig_fill(int fd);                         /* write until there is no room */
+void rig_fill_again(struct rig *r);            /* a kind's seal */
+void rig_drain(struct rig *r, int from);       /* read what there is, and count its bytes */
+void rig_make_room(struct rig *r);             /* drain the peer until the rig can be written to */
+void rig_tell_left(struct rig *r, char *text); /* read what is left in the rig */
 void rig_tell_arrived(struct rig *r, char *text); /* what the peer has received */
 void rig_tell_position(struct rig *r, char *text);
 bool fd_is(int fd, short events);
@@ -218,9 +221,9 @@ extern const char *const way_names[N_WAYS];
 
 enum cell_state {
     NOT_RUN,
-    IS_NONE,   /* there is no such thing; `why` */
-    IS_LEFT,   /* the machine cannot set it up; `why` */
-    IS_BEGUN,  /* and never ended: the process died, or was killed */
+    IS_NONE,  /* there is no such thing; `why` */
+    IS_LEFT,  /* the machine cannot set it up; `why` */
+    IS_BEGUN, /* and never ended: the process died, or was killed */
     HAS_ENDED,
 };
 
@@ -243,7 +246,8 @@ struct matrix {
 
 extern struct matrix *matrix;
 
-struct outcome *outcome_of_cell(enum matrix_way w, enum condition c, size_t kind, enum operation op);
+struct outcome *outcome_of_cell(enum matrix_way w, enum condition c, size_t kind,
+                                enum operation op);
 
 /* Run these cells in this process: those of kinds in [first_kind, last_kind), of operations in
  * [first_op, last_op). */

@@ -25,9 +25,9 @@
 #include "support.h"
 
 const char *const filesystem_names[N_FILESYSTEMS] = {
-    [EXT4] = "ext4",        [TMPFS] = "tmpfs", [XFS] = "xfs",
-    [BTRFS] = "btrfs",      [OVERLAY] = "overlayfs",
-    [FUSE] = "FUSE",        [SLOW_FUSE] = "slow FUSE",
+    [EXT4] = "ext4",           [TMPFS] = "tmpfs",       [XFS] = "xfs",
+    [BTRFS] = "btrfs",         [OVERLAY] = "overlayfs", [FUSE] = "FUSE",
+    [SLOW_FUSE] = "slow FUSE",
 };
 
 static struct {
@@ -60,7 +60,8 @@ static const char *mount_image(enum filesystem fs, const char *make, const char 
     if (!command_is_there(make))
         return "there is no mkfs for it here";
     snprintf(command, sizeof command,
-             "exec >/dev/null 2>&1; PATH=$PATH:/sbin:/usr/sbin; truncate -s %s %s.img && %s -q %s.img && "
+             "exec >/dev/null 2>&1; PATH=$PATH:/sbin:/usr/sbin; truncate -s %s %s.img && %s -q "
+             "%s.img && "
              "mount -o loop %s.img %s && rm %s.img",
              size, at, make, at, at, at, at);
     return command_run(command) ? NULL : "it cannot be mounted here";
@@ -139,6 +140,7 @@ static const char *mount_make(enum filesystem fs)
 void mounts_make(void)
 {
     const char *why = NULL;
+    (void)!unshare(CLONE_NEWIPC); /* limits of our own, where that is allowed */
     if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         why = "no rights to mount";
     static const enum filesystem order[] = {TMPFS, EXT4, XFS, BTRFS, OVERLAY, FUSE, SLOW_FUSE};

@@ -51,10 +51,7 @@ bool operation_opens(enum operation op) { return op == DO_OPEN_READ || op == DO_
 
 bool operation_polls(enum operation op) { return op >= DO_POLL_IN && op <= DO_WRITER; }
 
-bool operation_streams(enum operation op)
-{
-    return op == DO_STREAM_READ || op == DO_STREAM_WRITE;
-}
+bool operation_streams(enum operation op) { return op == DO_STREAM_READ || op == DO_STREAM_WRITE; }
 
 bool operation_calls_back(enum operation op) { return op == DO_READER || op == DO_WRITER; }
 
@@ -92,8 +89,11 @@ static void outcome_set_events(struct call *c, unsigned events)
     static const struct {
         unsigned bit;
         const char *name;
-    } bits[] = {{POLLIN, "POLLIN"},   {POLLPRI, "POLLPRI"}, {POLLOUT, "POLLOUT"},
-                {POLLERR, "POLLERR"}, {POLLHUP, "POLLHUP"}};
+    } bits[] = {{POLLIN, "POLLIN"},
+                {POLLPRI, "POLLPRI"},
+                {POLLOUT, "POLLOUT"},
+                {POLLERR, "POLLERR"},
+                {POLLHUP, "POLLHUP"}};
     for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
         if (events & bits[i].bit)
             text_add(c->outcome, c->outcome[0] ? "|%s" : "%s", bits[i].name);
@@ -175,9 +175,9 @@ static ssize_t system_call(struct call *c, void *buf)
     case DO_WRITE_NOTHING:
         return write(r->fd, buf, 0);
     case DO_PREAD:
-        return pread(r->fd, buf, size, 0);
+        return pread(r->fd, buf, size, (off_t)(c->number * size));
     case DO_PWRITE:
-        return pwrite(r->fd, buf, size, 0);
+        return pwrite(r->fd, buf, size, (off_t)(c->number * size));
     case DO_ACCEPT:
         return accept4(r->fd, NULL, NULL, SOCK_CLOEXEC);
     default:
@@ -264,9 +264,9 @@ static ssize_t libconc_call(struct call *c, void *buf)
     case DO_WRITE_NOTHING:
         return conc_write(r->fd, buf, 0, c->deadline);
     case DO_PREAD:
-        return conc_pread(r->fd, buf, size, 0, c->deadline);
+        return conc_pread(r->fd, buf, size, (off_t)(c->number * size), c->deadline);
     case DO_PWRITE:
-        return conc_pwrite(r->fd, buf, size, 0, c->deadline);
+        return conc_pwrite(r->fd, buf, size, (off_t)(c->number * size), c->deadline);
     case DO_STREAM_READ:
         return stream_read(c, buf, size);
     case DO_STREAM_WRITE:

@@ -94,6 +94,18 @@ void rig_fill(int fd)
     set_blocking(fd, true);
 }
 
+/* What was on its way when it was full has arrived meanwhile, and has left room. */
+void rig_fill_again(struct rig *r)
+{
+    static bool waited;
+    if (r->state != IS_WAITING || r->side != TO_WRITE || r->opens)
+        return;
+    if (!waited)
+        nanosleep(&(struct timespec){.tv_nsec = 60000000}, NULL);
+    waited = true;
+    rig_fill(r->fd);
+}
+
 /* ---- Records ---- */
 
 void rig_compose(const struct rig *r, unsigned number, void *buf)

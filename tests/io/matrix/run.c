@@ -150,8 +150,9 @@ static void cell_print(const char *verdict, enum matrix_way w, enum condition c,
     const struct outcome *out = outcome_of_cell(w, c, kind, op);
     const char *end = out->state == IS_BEGUN ? " (its process died)" : "";
     printf("# %s: %s, %s, %s, %s: %s%s%s%s%s; expected: %s\n", verdict, matrix_kinds[kind]->name,
-           operation_name(op), conditions[c].name, way_names[w], out->text, out->stuck ? " (stuck)" : end,
-           out->after[0] ? " [then: " : "", out->after, out->after[0] ? "]" : "", expected);
+           operation_name(op), conditions[c].name, way_names[w], out->text,
+           out->stuck ? " (stuck)" : end, out->after[0] ? " [then: " : "", out->after,
+           out->after[0] ? "]" : "", expected);
 }
 
 static void test_kind(void **state)
@@ -227,9 +228,8 @@ int matrix_main(const struct kind *const *kinds, size_t n)
     raise_limits();
     mounts_make();
     for (size_t i = 0; i < n; i++)
-        tests[i] = (struct CMUnitTest){.name = kinds[i]->name,
-                                       .test_func = test_kind,
-                                       .initial_state = (void *)(uintptr_t)i};
+        tests[i] = (struct CMUnitTest){
+            .name = kinds[i]->name, .test_func = test_kind, .initial_state = (void *)(uintptr_t)i};
     tests[n] = (struct CMUnitTest)cmocka_unit_test(test_calls_do_not_hinder_each_other);
     int failed = _cmocka_run_group_tests("matrix", tests, n + 1, matrix_run_all, NULL);
     mounts_end();
