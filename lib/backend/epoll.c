@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * epoll.c: the backend for systems that have or allow no io_uring: attempts (perform.c), epoll to
- * learn when the next attempt makes sense, and a few threads for files (offload.c).
+ * learn when the next attempt makes sense, and threads for what cannot be attempted (offload.c).
  *
  * The states of an op (op->state; here without STATE_):
  *
@@ -11,7 +11,7 @@
  *     FINISHED    its result is known; it is about to be completed
  *     OFFLOADED   offload.c has it
  *
- *     NEW -> LISTED, OFFLOADED or completed;  LISTED -> FINISHED -> completed
+ *     NEW -> LISTED, OFFLOADED or completed;  LISTED -> FINISHED -> completed, OFFLOADED
  *     LISTED -> completed        by a cancel
  *     OFFLOADED -> completed     by offload.c
  *
@@ -28,7 +28,9 @@
  * kernel reports immediately what became ready in between. A cancel leaves the question as it is:
  * the answer then finds no op.
  *
- * Files that cannot be polled at all (-EPERM: files on a disk) are left to a thread.
+ * An op that only a call that waits can do (op->by_thread) waits for its event like any other, and
+ * then a thread makes the call. Where epoll knows no events (-EPERM: /dev/zero) it is left to a thread
+ * at once.
  *
  * Everything happens in the driver's thread: no locks, no atomics.
  */
@@ -42,6 +44,7 @@
 #include "base/alloc.h"
 #include "base/checkers.h"
 #include "base/clock.h"
+#include "op/kind.h"
 #include "op/offload.h"
 
 enum { STATE_NEW, STATE_LISTED, STATE_FINISHED, STATE_OFFLOADED };
@@ -167,20 +170,26 @@ static void descriptor_finish_all(struct descriptor *descriptor, int err, struct
         }
 }
 
+static void op_offload(struct op *op, bool may_wait)
+{
+    op->state = STATE_OFFLOADED;
+    conc__offload_start(op, may_wait);
+}
+
+/* What is ready for a thread goes on there. */
 static void ops_complete(struct list *finished)
 {
     struct list_node *node;
-    while ((node = list_pop(finished)))
-        conc__op_complete(op_of_node(node), op_of_node(node)->result);
+    while ((node = list_pop(finished))) {
+        struct op *op = op_of_node(node);
+        if (op->by_thread && op->result == -EAGAIN)
+            op_offload(op, true);
+        else
+            conc__op_complete(op, op->result);
+    }
 }
 
 /* ---- Starting ---- */
-
-static void op_offload(struct op *op)
-{
-    op->state = STATE_OFFLOADED;
-    conc__offload_start(op);
-}
 
 /* List the op with its descriptor, and ask the kernel. On an error it is in no list. */
 static int epoll_list(struct epoll *e, struct op *op)
@@ -203,8 +212,8 @@ static void epoll_wait_for_event(struct epoll *e, struct op *op)
     int err = epoll_list(e, op);
     if (!err)
         return;
-    if (err == -EPERM && op->code != OP_POLL)
-        op_offload(op);
+    if (err == -EPERM)
+        op_offload(op, true);
     else
         conc__op_complete(op, err);
 }
@@ -216,20 +225,45 @@ static bool epoll_others_wait(const struct epoll *e, const struct op *op)
     return descriptor && kind != POLLERS && !list_is_empty(&descriptor->waiting[kind]);
 }
 
-static void epoll_start(void *state, struct op *op)
+static void epoll_attempt_or_wait(struct epoll *e, struct op *op)
 {
-    struct epoll *e = state;
-    bool readiness = conc__op_events(op);
-    op->state = STATE_NEW;
-    ssize_t result = -EAGAIN;
-    if (readiness ? !epoll_others_wait(e, op) : op->code == OP_PREAD)
-        result = conc__perform(op, false);
-    if (result != -EAGAIN || (readiness && !conc__op_events(op)))
-        conc__op_complete(op, result);
-    else if (readiness)
+    ssize_t result = epoll_others_wait(e, op) ? -EAGAIN : conc__perform(op, false);
+    if (result == -EAGAIN && conc__op_events(op))
         epoll_wait_for_event(e, op);
     else
-        op_offload(op);
+        conc__op_complete(op, result);
+}
+
+static void epoll_read_memory_or_offload(struct op *op)
+{
+    ssize_t result = op->code == OP_PREAD ? conc__perform(op, false) : -EAGAIN;
+    if (result == -EAGAIN)
+        op_offload(op, false);
+    else
+        conc__op_complete(op, result);
+}
+
+static void epoll_start(void *state, struct op *op)
+{
+    int err = conc__op_ask(op);
+    op->state = STATE_NEW;
+    if (err) {
+        conc__op_complete(op, err);
+        return;
+    }
+    switch (conc__op_way(op, BY_EPOLL)) {
+    case WAY_CALL:
+        conc__op_complete(op, conc__perform(op, true));
+        break;
+    case WAY_READY:
+        epoll_attempt_or_wait(state, op);
+        break;
+    case WAY_FILES:
+        epoll_read_memory_or_offload(op);
+        break;
+    default:
+        op_offload(op, true);
+    }
 }
 
 static void epoll_cancel(void *state, struct op *op)
@@ -260,9 +294,15 @@ static void epoll_closing(void *state, int fd)
 
 /* ---- Turns ---- */
 
-/* True: the op has ended, and is off its list. */
+/* True: the op has ended, or is a thread's, and is off its list. */
 static bool op_attempt(struct list *list, struct op *op, struct list *finished)
 {
+    if (op->by_thread) {
+        if (!conc__op_is_ready(op))
+            return false;
+        op_finish(list, op, -EAGAIN, finished);
+        return true;
+    }
     ssize_t result = conc__perform(op, false);
     if (result == -EAGAIN && conc__op_events(op))
         return false;

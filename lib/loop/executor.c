@@ -21,7 +21,6 @@
 #include "future/callbacks.h"
 #include "future/future_impl.h"
 #include "loop/task_impl.h"
-#include "op/offload.h"
 #include "wait/local.h"
 
 /* ---- The loop as an executor ---- */
@@ -113,11 +112,7 @@ int conc_loop_set_default_executor(conc_loop *loop, conc_executor *executor)
     return 0;
 }
 
-void conc__loop_free_executors(struct conc_loop *loop)
-{
-    loop_free_default(loop);
-    conc__offload_fini(&loop->driver);
-}
+void conc__loop_free_executors(struct conc_loop *loop) { loop_free_default(loop); }
 
 /* A future that has failed. */
 static conc_future *refused_future(int err, conc_fn *fn, size_t result_size)

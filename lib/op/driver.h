@@ -8,8 +8,6 @@
 #ifndef CONC_LIB_OP_DRIVER_H
 #define CONC_LIB_OP_DRIVER_H
 
-#include <conc/executor.h>
-
 #include "op/backend.h"
 #include "op/item.h"
 #include "op/op.h"
@@ -23,9 +21,8 @@ struct driver {
     /* Only for the thread that turns the driver. */
     bool dead; /* this process is a forked child: the driver is the parent's */
     const struct backend *backend;
-    void *state;            /* the backend's */
-    size_t ops;             /* in flight */
-    conc_executor *offload; /* offload.c's threads; NULL: none yet */
+    void *state; /* the backend's */
+    size_t ops;  /* in flight */
 };
 
 /* The driver that the calling thread turns; NULL: none. */

@@ -1,99 +1,407 @@
 /* SPDX-License-Identifier: MIT
  *
- * offload.c: ops that only a thread that blocks can carry out: files where the backend has no
- * better way. (Names have threads of their own, io/names.c: a resolver that does not answer must
- * not hold up files.)
+ * offload.c: ops that only a thread that blocks can carry out. (Names have threads of their own,
+ * io/names.c: a resolver cannot be interrupted.)
  *
- * How: the op becomes a job of the driver's thread pool. The worker performs it, stores the result,
- * and posts the op to the driver, in whose thread it completes. Only the job knows the op: its
- * argument is the op's address. So a job that is cancelled before it begins never looks at the op.
+ * How: two pools of threads for the whole process. `files` is for ops that end by themselves:
+ * reading from a disk. `waits` is for those that may wait for ever: opening a FIFO, writing to a
+ * terminal that nobody reads, a file system that a program implements. So these never keep a file
+ * waiting.
  *
- *     queued -> running -> posted -> completed     by the worker, then by the driver
- *     queued -> completed                          by a cancel, in the driver's thread
+ * An op is (op->offloaded; here without OFFLOAD_):
  *
- * The job's future decides, under its guard, which of the two it is (pending or not). A running job
- * is cancelled as any job is: a call of libconc in it ends early; a system call ends when it ends.
- * The cancelled call waits for the end of the op in any case, because the op uses the caller's
- * memory.
+ *     QUEUED     in the queue of its pool
+ *     RUNNING    a worker has it: op->worker
+ *     OVER       its result is there; it is on its way to its driver
  *
- * OFFLOAD_THREADS: a disk answers a few requests at a time as fast as many, and each core copies
- * memory by itself. More threads would cost their stacks in every loop of a pool of loops. The pool
- * starts them when there is work for them.
+ *     QUEUED -> RUNNING -> OVER -> completed
+ *     QUEUED -> OVER -> completed        by a cancel, or because no thread can be started
  *
- * The end: the pool is freed while the driver still exists, and freeing it waits for its workers.
- * So no worker posts to a driver that was freed.
+ * These change under the guard of the pool. So a worker that is told to stop has the op still, and
+ * its thread is there.
+ *
+ * Interrupting: a call that waits ends with -EINTR when its thread handles a signal. The workers
+ * take SIGURG, for which there is a handler that does nothing; by default that signal is ignored,
+ * and if the program has a handler of its own nothing is changed. A signal that comes just before
+ * the system call is lost. So the caller, which waits for the end, asks again after a while.
+ * op->interrupted keeps the worker from repeating the call. What cannot be interrupted (a disk, a
+ * FUSE server that does not care) ends when it ends, and then the op has its result.
+ *
+ * Growth: a pool starts a thread for an op that finds none idle, up to OFFLOAD_PROMPT: a disk answers
+ * so many requests at once faster than few. If all of them are busy for longer, they may be stuck.
+ * So then there is a *reserve*, a thread that looks each RESERVE_LOOKS whether any op has ended. If
+ * none has, it becomes a worker, and the next reserve follows. So ops that are stuck delay the next
+ * by that much, and no number of them stops it; and thousands of short ones share a few threads. A
+ * worker that has been idle for WORKER_PATIENCE ends.
+ *
+ *     idle -> busy (given an op) -> idle;  reserve -> busy;  idle, reserve -> ended
+ *
+ * Invariant: a worker is idle only while the queue is empty; and while the queue is not empty there
+ * are workers, and either fewer than OFFLOAD_PROMPT and one of them is starting, or a reserve, unless the
+ * system has refused a thread.
+ *
+ * Order: the guard, and the inbox of the driver. An op without a driver completes in the worker's
+ * thread: op.c says how.
+ *
+ * fork: a child has none of these threads, and its pools are new. The ops were the parent's.
  */
 #include "op/offload.h"
 
-#include "executor/submit.h"
-#include "future/future_impl.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#include <conc/context.h>
+
+#include "op/driver.h"
+#include "op/kind.h"
+#include "thread/create.h"
+#include "wait/wait.h"
+
+#define RESERVE_LOOKS CONC_MS(10)
+#define WORKER_PATIENCE CONC_S(10)
+
+/* op->offloaded */
+enum { OFFLOAD_OVER, OFFLOAD_QUEUED, OFFLOAD_RUNNING };
+
+struct offload_pool {
+    uint32_t word;              /* the guard of the rest */
+    struct conc__waitlist idle; /* workers; slot: the worker */
+    struct list queue;          /* ops */
+    struct list busy;           /* workers */
+    size_t workers;             /* also those that are starting */
+    bool has_reserve;
+    uint64_t ended; /* ops */
+    const char *name;
+};
+
+struct offload_worker {
+    struct list_node node; /* in pool->busy */
+    struct offload_pool *pool;
+    pthread_t thread;
+    struct op *op; /* NULL: it is idle */
+};
+
+enum { POOL_FILES, POOL_WAITS, POOLS };
+
+static struct offload_pool pools[POOLS] = {
+    [POOL_FILES] = {.name = "files"}, [POOL_WAITS] = {.name = "waits"}};
+
+/* ---- Forks ---- */
+
+static void pools_after_fork_in_child(void)
+{
+    for (int i = 0; i < POOLS; i++)
+        pools[i] = (struct offload_pool){.name = pools[i].name};
+}
+
+__attribute__((constructor)) static void pools_watch_forks(void)
+{
+    /* If there is no memory for this, files in a child wait for threads that it does not have. */
+    pthread_atfork(NULL, NULL, pools_after_fork_in_child);
+}
+
+/* ---- Ends ---- */
 
 static void offload_complete(struct item *item)
 {
     struct op *op = list_entry(item, struct op, item);
     /* The node lies where the item was, and must be zero if the op is started again. */
     op->node = (struct list_node){0};
-    conc_future_unref(op->job);
     conc__op_complete(op, op->result);
 }
 
-static int offload_perform(void *arg, void *result)
+/* With op->result set. From here on the op is its driver's again, or its caller's. */
+static void offload_hand_back(struct op *op)
 {
-    struct op *op = *(struct op **)arg;
-    op->result = conc__perform(op, true);
-    op->item.run = offload_complete;
-    conc__driver_post(op->driver, &op->item); /* from here on the op is the driver's again */
-    return 0;
-}
-
-static int offload_threads(struct driver *driver, conc_executor **ret)
-{
-    const conc_thread_pool_options options = {.name = "files"};
-    int err =
-        driver->offload ? 0 : conc_thread_pool_new(&driver->offload, OFFLOAD_THREADS, &options);
-    *ret = driver->offload;
-    return err;
-}
-
-static int offload_submit(struct op *op)
-{
-    conc_executor *pool;
-    int err = offload_threads(op->driver, &pool);
-    if (err)
-        return err;
-    conc_future *job = conc__job_new(offload_perform, &op, sizeof op, 0);
-    if (!job)
-        return -ENOMEM;
-    job->executor = pool;
-    op->job = job; /* before it can end */
-    err = conc__executor_submit(pool, job);
-    if (err) {
-        conc__future_observe(job);
-        conc_future_unref(job);
+    if (op->driver) {
+        op->item.run = offload_complete;
+        conc__driver_post(op->driver, &op->item);
+    } else {
+        op->complete(op);
     }
+}
+
+static ssize_t op_end_early(const struct op *op) { return op->closing ? -EBADF : -ECANCELED; }
+
+/* ---- Workers ---- */
+
+static void *offload_worker_main(void *arg);
+static void *offload_reserve_main(void *arg);
+
+static int offload_start_thread(struct offload_pool *pool, void *(*run)(void *))
+{
+    pthread_t thread;
+    int err = conc__thread_create(&thread, 0, run, pool);
+    if (!err)
+        pthread_detach(thread);
     return err;
 }
 
-void conc__offload_start(struct op *op)
+/* Under the guard: which thread to start for the queue, counted already; NULL: none. */
+static void *(*offload_reinforcement(struct offload_pool *pool))(void *)
 {
-    int err = offload_submit(op);
-    if (err)
-        conc__op_complete(op, err);
+    if (list_is_empty(&pool->queue) || pool->has_reserve)
+        return NULL;
+    if (pool->workers < OFFLOAD_PROMPT) {
+        pool->workers++;
+        return offload_worker_main;
+    }
+    pool->has_reserve = true;
+    return offload_reserve_main;
+}
+
+/* The thread could not be started. If nobody is left for the queue its ops are given, to fail. */
+static struct list offload_do_without(struct offload_pool *pool, void *(*run)(void *))
+{
+    struct list lost = {0};
+    guard_lock(&pool->word);
+    if (run == offload_worker_main)
+        pool->workers--;
+    else
+        pool->has_reserve = false;
+    if (pool->workers == 0) {
+        lost = pool->queue;
+        pool->queue = (struct list){0};
+    }
+    for (struct list_node *n = lost.head; n; n = list_next(&lost, n))
+        list_entry(n, struct op, node)->offloaded = OFFLOAD_OVER;
+    guard_unlock(&pool->word);
+    return lost;
+}
+
+static void offload_reinforce(struct offload_pool *pool, void *(*run)(void *))
+{
+    int err = run ? offload_start_thread(pool, run) : 0;
+    if (!err)
+        return;
+    struct list lost = offload_do_without(pool, run);
+    struct list_node *node;
+    while ((node = list_pop(&lost))) {
+        struct op *op = list_entry(node, struct op, node);
+        op->result = err;
+        offload_hand_back(op);
+    }
+}
+
+/* Under the guard. */
+static void offload_give(struct offload_worker *worker, struct op *op)
+{
+    op->offloaded = OFFLOAD_RUNNING;
+    op->worker = worker;
+    worker->op = op;
+    list_push(&worker->pool->busy, &worker->node);
+}
+
+static void offload_worker_gave_up(void *object) { ((struct offload_pool *)object)->workers--; }
+
+/* The next op, for which the worker may have to wait; NULL: it is to end. */
+static struct op *offload_next(struct offload_worker *worker)
+{
+    struct offload_pool *pool = worker->pool;
+    struct conc__waiter here = waiter_here();
+    const struct wait_on on = {.list = &pool->idle,
+                               .guard = &pool->word,
+                               .what = "work",
+                               .object = pool,
+                               .gave_up = offload_worker_gave_up};
+    here.slot = worker;
+    guard_lock(&pool->word);
+    struct list_node *node = list_pop(&pool->queue);
+    if (node)
+        offload_give(worker, list_entry(node, struct op, node));
+    else
+        conc__waitlist_push_front(&pool->idle, &here);
+    void *(*more)(void *) = offload_reinforcement(pool);
+    guard_unlock(&pool->word);
+    offload_reinforce(pool, more);
+    if (node)
+        return worker->op;
+    return conc__waiter_wait(&here, &on, conc_in(WORKER_PATIENCE)) == 0 ? worker->op : NULL;
+}
+
+static void offload_perform(struct offload_worker *worker)
+{
+    struct offload_pool *pool = worker->pool;
+    struct op *op = worker->op;
+    if (op->kind == FD_SLOW_FILE)
+        conc__kind_learn(op->fd);
+    ssize_t result = conc__perform(op, true);
+    if (op->code == OP_OPEN && result >= 0)
+        conc__kind_learn((int)result);
+    guard_lock(&pool->word);
+    list_remove(&pool->busy, &worker->node);
+    pool->ended++;
+    worker->op = NULL;
+    op->offloaded = OFFLOAD_OVER;
+    op->result = result == -EINTR ? op_end_early(op) : result;
+    guard_unlock(&pool->word);
+    offload_hand_back(op);
+}
+
+static void offload_take_signal(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGURG);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void *offload_worker_main(void *arg)
+{
+    struct offload_worker worker = {.pool = arg, .thread = pthread_self()};
+    conc_context_set_name(worker.pool->name);
+    offload_take_signal();
+    while (offload_next(&worker))
+        offload_perform(&worker);
+    return NULL;
+}
+
+/* True: the queue has stood still. False: there is none. */
+static bool offload_queue_stands(struct offload_pool *pool)
+{
+    const struct timespec pause = {.tv_nsec = RESERVE_LOOKS};
+    uint64_t ended = 0;
+    bool waits, stands = false;
+    do {
+        guard_lock(&pool->word);
+        waits = !list_is_empty(&pool->queue);
+        stands = waits && ended == pool->ended + 1;
+        ended = pool->ended + 1; /* not 0: the first look is no comparison */
+        if (!waits || stands)
+            pool->has_reserve = false;
+        pool->workers += stands;
+        guard_unlock(&pool->word);
+        if (waits && !stands)
+            nanosleep(&pause, NULL);
+    } while (waits && !stands);
+    return stands;
+}
+
+static void *offload_reserve_main(void *arg)
+{
+    return offload_queue_stands(arg) ? offload_worker_main(arg) : NULL;
+}
+
+/* ---- Starting ---- */
+
+void conc__offload_start(struct op *op, bool may_wait)
+{
+    struct offload_pool *pool = &pools[may_wait ? POOL_WAITS : POOL_FILES];
+    void *(*more)(void *) = NULL;
+    op->waits = may_wait;
+    op->closing = op->interrupted = false;
+    guard_lock(&pool->word);
+    struct conc__waiter *idle = waitlist_pop(&pool->idle);
+    if (idle) {
+        offload_give(idle->slot, op);
+    } else {
+        op->offloaded = OFFLOAD_QUEUED;
+        list_push(&pool->queue, &op->node);
+        more = offload_reinforcement(pool);
+    }
+    guard_unlock(&pool->word);
+    if (idle)
+        conc__waiter_deliver(idle, 0);
+    offload_reinforce(pool, more);
+}
+
+/* ---- Ending early ---- */
+
+static void on_interrupt(int signo) { (void)signo; }
+
+static void interrupts_begin(void)
+{
+    struct sigaction now;
+    const struct sigaction ours = {.sa_handler = on_interrupt}; /* without SA_RESTART */
+    if (sigaction(SIGURG, NULL, &now) == 0 &&
+        (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN))
+        sigaction(SIGURG, &ours, NULL);
+}
+
+/* Under the guard: the op runs. */
+static void offload_interrupt(struct op *op)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, interrupts_begin);
+    store_relaxed(&op->interrupted, true); /* relaxed: it only ends a repetition */
+    pthread_kill(op->worker->thread, SIGURG);
 }
 
 void conc__offload_cancel(struct op *op)
 {
-    conc_future *job = op->job;
-    if (future_cancel_pending(job)) {
-        conc_future_unref(job);
-        conc__op_complete(op, -ECANCELED);
-    } else {
-        conc__future_cancel_job(job, true);
+    struct offload_pool *pool = &pools[op->waits ? POOL_WAITS : POOL_FILES];
+    guard_lock(&pool->word);
+    const bool has_not_begun = op->offloaded == OFFLOAD_QUEUED && !op->hurried;
+    if (has_not_begun) {
+        list_remove(&pool->queue, &op->node);
+        op->offloaded = OFFLOAD_OVER;
+    } else if (op->offloaded == OFFLOAD_RUNNING) {
+        offload_interrupt(op);
+    }
+    guard_unlock(&pool->word);
+    if (!has_not_begun)
+        return;
+    op->result = op_end_early(op);
+    if (op->driver)
+        conc__op_complete(op, op->result);
+    else
+        op->complete(op);
+}
+
+static bool op_is_of(const struct op *op, const struct driver *driver, int fd)
+{
+    return op->driver == driver && op->fd == fd && op->code != OP_OPEN && op->code != OP_CALL &&
+           op->code != OP_STAT;
+}
+
+/* Under the guard: those of the queue are moved to `closed`. */
+static void offload_close(struct offload_pool *pool, const struct driver *driver, int fd,
+                          struct list *closed)
+{
+    struct list_node *next;
+    for (struct list_node *n = pool->queue.head; n; n = next) {
+        struct op *op = list_entry(n, struct op, node);
+        next = list_next(&pool->queue, n);
+        if (!op_is_of(op, driver, fd))
+            continue;
+        list_remove(&pool->queue, n);
+        op->offloaded = OFFLOAD_OVER;
+        list_push(closed, n);
+    }
+    for (struct list_node *n = pool->busy.head; n; n = list_next(&pool->busy, n)) {
+        struct op *op = list_entry(n, struct offload_worker, node)->op;
+        if (!op_is_of(op, driver, fd))
+            continue;
+        op->closing = true;
+        offload_interrupt(op);
     }
 }
 
-void conc__offload_fini(struct driver *driver)
+void conc__offload_closing(const struct driver *driver, int fd)
 {
-    conc_executor_free(driver->offload);
-    driver->offload = NULL;
+    for (int i = 0; i < POOLS; i++) {
+        struct list closed = {0};
+        struct list_node *node;
+        guard_lock(&pools[i].word);
+        offload_close(&pools[i], driver, fd, &closed);
+        guard_unlock(&pools[i].word);
+        while ((node = list_pop(&closed))) {
+            struct op *op = list_entry(node, struct op, node);
+            op->result = -EBADF;
+            offload_hand_back(op);
+        }
+    }
+}
+
+size_t conc__offload_threads(void)
+{
+    size_t n = 0;
+    for (int i = 0; i < POOLS; i++) {
+        guard_lock(&pools[i].word);
+        n += pools[i].workers + pools[i].has_reserve;
+        guard_unlock(&pools[i].word);
+    }
+    return n;
 }

@@ -1,25 +1,30 @@
 /* SPDX-License-Identifier: MIT
  *
- * offload.h: for ops that only a thread that blocks can carry out: a driver has a few such threads.
- * See offload.c.
+ * offload.h: for ops that only a thread that blocks can carry out. See offload.c.
  */
 #ifndef CONC_LIB_OP_OFFLOAD_H
 #define CONC_LIB_OP_OFFLOAD_H
 
-#include "op/driver.h"
+#include "op/op.h"
 
-enum { OFFLOAD_THREADS = 4 }; /* of a driver, at most; offload.c says why */
+/* Threads that a pool starts without hesitation; offload.c says why. */
+enum { OFFLOAD_PROMPT = 16 };
 
-/* Have one of the driver's threads carry out the op, by conc__perform(op, true). The op completes
- * through the inbox; if there is no memory it completes now. */
-void conc__offload_start(struct op *op);
+/* Have a thread carry out the op, by conc__perform(op, true): one of those for files, or of those
+ * for what may wait without bound. The op completes through its driver's inbox, or, if it has no
+ * driver, in that thread; if there is no memory it completes now. */
+void conc__offload_start(struct op *op, bool may_wait);
 
-/* Ask the op not to begin: then it completes now. If it runs already it completes when it has
- * ended. */
+/* Ask the op to end: if it has not begun it completes now, with -ECANCELED, unless it is hurried.
+ * If it runs, what it waits for is interrupted, which may be too early: so ask again after a
+ * while. */
 void conc__offload_cancel(struct op *op);
 
-/* Wait for the driver's threads, and free them. They post to the driver, so this comes before
- * anything else of the driver is freed. Not in a forked child. */
-void conc__offload_fini(struct driver *driver);
+/* The driver's ops on the descriptor, or on behalf of threads if it is NULL, end with -EBADF,
+ * soon. */
+void conc__offload_closing(const struct driver *driver, int fd);
+
+/* How many threads there are now, in the whole process. */
+size_t conc__offload_threads(void);
 
 #endif

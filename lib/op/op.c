@@ -10,11 +10,12 @@
  * notes that it has ended a call only if it really has (see conc__waiter_wait()).
  *
  * A context that has no driver, such as a plain thread, or a callback on a loop's own stack,
- * attempts, polls with its deadline, and attempts again. An op without readiness is simply carried
- * out.
+ * attempts, polls with its deadline, and attempts again. What it would have to wait for without a
+ * deadline it leaves to a thread of offload.c's. A file on a disk it reads itself.
  *
  * CONC_NOW, or a deadline that has passed: one attempt, by system calls. Files are always ready, so
- * they are read and written, and the caller waits until that is over.
+ * they are read and written, and the caller waits until that is over. Where only a call that waits
+ * can do it (opening, a terminal), a thread makes that call, and is interrupted after OP_PAUSE_MIN.
  *
  * With a driver, a context whose ops all end immediately would never let the other contexts of its
  * thread run. So it yields after each OPS_PER_YIELD such ops.
@@ -22,15 +23,20 @@
  * -EAGAIN without an event to wait for (see perform.c): the next attempt comes after a pause, which
  * doubles from OP_PAUSE_MIN to OP_PAUSE_MAX.
  *
- * Waking: the completion comes in the thread in which the context runs, so `done` needs no memory
- * order. The completion kicks the context, which means no more than 'look again', and only a
- * context that has parked.
+ * Waking: with a driver the completion comes in the thread in which the context runs, so `done`
+ * needs no memory order. The completion kicks the context, which means no more than 'look again',
+ * and only a context that has parked. Without a driver it comes in another thread, which sets `done`
+ * (release) before it kicks, and once more afterwards: the context may not end while it is kicked.
  */
+#include <sched.h>
+
 #include <conc/context.h>
 
 #include "base/clock.h"
 #include "base/invariant.h"
 #include "op/driver.h"
+#include "op/kind.h"
+#include "op/offload.h"
 #include "wait/wait.h"
 
 enum { OPS_PER_YIELD = 32 };
@@ -49,8 +55,10 @@ void conc__op_complete(struct op *op, ssize_t result)
 void conc__op_closing(int fd)
 {
     struct driver *here = conc__driver_here;
-    if (here && here->backend && !here->dead)
-        here->backend->closing(here->state, fd);
+    if (!here || !here->backend || here->dead)
+        return;
+    conc__offload_closing(here, fd);
+    here->backend->closing(here->state, fd);
 }
 
 /* The call returns `why` now. If a scope has ended it, the scope notes that. */
@@ -61,42 +69,101 @@ static ssize_t op_report_end(struct conc_context *self, int why)
     return why;
 }
 
-/* ---- With a driver ---- */
+/* ---- Waiting for the end of an op that others carry out ---- */
 
 struct op_waiter {
     struct conc_context *self;
-    bool parks; /* the completion must wake it */
-    bool done;
+    bool parks;    /* the completion must wake it */
+    uint32_t done; /* OP_GOES_ON ... */
 };
 
-static void op_wake_waiter(struct op *op)
+/* Without a driver the completion comes in another thread. OP_DONE: the result is there; OP_LEFT: that
+ * thread touches the op and its waiter no more. With a driver there is only the second. */
+enum { OP_GOES_ON, OP_DONE, OP_LEFT };
+
+static void op_wake_task(struct op *op)
 {
     struct op_waiter *w = op->waiter;
-    w->done = true;
+    w->done = OP_LEFT;
     if (w->parks)
         w->self->ops->kick(w->self);
 }
 
-/* Wait until the op is complete. 0, or why it was cancelled. */
+static void op_wake_thread(struct op *op)
+{
+    struct op_waiter *w = op->waiter;
+    struct conc_context *self = w->self;
+    store_release(&w->done, OP_DONE);
+    self->ops->kick(self);
+    store_release(&w->done, OP_LEFT);
+}
+
+static void op_cancel(struct op *op)
+{
+    if (op->driver)
+        driver_cancel(op->driver, op); /* the op may end here */
+    else
+        conc__offload_cancel(op);
+}
+
+/* Must the op end? As conc__must_end(); but a hurried one has until `limit`, a file's for ever; and
+ * no scope ends it: CONC_NOW is no cancellation point. */
+static int op_must_end(const struct op_waiter *w, const struct op *op, conc_deadline deadline,
+                       conc_deadline limit, conc_deadline *until)
+{
+    if (!op->hurried)
+        return conc__must_end(w->self, deadline, until);
+    if (op->kind == FD_FILE && op->code != OP_POLL)
+        return 0;
+    *until = limit;
+    return conc__deadline_is_past(limit) ? -EAGAIN : 0;
+}
+
+/* Wait until the op is complete. 0, or why it was cancelled. One request to cancel may not be
+ * enough: see offload.c. */
 static int op_wait(struct op_waiter *w, struct op *op, const char *what, conc_deadline deadline)
 {
-    struct conc_context *self = w->self;
-    const bool firmly = deadline_is_now(deadline); /* an op on a file; no cancellation point */
+    const conc_deadline limit = conc_in(OP_PAUSE_MIN);
+    int64_t pause = OP_PAUSE_MIN;
     int why = 0;
-    conc__blocked_begin(self, what, NULL, NULL);
-    while (!w->done) {
+    conc__blocked_begin(w->self, what, NULL, NULL);
+    while (load_acquire(&w->done) == OP_GOES_ON) {
         conc_deadline until = CONC_FOREVER;
-        if (!firmly && !why && (why = conc__must_end(self, deadline, &until))) {
-            driver_cancel(self->driver, op); /* the op may end here */
-            continue;
+        why = why ? why : op_must_end(w, op, deadline, limit, &until);
+        if (why) {
+            op_cancel(op);
+            if (load_acquire(&w->done) != OP_GOES_ON)
+                break;
+            until = conc_in(pause);
+            pause = pause < OP_PAUSE_MAX ? 2 * pause : OP_PAUSE_MAX;
         }
         w->parks = true;
-        self->ops->park(self, until);
+        w->self->ops->park(w->self, until);
         w->parks = false;
     }
-    conc__blocked_end(self);
+    conc__blocked_end(w->self);
+    while (load_acquire(&w->done) != OP_LEFT)
+        sched_yield();
     return why;
 }
+
+/* What the call returns. */
+static ssize_t op_outcome(struct conc_context *self, const struct op *op, int why,
+                          conc_deadline deadline)
+{
+    if (op->result != -ECANCELED || !why)
+        return op->result;
+    if (op->hurried)
+        return deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
+    return op_report_end(self, why);
+}
+
+static bool deadline_is_past(conc_deadline deadline)
+{
+    return !deadline_is_forever(deadline) && deadline.ns <= conc_now();
+}
+
+/* ---- With a driver ---- */
 
 /* After an op that ended immediately: let the others in this thread run now and then. */
 static void op_yield_sometimes(struct conc_context *self)
@@ -106,19 +173,26 @@ static void op_yield_sometimes(struct conc_context *self)
         self->ops->yield(self);
 }
 
-static bool deadline_is_past(conc_deadline deadline)
-{
-    return !deadline_is_forever(deadline) && deadline.ns <= conc_now();
-}
-
-/* Make the one attempt that a call out of time has. False: it needs the driver all the same. */
+/* Make the one attempt that a call out of time has. False: it needs a thread all the same. */
 static bool op_end_now(struct op *op, conc_deadline deadline, ssize_t *result)
 {
-    *result = conc__op_events(op) ? conc__perform(op, false) : -EAGAIN;
-    if (*result != -EAGAIN)
+    *result = conc__op_ask(op);
+    if (*result)
         return true;
-    *result = deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
-    return conc__op_is_pollable(op);
+    switch (conc__op_way(op, BY_EPOLL)) {
+    case WAY_CALL:
+        *result = conc__perform(op, true);
+        return true;
+    case WAY_READY:
+        *result = conc__perform(op, false);
+        if (*result == -EAGAIN && op->by_thread && conc__op_is_ready(op))
+            return false;
+        if (*result == -EAGAIN && !deadline_is_now(deadline))
+            *result = -ETIMEDOUT;
+        return true;
+    default:
+        return false;
+    }
 }
 
 static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const char *what,
@@ -126,11 +200,12 @@ static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const 
 {
     struct op_waiter w = {.self = self};
     ssize_t result;
-    if (deadline_is_past(deadline) && op_end_now(op, deadline, &result)) {
+    op->hurried = deadline_is_past(deadline);
+    if (op->hurried && op_end_now(op, deadline, &result)) {
         op_yield_sometimes(self);
         return result;
     }
-    op->complete = op_wake_waiter;
+    op->complete = op_wake_task;
     op->waiter = &w;
     driver_start(self->driver, op);
     int why = 0;
@@ -138,10 +213,22 @@ static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const 
         op_yield_sometimes(self);
     else
         why = op_wait(&w, op, what, deadline);
-    return op->result == -ECANCELED && why ? op_report_end(self, why) : op->result;
+    return op_outcome(self, op, why, deadline);
 }
 
 /* ---- Without ---- */
+
+static ssize_t op_run_by_thread(struct conc_context *self, struct op *op, const char *what,
+                                conc_deadline deadline)
+{
+    struct op_waiter w = {.self = self};
+    op->complete = op_wake_thread;
+    op->waiter = &w;
+    op->driver = NULL;
+    conc__offload_start(op, true);
+    int why = op_wait(&w, op, what, deadline);
+    return op_outcome(self, op, why, deadline);
+}
 
 static ssize_t op_poll_and_attempt(struct conc_context *self, struct op *op, const char *what,
                                    conc_deadline deadline)
@@ -152,27 +239,44 @@ static ssize_t op_poll_and_attempt(struct conc_context *self, struct op *op, con
     conc__blocked_begin(self, what, NULL, NULL);
     while (!(why = conc__must_end(self, deadline, &until))) {
         self->ops->poll(self, op->fd, conc__op_events(op), until);
-        result = conc__perform(op, false);
+        if (op->by_thread && conc__op_is_ready(op))
+            break;
+        result = op->by_thread ? -EAGAIN : conc__perform(op, false);
         if (result != -EAGAIN || !conc__op_events(op))
             break;
     }
     conc__blocked_end(self);
     if (why)
         return op->moved ? op->moved : op_report_end(self, why);
-    return result;
+    return op->by_thread ? op_run_by_thread(self, op, what, deadline) : result;
+}
+
+static ssize_t op_attempt_alone(struct conc_context *self, struct op *op, const char *what,
+                                conc_deadline deadline)
+{
+    ssize_t result = conc__perform(op, false);
+    if (result != -EAGAIN || !conc__op_events(op))
+        return result;
+    if (op->by_thread && conc__op_is_ready(op))
+        return op_run_by_thread(self, op, what, deadline);
+    return deadline_is_now(deadline) ? -EAGAIN : op_poll_and_attempt(self, op, what, deadline);
 }
 
 static ssize_t op_run_alone(struct conc_context *self, struct op *op, const char *what,
                             conc_deadline deadline)
 {
-    if (!conc__op_events(op))
+    int err = conc__op_ask(op);
+    if (err)
+        return err;
+    op->hurried = deadline_is_past(deadline);
+    switch (conc__op_way(op, BY_CALLER)) {
+    case WAY_CALL:
         return conc__perform(op, true);
-    ssize_t result = conc__perform(op, false);
-    if (result != -EAGAIN || !conc__op_events(op))
-        return result;
-    if (!conc__op_is_pollable(op))
-        return op->code == OP_POLL ? -EPERM : conc__perform(op, true);
-    return deadline_is_now(deadline) ? -EAGAIN : op_poll_and_attempt(self, op, what, deadline);
+    case WAY_READY:
+        return op_attempt_alone(self, op, what, deadline);
+    default:
+        return op_run_by_thread(self, op, what, deadline);
+    }
 }
 
 /* ---- Both ---- */

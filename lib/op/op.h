@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * op.h: an operation that takes a while: reading, writing, accepting ..., or a call that blocks. A
- * struct on the caller's stack describes it. It is carried out in one of three ways: by the backend
- * of the caller's driver (driver.h), by the caller itself if it has no driver (perform and poll),
- * or by a thread of the driver's that may block (offload.c).
+ * struct on the caller's stack describes it. It is carried out by the backend of the caller's driver
+ * (driver.h), by the caller itself if it has no driver (perform and poll), or by a thread that may
+ * block (offload.c): kind.c has the table of that.
  *
  * From its start until `complete` is called, the struct and the memory that it names belong to what
  * carries the op out; from then on never again. A cancel only asks for an early end.
@@ -21,8 +21,8 @@
 #include "base/list.h"
 #include "op/item.h"
 
-struct conc_future;
 struct driver;
+struct offload_worker;
 struct op_waiter;
 
 /* The flag of a write that is to raise no SIGPIPE. Linux 6.18; not yet in the C library's
@@ -49,12 +49,19 @@ enum op_code {
     OP_OPEN,    /* path, flags, mode; result: a descriptor */
     OP_FSYNC,   /* fd, flags: nonzero for fdatasync */
     OP_STAT,    /* fd (AT_FDCWD), path ("" with AT_EMPTY_PATH), flags: fstatat's, stat */
-    OP_CALL,    /* call(arg), which may block, in one of the driver's threads for that */
+    OP_CALL,    /* call(arg), which may block; the caller's thread makes it if it has no driver */
     OP_CODES,
 };
 
 struct op {
-    enum op_code code;
+    uint8_t code; /* enum op_code */
+
+    /* For what carries the op out: */
+    uint8_t kind;       /* kind.c's: enum fd_kind */
+    uint8_t step;       /* perform.c's: the step, if it takes several; 0 at first */
+    bool by_thread : 1; /* perform.c's: only a call that waits can do it */
+    bool hurried : 1;   /* its caller is out of time: it has one attempt */
+
     int fd;
     int flags;
     mode_t mode;
@@ -84,10 +91,15 @@ struct op {
     void (*complete)(struct op *op);
 
     /* For what carries the op out. */
-    struct driver *driver;
+    struct driver *driver;    /* NULL: none, its caller is a thread */
     struct op_waiter *waiter; /* op.c's: the call that waits for its end */
     int64_t moved;            /* bytes that the steps have moved, if it takes several */
-    uint32_t step;            /* perform.c's: the step, if it takes several; 0 at first */
+
+    /* offload.c's, which says how they are shared. */
+    uint8_t offloaded;
+    bool waits;       /* it is in the pool for what may wait without bound */
+    bool closing;     /* its descriptor is about to be closed */
+    bool interrupted; /* atomic */
 
     /* For the backend, from the op's start to its end. It is kept while a thread carries the op
      * out: by it a cancel finds out whether one does. */
@@ -101,15 +113,15 @@ struct op {
         struct list_node node; /* zero whenever it is in no list, before its start too */
         struct item item;      /* in the driver's inbox after a thread has done it; then zero */
     };
-    struct conc_future *job; /* offload.c's: what the thread runs; holds a reference */
+    struct offload_worker *worker; /* offload.c's: that has it */
 };
 
 _Static_assert(sizeof(struct op) <= 112, "it lies on the stack of every call that may wait");
 
 /* Make one attempt, by system calls of the caller's thread. Returns the result. With `wait` false
- * it never blocks on a descriptor that has readiness (pipes, sockets, terminals ...), nor to read
- * or write a file, but returns -EAGAIN. The other ops on files, and OP_CALL, may block all the
- * same. */
+ * it never blocks, but returns -EAGAIN; if it does not know how, it sets op->by_thread too. That is
+ * for ops whose way is WAY_READY, and for an OP_PREAD on a file. With `wait` true it repeats what a
+ * signal has ended, but not after op->interrupted. */
 ssize_t conc__perform(struct op *op, bool wait);
 
 /* The events of poll(2) after which another attempt makes sense. 0: the op is of a kind for which
@@ -118,8 +130,8 @@ ssize_t conc__perform(struct op *op, bool wait);
  * pause. */
 short conc__op_events(const struct op *op);
 
-/* Can the descriptor be polled for readiness? Regular files and directories cannot. */
-bool conc__op_is_pollable(const struct op *op);
+/* Is it there now, after which another attempt makes sense? */
+bool conc__op_is_ready(const struct op *op);
 
 /* Dispose of a result that the caller does not want any more: close a descriptor that came too
  * late. */

@@ -6,16 +6,12 @@
  * An attempt that is not to wait must not wait, whatever mode the descriptor is in, and must not
  * change that mode, because others may have the same open file.
  *
- * - Sockets: MSG_DONTWAIT. accept(2) has no such flag: a listener that is not in non-blocking mode
- *   is polled first.
- * - Everything else: preadv2(2) with RWF_NOWAIT. Where a kind of file does not know that flag, and
- *   is not always ready, poll(2) comes first; and a write is cut to PIPE_BUF bytes, for which a
- *   pipe has room if poll said so. Between the poll and the call somebody else may take what was
- *   there, and then the call waits: programs that share such a descriptor put it in non-blocking
- *   mode. A terminal is written to through an open file of its own.
- * - Files on a disk are always ready for poll(2), and yet slow. What is in memory is read
- *   immediately (if RWF_NOWAIT is known there); for everything else -EAGAIN says that a thread has
- *   to wait for it.
+ * - Sockets: MSG_DONTWAIT. accept(2) has no such flag: if a listener is not in non-blocking mode a
+ *   thread makes the call, because another process may take the connection first.
+ * - Pipes and devices: preadv2(2) with RWF_NOWAIT. Some devices (terminals) do not know that flag:
+ *   a thread makes the call when they are ready.
+ * - Files at an offset: what is in memory is read immediately; for everything else -EAGAIN says
+ *   that a thread has to wait for it.
  * - connect(2): the descriptor is put in non-blocking mode around the call. No other thread uses a
  *   socket that is not connected.
  *
@@ -33,11 +29,7 @@
  * attempt, and the next attempt is made after a pause.
  */
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -65,17 +57,12 @@ static bool fd_is_ready(int fd, short events)
     return poll(&p, 1, 0) != 0; /* also after an error: the call that follows reports it */
 }
 
-static bool mode_is_always_ready(mode_t mode)
-{
-    return S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode);
-}
-
 /* ---- Reading and writing ---- */
 
-static ssize_t transfer_plainly(const struct op *op, size_t size)
+static ssize_t transfer_plainly(const struct op *op)
 {
-    return outcome_of(op->code == OP_READ ? read(op->fd, op->buf, size)
-                                          : write(op->fd, op->buf, size));
+    return outcome_of(op->code == OP_READ ? read(op->fd, op->buf, op->size)
+                                          : write(op->fd, op->buf, op->size));
 }
 
 static ssize_t transfer_with(const struct op *op, int flags)
@@ -87,53 +74,20 @@ static ssize_t transfer_with(const struct op *op, int flags)
                                           : pwritev2(op->fd, &all, 1, -1, flags));
 }
 
-/* A terminal that is ready has room for one byte, and perhaps for no more. An open file of our own
- * can be in non-blocking mode while that of other processes is not. The master of a pseudo-terminal
- * cannot be opened again: that would make another terminal. */
-static int terminal_open(int fd)
+/* The kind of file knows no RWF_NOWAIT. (Or it gives that error for another reason: then a plain
+ * call will give it too.) */
+static ssize_t attempt_needs_thread(struct op *op)
 {
-    char path[32];
-    unsigned number;
-    if (!isatty(fd) || ioctl(fd, TIOCGPTN, &number) == 0)
-        return -1;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    op->by_thread = true;
+    return -EAGAIN;
 }
 
-static ssize_t device_write(struct op op)
-{
-    int terminal = terminal_open(op.fd);
-    if (terminal < 0)
-        return transfer_plainly(&op, op.size < PIPE_BUF ? op.size : PIPE_BUF);
-    op.fd = terminal;
-    ssize_t result = transfer_plainly(&op, op.size);
-    close(terminal);
-    return result;
-}
-
-/* For files that do not know RWF_NOWAIT. */
-static ssize_t transfer_if_ready(const struct op *op)
-{
-    struct stat st;
-    bool writes = op->code == OP_WRITE;
-    if (fstat(op->fd, &st) < 0)
-        return error_of(errno);
-    if (mode_is_always_ready(st.st_mode))
-        return -EAGAIN;
-    if (S_ISSOCK(st.st_mode))
-        return outcome_of(writes ? send(op->fd, op->buf, op->size, MSG_DONTWAIT | MSG_NOSIGNAL)
-                                 : recv(op->fd, op->buf, op->size, MSG_DONTWAIT));
-    if (!fd_is_ready(op->fd, writes ? POLLOUT : POLLIN))
-        return -EAGAIN;
-    return writes ? device_write(*op) : transfer_plainly(op, op->size);
-}
-
-static ssize_t attempt_read(const struct op *op, bool wait)
+static ssize_t attempt_read(struct op *op, bool wait)
 {
     if (wait)
-        return transfer_plainly(op, op->size);
+        return transfer_plainly(op);
     ssize_t result = transfer_with(op, RWF_NOWAIT);
-    return outcome_is_unknown(result) ? transfer_if_ready(op) : result;
+    return outcome_is_unknown(result) ? attempt_needs_thread(op) : result;
 }
 
 /* The kernel does not know RWF_NOSIGNAL. Relaxed: only a hint. */
@@ -145,20 +99,22 @@ static bool transfer_may_have_raised(const struct op *op, ssize_t result)
     return result == -EPIPE || result == -EFBIG || (result >= 0 && (size_t)result < op->size);
 }
 
-static ssize_t attempt_write_quietly(const struct op *op, bool wait, bool flag_was_refused)
+static ssize_t attempt_write_quietly(struct op *op, bool wait, bool flag_was_refused)
 {
     struct quiet quiet;
     conc__quiet_begin(&quiet);
-    ssize_t result = wait ? transfer_plainly(op, op->size) : transfer_with(op, RWF_NOWAIT);
-    if (!wait && outcome_is_unknown(result))
-        result = transfer_if_ready(op);
-    else if (flag_was_refused)
-        store_relaxed(&kernel_lacks_nosignal, 1);
+    ssize_t result = wait ? transfer_plainly(op) : transfer_with(op, RWF_NOWAIT);
     conc__quiet_end(&quiet, transfer_may_have_raised(op, result));
+    if (wait)
+        return result;
+    if (outcome_is_unknown(result))
+        return attempt_needs_thread(op);
+    if (flag_was_refused)
+        store_relaxed(&kernel_lacks_nosignal, 1);
     return result;
 }
 
-static ssize_t attempt_write(const struct op *op, bool wait)
+static ssize_t attempt_write(struct op *op, bool wait)
 {
     if (wait || load_relaxed(&kernel_lacks_nosignal) || conc__file_size_is_limited())
         return attempt_write_quietly(op, wait, false);
@@ -222,12 +178,29 @@ static ssize_t attempt_sendmsg(struct op *op, int dont_wait)
     return result;
 }
 
-static ssize_t attempt_accept(const struct op *op, bool wait)
+static bool socket_listens(int fd)
 {
-    int mode = fcntl(op->fd, F_GETFL);
-    if (!wait && mode >= 0 && !(mode & O_NONBLOCK) && !fd_is_ready(op->fd, POLLIN))
-        return -EAGAIN;
-    return outcome_of(accept4(op->fd, op->addr, op->addr_size, op->flags));
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens;
+}
+
+/* A Unix socket that was shut down still calls itself a listener, and in non-blocking mode accept4(2)
+ * would for ever say that there is no connection yet. */
+static bool listener_was_shut_down(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
+}
+
+/* accept4(2) has no flag against waiting. On what does not listen it fails at once. */
+static ssize_t attempt_accept(struct op *op, bool wait)
+{
+    bool may_wait = !wait && !(fcntl(op->fd, F_GETFL) & O_NONBLOCK) && socket_listens(op->fd);
+    if (may_wait)
+        return attempt_needs_thread(op);
+    ssize_t result = outcome_of(accept4(op->fd, op->addr, op->addr_size, op->flags));
+    return result == -EAGAIN && listener_was_shut_down(op->fd) ? -EINVAL : result;
 }
 
 static ssize_t connect_begin(struct op *op, bool wait)
@@ -321,7 +294,7 @@ ssize_t conc__perform(struct op *op, bool wait)
         return op->call(op->arg);
     do
         result = attempt_code(op, wait);
-    while (result == -EINTR);
+    while (result == -EINTR && !load_relaxed(&op->interrupted)); /* relaxed: only a hint */
     return result;
 }
 
@@ -356,25 +329,7 @@ short conc__op_events(const struct op *op)
     }
 }
 
-bool conc__op_is_pollable(const struct op *op)
-{
-    struct stat st;
-    switch (op->code) {
-    case OP_POLL:
-    case OP_READ:
-    case OP_WRITE:
-        return fstat(op->fd, &st) < 0 || !mode_is_always_ready(st.st_mode);
-    case OP_RECV:
-    case OP_SEND:
-    case OP_RECVMSG:
-    case OP_SENDMSG:
-    case OP_ACCEPT:
-    case OP_CONNECT:
-        return true;
-    default:
-        return false;
-    }
-}
+bool conc__op_is_ready(const struct op *op) { return fd_is_ready(op->fd, conc__op_events(op)); }
 
 void conc__op_discard(struct op *op)
 {

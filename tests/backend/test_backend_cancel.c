@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
-#include "op/offload.h"
 
 /* ---- Cancelling ---- */
 
@@ -99,35 +98,17 @@ static ssize_t wait_at_gate(void *arg)
     return 1;
 }
 
-static ssize_t cancelled_at_gate(void *arg) { return job_gate(&arg, NULL); }
-
-static void test_calls_that_have_not_begun_are_cancelled(void)
+static void test_calls_that_run_are_awaited(void)
 {
-    struct gate gate = {0}, never = {0};
-    struct probe running[OFFLOAD_THREADS], queued;
-    for (int i = 0; i < OFFLOAD_THREADS; i++)
-        begin(&running[i], (struct op){.code = OP_CALL, .call = wait_at_gate, .arg = &gate});
-    UNTIL(runs_of(&gate) == OFFLOAD_THREADS);
-    begin_to_wait(&queued, (struct op){.code = OP_CALL, .call = wait_at_gate, .arg = &never});
-    cancel(&queued);
-    CHECK_EQUAL(end(&queued), -ECANCELED);
-    cancel(&running[0]);
-    turn_a_few_times();
-    CHECK_EQUAL(running[0].ended, 0);
-    conc_event_set(&gate.open);
-    for (int i = 0; i < OFFLOAD_THREADS; i++)
-        CHECK_EQUAL(end(&running[i]), 1);
-    CHECK_EQUAL(runs_of(&never), 0);
-}
-
-static void test_a_call_that_runs_is_cancelled_as_a_job_is(void)
-{
-    struct gate never = {0};
+    struct gate gate = {0};
     struct probe running;
-    begin(&running, (struct op){.code = OP_CALL, .call = cancelled_at_gate, .arg = &never});
-    UNTIL(runs_of(&never) == 1);
-    cancel(&running); /* its wait for the gate ends */
-    CHECK_EQUAL(end(&running), -ECANCELED);
+    begin(&running, (struct op){.code = OP_CALL, .call = wait_at_gate, .arg = &gate});
+    UNTIL(runs_of(&gate) == 1);
+    cancel(&running);
+    turn_a_few_times();
+    CHECK_EQUAL(running.ended, 0);
+    conc_event_set(&gate.open);
+    CHECK_EQUAL(end(&running), 1);
 }
 
 /* ---- Closing ---- */
@@ -285,8 +266,7 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_LOOP(test_a_cancel_lets_the_others_wait_on),
     ON_EVERY_LOOP(test_cancel_before_the_first_turn),
     ON_EVERY_LOOP(test_a_part_received_counts_in_spite_of_a_cancel),
-    ON_EVERY_LOOP(test_calls_that_have_not_begun_are_cancelled),
-    ON_EVERY_LOOP(test_a_call_that_runs_is_cancelled_as_a_job_is),
+    ON_EVERY_LOOP(test_calls_that_run_are_awaited),
     ON_EVERY_LOOP(test_closing_ends_what_waits_for_the_descriptor),
     ON_EVERY_LOOP(test_closing_of_what_nobody_waits_for_is_harmless),
     ON_EVERY_LOOP(test_a_number_that_is_used_again_works),

@@ -124,12 +124,13 @@ static void test_accept_does_not_wait_in_either_mode(void **state)
         int listener = listen_here(&address, modes[i]);
         struct op op = {.code = OP_ACCEPT, .fd = listener, .flags = SOCK_CLOEXEC};
         assert_int_equal(conc__perform(&op, false), -EAGAIN);
+        assert_int_equal(op.by_thread, !modes[i]);
         int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         struct op connect = connect_op(client, &address, sizeof address);
         assert_int_equal(connect_until_done(&connect), 0);
         op.addr = (struct sockaddr *)&peer;
         op.addr_size = &size;
-        int server = (int)conc__perform(&op, false);
+        int server = (int)conc__perform(&op, op.by_thread);
         assert_true(server >= 0);
         assert_int_equal(size, sizeof peer);
         assert_true(fcntl(server, F_GETFD) & FD_CLOEXEC);
@@ -191,7 +192,6 @@ static void test_connect_to_a_full_backlog_has_no_event(void **state)
     } while (conc__perform(&op, false) == 0 && ++n < 8);
     assert_in_range(n, 1, 7);
     assert_int_equal(conc__op_events(&op), 0);
-    assert_true(conc__op_is_pollable(&op)); /* all the same */
     close(accept(listener, NULL, NULL));
     assert_int_equal(conc__perform(&op, false), 0); /* now there is room */
     for (int i = 0; i <= n; i++)

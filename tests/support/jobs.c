@@ -9,6 +9,8 @@
 
 #include <conc/thread.h>
 
+#include "op/offload.h"
+
 /* The sanitizers end a program that asks for impossibly much memory, if they are not told to let it
  * see its failure; and one of them a forked child that starts a thread. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
@@ -89,7 +91,8 @@ static int count_entries(const char *directory)
     return n;
 }
 
-int count_threads(void) { return count_entries("/proc/self/task"); }
+/* Those for files stay for a while, for the whole process. */
+int count_threads(void) { return count_entries("/proc/self/task") - (int)conc__offload_threads(); }
 
 int count_descriptors(void) { return count_entries("/proc/self/fd"); }
 

@@ -63,7 +63,10 @@ static inline struct ring *rig_ring(const struct rig *rig) { return rig->io; }
 
 static inline void rig_turn(struct rig *rig, conc_deadline until)
 {
+    if (!conc__driver_fall_asleep(&rig->driver)) /* threads have ended ops */
+        until = CONC_NOW;
     conc__uring.turn(rig->io, until);
+    conc__driver_take(&rig->driver);
 }
 
 static inline void call_ended(struct op *op)

@@ -7,33 +7,19 @@
  * descriptor that can be polled is carried out by system calls, around which the signal can be held
  * back. The first write finds out whether the kernel knows the flag. (Sends have MSG_NOSIGNAL; and
  * a worker thread of the kernel cannot be sent a signal.)
- *
- * OP_OPEN is carried out by the kernel's workers (IOSQE_ASYNC). Otherwise the kernel first tries it
- * as if O_NONBLOCK had been given, and then a FIFO does not wait for its other end.
- *
- * OP_STAT is for a thread: io_uring's STATX is carried out by a worker too, and gives another
- * struct.
  */
 #include "backend/uring/entry.h"
 
-#include <fcntl.h>
 #include <poll.h>
 
 /* In bytes: the most that read(2) and its kind transfer in one call. The length in an entry has 32
  * bits. */
 #define ENTRY_BYTES_MAX 0x7ffff000
 
-enum entry_way conc__entry_way(const struct ring *ring, const struct op *op)
+enum op_way conc__entry_way(const struct ring *ring, const struct op *op)
 {
-    switch (op->code) {
-    case OP_STAT:
-    case OP_CALL:
-        return BY_THREAD;
-    case OP_WRITE:
-        return ring->no_sigpipe || !conc__op_is_pollable(op) ? BY_ENTRY : BY_ATTEMPTS;
-    default:
-        return BY_ENTRY;
-    }
+    enum op_way way = conc__op_way(op, BY_URING);
+    return way == WAY_ENTRY && op->code == OP_WRITE && !ring->no_sigpipe ? WAY_READY : way;
 }
 
 static unsigned entry_length(const struct op *op)
@@ -85,11 +71,6 @@ void conc__entry_prepare(struct io_uring_sqe *sqe, struct ring *ring, const stru
         break;
     case OP_CONNECT:
         io_uring_prep_connect(sqe, op->fd, op->addr, (socklen_t)op->size);
-        break;
-    case OP_OPEN:
-        io_uring_prep_openat(sqe, AT_FDCWD, op->path, op->flags, op->mode);
-        if (!(op->flags & (O_NONBLOCK | O_DIRECTORY | O_PATH)))
-            sqe->flags |= IOSQE_ASYNC;
         break;
     case OP_FSYNC:
         io_uring_prep_fsync(sqe, op->fd, op->flags ? IORING_FSYNC_DATASYNC : 0);

@@ -6,13 +6,10 @@
 #define CONC_LIB_BACKEND_URING_ENTRY_H
 
 #include "backend/uring/ring.h"
-#include "op/op.h"
+#include "op/kind.h"
 
-/* How an op is carried out: by the ring; by system calls, between which the ring waits until the
- * descriptor is ready; or by a thread. */
-enum entry_way { BY_ENTRY, BY_ATTEMPTS, BY_THREAD };
-
-enum entry_way conc__entry_way(const struct ring *ring, const struct op *op);
+/* How the op is carried out: conc__op_way(), but that of the kernel at hand. */
+enum op_way conc__entry_way(const struct ring *ring, const struct op *op);
 
 /* Fill in the entry that carries out the op. */
 void conc__entry_prepare(struct io_uring_sqe *sqe, struct ring *ring, const struct op *op);

@@ -49,8 +49,8 @@ const struct ring_shape conc__ring_shape = RING_SHAPE;
 #endif
 
 /* How many threads the kernel may start, as it needs them, for operations that can only block: on
- * files, which includes opening a FIFO, and that may wait for long; and for anything else, where
- * the kernel's own limit would be the number of processes that the user may have. */
+ * files; and for anything else, where the kernel's own limit would be the number of processes that
+ * the user may have. */
 enum { FILE_WORKERS = 32, OTHER_WORKERS = 64 };
 
 /* How long to wait before the next request to a kernel that has no memory for it. */
@@ -60,10 +60,9 @@ static const unsigned needed_features =
     IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_FAST_POLL | IORING_FEAT_RW_CUR_POS;
 
 static const uint8_t needed_codes[] = {
-    IORING_OP_NOP,          IORING_OP_READ,    IORING_OP_WRITE,   IORING_OP_RECV,
-    IORING_OP_SEND,         IORING_OP_RECVMSG, IORING_OP_SENDMSG, IORING_OP_ACCEPT,
-    IORING_OP_CONNECT,      IORING_OP_OPENAT,  IORING_OP_FSYNC,   IORING_OP_POLL_ADD,
-    IORING_OP_ASYNC_CANCEL,
+    IORING_OP_NOP,     IORING_OP_READ,    IORING_OP_WRITE,    IORING_OP_RECV,
+    IORING_OP_SEND,    IORING_OP_RECVMSG, IORING_OP_SENDMSG,  IORING_OP_ACCEPT,
+    IORING_OP_CONNECT, IORING_OP_FSYNC,   IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
 };
 
 /* ---- Making and freeing ---- */

@@ -39,9 +39,10 @@
  *
  * Steps: most ops are one entry (STEP_OWN). -EAGAIN says that the kernel would not wait (a
  * descriptor in non-blocking mode, on some kernels). Then an entry follows that waits until the
- * descriptor is ready (STEP_READY), then an attempt by a system call, and so on. An op without
- * readiness goes to a thread instead. The same if the kernel, or what implements the file, says
- * -ECANCELED without having been asked to cancel: that error is for the caller's own cancellation.
+ * descriptor is ready (STEP_READY), then an attempt by a system call, and so on; or a thread makes
+ * the call, where only one that waits can do it (op->by_thread), and on files. The same if the
+ * kernel, or what implements the file, says -ECANCELED without having been asked to cancel: that
+ * error is for the caller's own cancellation.
  *
  * There is no limit to the ops in the kernel. An op that had to wait for others to end might wait
  * for ever: thousands of silent connections would keep the next one from being heard. The
@@ -176,8 +177,19 @@ static void slot_end_without_effect(struct uring *io, struct slot *slot)
     slot_end(io, slot, slot->closed ? -EBADF : -ECANCELED);
 }
 
+static void slot_offload(struct uring *io, struct slot *slot, bool may_wait)
+{
+    struct op *op = slot->op;
+    conc__slots_remove(&io->slots, slot);
+    conc__offload_start(op, may_wait);
+}
+
 static void slot_attempt(struct uring *io, struct slot *slot)
 {
+    if (slot->op->by_thread && slot->step == STEP_READY) {
+        slot_offload(io, slot, true);
+        return;
+    }
     ssize_t result = conc__perform(slot->op, false);
     if (result == -EAGAIN && conc__op_events(slot->op)) {
         slot->step = STEP_READY;
@@ -190,19 +202,17 @@ static void slot_attempt(struct uring *io, struct slot *slot)
 /* The kernel would have had to wait, and does not. */
 static void slot_await_ready(struct uring *io, struct slot *slot)
 {
-    struct op *op = slot->op;
-    if (conc__op_is_pollable(op)) {
+    if (slot->op->kind == FD_FILE) {
+        slot_offload(io, slot, false);
+    } else {
         slot->step = STEP_READY;
         slot_enter_or_wait(io, slot);
-    } else {
-        conc__slots_remove(&io->slots, slot);
-        conc__offload_start(op);
     }
 }
 
 static void slot_begin(struct uring *io, struct slot *slot)
 {
-    if (conc__entry_way(&io->ring, slot->op) == BY_ATTEMPTS)
+    if (conc__entry_way(&io->ring, slot->op) == WAY_READY)
         slot_attempt(io, slot);
     else
         slot_enter_or_wait(io, slot);
@@ -215,11 +225,16 @@ static void slot_own_step_over(struct uring *io, struct slot *slot, ssize_t resu
         io->ring.no_sigpipe = 0;
         result = -EINTR;
     }
-    bool no_effect = result == -EINTR || result == -EAGAIN || result == -ECANCELED;
+    if (slot->op->code == OP_POLL && result > 0)
+        result &= (uint16_t)conc__op_events(slot->op); /* it says POLLRDHUP unasked */
+    const bool nothing_there = slot->op->code == OP_POLL && result == 0;
+    bool no_effect = result == -EINTR || result == -EAGAIN || result == -ECANCELED || nothing_there;
     if (slot->cancelled && no_effect)
         slot_end_without_effect(io, slot);
     else if (result == -EINTR)
         slot_begin(io, slot);
+    else if (nothing_there)
+        slot_offload(io, slot, true); /* its entry would end at once again */
     else if (no_effect)
         slot_await_ready(io, slot);
     else
@@ -298,19 +313,31 @@ static void uring_turn(void *state, conc_deadline until)
 
 /* ---- The rest of the table ---- */
 
-static void uring_start(void *state, struct op *op)
+static void uring_put(struct uring *io, struct op *op)
 {
-    struct uring *io = state;
-    op->slot = 0;
-    if (conc__entry_way(&io->ring, op) == BY_THREAD) {
-        conc__offload_start(op);
-        return;
-    }
-    struct slot *slot = conc__slots_put(&io->slots, op, op->code == OP_OPEN ? -1 : op->fd);
+    struct slot *slot = conc__slots_put(&io->slots, op, op->fd);
     if (slot)
         slot_begin(io, slot);
     else
         conc__op_complete(op, -ENOMEM);
+}
+
+static void uring_start(void *state, struct op *op)
+{
+    struct uring *io = state;
+    int err = conc__op_ask(op);
+    op->slot = 0;
+    if (err) {
+        conc__op_complete(op, err);
+        return;
+    }
+    enum op_way way = conc__entry_way(&io->ring, op);
+    if (way == WAY_CALL)
+        conc__op_complete(op, conc__perform(op, true));
+    else if (way == WAY_ENTRY || way == WAY_READY)
+        uring_put(io, op);
+    else
+        conc__offload_start(op, way == WAY_WAITS);
 }
 
 static void slot_cancel(struct uring *io, struct slot *slot)
