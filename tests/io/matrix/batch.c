@@ -79,12 +79,12 @@ static struct batch {
 #define FOREACH_CALLER(r, c) \
     for (struct caller *r = (c)->callers; r < (c)->callers + (c)->n_callers; r++)
 
-static bool batch_is_oracle(void) { return batch.way == BY_ORACLE; }
+static bool batch_is_oracle(void) { return batch.way == WITH_CALL; }
 
 /* What the oracle has said of this cell. */
 static const struct outcome *cell_answer(const struct cell *c)
 {
-    return outcome_of_cell(BY_ORACLE, batch.of->asks, c->kind, c->op);
+    return outcome_of_cell(WITH_CALL, batch.of->asks, c->kind, c->op);
 }
 
 /* ---- Calls ---- */
@@ -136,7 +136,7 @@ static void caller_start(struct caller *r)
         pthread_attr_setstacksize(&attr, 256 * 1024);
         CHECK_EQUAL(pthread_create(&r->thread, &attr, caller_run_plainly, r), 0);
         pthread_attr_destroy(&attr);
-    } else if (batch.way == BY_THREAD) {
+    } else if (batch.way == WITH_THREAD) {
         r->future = conc_submit(batch.threads, caller_run, &r, sizeof r, 0);
     } else {
         r->future = conc_task_start(batch.loop, caller_run, &r, sizeof r, 0, NULL);
@@ -434,8 +434,8 @@ static int loop_main(void *unused, void *result)
 
 static bool batch_run_on_loop(void)
 {
-    const conc_loop_options options = {.backend = batch.way == BY_URING ? CONC_BACKEND_URING
-                                                                        : CONC_BACKEND_EPOLL};
+    const conc_loop_options options = {.backend = batch.way == WITH_URING ? CONC_BACKEND_URING
+                                                                          : CONC_BACKEND_EPOLL};
     conc_event_init(&batch.over);
     CHECK_EQUAL(conc_loop_new(&batch.loop, &options), 0);
     conc_future *f = conc_task_start(batch.loop, loop_main, NULL, 0, 0, NULL);
@@ -490,7 +490,7 @@ static void cell_call_again(struct cell *c)
     struct caller again = {.cell = c, .call = {.rig = &c->rig, .op = c->op}};
     enum matrix_way way = batch.way;
     rig_unblock(&c->rig);
-    batch.way = BY_ORACLE; /* a plain thread */
+    batch.way = WITH_CALL; /* a plain thread */
     CHECK_EQUAL(pthread_create(&again.thread, NULL, caller_run_plainly, &again), 0);
     for (int64_t end = real_now() + END_MOST; !again.settled && !atomic_load(&again.done);) {
         nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
@@ -569,7 +569,7 @@ static void batch_begin(const struct batch_range *range)
 {
     const struct sigaction interrupt = {.sa_handler = interrupt_nothing}; /* no SA_RESTART */
     CHECK_EQUAL(sigaction(INTERRUPT, &interrupt, NULL), 0);
-    if (range->way == BY_ORACLE)
+    if (range->way == WITH_CALL)
         signal(SIGPIPE, SIG_IGN);
     batch.way = range->way;
     batch.condition = range->condition;
@@ -588,12 +588,12 @@ void batch_run(const struct batch_range *range)
 {
     matrix->stood_ns = 0;
     batch_begin(range);
-    if (batch.way == BY_URING || batch.way == BY_EPOLL)
+    if (batch.way == WITH_URING || batch.way == WITH_EPOLL)
         matrix->no_uring = !batch_run_on_loop() || matrix->no_uring;
     else
         batch_run_on_threads();
     FOREACH_CELL(c)
-    if (batch.way != BY_URING || !matrix->no_uring)
+    if (batch.way != WITH_URING || !matrix->no_uring)
         cell_look_back(c);
     FOREACH_CELL(c)
     rig_release(&c->rig);

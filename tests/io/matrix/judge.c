@@ -34,7 +34,7 @@ const char *cell_is_left_out(enum matrix_way w, enum condition c, const struct k
                              enum operation op)
 {
     bool closes = c == WHEN_CLOSED_MEANWHILE || c == WHEN_CLOSED_BY_THREAD;
-    if (operation_calls_back(op) && w == BY_THREAD)
+    if (operation_calls_back(op) && w == WITH_THREAD)
         return "only a loop calls back";
     if (operation_calls_back(op) && (c > N_ASKED || c == WHEN_TWO_READY || c == WHEN_TWO))
         return "a callback has no deadline, and there is one for a descriptor";
@@ -48,7 +48,7 @@ const char *cell_is_left_out(enum matrix_way w, enum condition c, const struct k
         return "a stream has its descriptor for itself";
     if (operation_opens(op) && closes)
         return "there is no descriptor yet";
-    if (c == WHEN_CLOSED_MEANWHILE && w == BY_THREAD)
+    if (c == WHEN_CLOSED_MEANWHILE && w == WITH_THREAD)
         return "there is no loop that would close it";
     if (c == WHEN_TWO && kind->flags & NO_TWO)
         return "two events may become one";
@@ -129,7 +129,7 @@ bool cell_is_right(enum matrix_way w, enum condition c, size_t kind, enum operat
                    char ret[2 * TEXT_MOST])
 {
     const struct outcome *out = outcome_of_cell(w, c, kind, op);
-    const struct outcome *answer = outcome_of_cell(BY_ORACLE, conditions[c].asks, kind, op);
+    const struct outcome *answer = outcome_of_cell(WITH_CALL, conditions[c].asks, kind, op);
     if (out->state != HAS_ENDED && out->state != IS_BEGUN)
         return true;
     if (answer->state != HAS_ENDED) {

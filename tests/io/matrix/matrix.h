@@ -213,7 +213,7 @@ extern const struct condition_of conditions[N_CONDITIONS];
 
 /* ---- Ways ---- */
 
-enum matrix_way { BY_ORACLE, BY_URING, BY_EPOLL, BY_THREAD, N_WAYS };
+enum matrix_way { WITH_CALL, WITH_URING, WITH_EPOLL, WITH_THREAD, N_WAYS };
 
 extern const char *const way_names[N_WAYS];
 

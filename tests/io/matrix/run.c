@@ -134,11 +134,12 @@ static int matrix_run_all(void **state)
 {
     (void)state;
     for (int w = 0; w < N_WAYS; w++)
-        for (int c = 0; c < (w == BY_ORACLE ? N_ASKED : N_CONDITIONS); c++)
-            if (w != BY_URING || !matrix->no_uring)
+        for (int c = 0; c < (w == WITH_CALL ? N_ASKED : N_CONDITIONS); c++)
+            if (w != WITH_URING || !matrix->no_uring)
                 condition_run(w, c);
     if (matrix->no_uring)
         printf("# no io_uring here: left out\n");
+    page_print();
     return 0;
 }
 
@@ -160,7 +161,7 @@ static void test_kind(void **state)
     size_t kind = (size_t)(uintptr_t)*state, n[HAS_ENDED + 1] = {0}, wrong = 0;
     const char *why = NULL;
     char expected[2 * TEXT_MOST];
-    for (int w = BY_URING; w < N_WAYS; w++)
+    for (int w = WITH_URING; w < N_WAYS; w++)
         for (int c = 0; c < N_CONDITIONS; c++)
             for (int op = 0; op < N_OPERATIONS; op++) {
                 const struct outcome *out = outcome_of_cell(w, c, kind, op);
@@ -179,7 +180,9 @@ static void test_kind(void **state)
            n[IS_NONE]);
     if (!n[HAS_ENDED] && !n[IS_BEGUN])
         skip();
+    bool page = getenv("CONC_MATRIX_PAGE") || page_is_right(kind);
     assert_int_equal(wrong, 0);
+    assert_true(page);
 }
 
 static void test_calls_do_not_hinder_each_other(void **state)

@@ -139,14 +139,14 @@ static int await_contexts(void *executor, void *unused)
 static bool run_contexts(enum matrix_way way)
 {
     conc_executor *executor;
-    if (way == BY_THREAD) {
+    if (way == WITH_THREAD) {
         CHECK_EQUAL(conc_thread_per_job_new(&executor), 0);
         await_contexts(&executor, NULL);
         CHECK_EQUAL(conc_executor_free(executor), 0);
         return true;
     }
-    const conc_loop_options options = {.backend = way == BY_URING ? CONC_BACKEND_URING
-                                                                  : CONC_BACKEND_EPOLL};
+    const conc_loop_options options = {.backend = way == WITH_URING ? CONC_BACKEND_URING
+                                                                    : CONC_BACKEND_EPOLL};
     conc_loop *loop;
     CHECK_EQUAL(conc_loop_new(&loop, &options), 0);
     executor = conc_loop_executor(loop);
@@ -262,7 +262,7 @@ static void test_position(void **state)
     }
     snprintf(path, sizeof path, "%s/position", folder);
     for (size_t mode = 0; mode < sizeof modes / sizeof *modes; mode++)
-        for (int way = BY_URING; way < N_WAYS; way++) {
+        for (int way = WITH_URING; way < N_WAYS; way++) {
             snprintf(what, sizeof what, "%s, %s, %s, writing", filesystem_names[fs],
                      modes[mode].name, way_names[way]);
             wrong += !try_to_write(path, mode, way, what);
