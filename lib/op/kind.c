@@ -110,9 +110,10 @@ static bool op_moves_nothing(const struct op *op)
 
 enum op_way conc__op_way(const struct op *op, enum op_carrier carrier)
 {
-    /* Then some devices answer at once, others when they are ready. */
-    if (op->kind == FD_DEVICE && op_moves_nothing(op))
-        return WAY_WAITS;
+    if (op_moves_nothing(op) && op->kind == FD_PIPE)
+        return WAY_CALL;
+    if (op_moves_nothing(op) && op->kind == FD_DEVICE)
+        return WAY_WAITS; /* some answer at once, others when they are ready */
     if (op->kind == FD_FILE && op->code == OP_POLL && !(op->flags & FILE_EVENTS))
         return WAY_WAITS; /* for ever, as in poll(2) */
     return ways_of_kinds[op->kind][op->code].by[carrier];

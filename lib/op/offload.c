@@ -30,9 +30,10 @@
  * Growth: a pool starts a thread for an op that finds none idle, up to OFFLOAD_PROMPT: a disk answers
  * so many requests at once faster than few. If all of them are busy for longer, they may be stuck.
  * So then there is a *reserve*, a thread that looks each RESERVE_LOOKS whether any op has ended. If
- * none has, it becomes a worker, and the next reserve follows. So ops that are stuck delay the next
- * by that much, and no number of them stops it; and thousands of short ones share a few threads. A
- * worker that has been idle for WORKER_PATIENCE ends.
+ * none has, it becomes a worker, with as many others as the queue wants, up to the double of what there
+ * are; and the next reserve follows. So a thousand ops that are stuck delay the next by a few looks,
+ * and no number of them stops it; and thousands of short ones share a few threads. A worker that has
+ * been idle for WORKER_PATIENCE ends.
  *
  *     idle -> busy (given an op) -> idle;  reserve -> busy;  idle, reserve -> ended
  *
@@ -258,30 +259,41 @@ static void *offload_worker_main(void *arg)
     return NULL;
 }
 
-/* True: the queue has stood still. False: there is none. */
-static bool offload_queue_stands(struct offload_pool *pool)
+/* Under the guard: how many workers more it takes, at least one, at most as many as there are. */
+static size_t offload_lack(const struct offload_pool *pool)
+{
+    size_t n = 0;
+    for (struct list_node *at = pool->queue.head; at && n < pool->workers;
+         at = list_next(&pool->queue, at))
+        n++;
+    return n;
+}
+
+/* Until the queue has stood still: how many workers to add. 0: there is no queue. */
+static size_t offload_watch(struct offload_pool *pool)
 {
     const struct timespec pause = {.tv_nsec = RESERVE_LOOKS};
     uint64_t ended = 0;
-    bool waits, stands = false;
-    do {
+    for (;; nanosleep(&pause, NULL)) {
         guard_lock(&pool->word);
-        waits = !list_is_empty(&pool->queue);
-        stands = waits && ended == pool->ended + 1;
+        const bool waits = !list_is_empty(&pool->queue);
+        const bool stands = waits && ended == pool->ended + 1;
+        size_t lack = stands ? offload_lack(pool) : 0;
         ended = pool->ended + 1; /* not 0: the first look is no comparison */
-        if (!waits || stands)
-            pool->has_reserve = false;
-        pool->workers += stands;
+        pool->has_reserve = waits && !stands;
+        pool->workers += lack;
         guard_unlock(&pool->word);
-        if (waits && !stands)
-            nanosleep(&pause, NULL);
-    } while (waits && !stands);
-    return stands;
+        if (!waits || stands)
+            return lack;
+    }
 }
 
 static void *offload_reserve_main(void *arg)
 {
-    return offload_queue_stands(arg) ? offload_worker_main(arg) : NULL;
+    size_t lack = offload_watch(arg);
+    for (size_t i = 1; i < lack; i++)
+        offload_reinforce(arg, offload_worker_main);
+    return lack ? offload_worker_main(arg) : NULL;
 }
 
 /* ---- Starting ---- */

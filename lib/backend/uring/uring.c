@@ -227,14 +227,15 @@ static void slot_own_step_over(struct uring *io, struct slot *slot, ssize_t resu
     }
     if (slot->op->code == OP_POLL && result > 0)
         result &= (uint16_t)conc__op_events(slot->op); /* it says POLLRDHUP unasked */
-    const bool nothing_there = slot->op->code == OP_POLL && result == 0;
+    /* -EINVAL: a device that has no readiness has not these events */
+    const bool nothing_there = slot->op->code == OP_POLL && (result == 0 || result == -EINVAL);
     bool no_effect = result == -EINTR || result == -EAGAIN || result == -ECANCELED || nothing_there;
     if (slot->cancelled && no_effect)
         slot_end_without_effect(io, slot);
     else if (result == -EINTR)
         slot_begin(io, slot);
     else if (nothing_there)
-        slot_offload(io, slot, true); /* its entry would end at once again */
+        slot_offload(io, slot, true); /* an entry would end at once again */
     else if (no_effect)
         slot_await_ready(io, slot);
     else
