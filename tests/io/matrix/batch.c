@@ -205,9 +205,10 @@ static int context_look(const conc_context_info *info, void *unused)
     size_t cell;
     unsigned caller;
     (void)unused;
-    if (info->blocked_on && info->blocked_ns > SETTLED_NS &&
-        sscanf(info->name, "call-%zu-%u", &cell, &caller) == 2)
-        batch.cells[cell].callers[caller].settled = true;
+    if (!info->blocked_on || sscanf(info->name, "call-%zu-%u", &cell, &caller) != 2)
+        return 0;
+    struct caller *r = &batch.cells[cell].callers[caller];
+    r->settled = real_now() - r->began_at > SETTLED_NS; /* it may look again now and then */
     return 0;
 }
 
@@ -238,6 +239,18 @@ static void director_sleep(void)
 
 typedef bool caller_test(const struct caller *r);
 
+/* CONC_MATRIX_TIMES: say for which it was waited in vain. */
+static void callers_tell(caller_test *is_so)
+{
+    if (!getenv("CONC_MATRIX_TIMES"))
+        return;
+    FOREACH_CELL (c)
+        FOREACH_CALLER (r, c)
+            if (!atomic_load(&r->done) && !is_so(r))
+                printf("# %s, %s: waited in vain\n", c->rig.kind->name, operation_name(c->op));
+    fflush(stdout);
+}
+
 /* Until it is so for all callers, or the time is over. */
 static bool director_wait(caller_test *is_so, int64_t most)
 {
@@ -247,6 +260,8 @@ static bool director_wait(caller_test *is_so, int64_t most)
         FOREACH_CELL(c)
         FOREACH_CALLER(r, c)
         all = all && (atomic_load(&r->done) || is_so(r));
+        if (!all && real_now() > end)
+            callers_tell(is_so);
         if (all || real_now() > end)
             return all;
     }

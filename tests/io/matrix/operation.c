@@ -66,13 +66,27 @@ static void outcome_set_error(struct call *c, int error)
         text_add(c->outcome, "error %d", error);
 }
 
+static const char *mode_name(mode_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return "a file";
+    case S_IFDIR:
+        return "a directory";
+    case S_IFIFO:
+        return "a FIFO";
+    case S_IFCHR:
+        return "a device";
+    default:
+        return "something else";
+    }
+}
+
 static void outcome_set_fd(struct call *c, int fd)
 {
     struct stat st;
     CHECK_EQUAL(fstat(fd, &st), 0);
-    text_add(c->outcome, "a descriptor");
-    if (operation_opens(c->op))
-        text_add(c->outcome, " of kind %o", st.st_mode & S_IFMT);
+    text_add(c->outcome, "%s", operation_opens(c->op) ? mode_name(st.st_mode) : "a connection");
     close(fd);
 }
 

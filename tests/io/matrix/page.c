@@ -88,30 +88,38 @@ static bool rig_find(struct rig *r, const struct kind *kind, enum side side)
 
 /* ---- Answers ---- */
 
-/* The result alone: without the data, and without its effect. */
-static void answer_shorten(const struct kind *kind, const char *text, char *ret)
+/* The result of one call alone: without the data. */
+static void answer_shorten(const struct kind *kind, const char *text, size_t length, char *ret)
 {
-    size_t length = 0;
-    ret[0] = 0;
-    for (const char *p = text; *p && *p != ';'; p += *p != 0) {
-        const char *plus = strstr(p, " + "), *end = strchr(p, ';');
-        const char *stop = plus && (!end || plus < end) ? plus : end;
-        size_t whole = stop ? (size_t)(stop - p) : strlen(p);
-        size_t first = *p >= '0' && *p <= '9' ? strcspn(p, " ;") : whole;
-        if ((size_t)atoi(p) == record_of(kind))
-            length += (size_t)snprintf(ret + length, COLUMN_MOST - length, "done");
-        else
-            length += (size_t)snprintf(ret + length, COLUMN_MOST - length, "%.*s",
-                                       (int)(first < 30 ? first : 30), p);
-        p += whole;
-        if (p != plus)
-            break;
-        length += (size_t)snprintf(ret + length, COLUMN_MOST - length, ", ");
-        p += 2;
-    }
-    for (char *p = ret; *p; p++)
+    char word[COLUMN_MOST];
+    bool is_number = text[0] >= '0' && text[0] <= '9';
+    if (is_number)
+        length = strcspn(text, " ;");
+    snprintf(word, sizeof word, "%.*s", (int)length, text);
+    if (is_number && (size_t)atoi(word) == record_of(kind))
+        snprintf(word, sizeof word, "done");
+    for (char *p = word; *p; p++)
         if (*p == '|')
             *p = '/'; /* which would end the column */
+    strcpy(ret, word);
+}
+
+/* The results, of one call or of two, without their effect. */
+static void answers_shorten(const struct kind *kind, const char *text, char *ret)
+{
+    char first[COLUMN_MOST], second[COLUMN_MOST];
+    size_t length = strcspn(text, ";");
+    const char *plus = strstr(text, " + ");
+    if (!plus || plus > text + length) {
+        answer_shorten(kind, text, length, ret);
+        return;
+    }
+    answer_shorten(kind, text, (size_t)(plus - text), first);
+    answer_shorten(kind, plus + 3, length - (size_t)(plus + 3 - text), second);
+    if (!strcmp(first, second))
+        snprintf(ret, COLUMN_MOST, "both %.50s", first);
+    else
+        snprintf(ret, COLUMN_MOST, "%.28s; %.28s", first, second);
 }
 
 static void line_add_answer(struct line *line, size_t column, size_t kind, enum operation op)
@@ -124,8 +132,9 @@ static void line_add_answer(struct line *line, size_t column, size_t kind, enum 
     } else if (answer->state != HAS_ENDED) {
         snprintf(ret, COLUMN_MOST, CELL_NOT_TRIED);
     } else {
-        answer_shorten(matrix_kinds[kind], answer->text, text);
-        bool waits = answer->waited && strcmp(text, "blocks") != 0;
+        answers_shorten(matrix_kinds[kind], answer->text, text);
+        bool waits =
+            answer->waited && strncmp(text, "both blocks", 11) != 0 && strcmp(text, "blocks") != 0;
         snprintf(ret, COLUMN_MOST, "%s%.40s", waits ? "waits, then " : "", text);
     }
 }
