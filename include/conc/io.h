@@ -12,10 +12,20 @@
  * was cancelled or its deadline came. -ECANCELED and -ETIMEDOUT mean that nothing was read or
  * written; a call that was served in the same moment succeeds.
  *
- * A call on what can be waited for (pipes, terminals, sockets, devices ...) is interrupted at any
- * point. A call on files and directories is not: a deadline or a cancellation keeps it from
- * beginning, but once the disk is at work the call waits for its end, while other tasks run on, and
- * the result is the call's own. So with CONC_NOW such a call is done all the same.
+ * A call on what can be waited for (pipes, terminals, sockets, devices ...), and opening, are
+ * interrupted at any point. A call on files and directories is not: a deadline or a cancellation
+ * keeps it from beginning, but once the disk is at work the call waits for its end, while other
+ * tasks run on, and the result is the call's own. So with CONC_NOW such a call is done all the
+ * same. Where another program or machine answers for the file (FUSE, NFS), the call is interrupted
+ * if that allows it.
+ *
+ * No call holds up a loop, whatever the descriptor: docs/descriptors.md tells, for each kind, how
+ * it is read, written and waited for. What cannot be done without waiting is done by threads of the
+ * library, which are interrupted by SIGURG: the program gets none, and if it has a handler of its
+ * own, that should be one without SA_RESTART.
+ *
+ * The file position moves as read(2) and write(2) move it, also if tasks, threads and other
+ * processes use it at once.
  *
  * Signal handlers: none of these calls may be made in one.
  */
@@ -90,7 +100,7 @@ CONC_API int conc_close(int fd);
  * @param events  POLLIN, POLLOUT, POLLPRI, as of poll(2), or several
  * @return those of `events` that are there, with POLLERR, POLLHUP as the case may be: above 0;
  *         -EAGAIN (none, CONC_NOW), -ETIMEDOUT, -ECANCELED; -EBADF, also if this loop closed it
- *         meanwhile. What is always ready (a file) is so at once.
+ *         meanwhile. What is always ready (a file) is so at once, and never POLLPRI.
  *
  * Python: select.poll(), loop.add_reader()
  * [any | yes | yes]

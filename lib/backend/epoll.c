@@ -29,8 +29,8 @@
  * the answer then finds no op.
  *
  * An op that only a call that waits can do (op->by_thread) waits for its event like any other, and
- * then a thread makes the call. Where epoll knows no events (-EPERM: /dev/zero) it is left to a thread
- * at once.
+ * then a thread makes the call. Where epoll knows no events (-EPERM: /dev/zero) it is left to a
+ * thread at once.
  *
  * Everything happens in the driver's thread: no locks, no atomics.
  */
@@ -297,14 +297,9 @@ static void epoll_closing(void *state, int fd)
 /* True: the op has ended, or is a thread's, and is off its list. */
 static bool op_attempt(struct list *list, struct op *op, struct list *finished)
 {
-    if (op->by_thread) {
-        if (!conc__op_is_ready(op))
-            return false;
-        op_finish(list, op, -EAGAIN, finished);
-        return true;
-    }
-    ssize_t result = conc__perform(op, false);
-    if (result == -EAGAIN && conc__op_events(op))
+    ssize_t result = conc__perform_when_ready(op);
+    const bool for_thread = op->by_thread && conc__op_is_ready(op);
+    if (result == -EAGAIN && conc__op_events(op) && !for_thread)
         return false;
     op_finish(list, op, result, finished);
     return true;

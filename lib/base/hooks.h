@@ -27,8 +27,8 @@ extern struct conc__hooks conc__hooks;
 /* Move the library's clock forward; those who sleep notice it within a few milliseconds. */
 void conc__test_advance(int64_t ns);
 
-/* Stop the clock, but for conc__test_advance(); or have it go on. For what depends on how long a wait
- * took: a busy machine may make any wait long. */
+/* Stop the clock, but for conc__test_advance(); or have it go on. For what depends on how long a
+ * wait took: a busy machine may make any wait long. */
 void conc__test_stop_clock(bool stopped);
 
 /* Count a hook down. True: this call is to fail. */

@@ -80,36 +80,25 @@ int conc_open(const char *path, int flags, mode_t mode, conc_deadline deadline)
     return (int)conc__op_run(&op, "open", deadline);
 }
 
-/* Does the descriptor have offsets? 0, or an error. io_uring would not refuse to read a pipe at an
- * offset: it would ignore the offset. */
-static int file_check_offsets(int fd, off_t at)
-{
-    if (at < 0)
-        return -EINVAL;
-    return lseek(fd, 0, SEEK_CUR) < 0 ? -errno : 0;
-}
-
 ssize_t conc_pread(int fd, void *buf, size_t n, off_t at, conc_deadline deadline)
 {
-    if (transfer_is_missing(buf, n))
+    if (transfer_is_missing(buf, n) || at < 0)
         return -EINVAL;
     struct op op = {
         .code = OP_PREAD, .fd = fd, .buf = buf, .size = transfer_bounded(n), .offset = at};
-    int err = file_check_offsets(fd, at);
-    return err ? err : conc__op_run(&op, "pread", deadline);
+    return conc__op_run(&op, "pread", deadline);
 }
 
 ssize_t conc_pwrite(int fd, const void *buf, size_t n, off_t at, conc_deadline deadline)
 {
-    if (transfer_is_missing(buf, n))
+    if (transfer_is_missing(buf, n) || at < 0)
         return -EINVAL;
     struct op op = {.code = OP_PWRITE,
                     .fd = fd,
                     .buf = transfer_unconst(buf),
                     .size = transfer_bounded(n),
                     .offset = at};
-    int err = file_check_offsets(fd, at);
-    return err ? err : conc__op_run(&op, "pwrite", deadline);
+    return conc__op_run(&op, "pwrite", deadline);
 }
 
 int conc_fsync(int fd, conc_deadline deadline)

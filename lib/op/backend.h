@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend.h: how a driver (driver.h) talks to the kernel: by io_uring, or by epoll with a few
- * threads for files. The driver knows only this table. No result shows which backend it is.
+ * backend.h: how a driver (driver.h) talks to the kernel: by io_uring, or by epoll and threads
+ * (offload.c). The driver knows only this table. No result shows which backend it is.
  *
  * All functions are called in the driver's thread; but forget() in a child, by the thread that
  * forked.

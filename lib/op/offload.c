@@ -27,19 +27,19 @@
  * op->interrupted keeps the worker from repeating the call. What cannot be interrupted (a disk, a
  * FUSE server that does not care) ends when it ends, and then the op has its result.
  *
- * Growth: a pool starts a thread for an op that finds none idle, up to OFFLOAD_PROMPT: a disk answers
- * so many requests at once faster than few. If all of them are busy for longer, they may be stuck.
- * So then there is a *reserve*, a thread that looks each RESERVE_LOOKS whether any op has ended. If
- * none has, it becomes a worker, with as many others as the queue wants, up to the double of what there
- * are; and the next reserve follows. So a thousand ops that are stuck delay the next by a few looks,
- * and no number of them stops it; and thousands of short ones share a few threads. A worker that has
- * been idle for WORKER_PATIENCE ends.
+ * Growth: a pool starts a thread for an op that finds none idle, up to OFFLOAD_PROMPT: a disk
+ * answers so many requests at once faster than few. If all of them are busy for longer, they may be
+ * stuck. So then there is a *reserve*, a thread that looks each RESERVE_LOOKS whether any op has
+ * ended. If none has, it becomes a worker, with as many others as the queue wants, up to the double
+ * of what there are; and the next reserve follows. So a thousand ops that are stuck delay the next
+ * by a few looks, and no number of them stops it; and thousands of short ones share a few threads.
+ * A worker that has been idle for WORKER_PATIENCE ends.
  *
  *     idle -> busy (given an op) -> idle;  reserve -> busy;  idle, reserve -> ended
  *
  * Invariant: a worker is idle only while the queue is empty; and while the queue is not empty there
- * are workers, and either fewer than OFFLOAD_PROMPT and one of them is starting, or a reserve, unless the
- * system has refused a thread.
+ * are workers, and either fewer than OFFLOAD_PROMPT and one of them is starting, or a reserve,
+ * unless the system has refused a thread.
  *
  * Order: the guard, and the inbox of the driver. An op without a driver completes in the worker's
  * thread: op.c says how.

@@ -25,8 +25,9 @@
  *
  * Waking: with a driver the completion comes in the thread in which the context runs, so `done`
  * needs no memory order. The completion kicks the context, which means no more than 'look again',
- * and only a context that has parked. Without a driver it comes in another thread, which sets `done`
- * (release) before it kicks, and once more afterwards: the context may not end while it is kicked.
+ * and only a context that has parked. Without a driver it comes in another thread, which sets
+ * `done` (release) before it kicks, and once more afterwards: the context may not end while it is
+ * kicked.
  */
 #include <sched.h>
 
@@ -77,8 +78,8 @@ struct op_waiter {
     uint32_t done; /* OP_GOES_ON ... */
 };
 
-/* Without a driver the completion comes in another thread. OP_DONE: the result is there; OP_LEFT: that
- * thread touches the op and its waiter no more. With a driver there is only the second. */
+/* Without a driver the completion comes in another thread. OP_DONE: the result is there; OP_LEFT:
+ * that thread touches the op and its waiter no more. With a driver there is only the second. */
 enum { OP_GOES_ON, OP_DONE, OP_LEFT };
 
 static void op_wake_task(struct op *op)
@@ -235,20 +236,20 @@ static ssize_t op_poll_and_attempt(struct conc_context *self, struct op *op, con
 {
     conc_deadline until;
     ssize_t result = -EAGAIN;
+    bool for_thread = false;
     int why;
     conc__blocked_begin(self, what, NULL, NULL);
     while (!(why = conc__must_end(self, deadline, &until))) {
         self->ops->poll(self, op->fd, conc__op_events(op), until);
-        if (op->by_thread && conc__op_is_ready(op))
-            break;
-        result = op->by_thread ? -EAGAIN : conc__perform(op, false);
-        if (result != -EAGAIN || !conc__op_events(op))
+        result = conc__perform_when_ready(op);
+        for_thread = result == -EAGAIN && op->by_thread && conc__op_is_ready(op);
+        if (result != -EAGAIN || !conc__op_events(op) || for_thread)
             break;
     }
     conc__blocked_end(self);
     if (why)
         return op->moved ? op->moved : op_report_end(self, why);
-    return op->by_thread ? op_run_by_thread(self, op, what, deadline) : result;
+    return for_thread ? op_run_by_thread(self, op, what, deadline) : result;
 }
 
 static ssize_t op_attempt_alone(struct conc_context *self, struct op *op, const char *what,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * op.h: an operation that takes a while: reading, writing, accepting ..., or a call that blocks. A
- * struct on the caller's stack describes it. It is carried out by the backend of the caller's driver
- * (driver.h), by the caller itself if it has no driver (perform and poll), or by a thread that may
- * block (offload.c): kind.c has the table of that.
+ * struct on the caller's stack describes it. It is carried out by the backend of the caller's
+ * driver (driver.h), by the caller itself if it has no driver (perform and poll), or by a thread
+ * that may block (offload.c): kind.c has the table of that.
  *
  * From its start until `complete` is called, the struct and the memory that it names belong to what
  * carries the op out; from then on never again. A cancel only asks for an early end.
@@ -123,6 +123,10 @@ _Static_assert(sizeof(struct op) <= 112, "it lies on the stack of every call tha
  * for ops whose way is WAY_READY, and for an OP_PREAD on a file. With `wait` true it repeats what a
  * signal has ended, but not after op->interrupted. */
 ssize_t conc__perform(struct op *op, bool wait);
+
+/* Another attempt, after an event. If the event is there, and yet the attempt would have to wait (a
+ * datagram socket that was shut down), a thread is to make the call: op->by_thread. */
+ssize_t conc__perform_when_ready(struct op *op);
 
 /* The events of poll(2) after which another attempt makes sense. 0: the op is of a kind for which
  * there are none; or an attempt gave -EAGAIN for a reason that no event reports the end of (a Unix

@@ -164,7 +164,7 @@ static ssize_t socket_receive_all(struct op *op, int flags)
 
 static ssize_t attempt_recv(struct op *op, int dont_wait)
 {
-    bool all = dont_wait && (op->flags & MSG_WAITALL) && !(op->flags & MSG_PEEK);
+    bool all = (op->flags & MSG_WAITALL) && !(op->flags & MSG_PEEK);
     if (all)
         return socket_receive_all(op, (op->flags & ~MSG_WAITALL) | dont_wait);
     return outcome_of(recv(op->fd, op->buf, op->size, op->flags | dont_wait));
@@ -185,8 +185,8 @@ static bool socket_listens(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens;
 }
 
-/* A Unix socket that was shut down still calls itself a listener, and in non-blocking mode accept4(2)
- * would for ever say that there is no connection yet. */
+/* A Unix socket that was shut down still calls itself a listener, and in non-blocking mode
+ * accept4(2) would for ever say that there is no connection yet. */
 static bool listener_was_shut_down(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -295,6 +295,16 @@ ssize_t conc__perform(struct op *op, bool wait)
     do
         result = attempt_code(op, wait);
     while (result == -EINTR && !load_relaxed(&op->interrupted)); /* relaxed: only a hint */
+    return result;
+}
+
+ssize_t conc__perform_when_ready(struct op *op)
+{
+    if (op->by_thread)
+        return -EAGAIN;
+    ssize_t result = conc__perform(op, false);
+    if (result == -EAGAIN && conc__op_events(op))
+        op->by_thread = conc__op_is_ready(op);
     return result;
 }
 

@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
-
 /* ---- Cancelling ---- */
 
 static void test_cancelled_ops_have_no_effect(void)

@@ -186,12 +186,11 @@ static void slot_offload(struct uring *io, struct slot *slot, bool may_wait)
 
 static void slot_attempt(struct uring *io, struct slot *slot)
 {
-    if (slot->op->by_thread && slot->step == STEP_READY) {
+    const bool again = slot->step == STEP_READY;
+    ssize_t result = again ? conc__perform_when_ready(slot->op) : conc__perform(slot->op, false);
+    if (result == -EAGAIN && again && slot->op->by_thread) {
         slot_offload(io, slot, true);
-        return;
-    }
-    ssize_t result = conc__perform(slot->op, false);
-    if (result == -EAGAIN && conc__op_events(slot->op)) {
+    } else if (result == -EAGAIN && conc__op_events(slot->op)) {
         slot->step = STEP_READY;
         slot_enter_or_wait(io, slot);
     } else {
