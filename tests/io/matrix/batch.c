@@ -244,10 +244,10 @@ static void callers_tell(caller_test *is_so)
 {
     if (!getenv("CONC_MATRIX_TIMES"))
         return;
-    FOREACH_CELL (c)
-        FOREACH_CALLER (r, c)
-            if (!atomic_load(&r->done) && !is_so(r))
-                printf("# %s, %s: waited in vain\n", c->rig.kind->name, operation_name(c->op));
+    FOREACH_CELL(c)
+    FOREACH_CALLER(r, c)
+    if (!atomic_load(&r->done) && !is_so(r))
+        printf("# %s, %s: waited in vain\n", c->rig.kind->name, operation_name(c->op));
     fflush(stdout);
 }
 

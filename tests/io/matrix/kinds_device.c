@@ -236,6 +236,7 @@ static struct setup pidfd_prepare(struct rig *r)
 
 const struct kind kind_pidfd = {
     .name = "pidfd",
+    .flags = HAS_NO_PLACES,
     .prepare = pidfd_prepare,
     .unblock = pidfd_unblock,
 };

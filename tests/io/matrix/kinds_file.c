@@ -275,7 +275,7 @@ static void shown_compose(const struct rig *r, unsigned number, void *buf)
         .compose = shown_compose,                    \
     }
 
-SHOWN_KIND(kind_procfs, "procfs", 0, "/proc/version", "/proc/self/comm", "matrix", '\n');
+SHOWN_KIND(kind_procfs, "procfs", 0, "/proc/version", "/proc/self/comm", "matrix", '-');
 SHOWN_KIND(kind_sysctl, "/proc/sys", 0, "/proc/sys/kernel/ostype", "/proc/sys/kernel/shmmni", NULL,
            '\n');
 SHOWN_KIND(kind_pressure, "pressure stall information", DATA_VARIES, "/proc/pressure/cpu", NULL,

@@ -74,6 +74,7 @@ enum {
     NO_TWO = 4,             /* two events may become one */
     IS_DIRECT = 16,         /* its memory must be aligned (O_DIRECT) */
     LOCKS_NO_POSITION = 32, /* the kernel does not, either */
+    HAS_NO_PLACES = 64,     /* but pread(2) has another error for it */
     ARRIVES_LATER = 8,      /* what was written needs a moment to the other side */
 };
 
