@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_kind.c: what conc__op_ask() finds out about each kind of descriptor, and the ways that follow
- * from it. What they are worth: tests/io/matrix.
+ * test_kind.c: what conc__op_ask() finds out about each kind of descriptor, and the ways that
+ * follow from it. What they are worth: tests/io/matrix.
  */
 #include "support.h"
 
