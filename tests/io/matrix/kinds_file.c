@@ -3,6 +3,7 @@
  * kinds_file.c: regular files on each file system, directories, files in memory, and what the kernel
  * shows as files.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -136,11 +137,34 @@ static struct setup slow_prepare(struct rig *r)
     return PREPARED;
 }
 
+/* Do all its threads stand? A signal takes a moment. */
+static bool server_is_stopped(void)
+{
+    char path[320], line[512];
+    bool all = true;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)mount_server(SLOW_FUSE));
+    DIR *d = opendir(path);
+    CHECK(d);
+    for (struct dirent *e; (e = readdir(d));) {
+        snprintf(path, sizeof path, "/proc/%d/task/%s/stat", (int)mount_server(SLOW_FUSE),
+                 e->d_name);
+        FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "r");
+        const char *end = f && fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL;
+        all = all && (!end || end[2] == 'T');
+        if (f)
+            fclose(f);
+    }
+    closedir(d);
+    return all;
+}
+
 static void slow_seal(struct rig *r)
 {
     (void)r;
-    if (!server_stands)
-        CHECK_EQUAL(kill(mount_server(SLOW_FUSE), SIGSTOP), 0);
+    if (server_stands)
+        return;
+    CHECK_EQUAL(kill(mount_server(SLOW_FUSE), SIGSTOP), 0);
+    WAIT_UNTIL(server_is_stopped());
     server_stands = true;
 }
 
