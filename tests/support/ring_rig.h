@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -54,6 +55,8 @@ static inline void rig_close(struct rig *rig)
 {
     CHECK_EQUAL(rig->driver.ops, 0);
     conc__uring.fini(rig->io);
+    while (load_acquire(&rig->driver.posters))
+        sched_yield();
     close(rig->driver.wake_fd);
     conc__ring_shape = rig->shape_before;
     CHECK_EQUAL(conc__hooks.allocated, rig->blocks_before);
