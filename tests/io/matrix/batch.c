@@ -3,9 +3,9 @@
  * batch.c: the cells of one condition and one way, all at once.
  *
  * How: all rigs are prepared, while the process has one thread; then every call runs in a task of
- * one loop, or in a thread of its own. A *director*, a plain thread, waits until each call has ended
- * or is seen to be blocked, lets happen what the condition says, waits for the ends, and cancels
- * what is left. Then, again with one thread, it is looked at what came of it all.
+ * one loop, or in a thread of its own. A *director*, a plain thread, waits until each call has
+ * ended or is seen to be blocked, lets happen what the condition says, waits for the ends, and
+ * cancels what is left. Then, again with one thread, it is looked at what came of it all.
  *
  * Blocked: a task or thread of libconc's is, when the registry says so; a system call is, when its
  * thread sleeps and has not run for some time (/proc/self/task).

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kinds_file.c: regular files on each file system, directories, files in memory, and what the kernel
- * shows as files.
+ * kinds_file.c: regular files on each file system, directories, files in memory, and what the
+ * kernel shows as files.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -6,13 +6,13 @@
  * be seen to block, and libconc's outcome must be the same. What libconc adds (deadlines, CONC_NOW,
  * cancellation, conc_close()) follows from whether that call waits: judge.c.
  *
- * - A *kind* (kinds_*.c) prepares a descriptor in a state: ready, nothing there, at its end ...; and
- *   can make it ready later, and tell what came of it: the other side's bytes, the position.
+ * - A *kind* (kinds_*.c) prepares a descriptor in a state: ready, nothing there, at its end ...;
+ *   and can make it ready later, and tell what came of it: the other side's bytes, the position.
  * - An *operation* (operation.c) is a call of libconc's, and the plain call that it answers to.
  * - A *condition* (condition.c) is a state, a deadline, and what happens meanwhile.
- * - A *cell* is one of each, in a way. All cells of a condition and a way run at once in one loop, in
- *   a process of their own, beside a heartbeat: batch.c. A batch that stands still, or dies, is run
- *   again in smaller parts, so that the cell that is to blame is found: run.c.
+ * - A *cell* is one of each, in a way. All cells of a condition and a way run at once in one loop,
+ *   in a process of their own, beside a heartbeat: batch.c. A batch that stands still, or dies, is
+ *   run again in smaller parts, so that the cell that is to blame is found: run.c.
  */
 #ifndef CONC_TESTS_MATRIX_H
 #define CONC_TESTS_MATRIX_H
@@ -92,7 +92,7 @@ struct kind {
     /* Make one call more go on. */
     void (*unblock)(struct rig *r);
 
-    /* What is left to read and has arrived, where it lies beside: appended to text. NULL: nothing. */
+    /* Append to text what is left to read, what has arrived, the position. NULL: nothing. */
     void (*tell)(struct rig *r, char *text);
 
     /* What the n bytes are that were read. NULL: bytes. */

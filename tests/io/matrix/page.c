@@ -4,8 +4,8 @@
  * has found (the system call's answers, which libconc's were compared with), and of the library's
  * own table of ways (op/kind.h).
  *
- * With CONC_MATRIX_PAGE=FILE the lines are appended to FILE, for scripts/descriptors; always, they
- * are compared with those of the page. What could not be tried here is not compared. Answers are the
+ * With CONC_MATRIX_PAGE=FILE the lines are appended to FILE, for scripts/descriptors; else they are
+ * compared with those of the page. What could not be tried here is not compared. Answers are the
  * kernel's: one that is of another version than the page was made with may give others, and then
  * they are only told.
  */
