@@ -278,7 +278,7 @@ static void shown_compose(const struct rig *r, unsigned number, void *buf)
     const struct shown_of *of = r->kind->of;
     char value[32] = "";
     (void)number;
-    int fd = of->write ? -1 : open(of->to_write, O_RDONLY | O_CLOEXEC);
+    int fd = of->write || !of->to_write ? -1 : open(of->to_write, O_RDONLY | O_CLOEXEC);
     if (fd >= 0 && read(fd, value, sizeof value - 1) < 0)
         value[0] = 0;
     if (fd >= 0)
