@@ -49,7 +49,8 @@ struct caller {
     bool settled, told; /* it is blocked; it was told to end, since nothing else ends it */
     int64_t asleep_since;
     unsigned long long has_run; /* as schedstat says */
-    int64_t began_at, ended_at;
+    _Atomic int64_t began_at;
+    int64_t ended_at;
 };
 
 struct cell {
@@ -81,6 +82,13 @@ static struct batch {
 
 static bool batch_is_oracle(void) { return batch.way == WITH_CALL; }
 
+static bool batch_is_now(void)
+{
+    return batch.condition == WHEN_NOW || batch.condition == WHEN_NOW_READY;
+}
+
+static bool batch_has_deadline(void) { return batch_is_now() || batch.condition == WHEN_DEADLINE; }
+
 /* What the oracle has said of this cell. */
 static const struct outcome *cell_answer(const struct cell *c)
 {
@@ -96,7 +104,7 @@ static void caller_begin(struct caller *r)
     conc_context_set_name(name);
     r->began_at = real_now();
     r->call.deadline = CONC_FOREVER;
-    if (batch.condition == WHEN_NOW || batch.condition == WHEN_NOW_READY)
+    if (batch_is_now())
         r->call.deadline = CONC_NOW;
     else if (batch.condition == WHEN_DEADLINE)
         r->call.deadline = conc_in(DEADLINE_NS);
@@ -214,13 +222,12 @@ static int context_look(const conc_context_info *info, void *unused)
 
 static void batch_look(void)
 {
-    FOREACH_CELL(c)
-    FOREACH_CALLER(r, c)
-    {
-        r->settled = false;
-        if (batch_is_oracle() && !atomic_load(&r->done))
-            caller_look(r);
-    }
+    FOREACH_CELL (c)
+        FOREACH_CALLER (r, c) {
+            r->settled = false;
+            if (batch_is_oracle() && !atomic_load(&r->done))
+                caller_look(r);
+        }
     if (!batch_is_oracle())
         CHECK_EQUAL(conc_context_foreach(context_look, NULL), 0);
 }
@@ -244,10 +251,10 @@ static void callers_tell(caller_test *is_so)
 {
     if (!getenv("CONC_MATRIX_TIMES"))
         return;
-    FOREACH_CELL(c)
-    FOREACH_CALLER(r, c)
-    if (!atomic_load(&r->done) && !is_so(r))
-        printf("# %s, %s: waited in vain\n", c->rig.kind->name, operation_name(c->op));
+    FOREACH_CELL (c)
+        FOREACH_CALLER (r, c)
+            if (!atomic_load(&r->done) && !is_so(r))
+                printf("# %s, %s: waited in vain\n", c->rig.kind->name, operation_name(c->op));
     fflush(stdout);
 }
 
@@ -257,9 +264,9 @@ static bool director_wait(caller_test *is_so, int64_t most)
     for (int64_t end = real_now() + most;; director_sleep()) {
         bool all = true;
         batch_look();
-        FOREACH_CELL(c)
-        FOREACH_CALLER(r, c)
-        all = all && (atomic_load(&r->done) || is_so(r));
+        FOREACH_CELL (c)
+            FOREACH_CALLER (r, c)
+                all = all && (atomic_load(&r->done) || is_so(r));
         if (!all && real_now() > end)
             callers_tell(is_so);
         if (all || real_now() > end)
@@ -279,7 +286,7 @@ static bool caller_may_stay(const struct caller *r)
         return r->settled;
     if (batch.of->happening > UNBLOCK && cell_answer(r->cell)->waited)
         return false;
-    if (r->call.deadline.ns != CONC_FOREVER.ns)
+    if (batch_has_deadline())
         return false;
     return strstr(cell_answer(r->cell)->text, "blocks") != NULL;
 }
@@ -296,8 +303,8 @@ static void cell_happen(struct cell *c)
             rig_unblock(&c->rig);
         break;
     case CANCEL:
-        FOREACH_CALLER(r, c)
-        conc_future_cancel(r->future);
+        FOREACH_CALLER (r, c)
+            conc_future_cancel(r->future);
         break;
     case CLOSE_IN_LOOP:
         CHECK_EQUAL(conc_loop_call_soon_threadsafe(batch.loop, loop_close_fd, &c->rig, NULL), 0);
@@ -312,9 +319,9 @@ static void cell_happen(struct cell *c)
 
 static bool cell_is_done(struct cell *c)
 {
-    FOREACH_CALLER(r, c)
-    if (!atomic_load(&r->done))
-        return false;
+    FOREACH_CALLER (r, c)
+        if (!atomic_load(&r->done))
+            return false;
     return true;
 }
 
@@ -322,27 +329,27 @@ static bool cell_is_done(struct cell *c)
 static void director_release_slow(void)
 {
     bool any = false;
-    FOREACH_CELL(c)
-    any = any || (c->rig.kind->flags & FINISHES && !cell_is_done(c));
+    FOREACH_CELL (c)
+        any = any || (c->rig.kind->flags & FINISHES && !cell_is_done(c));
     if (!any || batch.of->happening == UNBLOCK)
         return;
     for (int64_t end = real_now() + DEADLINE_NS + CONC_MS(100); real_now() < end;)
         director_sleep();
-    FOREACH_CELL(c)
-    if (c->rig.kind->flags & FINISHES)
-        rig_unblock(&c->rig);
+    FOREACH_CELL (c)
+        if (c->rig.kind->flags & FINISHES)
+            rig_unblock(&c->rig);
 }
 
 static void director_end_all(void)
 {
     for (int64_t end = real_now() + END_MOST; real_now() < end; director_sleep()) {
         bool all = true;
-        FOREACH_CELL(c)
-        FOREACH_CALLER(r, c)
-        if (!atomic_load(&r->done)) {
-            all = false;
-            caller_tell(r);
-        }
+        FOREACH_CELL (c)
+            FOREACH_CALLER (r, c)
+                if (!atomic_load(&r->done)) {
+                    all = false;
+                    caller_tell(r);
+                }
         if (all)
             return;
     }
@@ -353,8 +360,7 @@ static void director_run(void)
     batch.last_look = real_now();
     if (batch.of->happening != NOTHING)
         director_wait(caller_is_settled, END_MOST / 4);
-    FOREACH_CELL(c)
-    {
+    FOREACH_CELL (c) {
         c->out->waited = !cell_is_done(c);
         if (c->out->waited && (batch_is_oracle() || cell_answer(c)->waited))
             cell_happen(c);
@@ -362,9 +368,9 @@ static void director_run(void)
     director_release_slow();
     int64_t most = END_MOST + (batch.condition == WHEN_DEADLINE ? DEADLINE_NS : 0);
     director_wait(caller_may_stay, most);
-    FOREACH_CELL(c)
-    if (batch.of->happening == NOTHING)
-        c->out->waited = !cell_is_done(c);
+    FOREACH_CELL (c)
+        if (batch.of->happening == NOTHING)
+            c->out->waited = !cell_is_done(c);
     for (int i = 0; i < 5; i++)
         director_sleep();
     director_end_all();
@@ -378,8 +384,7 @@ static void cell_look_back(struct cell *c);
 static void batch_stop_if_stuck(void)
 {
     bool stuck = false;
-    FOREACH_CELL(c)
-    {
+    FOREACH_CELL (c) {
         c->out->stuck = !cell_is_done(c);
         stuck = stuck || c->out->stuck;
     }
@@ -387,9 +392,9 @@ static void batch_stop_if_stuck(void)
         return;
     if (getenv("CONC_MATRIX_DUMP"))
         conc_dump(stderr);
-    FOREACH_CELL(c)
-    if (!c->out->stuck)
-        cell_look_back(c);
+    FOREACH_CELL (c)
+        if (!c->out->stuck)
+            cell_look_back(c);
     _exit(BATCH_IS_STUCK);
 }
 
@@ -417,16 +422,16 @@ static void *director_run_and_stop(void *unused)
 
 static void batch_start_callers(void)
 {
-    FOREACH_CELL(c)
-    FOREACH_CALLER(r, c)
-    caller_start(r);
+    FOREACH_CELL (c)
+        FOREACH_CALLER (r, c)
+            caller_start(r);
 }
 
 static void batch_join_callers(void)
 {
-    FOREACH_CELL(c)
-    FOREACH_CALLER(r, c)
-    caller_join(r);
+    FOREACH_CELL (c)
+        FOREACH_CALLER (r, c)
+            caller_join(r);
 }
 
 static int loop_main(void *unused, void *result)
@@ -481,9 +486,9 @@ static void batch_run_on_threads(void)
 /* Join the outcomes of the callers, in an order that does not depend on who was first. */
 static void cell_add_outcomes(struct cell *c, char *text)
 {
-    FOREACH_CALLER(r, c)
-    if (r->told)
-        snprintf(r->call.outcome, sizeof r->call.outcome, "blocks");
+    FOREACH_CALLER (r, c)
+        if (r->told)
+            snprintf(r->call.outcome, sizeof r->call.outcome, "blocks");
     const char *a = c->callers[0].call.outcome, *b = c->callers[1].call.outcome;
     if (c->n_callers == 1)
         text_add(text, "%s", a);
@@ -525,8 +530,7 @@ static void cell_call_again(struct cell *c)
 
 static void cell_note_time(struct cell *c)
 {
-    FOREACH_CALLER(r, c)
-    {
+    FOREACH_CALLER (r, c) {
         int64_t due = c->happened_at ? c->happened_at : r->began_at;
         if (batch.condition == WHEN_DEADLINE)
             due += DEADLINE_NS;
@@ -594,9 +598,9 @@ static void batch_begin(const struct batch_range *range)
     for (size_t kind = range->first_kind; kind < range->last_kind; kind++)
         for (unsigned op = range->first_op; op < range->last_op; op++)
             cell_prepare(kind, op);
-    FOREACH_CELL(c)
-    if (c->rig.kind->seal)
-        c->rig.kind->seal(&c->rig);
+    FOREACH_CELL (c)
+        if (c->rig.kind->seal)
+            c->rig.kind->seal(&c->rig);
 }
 
 void batch_run(const struct batch_range *range)
@@ -607,10 +611,12 @@ void batch_run(const struct batch_range *range)
         matrix->no_uring = !batch_run_on_loop() || matrix->no_uring;
     else
         batch_run_on_threads();
-    FOREACH_CELL(c)
-    if (batch.way != WITH_URING || !matrix->no_uring)
-        cell_look_back(c);
-    FOREACH_CELL(c)
-    rig_release(&c->rig);
+    FOREACH_CELL (c)
+        if (batch.way != WITH_URING || !matrix->no_uring)
+            cell_look_back(c);
+        else
+            *c->out = (struct outcome){.state = IS_LEFT, .text = "there is no io_uring here"};
+    FOREACH_CELL (c)
+        rig_release(&c->rig);
     free(batch.cells);
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checkers.h"
 #include "matrix.h"
 
 static const struct {
@@ -49,6 +50,10 @@ const char *cell_is_left_out(enum matrix_way w, enum condition c, const struct k
         return "a stream reads ahead, for itself";
     if (operation_streams(op) && kind->flags & IS_DIRECT)
         return "a stream's buffers are not aligned";
+#ifdef WITH_TSAN
+    if (closes)
+        return "ThreadSanitizer takes a close beside a call for a race";
+#endif
     if (operation_streams(op) && closes)
         return "a stream has its descriptor for itself";
     if (operation_opens(op) && closes)
