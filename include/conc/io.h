@@ -51,7 +51,7 @@ extern "C" {
  * @param fd   its file position moves on
  * @param buf  room for n bytes
  * @return how many bytes were read; 0: the end (or n is 0); -EAGAIN (nothing there, CONC_NOW),
- *         -ETIMEDOUT, -ECANCELED; -EBADF, also if this loop closed it meanwhile; -ECONNRESET, -EIO
+ *         -ETIMEDOUT, -ECANCELED; -EBADF, also if it was closed meanwhile; -ECONNRESET, -EIO
  *         and what else read(2) tells; -EINVAL: no buf
  *
  * Python: os.read()
@@ -84,13 +84,21 @@ CONC_API ssize_t conc_write(int fd, const void *buf, size_t n, conc_deadline dea
 CONC_API int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline);
 
 /**
- * Close a descriptor. Operations on it that wait in the caller's loop end with -EBADF; those of
- * other threads and loops are not told: end them first.
+ * Close a descriptor. Operations on it that wait, in whatever thread or loop, end with -EBADF, and
+ * the number becomes free after that. Another loop that is busy for longer than a second, or does
+ * not run, still has the number when this call returns: then the descriptor is closed as soon as
+ * that loop goes on, runs again or is freed. The same if the caller is a callback on a loop's own
+ * stack, which does not wait.
+ *
+ * A close that takes long (of a socket that lingers, of a file on a slow disk) does not hold a
+ * loop: in a task the call waits for its end, while other tasks run on, and cannot be cancelled; in
+ * a callback it returns 0 at once.
  *
  * @return 0; -EBADF; -EIO, -ENOSPC, -EDQUOT: a late error of an earlier write. It is closed in any
- *         case.
+ *         case, except after -ENOMEM: others wait for it, and there is no memory to tell them.
  *
  * Python: os.close()
+ * [any | yes | no]
  */
 CONC_API int conc_close(int fd);
 
@@ -99,7 +107,7 @@ CONC_API int conc_close(int fd);
  *
  * @param events  POLLIN, POLLOUT, POLLPRI, as of poll(2), or several
  * @return those of `events` that are there, with POLLERR, POLLHUP as the case may be: above 0;
- *         -EAGAIN (none, CONC_NOW), -ETIMEDOUT, -ECANCELED; -EBADF, also if this loop closed it
+ *         -EAGAIN (none, CONC_NOW), -ETIMEDOUT, -ECANCELED; -EBADF, also if it was closed
  *         meanwhile. What is always ready (a file) is so at once, and never POLLPRI.
  *
  * Python: select.poll(), loop.add_reader()

@@ -271,7 +271,7 @@ CONC_API void conc_handle_free(conc_handle *handle);
  * long as it is. One reader for each descriptor: another call replaces it. For libraries that want
  * to be told; tasks rather call conc_recv(), or conc_poll_fd().
  *
- * @return 0; -EINVAL: no fn, or fd < 0; -ENOMEM; -EPERM; -ESHUTDOWN
+ * @return 0; -EINVAL: no fn, or fd < 0; -EBADF: it is not open; -ENOMEM; -EPERM; -ESHUTDOWN
  *
  * Python: loop.add_reader()
  * [loop | no | no]

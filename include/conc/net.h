@@ -171,7 +171,7 @@ CONC_API int conc_listen(int fd, int backlog);
  * @return a connected socket, in blocking mode, closed on exec, for conc_close(); -EAGAIN (none,
  *         CONC_NOW), -ETIMEDOUT, -ECANCELED; -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM: the connection
  *         goes on waiting, so sleep a little before the next call; -EINVAL: it does not listen, or
- *         was shut down; -EBADF, also if this loop closed it meanwhile
+ *         was shut down; -EBADF, also if it was closed meanwhile
  *
  * Python: sock.accept(), loop.sock_accept()
  * [any | yes | yes]
@@ -198,7 +198,7 @@ CONC_API int conc_connect(int fd, const struct sockaddr *addr, socklen_t size,
  * @param flags  MSG_PEEK ..., as of recv(2)
  * @return how many bytes came; 0: the peer sends no more (or an empty datagram); -EAGAIN (nothing
  *         there, CONC_NOW), -ETIMEDOUT, -ECANCELED; -ECONNRESET: the peer broke off;
- *         -ENOTCONN, -EBADF (also if this loop closed it meanwhile) and what else recv(2) tells;
+ *         -ENOTCONN, -EBADF (also if it was closed meanwhile) and what else recv(2) tells;
  *         -EINVAL: no buf (but with MSG_TRUNC)
  *
  * Python: sock.recv(), loop.sock_recv()

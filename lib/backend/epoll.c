@@ -17,13 +17,23 @@
  *
  * A descriptor has three lists of ops: readers and writers, each in the order of arrival, of which
  * only the first is attempted; and pollers, which take nothing from each other. An event leads to
- * attempts, and means nothing by itself: so an event that comes late, or from a file that had this
- * number before, does no harm. All attempts that an event leads to are made first, and then the ops
- * that have ended are completed, because a completion may start and cancel others.
+ * attempts, and means nothing by itself: so an event that comes late does no harm. All attempts
+ * that an event leads to are made first, and then the ops that have ended are completed, because a
+ * completion may start and cancel others.
  *
  * The kernel is asked with EPOLLONESHOT, anew for each wait, though once for each descriptor would
  * save a system call. The reason: if the program closes a descriptor and opens it again, without a
- * word to libconc, it has lost its registration, and only asking again finds that out (-ENOENT).
+ * word to libconc, it has lost its registration, and only asking again finds that out (-ENOENT),
+ * since the kernel knows a number by its file. Then the ops that waited before are for a file that
+ * this number does not mean any more: they end with -EBADF. Invariant: all ops that a descriptor
+ * lists wait for the file that the kernel was asked about last.
+ *
+ * An event's attempts must not take what belongs to another file either. So the number is copied,
+ * the kernel is asked whether the number still means the file that was entered, and the attempts
+ * are made with the copy (op/identity.c says of which kinds of files, and why with a copy). An op
+ * whose descriptor was closed so, without a word, ends when its number is used next, or at its
+ * deadline; it touches nothing meanwhile.
+ *
  * Invariant: when an op is listed, the kernel has been asked since the last attempt of that op; the
  * kernel reports immediately what became ready in between. A cancel leaves the question as it is:
  * the answer then finds no op.
@@ -44,6 +54,7 @@
 #include "base/alloc.h"
 #include "base/checkers.h"
 #include "base/clock.h"
+#include "op/identity.h"
 #include "op/kind.h"
 #include "op/offload.h"
 
@@ -59,7 +70,8 @@ enum { DESCRIPTORS_MIN = 64 }; /* that the table has room for at first */
 
 struct descriptor {
     struct list waiting[KINDS];
-    bool known; /* the kernel has this descriptor, unless the program has closed it since */
+    bool known;  /* the kernel has this descriptor, unless the program has closed it since */
+    mode_t mode; /* the file's type, if it is known */
 };
 
 struct epoll {
@@ -135,20 +147,37 @@ static uint32_t descriptor_events(const struct descriptor *descriptor)
     return events;
 }
 
-/* Ask the kernel for the events that the listed ops of the descriptor wait for. */
+/* Tell the kernel which events it is to report. The kernel knows files, not numbers: -ENOENT if the
+ * number belongs to another file since it was entered. */
+static int epoll_tell(const struct epoll *e, int how, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = EPOLLONESHOT | events, .data.fd = fd};
+    return epoll_ctl(e->fd, how, fd, &event) ? -errno : 0;
+}
+
+static int epoll_enter(struct epoll *e, int fd, uint32_t events)
+{
+    struct descriptor *descriptor = &e->descriptors[fd];
+    struct stat st;
+    int err = epoll_tell(e, EPOLL_CTL_ADD, fd, events);
+    if (err == -EEXIST)
+        err = epoll_tell(e, EPOLL_CTL_MOD, fd, events);
+    descriptor->known = !err;
+    descriptor->mode = !err && fstat(fd, &st) == 0 ? st.st_mode : 0;
+    return err;
+}
+
+/* Ask the kernel for the events that the listed ops of the descriptor wait for. -ENOENT, -EBADF:
+ * the program has closed it since it was entered, and perhaps opened it again. */
 static int epoll_ask(struct epoll *e, int fd)
 {
     struct descriptor *descriptor = &e->descriptors[fd];
-    struct epoll_event event = {.events = EPOLLONESHOT | descriptor_events(descriptor),
-                                .data.fd = fd};
-    int how = descriptor->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    int err = epoll_ctl(e->fd, how, fd, &event) ? errno : 0;
-    if (err == ENOENT) /* the program has closed it, and opened it again */
-        err = epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &event) ? errno : 0;
-    else if (err == EEXIST)
-        err = epoll_ctl(e->fd, EPOLL_CTL_MOD, fd, &event) ? errno : 0;
+    uint32_t events = descriptor_events(descriptor);
+    if (!descriptor->known)
+        return epoll_enter(e, fd, events);
+    int err = epoll_tell(e, EPOLL_CTL_MOD, fd, events);
     descriptor->known = !err;
-    return -err;
+    return err;
 }
 
 /* ---- The ends of ops ---- */
@@ -191,31 +220,40 @@ static void ops_complete(struct list *finished)
 
 /* ---- Starting ---- */
 
-/* List the op with its descriptor, and ask the kernel. On an error it is in no list. */
-static int epoll_list(struct epoll *e, struct op *op)
+/* List the op with its descriptor, and ask the kernel. On an error it is in no list. Ops that wait
+ * for a file that had this number before are finished. */
+static int epoll_list(struct epoll *e, struct op *op, struct list *finished)
 {
     int err = epoll_make_room(e, op->fd);
     if (err)
         return err;
-    struct list *list = &e->descriptors[op->fd].waiting[op_kind(op)];
+    struct descriptor *descriptor = &e->descriptors[op->fd];
+    struct list *list = &descriptor->waiting[op_kind(op)];
     list_push(list, &op->node);
-    op->state = STATE_LISTED;
     err = epoll_ask(e, op->fd);
+    if (err == -ENOENT || err == -EBADF) {
+        list_remove(list, &op->node);
+        descriptor_finish_all(descriptor, -EBADF, finished);
+        list_push(list, &op->node);
+        err = epoll_ask(e, op->fd);
+    }
     if (err)
         list_remove(list, &op->node);
+    else
+        op->state = STATE_LISTED;
     return err;
 }
 
 /* Let the op wait until the kernel reports an event. */
 static void epoll_wait_for_event(struct epoll *e, struct op *op)
 {
-    int err = epoll_list(e, op);
-    if (!err)
-        return;
+    struct list finished = {0};
+    int err = epoll_list(e, op, &finished);
     if (err == -EPERM)
         op_offload(op, true);
-    else
+    else if (err)
         conc__op_complete(op, err);
+    ops_complete(&finished);
 }
 
 static bool epoll_others_wait(const struct epoll *e, const struct op *op)
@@ -295,9 +333,9 @@ static void epoll_closing(void *state, int fd)
 /* ---- Turns ---- */
 
 /* True: the op has ended, or is a thread's, and is off its list. */
-static bool op_attempt(struct list *list, struct op *op, struct list *finished)
+static bool op_attempt(struct list *list, struct op *op, int copy, struct list *finished)
 {
-    ssize_t result = conc__perform_when_ready(op);
+    ssize_t result = conc__identity_perform_copy(op, copy);
     const bool for_thread = op->by_thread && conc__op_is_ready(op);
     if (result == -EAGAIN && conc__op_events(op) && !for_thread)
         return false;
@@ -305,34 +343,50 @@ static bool op_attempt(struct list *list, struct op *op, struct list *finished)
     return true;
 }
 
-static void ops_attempt_in_order(struct list *list, struct list *finished)
+static void ops_attempt_in_order(struct list *list, int copy, struct list *finished)
 {
-    while (list->head && op_attempt(list, op_of_node(list->head), finished))
+    while (list->head && op_attempt(list, op_of_node(list->head), copy, finished))
         continue;
 }
 
-static void ops_attempt_each(struct list *list, struct list *finished)
+static void ops_attempt_each(struct list *list, int copy, struct list *finished)
 {
     struct list_node *next, *node = list->head;
     for (; node; node = next) {
         next = list_next(list, node);
-        op_attempt(list, op_of_node(node), finished);
+        op_attempt(list, op_of_node(node), copy, finished);
     }
+}
+
+static void descriptor_attempt_all(struct descriptor *descriptor, uint32_t events, int copy,
+                                   struct list *finished)
+{
+    const uint32_t reading = EPOLLIN | EPOLLPRI | EPOLLRDHUP;
+    if (events & ~(uint32_t)EPOLLOUT) /* errors are for all */
+        ops_attempt_in_order(&descriptor->waiting[READERS], copy, finished);
+    if (events & ~reading)
+        ops_attempt_in_order(&descriptor->waiting[WRITERS], copy, finished);
+    ops_attempt_each(&descriptor->waiting[POLLERS], copy, finished);
 }
 
 static void epoll_descriptor_has(struct epoll *e, int fd, uint32_t events)
 {
-    const uint32_t reading = EPOLLIN | EPOLLPRI | EPOLLRDHUP;
     struct descriptor *descriptor = &e->descriptors[fd];
     struct list finished = {0};
-    if (events & ~(uint32_t)EPOLLOUT) /* errors are for all */
-        ops_attempt_in_order(&descriptor->waiting[READERS], &finished);
-    if (events & ~reading)
-        ops_attempt_in_order(&descriptor->waiting[WRITERS], &finished);
-    ops_attempt_each(&descriptor->waiting[POLLERS], &finished);
-    int err = descriptor_is_awaited(descriptor) ? epoll_ask(e, fd) : 0;
-    if (err)
-        descriptor_finish_all(descriptor, err, &finished);
+    if (!descriptor_is_awaited(descriptor))
+        return;
+    int copy = conc__identity_copy(fd, descriptor->mode);
+    int err = epoll_tell(e, EPOLL_CTL_MOD, fd, 0); /* is it the file that was entered? */
+    if (!err)
+        descriptor_attempt_all(descriptor, events, copy, &finished);
+    if (copy >= 0)
+        close(copy);
+    if (!err && descriptor_is_awaited(descriptor))
+        err = epoll_ask(e, fd);
+    if (err) {
+        descriptor->known = false;
+        descriptor_finish_all(descriptor, err == -ENOENT ? -EBADF : err, &finished);
+    }
     ops_complete(&finished);
 }
 

@@ -46,6 +46,12 @@ static inline bool cas_relaxed(uint32_t *p, uint32_t *expected, uint32_t desired
                                        __ATOMIC_RELAXED);
 }
 
+static inline bool cas8_relaxed(uint8_t *p, uint8_t *expected, uint8_t desired)
+{
+    return __atomic_compare_exchange_n(p, expected, desired, true, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
+}
+
 /* The same for a pointer. */
 #define cas_pointer_release(p, expected, desired)                                   \
     __atomic_compare_exchange_n((p), (expected), (desired), true, __ATOMIC_RELEASE, \

@@ -14,7 +14,8 @@
 
 #include "base/quiet.h"
 #include "io/transfer.h"
-#include "op/op.h"
+#include "op/closing.h"
+#include "wait/context.h"
 
 /* OP_FSYNC's flags, in which any value but 0 means fdatasync. */
 enum { FILE_DATA_ONLY = 1 };
@@ -57,11 +58,10 @@ int conc_write_all(int fd, const void *buf, size_t n, conc_deadline deadline)
 
 int conc_close(int fd)
 {
-    if (fd < 0)
-        return -EBADF;
-    conc__op_closing(fd);
-    /* After EINTR the descriptor is closed too: Linux frees its number first. */
-    return close(fd) == 0 || errno == EINTR ? 0 : -errno;
+    int err = conc__fd_close(fd);
+    if (err)
+        message_forget(context_self(), err);
+    return err;
 }
 
 int conc_poll_fd(int fd, short events, conc_deadline deadline)

@@ -183,7 +183,7 @@ static void loop_take_thread(struct conc_loop *loop)
     loop->owner = loop->self->id;
     loop->started = true;
     conc__stack_watch_overflow(); /* if there is no memory, an overflow has no message */
-    conc__driver_here = &loop->driver;
+    conc__driver_enter(&loop->driver);
     store_relaxed(&loop->running, true); /* relaxed: others read a hint */
     loop->self->submits_to = &loop->executor;
     loop->self->holds_up = &loop->executor; /* its callbacks must not wait for its tasks */
@@ -194,7 +194,7 @@ static void loop_leave_thread(struct conc_loop *loop)
     loop->stop = false;
     store_relaxed(&loop->running, false);
     loop->self->submits_to = loop->self->holds_up = NULL;
-    conc__driver_here = NULL;
+    conc__driver_leave();
 }
 
 static int loop_begin_run(struct conc_loop *loop)
@@ -385,6 +385,7 @@ int conc_loop_new(conc_loop **ret, const conc_loop_options *options)
     if (err)
         goto fail;
     loop->executor.ops = &conc__loop_executor_ops;
+    loop->driver.on_close = conc__readers_hear;
     loop->stop_item.run = loop_take_stop;
     loop->cancel_item.run = conc__loop_cancel_posted;
     conc__loop_register(loop);

@@ -176,6 +176,9 @@ void conc__failed_report(struct failed_tasks *failed);
 /* Drop all that there are of them, when the loop is freed. */
 void conc__handles_drop(struct conc_loop *loop);
 void conc__readers_drop(struct conc_loop *loop);
+
+/* The driver's on_close(): the descriptor is about to be closed. */
+void conc__readers_hear(struct driver *driver, int fd);
 void conc__signals_drop(struct conc_loop *loop);
 
 #endif

@@ -14,17 +14,19 @@
  * A watch is armed again after its callback. So the callback is called once a turn as long as the
  * descriptor is ready. A descriptor that cannot be polled (-EBADF: the program has closed it
  * without removing the watch) is reported once by the callback, which finds out by itself, and is
- * removed.
+ * removed. The same if it is closed by conc_close() while the watch is not armed.
  *
  * The callback runs with the local values that its registrant had, and what it sets it finds the
  * next time: the watch keeps them (wait/local.c).
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/cxx.h"
 #include "loop/loop_impl.h"
+#include "op/closing.h"
 #include "wait/local.h"
 
 enum { WATCHES_MIN = 64 }; /* descriptors that the table has room for at first */
@@ -37,6 +39,7 @@ struct fd_watch {
     struct conc_loop *loop;
     enum watch_state state;
     bool removed;
+    bool closed; /* its descriptor has been closed */
     conc_callback_fn *fn;
     void *arg;
     struct locals *locals; /* owned; NULL: none */
@@ -83,6 +86,17 @@ static void watch_free(struct fd_watch *w)
     free_bytes(w);
 }
 
+static void watch_poll_over(struct op *op)
+{
+    struct fd_watch *w = list_entry(op, struct fd_watch, op);
+    if (w->removed) {
+        watch_free(w);
+        return;
+    }
+    w->state = WATCH_QUEUED;
+    loop_push(w->loop, &w->item);
+}
+
 /* Begin its poll; or free it, if it was removed. */
 static void watch_arm(struct fd_watch *w)
 {
@@ -94,8 +108,13 @@ static void watch_arm(struct fd_watch *w)
         watch_free(w);
         return;
     }
+    if (w->closed) { /* the number may mean another file now */
+        w->op.result = -EBADF;
+        watch_poll_over(&w->op);
+        return;
+    }
     w->state = WATCH_ARMED;
-    driver_start(&w->loop->driver, &w->op);
+    conc__driver_start(&w->loop->driver, &w->op);
 }
 
 static void watch_call(struct fd_watch *w)
@@ -129,17 +148,6 @@ static void watch_begin(struct item *item)
     watch_arm(w);
 }
 
-static void watch_poll_over(struct op *op)
-{
-    struct fd_watch *w = list_entry(op, struct fd_watch, op);
-    if (w->removed) {
-        watch_free(w);
-        return;
-    }
-    w->state = WATCH_QUEUED;
-    loop_push(w->loop, &w->item);
-}
-
 static void watch_remove(struct fd_watch *w)
 {
     watch_forget(w);
@@ -156,6 +164,8 @@ static int watch_add(conc_loop *loop, int fd, int which, conc_callback_fn *fn, v
         return err;
     if (!fn || fd < 0)
         return -EINVAL;
+    if (fcntl(fd, F_GETFD) < 0)
+        return -errno;
     err = watches_make_room(&loop->watches, fd);
     if (err)
         return err;
@@ -173,6 +183,8 @@ static int watch_add(conc_loop *loop, int fd, int which, conc_callback_fn *fn, v
     w->state = WATCH_QUEUED;
     w->item.run = watch_begin;
     loop_push(loop, &w->item);
+    if (loop->started) /* before, nobody in the loop would hear of a close */
+        fd_note_user(fd, &loop->driver);
     return 0;
 }
 
@@ -206,6 +218,16 @@ int conc_loop_remove_reader(conc_loop *loop, int fd)
 int conc_loop_remove_writer(conc_loop *loop, int fd)
 {
     return watch_remove_one(loop, fd, WATCH_WRITER);
+}
+
+void conc__readers_hear(struct driver *driver, int fd)
+{
+    struct conc_loop *loop = list_entry(driver, struct conc_loop, driver);
+    for (int which = WATCH_READER; which <= WATCH_WRITER; which++) {
+        struct fd_watch **at = watch_find(loop, fd, which);
+        if (at && *at && (*at)->state != WATCH_ARMED) /* else its poll ends */
+            (*at)->closed = true;
+    }
 }
 
 void conc__readers_drop(struct conc_loop *loop)

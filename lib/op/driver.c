@@ -33,6 +33,7 @@
 
 #include "base/atomic.h"
 #include "base/invariant.h"
+#include "op/closing.h"
 
 #define DRIVER_ASLEEP ((struct item *)(uintptr_t)1)
 
@@ -87,13 +88,42 @@ bool conc__driver_fall_asleep(struct driver *driver)
     return cas_pointer_strong_relaxed(&driver->inbox, &nothing, DRIVER_ASLEEP);
 }
 
+/* ---- The thread ---- */
+
+void conc__driver_enter(struct driver *driver)
+{
+    conc__driver_here = driver;
+    store_release(&driver->thread, &conc__driver_here);
+    store_release(&driver->running, true);
+}
+
+void conc__driver_leave(void)
+{
+    store_release(&conc__driver_here->running, false);
+    conc__driver_here = NULL;
+}
+
+void conc__driver_start(struct driver *driver, struct op *op)
+{
+    op->driver = driver;
+    op->closing = NULL;
+    driver->ops++;
+    if (fd_note_user(op_fd(op), driver))
+        driver->backend->start(driver->state, op);
+    else
+        conc__op_complete(op, -EBADF);
+}
+
 /* ---- Beginning and end ---- */
 
 int conc__driver_init(struct driver *driver)
 {
     /* In blocking mode: io_uring does not wait for one that is not. */
     driver->wake_fd = eventfd(0, EFD_CLOEXEC);
-    return driver->wake_fd < 0 ? -errno : 0;
+    if (driver->wake_fd < 0)
+        return -errno;
+    conc__closing_register(driver);
+    return 0;
 }
 
 int conc__driver_open(struct driver *driver, const struct backend *backend)
@@ -108,10 +138,14 @@ int conc__driver_open(struct driver *driver, const struct backend *backend)
 void conc__driver_fini(struct driver *driver)
 {
     invariant(driver->dead || driver->ops == 0, "no op is in flight when its driver is freed");
-    if (driver->backend && !driver->dead)
-        driver->backend->fini(driver->state);
+    if (!driver->dead)
+        conc__closing_unregister(driver);
     while (load_acquire(&driver->posters))
         sched_yield();
+    if (!driver->dead)
+        conc__driver_take(driver); /* descriptors that are being closed */
+    if (driver->backend && !driver->dead)
+        driver->backend->fini(driver->state);
     if (!driver->dead)
         close(driver->wake_fd);
 }

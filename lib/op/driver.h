@@ -17,16 +17,33 @@ struct driver {
     struct item *inbox; /* from other threads, the last first; see driver.c */
     uint32_t posters;   /* threads inside conc__driver_post() */
     int wake_fd;        /* an eventfd, in blocking mode: wakes the backend */
+    bool running;       /* a thread turns it now */
+    const void
+        *thread; /* the thread that did so last: the address of its conc__driver_here; NULL: none */
+
+    /* For closing.c. */
+    uint8_t index;
+    uint64_t serial;
+    struct list_node node;
 
     /* Only for the thread that turns the driver. */
     bool dead; /* this process is a forked child: the driver is the parent's */
     const struct backend *backend;
-    void *state; /* the backend's */
-    size_t ops;  /* in flight */
+    void *state;           /* the backend's */
+    size_t ops;            /* in flight */
+    struct list offloaded; /* those of them that threads carry out */
+
+    /* A descriptor is about to be closed: whatever the owner of the driver has for it ends. Called
+     * in the driver's thread, before the backend's closing(). May be NULL. */
+    void (*on_close)(struct driver *driver, int fd);
 };
 
 /* The driver that the calling thread turns; NULL: none. */
 extern __thread struct driver *conc__driver_here __attribute__((tls_model("initial-exec")));
+
+/* The calling thread turns the driver from now on, and turns none any more. */
+void conc__driver_enter(struct driver *driver);
+void conc__driver_leave(void);
 
 /* Make a driver without a backend of one that is all-zero. 0; -EMFILE, -ENFILE, -ENOMEM. */
 int conc__driver_init(struct driver *driver);
@@ -53,12 +70,7 @@ void conc__driver_take(struct driver *driver);
 bool conc__driver_fall_asleep(struct driver *driver);
 
 /* Begin an op. Called from the driver's thread, as the next two. */
-static inline void driver_start(struct driver *driver, struct op *op)
-{
-    op->driver = driver;
-    driver->ops++;
-    driver->backend->start(driver->state, op);
-}
+void conc__driver_start(struct driver *driver, struct op *op);
 
 /* Ask an op to end soon; see struct backend. */
 static inline void driver_cancel(struct driver *driver, struct op *op)

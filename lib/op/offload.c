@@ -8,7 +8,7 @@
  * terminal that nobody reads, a file system that a program implements. So these never keep a file
  * waiting.
  *
- * An op is (op->offloaded; here without OFFLOAD_):
+ * An op is (op->phase; here without OFFLOAD_):
  *
  *     QUEUED     in the queue of its pool
  *     RUNNING    a worker has it: op->worker
@@ -23,9 +23,11 @@
  * Interrupting: a call that waits ends with -EINTR when its thread handles a signal. The workers
  * take SIGURG, for which there is a handler that does nothing; by default that signal is ignored,
  * and if the program has a handler of its own nothing is changed. A signal that comes just before
- * the system call is lost. So the caller, which waits for the end, asks again after a while.
- * op->interrupted keeps the worker from repeating the call. What cannot be interrupted (a disk, a
- * FUSE server that does not care) ends when it ends, and then the op has its result.
+ * the system call is lost. So a *nag*, a thread, repeats it after NAG_MIN, twice that ... up to
+ * NAG_MAX, until all ops that were told to end have ended. op->interrupted keeps the worker from
+ * repeating the call. What cannot be interrupted (a disk, a FUSE server that does not care) ends
+ * when it ends, and then the op has its result. A hurried op is to have its one attempt: while it
+ * is in the queue it is only told.
  *
  * Growth: a pool starts a thread for an op that finds none idle, up to OFFLOAD_PROMPT: a disk
  * answers so many requests at once faster than few. If all of them are busy for longer, they may be
@@ -61,9 +63,11 @@
 #include "wait/wait.h"
 
 #define RESERVE_LOOKS CONC_MS(10)
+#define NAG_MIN CONC_MS(1)
+#define NAG_MAX CONC_MS(16)
 #define WORKER_PATIENCE CONC_S(10)
 
-/* op->offloaded */
+/* op->phase */
 enum { OFFLOAD_OVER, OFFLOAD_QUEUED, OFFLOAD_RUNNING };
 
 struct offload_pool {
@@ -72,7 +76,7 @@ struct offload_pool {
     struct list queue;          /* ops */
     struct list busy;           /* workers */
     size_t workers;             /* also those that are starting */
-    bool has_reserve;
+    bool has_reserve, has_nag;
     uint64_t ended; /* ops */
     const char *name;
 };
@@ -124,8 +128,6 @@ static void offload_hand_back(struct op *op)
     }
 }
 
-static ssize_t op_end_early(const struct op *op) { return op->closing ? -EBADF : -ECANCELED; }
-
 /* ---- Workers ---- */
 
 static void *offload_worker_main(void *arg);
@@ -167,7 +169,7 @@ static struct list offload_do_without(struct offload_pool *pool, void *(*run)(vo
         pool->queue = (struct list){0};
     }
     for (struct list_node *n = lost.head; n; n = list_next(&lost, n))
-        list_entry(n, struct op, node)->offloaded = OFFLOAD_OVER;
+        list_entry(n, struct op, node)->phase = OFFLOAD_OVER;
     guard_unlock(&pool->word);
     return lost;
 }
@@ -189,7 +191,7 @@ static void offload_reinforce(struct offload_pool *pool, void *(*run)(void *))
 /* Under the guard. */
 static void offload_give(struct offload_worker *worker, struct op *op)
 {
-    op->offloaded = OFFLOAD_RUNNING;
+    op->phase = OFFLOAD_RUNNING;
     op->worker = worker;
     worker->op = op;
     list_push(&worker->pool->busy, &worker->node);
@@ -235,8 +237,8 @@ static void offload_perform(struct offload_worker *worker)
     list_remove(&pool->busy, &worker->node);
     pool->ended++;
     worker->op = NULL;
-    op->offloaded = OFFLOAD_OVER;
-    op->result = result == -EINTR ? op_end_early(op) : result;
+    op->phase = OFFLOAD_OVER;
+    op->result = result == -EINTR ? -ECANCELED : result;
     guard_unlock(&pool->word);
     offload_hand_back(op);
 }
@@ -303,13 +305,15 @@ void conc__offload_start(struct op *op, bool may_wait)
     struct offload_pool *pool = &pools[may_wait ? POOL_WAITS : POOL_FILES];
     void *(*more)(void *) = NULL;
     op->waits = may_wait;
-    op->closing = op->interrupted = false;
+    op->interrupted = false;
+    if (op->driver)
+        list_push(&op->driver->offloaded, &op->offloaded);
     guard_lock(&pool->word);
     struct conc__waiter *idle = waitlist_pop(&pool->idle);
     if (idle) {
         offload_give(idle->slot, op);
     } else {
-        op->offloaded = OFFLOAD_QUEUED;
+        op->phase = OFFLOAD_QUEUED;
         list_push(&pool->queue, &op->node);
         more = offload_reinforcement(pool);
     }
@@ -332,79 +336,80 @@ static void interrupts_begin(void)
         sigaction(SIGURG, &ours, NULL);
 }
 
-/* Under the guard: the op runs. */
-static void offload_interrupt(struct op *op)
+/* Under the guard. True: there are ops that have been told to end, and have not ended. */
+static bool offload_interrupt_all(const struct offload_pool *pool)
+{
+    bool any = false;
+    for (struct list_node *n = pool->queue.head; n; n = list_next(&pool->queue, n))
+        any |= list_entry(n, struct op, node)->interrupted;
+    for (struct list_node *n = pool->busy.head; n; n = list_next(&pool->busy, n)) {
+        const struct offload_worker *worker = list_entry(n, struct offload_worker, node);
+        if (load_relaxed(&worker->op->interrupted)) { /* relaxed: set under the guard */
+            pthread_kill(worker->thread, SIGURG);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static void *offload_nag_main(void *arg)
+{
+    struct offload_pool *pool = arg;
+    struct timespec pause = {.tv_nsec = NAG_MIN};
+    for (bool any = true; any;) {
+        nanosleep(&pause, NULL);
+        pause.tv_nsec = pause.tv_nsec < NAG_MAX ? 2 * pause.tv_nsec : NAG_MAX;
+        guard_lock(&pool->word);
+        any = pool->has_nag = offload_interrupt_all(pool);
+        guard_unlock(&pool->word);
+    }
+    return NULL;
+}
+
+/* Under the guard: the op runs, or is hurried. True: a nag is to be started. */
+static bool offload_interrupt(struct offload_pool *pool, struct op *op)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, interrupts_begin);
     store_relaxed(&op->interrupted, true); /* relaxed: it only ends a repetition */
-    pthread_kill(op->worker->thread, SIGURG);
+    if (op->phase == OFFLOAD_RUNNING)
+        pthread_kill(op->worker->thread, SIGURG);
+    bool start = !pool->has_nag;
+    pool->has_nag = true;
+    return start;
+}
+
+static void offload_start_nag(struct offload_pool *pool)
+{
+    if (offload_start_thread(pool, offload_nag_main) == 0)
+        return;
+    guard_lock(&pool->word);
+    pool->has_nag = false; /* the next cancel tries again */
+    guard_unlock(&pool->word);
 }
 
 void conc__offload_cancel(struct op *op)
 {
     struct offload_pool *pool = &pools[op->waits ? POOL_WAITS : POOL_FILES];
     guard_lock(&pool->word);
-    const bool has_not_begun = op->offloaded == OFFLOAD_QUEUED && !op->hurried;
+    const bool has_not_begun = op->phase == OFFLOAD_QUEUED && !op->hurried;
+    bool start_nag = false;
     if (has_not_begun) {
         list_remove(&pool->queue, &op->node);
-        op->offloaded = OFFLOAD_OVER;
-    } else if (op->offloaded == OFFLOAD_RUNNING) {
-        offload_interrupt(op);
+        op->phase = OFFLOAD_OVER;
+    } else if (op->phase != OFFLOAD_OVER) {
+        start_nag = offload_interrupt(pool, op);
     }
     guard_unlock(&pool->word);
+    if (start_nag)
+        offload_start_nag(pool);
     if (!has_not_begun)
         return;
-    op->result = op_end_early(op);
+    op->result = -ECANCELED;
     if (op->driver)
         conc__op_complete(op, op->result);
     else
         op->complete(op);
-}
-
-static bool op_is_of(const struct op *op, const struct driver *driver, int fd)
-{
-    return op->driver == driver && op->fd == fd && op->code != OP_OPEN && op->code != OP_CALL &&
-           op->code != OP_STAT;
-}
-
-/* Under the guard: those of the queue are moved to `closed`. */
-static void offload_close(struct offload_pool *pool, const struct driver *driver, int fd,
-                          struct list *closed)
-{
-    struct list_node *next;
-    for (struct list_node *n = pool->queue.head; n; n = next) {
-        struct op *op = list_entry(n, struct op, node);
-        next = list_next(&pool->queue, n);
-        if (!op_is_of(op, driver, fd))
-            continue;
-        list_remove(&pool->queue, n);
-        op->offloaded = OFFLOAD_OVER;
-        list_push(closed, n);
-    }
-    for (struct list_node *n = pool->busy.head; n; n = list_next(&pool->busy, n)) {
-        struct op *op = list_entry(n, struct offload_worker, node)->op;
-        if (!op_is_of(op, driver, fd))
-            continue;
-        op->closing = true;
-        offload_interrupt(op);
-    }
-}
-
-void conc__offload_closing(const struct driver *driver, int fd)
-{
-    for (int i = 0; i < POOLS; i++) {
-        struct list closed = {0};
-        struct list_node *node;
-        guard_lock(&pools[i].word);
-        offload_close(&pools[i], driver, fd, &closed);
-        guard_unlock(&pools[i].word);
-        while ((node = list_pop(&closed))) {
-            struct op *op = list_entry(node, struct op, node);
-            op->result = -EBADF;
-            offload_hand_back(op);
-        }
-    }
 }
 
 size_t conc__offload_threads(void)
@@ -412,7 +417,7 @@ size_t conc__offload_threads(void)
     size_t n = 0;
     for (int i = 0; i < POOLS; i++) {
         guard_lock(&pools[i].word);
-        n += pools[i].workers + pools[i].has_reserve;
+        n += pools[i].workers + pools[i].has_reserve + pools[i].has_nag;
         guard_unlock(&pools[i].word);
     }
     return n;

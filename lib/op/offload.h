@@ -16,13 +16,8 @@ enum { OFFLOAD_PROMPT = 16 };
 void conc__offload_start(struct op *op, bool may_wait);
 
 /* Ask the op to end: if it has not begun it completes now, with -ECANCELED, unless it is hurried.
- * If it runs, what it waits for is interrupted, which may be too early: so ask again after a
- * while. */
+ * If it runs, what it waits for is interrupted. */
 void conc__offload_cancel(struct op *op);
-
-/* The driver's ops on the descriptor, or on behalf of threads if it is NULL, end with -EBADF,
- * soon. */
-void conc__offload_closing(const struct driver *driver, int fd);
 
 /* How many threads there are now, in the whole process. */
 size_t conc__offload_threads(void);

@@ -35,7 +35,8 @@
 
 #include "base/clock.h"
 #include "base/invariant.h"
-#include "op/driver.h"
+#include "op/closing.h"
+#include "op/identity.h"
 #include "op/kind.h"
 #include "op/offload.h"
 #include "wait/wait.h"
@@ -48,18 +49,14 @@ enum { OPS_PER_YIELD = 32 };
 void conc__op_complete(struct op *op, ssize_t result)
 {
     invariant(op->driver->ops > 0, "an op that completes is in flight");
-    op->result = result;
+    struct closing *closing = op->closing;
+    op->result = closing && result == -ECANCELED ? -EBADF : result;
     op->driver->ops--;
+    if (list_is_on(&op->offloaded))
+        list_remove(&op->driver->offloaded, &op->offloaded);
     op->complete(op);
-}
-
-void conc__op_closing(int fd)
-{
-    struct driver *here = conc__driver_here;
-    if (!here || !here->backend || here->dead)
-        return;
-    conc__offload_closing(here, fd);
-    here->backend->closing(here->state, fd);
+    if (closing)
+        conc__closing_let_go(closing);
 }
 
 /* The call returns `why` now. If a scope has ended it, the scope notes that. */
@@ -74,8 +71,9 @@ static ssize_t op_report_end(struct conc_context *self, int why)
 
 struct op_waiter {
     struct conc_context *self;
-    bool parks;    /* the completion must wake it */
-    uint32_t done; /* OP_GOES_ON ... */
+    bool parks;                 /* the completion must wake it */
+    uint32_t done;              /* OP_GOES_ON ... */
+    const struct fd_wait *wait; /* without a driver: tells of a close */
 };
 
 /* Without a driver the completion comes in another thread. OP_DONE: the result is there; OP_LEFT:
@@ -112,31 +110,28 @@ static void op_cancel(struct op *op)
 static int op_must_end(const struct op_waiter *w, const struct op *op, conc_deadline deadline,
                        conc_deadline limit, conc_deadline *until)
 {
+    *until = CONC_FOREVER;
+    if (w->wait && conc__fd_wait_is_closed(w->wait))
+        return -EBADF;
+    if (op->firm || (op->hurried && op->kind == FD_FILE && op->code != OP_POLL))
+        return 0;
     if (!op->hurried)
         return conc__must_end(w->self, deadline, until);
-    if (op->kind == FD_FILE && op->code != OP_POLL)
-        return 0;
     *until = limit;
     return conc__deadline_is_past(limit) ? -EAGAIN : 0;
 }
 
-/* Wait until the op is complete. 0, or why it was cancelled. One request to cancel may not be
- * enough: see offload.c. */
+/* Wait until the op is complete. 0, or why it was cancelled. */
 static int op_wait(struct op_waiter *w, struct op *op, const char *what, conc_deadline deadline)
 {
     const conc_deadline limit = conc_in(OP_PAUSE_MIN);
-    int64_t pause = OP_PAUSE_MIN;
     int why = 0;
     conc__blocked_begin(w->self, what, NULL, NULL);
     while (load_acquire(&w->done) == OP_GOES_ON) {
         conc_deadline until = CONC_FOREVER;
-        why = why ? why : op_must_end(w, op, deadline, limit, &until);
-        if (why) {
+        if (!why && (why = op_must_end(w, op, deadline, limit, &until))) {
             op_cancel(op);
-            if (load_acquire(&w->done) != OP_GOES_ON)
-                break;
-            until = conc_in(pause);
-            pause = pause < OP_PAUSE_MAX ? 2 * pause : OP_PAUSE_MAX;
+            continue;
         }
         w->parks = true;
         w->self->ops->park(w->self, until);
@@ -154,6 +149,8 @@ static ssize_t op_outcome(struct conc_context *self, const struct op *op, int wh
 {
     if (op->result != -ECANCELED || !why)
         return op->result;
+    if (why == -EBADF)
+        return why;
     if (op->hurried)
         return deadline_is_now(deadline) ? -EAGAIN : -ETIMEDOUT;
     return op_report_end(self, why);
@@ -208,7 +205,7 @@ static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const 
     }
     op->complete = op_wake_task;
     op->waiter = &w;
-    driver_start(self->driver, op);
+    conc__driver_start(self->driver, op);
     int why = 0;
     if (w.done)
         op_yield_sometimes(self);
@@ -222,31 +219,44 @@ static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const 
 static ssize_t op_run_by_thread(struct conc_context *self, struct op *op, const char *what,
                                 conc_deadline deadline)
 {
-    struct op_waiter w = {.self = self};
+    struct fd_wait wait;
+    struct op_waiter w = {.self = self, .wait = &wait};
     op->complete = op_wake_thread;
     op->waiter = &w;
     op->driver = NULL;
+    conc__fd_wait_begin(&wait, op_fd(op));
     conc__offload_start(op, true);
     int why = op_wait(&w, op, what, deadline);
+    conc__fd_wait_end(&wait);
     return op_outcome(self, op, why, deadline);
 }
+
+/* A part that was received is a success. */
+static ssize_t op_end_closed(const struct op *op) { return op->moved ? op->moved : -EBADF; }
 
 static ssize_t op_poll_and_attempt(struct conc_context *self, struct op *op, const char *what,
                                    conc_deadline deadline)
 {
     conc_deadline until;
-    ssize_t result = -EAGAIN;
+    struct fd_wait wait;
+    struct file_identity identity;
     bool for_thread = false;
-    int why;
+    int why = 0;
+    conc__fd_wait_begin(&wait, op->fd);
+    ssize_t result = conc__identity_note(&identity, op->fd);
     conc__blocked_begin(self, what, NULL, NULL);
-    while (!(why = conc__must_end(self, deadline, &until))) {
-        self->ops->poll(self, op->fd, conc__op_events(op), until);
-        result = conc__perform_when_ready(op);
+    while (!result && !(why = conc__must_end(self, deadline, &until))) {
+        if (!conc__fd_wait_is_closed(&wait))
+            self->ops->poll(self, op->fd, conc__op_events(op), until);
+        result = conc__fd_wait_is_closed(&wait) ? op_end_closed(op)
+                                                : conc__identity_perform(&identity, op);
         for_thread = result == -EAGAIN && op->by_thread && conc__op_is_ready(op);
         if (result != -EAGAIN || !conc__op_events(op) || for_thread)
             break;
+        result = 0;
     }
     conc__blocked_end(self);
+    conc__fd_wait_end(&wait);
     if (why)
         return op->moved ? op->moved : op_report_end(self, why);
     return for_thread ? op_run_by_thread(self, op, what, deadline) : result;
@@ -311,4 +321,18 @@ ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline)
     if (result < 0)
         message_forget(context_self(), result);
     return result;
+}
+
+ssize_t conc__op_run_firmly(struct op *op, const char *what)
+{
+    struct op_waiter w = {.self = context_self()};
+    if (!w.self->driver)
+        return conc__perform(op, true);
+    op->firm = true;
+    op->complete = op_wake_task;
+    op->waiter = &w;
+    conc__driver_start(w.self->driver, op);
+    if (!w.done)
+        op_wait(&w, op, what, CONC_FOREVER);
+    return op->result;
 }

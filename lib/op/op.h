@@ -22,6 +22,7 @@
 #include "op/item.h"
 
 struct driver;
+struct closing;
 struct offload_worker;
 struct op_waiter;
 
@@ -61,6 +62,7 @@ struct op {
     uint8_t step;       /* perform.c's: the step, if it takes several; 0 at first */
     bool by_thread : 1; /* perform.c's: only a call that waits can do it */
     bool hurried : 1;   /* its caller is out of time: it has one attempt */
+    bool firm : 1;      /* it is not cancelled */
 
     int fd;
     int flags;
@@ -93,12 +95,12 @@ struct op {
     /* For what carries the op out. */
     struct driver *driver;    /* NULL: none, its caller is a thread */
     struct op_waiter *waiter; /* op.c's: the call that waits for its end */
+    struct closing *closing;  /* its descriptor is being closed, and waits for its end; or NULL */
     int64_t moved;            /* bytes that the steps have moved, if it takes several */
 
     /* offload.c's, which says how they are shared. */
-    uint8_t offloaded;
+    uint8_t phase;
     bool waits;       /* it is in the pool for what may wait without bound */
-    bool closing;     /* its descriptor is about to be closed */
     bool interrupted; /* atomic */
 
     /* For the backend, from the op's start to its end. It is kept while a thread carries the op
@@ -114,9 +116,10 @@ struct op {
         struct item item;      /* in the driver's inbox after a thread has done it; then zero */
     };
     struct offload_worker *worker; /* offload.c's: that has it */
+    struct list_node offloaded;    /* in its driver's list while a thread carries it out */
 };
 
-_Static_assert(sizeof(struct op) <= 112, "it lies on the stack of every call that may wait");
+_Static_assert(sizeof(struct op) <= 136, "it lies on the stack of every call that may wait");
 
 /* Make one attempt, by system calls of the caller's thread. Returns the result. With `wait` false
  * it never blocks, but returns -EAGAIN; if it does not know how, it sets op->by_thread too. That is
@@ -137,6 +140,12 @@ short conc__op_events(const struct op *op);
 /* Is it there now, after which another attempt makes sense? */
 bool conc__op_is_ready(const struct op *op);
 
+/* The descriptor that it names; -1: none. */
+static inline int op_fd(const struct op *op)
+{
+    return op->code == OP_OPEN || op->code == OP_CALL ? -1 : op->fd;
+}
+
 /* Dispose of a result that the caller does not want any more: close a descriptor that came too
  * late. */
 void conc__op_discard(struct op *op);
@@ -147,8 +156,7 @@ void conc__op_discard(struct op *op);
  * it was cancelled or out of time, the call succeeds. */
 ssize_t conc__op_run(struct op *op, const char *what, conc_deadline deadline);
 
-/* The descriptor is about to be closed: operations on it that this thread's driver has end with
- * -EBADF. */
-void conc__op_closing(int fd);
+/* The same for an OP_CALL, to its end: no deadline, and no cancellation point. */
+ssize_t conc__op_run_firmly(struct op *op, const char *what);
 
 #endif

@@ -329,9 +329,10 @@ static void test_a_descriptor_closed_without_a_word_is_told_of_once(void)
     some_turns(loop);
     assert_int_equal(p.reads, 2);
     assert_int_equal(conc_loop_remove_reader(loop, p.fds[0]), 0);
-    assert_int_equal(conc_loop_add_reader(loop, p.fds[0], count_read, &p), 0); /* is closed now */
-    RUN_UNTIL(loop, p.reads == 3);
-    assert_int_equal(conc_loop_remove_reader(loop, p.fds[0]), 0);
+    assert_int_equal(conc_loop_add_reader(loop, p.fds[0], count_read, &p), -EBADF);
+    assert_int_equal(conc_loop_add_writer(loop, p.fds[0], count_read, &p), -EBADF);
+    some_turns(loop);
+    assert_int_equal(p.reads, 2);
     close(p.fds[1]);
     free_loop(loop);
 }
@@ -355,6 +356,31 @@ static void test_a_descriptor_closed_by_the_library_is_told_of_once(void)
     assert_int_equal(p.reads, 1);
     assert_int_equal(conc_loop_remove_reader(loop, p.fds[0]), 0);
     close(p.fds[1]);
+    free_loop(loop);
+}
+
+/* Reads, and closes by the library, what it watches, while another descriptor takes its number. */
+static void close_and_replace(void *arg)
+{
+    struct peer *p = arg;
+    if (p->reads++ > 0)
+        return;
+    CHECK_EQUAL(conc_close(p->fds[0]), 0);
+    CHECK_EQUAL(dup2(p->fds[1], p->fds[0]), p->fds[0]);
+}
+
+static void test_a_callback_that_closes_is_not_called_for_the_next_of_that_number(void)
+{
+    struct peer p;
+    conc_loop *loop = new_loop();
+    peer_init(&p, loop);
+    give(&p, 1);
+    assert_int_equal(conc_loop_add_reader(loop, p.fds[0], close_and_replace, &p), 0);
+    RUN_UNTIL(loop, p.reads == 2); /* the last call, which tells that it is closed */
+    some_turns(loop);
+    assert_int_equal(p.reads, 2);
+    assert_int_equal(conc_loop_remove_reader(loop, p.fds[0]), 0);
+    close_both(p.fds);
     free_loop(loop);
 }
 
@@ -428,6 +454,7 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_BACKEND(test_freeing_the_loop_drops_them_in_every_state),
     ON_EVERY_BACKEND(test_a_descriptor_closed_without_a_word_is_told_of_once),
     ON_EVERY_BACKEND(test_a_descriptor_closed_by_the_library_is_told_of_once),
+    ON_EVERY_BACKEND(test_a_callback_that_closes_is_not_called_for_the_next_of_that_number),
     ON_EVERY_BACKEND(test_bad_arguments_are_refused),
     ON_EVERY_BACKEND(test_many_at_once),
 };

@@ -148,30 +148,25 @@ static void test_write_that_waits_in_a_thread_is_cancelled(void)
 
 /* ---- Closing ---- */
 
+static int poll_urgent(void *arg, void *result)
+{
+    return conc_poll_fd(*(int *)arg, POLLPRI, CONC_FOREVER);
+}
+
 static void test_closing_ends_what_threads_wait_for(void)
 {
-    struct probe ops[2], other;
-    char buf[8];
-    /* nobody says POLLPRI of a file: a thread waits for it */
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC), fd2 = dup(fd);
-    begin_to_wait(&other, poll_op(fd2, POLLPRI));
-    for (int i = 0; i < 2; i++)
-        begin_to_wait(&ops[i], poll_op(fd, POLLPRI));
-    do {
-        conc__offload_closing(conc__driver_here, fd); /* one may not have begun to wait */
-        conc_yield();
-    } while (!ops[0].ended || !ops[1].ended);
-    for (int i = 0; i < 2; i++)
-        CHECK_EQUAL(end(&ops[i]), -EBADF);
-    CHECK_EQUAL(other.ended, 0);
-    while (!other.ended) {
-        cancel(&other);
-        conc_yield();
-    }
-    CHECK_EQUAL(end(&other), -ECANCELED);
-    CHECK_EQUAL(conc_read(fd, buf, 8, CONC_FOREVER), 8);
-    close(fd);
-    close(fd2);
+    /* nobody says POLLPRI of this file: a thread waits for it */
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC), other = dup(fd);
+    conc_future *f[3];
+    for (int i = 0; i < 3; i++)
+        f[i] = start(poll_urgent, i < 2 ? &fd : &other, sizeof fd);
+    UNTIL(blocked_on("poll") == 3);
+    CHECK_EQUAL(conc_close(fd), 0);
+    CHECK_EQUAL(end_of(f[0]), -EBADF);
+    CHECK_EQUAL(end_of(f[1]), -EBADF);
+    CHECK(!conc_future_is_done(f[2]));
+    CHECK_EQUAL(conc_close(other), 0);
+    CHECK_EQUAL(end_of(f[2]), -EBADF);
 }
 
 /* ---- Threads that there are not, and other handlers ---- */
@@ -216,7 +211,7 @@ static const struct CMUnitTest tests[] = {
     ON_EVERY_WAY(test_opens_that_wait_are_cancelled),
     ON_EVERY_WAY(test_opens_that_would_wait_end_by_the_deadline),
     ON_EVERY_WAY(test_write_that_waits_in_a_thread_is_cancelled),
-    ON_EVERY_LOOP(test_closing_ends_what_threads_wait_for),
+    ON_EVERY_WAY(test_closing_ends_what_threads_wait_for),
     cmocka_unit_test(test_a_handler_of_the_program_stays),
 };
 

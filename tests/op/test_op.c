@@ -13,6 +13,7 @@
 #include <conc/task.h>
 
 #include "base/hooks.h"
+#include "op/closing.h"
 #include "wait/thread.h"
 
 static ssize_t run(struct op op, conc_deadline deadline)
@@ -382,8 +383,7 @@ static void test_closing_ends_a_wait(void)
     make_sockets(SOCK_STREAM, s);
     struct reader r = {.fd = s[0], .deadline = CONC_FOREVER};
     conc_future *f = start_reader(&r);
-    conc__op_closing(s[0]);
-    close(s[0]);
+    CHECK_EQUAL(conc__fd_close(s[0]), 0);
     CHECK_EQUAL(end_of(f), -EBADF);
     CHECK_EQUAL(r.exit, 0);
     close(s[1]);

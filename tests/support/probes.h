@@ -26,7 +26,7 @@ static inline void begin(struct probe *p, struct op op)
 {
     *p = (struct probe){.op = op};
     p->op.complete = probe_ended;
-    driver_start(conc__driver_here, &p->op);
+    conc__driver_start(conc__driver_here, &p->op);
 }
 
 static inline ssize_t end(const struct probe *p)

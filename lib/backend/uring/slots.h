@@ -17,7 +17,7 @@
 #ifndef CONC_LIB_BACKEND_URING_SLOTS_H
 #define CONC_LIB_BACKEND_URING_SLOTS_H
 
-#include "op/op.h"
+#include "op/identity.h"
 
 /* How far an op is; see uring.c. */
 enum slot_phase { SLOT_WAITING, SLOT_ENTERED, SLOT_CANCEL_DUE };
@@ -40,6 +40,8 @@ struct slot {
     bool quiet;    /* its entry has the flag against SIGPIPE */
     bool cancelled;
     bool closed; /* cancelled because its descriptor is being closed */
+
+    struct file_identity identity; /* the file that its entry waits for, in STEP_READY */
 };
 
 struct slots { /* all-zero: empty */

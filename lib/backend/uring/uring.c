@@ -184,35 +184,41 @@ static void slot_offload(struct uring *io, struct slot *slot, bool may_wait)
     conc__offload_start(op, may_wait);
 }
 
-static void slot_attempt(struct uring *io, struct slot *slot)
+/* Wait until its descriptor is ready. */
+static void slot_await(struct uring *io, struct slot *slot)
 {
-    const bool again = slot->step == STEP_READY;
-    ssize_t result = again ? conc__perform_when_ready(slot->op) : conc__perform(slot->op, false);
-    if (result == -EAGAIN && again && slot->op->by_thread) {
-        slot_offload(io, slot, true);
-    } else if (result == -EAGAIN && conc__op_events(slot->op)) {
-        slot->step = STEP_READY;
+    int err = conc__identity_note(&slot->identity, slot->op->fd);
+    slot->step = STEP_READY;
+    if (err)
+        slot_end(io, slot, err);
+    else
         slot_enter_or_wait(io, slot);
-    } else {
+}
+
+/* `result`: of an attempt by a system call. */
+static void slot_attempted(struct uring *io, struct slot *slot, ssize_t result)
+{
+    if (result == -EAGAIN && slot->step == STEP_READY && slot->op->by_thread)
+        slot_offload(io, slot, true);
+    else if (result == -EAGAIN && conc__op_events(slot->op))
+        slot_await(io, slot);
+    else
         slot_end(io, slot, result);
-    }
 }
 
 /* The kernel would have had to wait, and does not. */
 static void slot_await_ready(struct uring *io, struct slot *slot)
 {
-    if (slot->op->kind == FD_FILE) {
+    if (slot->op->kind == FD_FILE)
         slot_offload(io, slot, false);
-    } else {
-        slot->step = STEP_READY;
-        slot_enter_or_wait(io, slot);
-    }
+    else
+        slot_await(io, slot);
 }
 
 static void slot_begin(struct uring *io, struct slot *slot)
 {
     if (conc__entry_way(&io->ring, slot->op) == WAY_READY)
-        slot_attempt(io, slot);
+        slot_attempted(io, slot, conc__perform(slot->op, false));
     else
         slot_enter_or_wait(io, slot);
 }
@@ -249,7 +255,7 @@ static void slot_ready_step_over(struct uring *io, struct slot *slot, ssize_t re
     else if (result < 0 && result != -EINTR && result != -ECANCELED)
         slot_end(io, slot, result);
     else
-        slot_attempt(io, slot);
+        slot_attempted(io, slot, conc__identity_perform(&slot->identity, slot->op));
 }
 
 /* ---- Turns ---- */
