@@ -133,8 +133,8 @@ static void line_add_answer(struct line *line, size_t column, size_t kind, enum 
         snprintf(ret, COLUMN_MOST, CELL_NOT_TRIED);
     } else {
         answers_shorten(matrix_kinds[kind], answer->text, text);
-        bool waits =
-            answer->waited && strncmp(text, "both blocks", 11) != 0 && strcmp(text, "blocks") != 0;
+        bool waits = !(matrix_kinds[kind]->flags & FINISHES) && answer->waited &&
+                     strncmp(text, "both blocks", 11) != 0 && strcmp(text, "blocks") != 0;
         snprintf(ret, COLUMN_MOST, "%s%.40s", waits ? "waits, then " : "", text);
     }
 }
