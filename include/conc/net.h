@@ -98,8 +98,9 @@ CONC_API int conc_tcp_port(int fd);
 CONC_API CONC_MUST_CHECK int conc_unix_connect(const char *path, conc_deadline deadline);
 
 /**
- * Make a Unix socket that listens for connections. Its file is the caller's to remove, before
- * (-EADDRINUSE) and after; an abstract name goes by itself.
+ * Make a Unix socket that listens for connections. Its file is the caller's to remove afterwards;
+ * an abstract name goes by itself. A socket's file that is there already, on which nobody listens,
+ * is removed; any other is -EADDRINUSE.
  *
  * @param path     as of conc_unix_connect()
  * @param backlog  as of conc_listen()

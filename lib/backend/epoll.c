@@ -54,6 +54,7 @@
 #include "base/alloc.h"
 #include "base/checkers.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "op/identity.h"
 #include "op/kind.h"
 #include "op/offload.h"
@@ -440,9 +441,9 @@ static void epoll_turn(void *state, conc_deadline until)
 static int epoll_open(int wake_fd, int *ret)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = wake_fd};
-    int fd = epoll_create1(EPOLL_CLOEXEC);
+    int fd = conc__fd_own(epoll_create1(EPOLL_CLOEXEC));
     if (fd < 0)
-        return -errno;
+        return fd;
     if (epoll_ctl(fd, EPOLL_CTL_ADD, wake_fd, &event) != 0) {
         int err = -errno;
         close(fd);

@@ -43,6 +43,7 @@
 #include <conc/sem.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "io/names.h"
 #include "thread/create.h"
 #include "wait/wait.h"
@@ -146,9 +147,9 @@ static int lookup_shortage(int error)
 {
     if (error_is_shortage(error))
         return error;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int fd = conc__fd_own(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (fd < 0)
-        return error_is_shortage(errno) ? errno : 0;
+        return error_is_shortage(-fd) ? -fd : 0;
     close(fd);
     return 0;
 }

@@ -7,6 +7,7 @@
  */
 #include <conc/server.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <conc/context.h>
@@ -41,14 +42,24 @@ int conc_tcp_serve(const char *host, uint16_t port, conc_stream_fn *handler, voi
     return fd < 0 ? fd : server_serve_on(fd, handler, arg, options, deadline);
 }
 
+/* Another server may have replaced it. */
+static bool server_owns_file(const char *path, const struct stat *bound)
+{
+    struct stat now;
+    return lstat(path, &now) == 0 && S_ISSOCK(now.st_mode) && now.st_dev == bound->st_dev &&
+           now.st_ino == bound->st_ino;
+}
+
 int conc_unix_serve(const char *path, conc_stream_fn *handler, void *arg,
                     const conc_server_options *options, conc_deadline deadline)
 {
     int fd = conc_unix_listen(path, 0);
     if (fd < 0)
         return fd;
+    struct stat bound;
+    bool has_file = path[0] != '@' && lstat(path, &bound) == 0;
     int err = server_serve_on(fd, handler, arg, options, deadline);
-    if (path[0] != '@')
+    if (has_file && server_owns_file(path, &bound))
         unlink(path);
     return err;
 }

@@ -32,6 +32,7 @@
 #include <conc/io.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "io/subprocess_impl.h"
 #include "wait/wait.h"
 
@@ -65,7 +66,11 @@ static int subprocess_make_pipe(int which, int *ours)
         close(ends[!theirs]);
         return copy;
     }
-    *ours = ends[!theirs];
+    *ours = conc__fd_own(ends[!theirs]);
+    if (*ours < 0) {
+        close(copy);
+        return *ours;
+    }
     return copy;
 }
 
@@ -134,7 +139,8 @@ static int subprocess_start_thread(conc_thread **ret, conc_fn *fn, pid_t pid)
 /* Get a pidfd, or a thread, that tells of the child's end. */
 static int subprocess_watch(conc_subprocess *p)
 {
-    p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0); /* it is closed on exec */
+    /* The kernel has closed it on exec already. */
+    p->pidfd = conc__fd_own((int)syscall(SYS_pidfd_open, p->pid, 0));
     return p->pidfd >= 0 ? 0 : subprocess_start_thread(&p->watcher, subprocess_watch_main, p->pid);
 }
 

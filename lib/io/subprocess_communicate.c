@@ -19,6 +19,7 @@
 #include <conc/io.h>
 
 #include "base/atomic.h"
+#include "base/fd.h"
 #include "io/subprocess_impl.h"
 #include "wait/wait.h"
 
@@ -103,9 +104,9 @@ static int communicate_step(conc_subprocess *p, int ep, const char *in, size_t s
 /* Move bytes until all pipes are closed. */
 static int communicate_pump(conc_subprocess *p, const char *in, size_t size, conc_deadline deadline)
 {
-    int ep = epoll_create1(EPOLL_CLOEXEC);
+    int ep = conc__fd_own(epoll_create1(EPOLL_CLOEXEC));
     if (ep < 0)
-        return -errno;
+        return ep;
     int err = communicate_watch_pipes(p, ep);
     while (!err && communicate_has_pipe(p))
         err = communicate_step(p, ep, in, size, deadline);

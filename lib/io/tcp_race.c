@@ -38,6 +38,7 @@
  * getaddrinfo() has no other way.
  */
 #include "io/tcp_race.h"
+#include "base/fd.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -274,8 +275,8 @@ int conc__tcp_race(const struct addrinfo *first, conc_deadline deadline)
         return -ENOMEM;
     *race = (struct race){.winner = -1, .next = CONC_NOW};
     race_order(race, first);
-    race->set = epoll_create1(EPOLL_CLOEXEC);
-    int fd = race->set < 0 ? -errno : race_run(race, deadline);
+    race->set = conc__fd_own(epoll_create1(EPOLL_CLOEXEC));
+    int fd = race->set < 0 ? race->set : race_run(race, deadline);
     if (race->set >= 0)
         conc_close(race->set);
     free_bytes(race);

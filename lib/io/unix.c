@@ -4,11 +4,17 @@
  *
  * An abstract name is written "@name", as in ss(8) and systemd: in the address a zero byte takes
  * the place of the '@', and the size of the address tells where the name ends.
+ *
+ * A file that a killed process has left keeps nobody from listening: it is removed if it is a
+ * socket's, and a connection to it is refused. If two processes do that at once, one of them may
+ * remove what the other has just made.
  */
 #include <conc/net.h>
 
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 /* Fill in *addr. Returns its size; -EINVAL, -ENAMETOOLONG. */
 static int unix_address(const char *path, struct sockaddr_un *addr)
@@ -49,6 +55,28 @@ int conc_unix_connect(const char *path, conc_deadline deadline)
     return unix_raise(err, "connect to", path);
 }
 
+/* Is there a socket's file that nobody listens on, as a process leaves when it is killed? */
+static bool unix_is_left_behind(const struct sockaddr_un *addr, socklen_t size)
+{
+    struct stat st;
+    if (!addr->sun_path[0] || lstat(addr->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    int fd = conc__fd_own(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    bool refused =
+        fd >= 0 && connect(fd, (const struct sockaddr *)addr, size) != 0 && errno == ECONNREFUSED;
+    if (fd >= 0)
+        close(fd);
+    return refused;
+}
+
+static int unix_bind(int fd, const struct sockaddr_un *addr, socklen_t size)
+{
+    int err = conc_bind(fd, (const struct sockaddr *)addr, size);
+    if (err != -EADDRINUSE || !unix_is_left_behind(addr, size) || unlink(addr->sun_path) != 0)
+        return err;
+    return conc_bind(fd, (const struct sockaddr *)addr, size);
+}
+
 int conc_unix_listen(const char *path, int backlog)
 {
     struct sockaddr_un addr;
@@ -60,7 +88,7 @@ int conc_unix_listen(const char *path, int backlog)
     int fd = conc_socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
         return unix_raise(fd, "listen on", path);
-    int err = conc_bind(fd, (struct sockaddr *)&addr, (socklen_t)size);
+    int err = unix_bind(fd, &addr, (socklen_t)size);
     if (err)
         goto close_fd;
     err = conc_listen(fd, backlog);

@@ -19,7 +19,7 @@
  *
  *     TELLING -> WAITED, OVER;  WAITED -> OVER, ABANDONED;  ABANDONED -> freed
  *
- * While there is a closing, an op that begins is refused (USER_CLOSING): it would not be told.
+ * Until close(2) is called, an op that begins is refused (USER_CLOSING): it would not be told.
  *
  * `pending` and the bit change in one atomic operation, so just one of the two closes it. In OVER
  * the event is set by the last that let go, and the closer frees the closing only after that.
@@ -200,7 +200,12 @@ static size_t drivers_count(uint8_t user, uint64_t *serial)
 /* ---- Closing itself ---- */
 
 /* After EINTR the descriptor is closed too: Linux frees its number first. */
-static int fd_close(int fd) { return close(fd) == 0 || errno == EINTR ? 0 : -errno; }
+static int fd_close(int fd)
+{
+    if (fd_user(fd) != USER_NONE)
+        fd_set_user(fd, USER_NONE);
+    return close(fd) == 0 || errno == EINTR ? 0 : -errno;
+}
 
 /* May the system wait: for the peer of a socket that lingers, for a disk, for the server of a file
  * system, for a line that sends what was written? The first of the character devices, /dev/null and
@@ -275,7 +280,6 @@ void conc__closing_let_go(struct closing *closing)
     if (before == 1) {
         conc_event_set(&closing->over);
     } else if (before == (CLOSING_ABANDONED | 1)) {
-        fd_set_user(closing->fd, USER_NONE);
         fd_close_aside(closing->fd, false);
         free_bytes(closing);
     }
@@ -444,7 +448,6 @@ static int fd_close_used(int fd, uint8_t user)
     if (!closing_await(c))
         return 0;
     free_bytes(c);
-    fd_set_user(fd, USER_NONE);
     return fd_close_aside(fd, true);
 }
 
@@ -461,7 +464,7 @@ int conc__fd_close(int fd)
         (only_here && op_to_take_back(here, fd)))
         return fd_close_used(fd, user);
     if (only_here) {
-        fd_set_user(fd, USER_NONE);
+        fd_set_user(fd, USER_CLOSING);
         driver_hear(here, fd, NULL);
     }
     return fd_close_aside(fd, true);

@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "base/fd.h"
 #include "base/invariant.h"
 #include "op/closing.h"
 
@@ -119,9 +120,9 @@ void conc__driver_start(struct driver *driver, struct op *op)
 int conc__driver_init(struct driver *driver)
 {
     /* In blocking mode: io_uring does not wait for one that is not. */
-    driver->wake_fd = eventfd(0, EFD_CLOEXEC);
+    driver->wake_fd = conc__fd_own(eventfd(0, EFD_CLOEXEC));
     if (driver->wake_fd < 0)
-        return -errno;
+        return driver->wake_fd;
     conc__closing_register(driver);
     return 0;
 }

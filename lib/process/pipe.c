@@ -35,6 +35,7 @@
 #include <conc/net.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "base/fd_message.h"
 #include "base/invariant.h"
 #include "process/pipe_header.h"
@@ -102,7 +103,10 @@ int conc_pipe_new(conc_pipe **a, conc_pipe **b)
         return -EINVAL;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
-    int err = conc_pipe_new_from_fd(&one, fds[0]);
+    int err = conc__fd_own_pair(fds);
+    if (err)
+        return err;
+    err = conc_pipe_new_from_fd(&one, fds[0]);
     if (err)
         goto no_one;
     err = conc_pipe_new_from_fd(&other, fds[1]);

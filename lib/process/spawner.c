@@ -46,6 +46,7 @@
 
 #include "base/alloc.h"
 #include "base/checkers.h"
+#include "base/fd.h"
 #include "base/fd_message.h"
 #include "process/code.h"
 #include "task/stack.h"
@@ -183,6 +184,9 @@ static int server_start(void)
     pthread_once(&once, server_watch_forks);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
+    int err = conc__fd_own_pair(fds);
+    if (err)
+        return err;
     bool by_fork = threads_count() == 1 && !stack_is_small();
     pid_t pid = by_fork ? server_start_by_fork(fds[1]) : server_start_by_exec(fds[1]);
     close(fds[1]);
@@ -317,10 +321,13 @@ int conc__child_start(struct child *child, int channel, bool wait)
     *child = (struct child){.report_fd = -1, .forks = conc__forks()};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -errno;
+    int err = conc__fd_own_pair(fds);
+    if (err)
+        return err;
     child->report_fd = fds[0];
     conc_scope shield;
     conc_shield_enter(&shield);
-    int err = child_request(child, (int[]){channel, fds[1]});
+    err = child_request(child, (int[]){channel, fds[1]});
     close(fds[1]); /* before the wait, which would not learn of the server's end otherwise */
     err = err || !wait ? err : child_wait_started(child);
     conc_shield_exit(&shield);

@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "base/fd_message.h"
 #include "base/quiet.h"
 #include "process/code.h"
@@ -291,7 +292,7 @@ static void server_hold_signals(struct server *s)
     sigaction(SIGINT, &act, &on_interrupt);
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
-    s->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    s->signal_fd = conc__fd_own(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 static void server_forget_caller(void)

@@ -29,6 +29,7 @@
 
 #include "base/checkers.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/futex.h"
 #include "base/invariant.h"
 #include "base/quiet.h"
@@ -44,9 +45,9 @@ enum { TYPICAL_WEIGHT = 8 };
 
 static int manager_make_lane(struct lane **ret, int *fd)
 {
-    int err, file = memfd_create("libconc-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int err, file = conc__fd_own(memfd_create("libconc-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (file < 0)
-        return -errno;
+        return file;
     err = conc__quiet_ftruncate(file, LANE_SIZE);
     if (err)
         goto failed;

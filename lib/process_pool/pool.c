@@ -30,6 +30,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/fd_message.h"
 #include "executor/closing.h"
 #include "process_pool/pool_impl.h"
@@ -208,9 +209,9 @@ static int process_pool_start_all(struct process_pool *pool)
 /* What can fail. What there is by then is released by process_pool_free(). */
 static int process_pool_set_up(struct process_pool *pool, const conc_process_pool_options *options)
 {
-    pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pool->wake_fd = conc__fd_own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (pool->wake_fd < 0)
-        return -errno;
+        return pool->wake_fd;
     int err = conc__child_message(&pool->start, CHILD_WORKER, "", options->init, options->arg,
                                   options->arg_size);
     if (err)

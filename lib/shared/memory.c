@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "base/guard.h"
 #include "base/list.h"
 #include "base/quiet.h"
@@ -93,9 +94,9 @@ static int shared_memory_map_file(int fd, size_t size, void **ret)
 
 static int shared_memory_make_file(size_t size)
 {
-    int fd = memfd_create("conc_shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = conc__fd_own(memfd_create("conc_shared", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (fd < 0)
-        return -errno;
+        return fd;
     int err = conc__quiet_ftruncate(fd, (off_t)size);
     if (!err && fcntl(fd, F_ADD_SEALS, SHARED_SEALS))
         err = -errno;
@@ -138,7 +139,7 @@ int conc_shared_map(void **ret, size_t *size, int fd)
     int64_t n = shared_memory_file_size(fd);
     if (n < 0)
         return (int)n;
-    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, FD_OWN_MIN);
     if (own < 0)
         return errno == EINVAL ? -EMFILE : -errno;
     int err = shared_memory_map_file(own, (size_t)n, ret);

@@ -70,6 +70,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/futex.h"
 #include "base/stay.h"
 #include "wait/local.h"
@@ -142,7 +143,7 @@ static void thread_kick(struct conc_context *context) { thread_set_bit(context, 
 static int thread_kick_fd(struct thread_context *self)
 {
     if (self->kick_fd < 0 && !self->context.ends_unseen)
-        self->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        self->kick_fd = conc__fd_own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     return self->kick_fd;
 }
 

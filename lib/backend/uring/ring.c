@@ -23,6 +23,8 @@
  */
 #include "backend/uring/ring.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +33,7 @@
 
 #include "base/checkers.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/quiet.h"
 #include "op/op.h"
 
@@ -67,13 +70,30 @@ static const uint8_t needed_codes[] = {
 
 /* ---- Making and freeing ---- */
 
+/* The kernel has closed it on exec already. */
+static int ring_own_fd(struct ring *ring)
+{
+    int fd = ring->uring.ring_fd;
+    int own = fd < FD_OWN_MIN ? fcntl(fd, F_DUPFD_CLOEXEC, FD_OWN_MIN) : fd;
+    if (own < 0) {
+        int err = -errno;
+        io_uring_queue_exit(&ring->uring);
+        return err;
+    }
+    if (own != fd)
+        close(fd);
+    ring->uring.ring_fd = ring->uring.enter_ring_fd = own;
+    return 0;
+}
+
 static int ring_try(struct ring *ring, unsigned flags)
 {
     struct io_uring_params params = {
         .flags = flags | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
         .cq_entries = conc__ring_shape.completions,
     };
-    return io_uring_queue_init_params(conc__ring_shape.entries, &ring->uring, &params);
+    int err = io_uring_queue_init_params(conc__ring_shape.entries, &ring->uring, &params);
+    return err ? err : ring_own_fd(ring);
 }
 
 static int ring_make(struct ring *ring)
