@@ -51,6 +51,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "op/op.h"
 
 struct attempt {

@@ -16,6 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+
 /* Fill in *addr. Returns its size; -EINVAL, -ENAMETOOLONG. */
 static int unix_address(const char *path, struct sockaddr_un *addr)
 {
