@@ -38,7 +38,6 @@
  * getaddrinfo() has no other way.
  */
 #include "io/tcp_race.h"
-#include "base/fd.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
