@@ -76,6 +76,7 @@ struct offload_pool {
     struct list queue;          /* ops */
     struct list busy;           /* workers */
     size_t workers;             /* also those that are starting */
+    size_t threads;             /* of all sorts, that have begun and have not ended */
     bool has_reserve, has_nag;
     uint64_t ended; /* ops */
     const char *name;
@@ -251,13 +252,34 @@ static void offload_take_signal(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static void *offload_worker_main(void *arg)
+static void offload_work(struct offload_pool *pool)
 {
-    struct offload_worker worker = {.pool = arg, .thread = pthread_self()};
-    conc_context_set_name(worker.pool->name);
+    struct offload_worker worker = {.pool = pool, .thread = pthread_self()};
+    conc_context_set_name(pool->name);
     offload_take_signal();
     while (offload_next(&worker))
         offload_perform(&worker);
+}
+
+static void offload_begin(struct offload_pool *pool)
+{
+    guard_lock(&pool->word);
+    pool->threads++;
+    guard_unlock(&pool->word);
+}
+
+static void offload_end(struct offload_pool *pool)
+{
+    guard_lock(&pool->word);
+    pool->threads--;
+    guard_unlock(&pool->word);
+}
+
+static void *offload_worker_main(void *arg)
+{
+    offload_begin(arg);
+    offload_work(arg);
+    offload_end(arg);
     return NULL;
 }
 
@@ -292,10 +314,14 @@ static size_t offload_watch(struct offload_pool *pool)
 
 static void *offload_reserve_main(void *arg)
 {
+    offload_begin(arg);
     size_t lack = offload_watch(arg);
     for (size_t i = 1; i < lack; i++)
         offload_reinforce(arg, offload_worker_main);
-    return lack ? offload_worker_main(arg) : NULL;
+    if (lack)
+        offload_work(arg);
+    offload_end(arg);
+    return NULL;
 }
 
 /* ---- Starting ---- */
@@ -356,6 +382,7 @@ static void *offload_nag_main(void *arg)
 {
     struct offload_pool *pool = arg;
     struct timespec pause = {.tv_nsec = NAG_MIN};
+    offload_begin(pool);
     for (bool any = true; any;) {
         nanosleep(&pause, NULL);
         pause.tv_nsec = pause.tv_nsec < NAG_MAX ? 2 * pause.tv_nsec : NAG_MAX;
@@ -363,6 +390,7 @@ static void *offload_nag_main(void *arg)
         any = pool->has_nag = offload_interrupt_all(pool);
         guard_unlock(&pool->word);
     }
+    offload_end(pool);
     return NULL;
 }
 
@@ -412,13 +440,16 @@ void conc__offload_cancel(struct op *op)
         op->complete(op);
 }
 
-size_t conc__offload_threads(void)
+size_t conc__offload_threads(bool *settled)
 {
     size_t n = 0;
+    *settled = true;
     for (int i = 0; i < POOLS; i++) {
-        guard_lock(&pools[i].word);
-        n += pools[i].workers + pools[i].has_reserve + pools[i].has_nag;
-        guard_unlock(&pools[i].word);
+        struct offload_pool *pool = &pools[i];
+        guard_lock(&pool->word);
+        n += pool->threads;
+        *settled &= pool->threads == pool->workers + pool->has_reserve + pool->has_nag;
+        guard_unlock(&pool->word);
     }
     return n;
 }

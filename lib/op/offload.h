@@ -19,7 +19,7 @@ void conc__offload_start(struct op *op, bool may_wait);
  * If it runs, what it waits for is interrupted. */
 void conc__offload_cancel(struct op *op);
 
-/* How many threads there are now, in the whole process. */
-size_t conc__offload_threads(void);
+/* How many threads there are now, in the whole process. *settled: none is beginning or ending. */
+size_t conc__offload_threads(bool *settled);
 
 #endif

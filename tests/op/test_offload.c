@@ -174,7 +174,8 @@ static void test_closing_ends_what_threads_wait_for(void)
 static void test_without_a_thread_the_op_fails(void)
 {
     static int once;
-    if (conc__offload_threads() || once++) /* others have started one that is idle */
+    bool settled;
+    if (conc__offload_threads(&settled) || once++) /* others have started one that is idle */
         return;
     fail_thread(1);
     CHECK_EQUAL(conc_open("/dev/null", O_RDONLY, 0, CONC_FOREVER), -ENOMEM);

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <conc/thread.h>
 
@@ -92,7 +93,25 @@ static int count_entries(const char *directory)
 }
 
 /* Those for files stay for a while, for the whole process. */
-int count_threads(void) { return count_entries("/proc/self/task") - (int)conc__offload_threads(); }
+int count_threads(void)
+{
+    bool settled;
+    int others = (int)conc__offload_threads(&settled);
+    return count_entries("/proc/self/task") - others;
+}
+
+/* While none begins or ends, so that it can be compared later. */
+static int count_settled_threads(void)
+{
+    bool settled;
+    for (;;) {
+        int n = count_threads();
+        usleep(1000); /* one that has just ended may still be listed */
+        conc__offload_threads(&settled);
+        if (settled && count_threads() == n)
+            return n;
+    }
+}
 
 int count_descriptors(void) { return count_entries("/proc/self/fd"); }
 
@@ -105,7 +124,7 @@ void wait_until_threads(int more)
 int leaks_setup(void **state)
 {
     conc_raise(-EIO, "stale");
-    before.threads = count_threads();
+    before.threads = count_settled_threads();
     before.allocated = load_relaxed(&conc__hooks.allocated);
     return 0;
 }
