@@ -145,11 +145,11 @@ int leaks_teardown(void **state)
     fail_thread(0);
     conc_future_on_unobserved(NULL, NULL);
     /* A bound of its own: a test that has failed leaves its threads, and is to be reported. */
+    int threads;
     for (int64_t end = real_now() + CONC_S(10);
-         count_threads() != before.threads && real_now() < end;)
+         (threads = count_threads() - before.threads) && real_now() < end;)
         conc_yield();
-    int threads = count_threads() - before.threads,
-        blocks = load_relaxed(&conc__hooks.allocated) - before.allocated;
+    int blocks = load_relaxed(&conc__hooks.allocated) - before.allocated;
     if (!threads && !blocks && !conc_check_cancel())
         return 0;
     fprintf(stderr, "the test leaves %d threads, %d blocks%s\n", threads, blocks,
