@@ -219,15 +219,18 @@ static ssize_t op_run_by_driver(struct conc_context *self, struct op *op, const 
 static ssize_t op_run_by_thread(struct conc_context *self, struct op *op, const char *what,
                                 conc_deadline deadline)
 {
+    const bool names_fd = op_fd(op) >= 0;
     struct fd_wait wait;
-    struct op_waiter w = {.self = self, .wait = &wait};
+    struct op_waiter w = {.self = self, .wait = names_fd ? &wait : NULL};
     op->complete = op_wake_thread;
     op->waiter = &w;
     op->driver = NULL;
-    conc__fd_wait_begin(&wait, op_fd(op));
+    if (names_fd)
+        conc__fd_wait_begin(&wait, op->fd);
     conc__offload_start(op, true);
     int why = op_wait(&w, op, what, deadline);
-    conc__fd_wait_end(&wait);
+    if (names_fd)
+        conc__fd_wait_end(&wait);
     return op_outcome(self, op, why, deadline);
 }
 
