@@ -433,7 +433,7 @@ static bool closing_await(struct closing *c)
 
 static int fd_close_used(int fd, uint8_t user)
 {
-    uint64_t last;
+    uint64_t last = 0;
     size_t n = user == USER_NONE ? 0 : drivers_count(user, &last);
     struct closing *c = alloc_bytes(sizeof *c + n * sizeof c->posts[0]);
     if (!c)
