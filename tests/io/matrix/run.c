@@ -179,7 +179,7 @@ static void test_kind(void **state)
            n[HAS_ENDED] + n[IS_BEGUN], n[IS_LEFT], why ? " (" : "", why ? why : "", why ? ")" : "",
            n[IS_NONE]);
     if (!n[HAS_ENDED] && !n[IS_BEGUN])
-        skip();
+        return;
     bool page = getenv("CONC_MATRIX_PAGE") || page_is_right(kind);
     assert_int_equal(wrong, 0);
     assert_true(page);
