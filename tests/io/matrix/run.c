@@ -6,7 +6,7 @@
  * A batch in which the process died, or the loop stood still, is run once more, for a machine may
  * have been too busy. If it is so again, the batch is run kind by kind, and a kind
  * with which it is so, operation by operation: then it is known which cells are to blame. If it is
- * none of them alone, the batch itself is: some calls hinder others.
+ * none of them alone, the batch itself is, if it is so again and again: some calls hinder others.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -86,6 +86,15 @@ static bool batch_try(const struct batch_range *range)
     return well && !stood;
 }
 
+/* Is there a try of several without trouble? What is wrong is so in all, a busy machine is not. */
+static bool batch_try_often(const struct batch_range *range, int tries)
+{
+    for (int i = 0; i < tries; i++)
+        if (batch_try(range))
+            return true;
+    return false;
+}
+
 /* A single cell that makes trouble alone is to blame. */
 static void cell_blame(const struct batch_range *range)
 {
@@ -122,9 +131,9 @@ static void condition_run(enum matrix_way w, enum condition c)
 {
     const struct batch_range all = {w, c, 0, n_matrix_kinds, 0, N_OPERATIONS};
     int64_t began = real_now();
-    bool well = batch_try(&all) || batch_try(&all);
+    bool well = batch_try_often(&all, 2);
     if (!well)
-        hindered[w][c] = !batch_narrow(&all);
+        hindered[w][c] = !batch_narrow(&all) && !batch_try_often(&all, 5);
     if (getenv("CONC_MATRIX_TIMES"))
         printf("# %s, %s: %d ms%s\n", way_names[w], conditions[c].name,
                (int)((real_now() - began) / CONC_MS(1)), well ? "" : ", in parts");
