@@ -267,8 +267,8 @@ def threads_of(pid):
 
 
 def test_demo_server_inside_threads_each_connection_has_its_thread():
-    """And inside tasks they share a few."""
-    for inside, least, most in ("threads", 40, None), ("tasks", 0, 10):
+    """And inside tasks they share a few. (Some of the threads from the beginning may end meanwhile.)"""
+    for inside, least, most in ("threads", 30, None), ("tasks", 0, 10):
         server = Server("--workers", "2", *INSIDE[inside])
         before = sum(map(threads_of, server.workers()))
         clients = [server.keep() for _ in range(40)]
