@@ -277,7 +277,7 @@ static void test_the_job_that_helps_one_that_exits_is_left_too(void **state)
     assert_int_equal(conc_executor_free(helps.pool), 0);
 }
 
-/* Where a job had ended before its submitter gave it up, it is the submitter who finds the error. */
+/* If a job had ended before its submitter gave it up, the submitter finds the error. */
 static void exit_at_error(int err, const char *message, void *submitter)
 {
     if (!pthread_equal(pthread_self(), *(pthread_t *)submitter))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_tasks_many.c: a hundred thousand tasks at once that sleep, or wait for an event; a quarter of
- * that through every other primitive; and how many more the machine has room for.
+ * test_tasks_many.c: a hundred thousand tasks at once that sleep, or wait for an event; a quarter
+ * of that through every other primitive; and how many more the machine has room for.
  */
 #include "loops.h"
 
