@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_tasks_many.c: a hundred thousand tasks at once that sleep, or wait for an event; a quarter
- * of that through every other primitive; and how many more the machine has room for.
+ * test_tasks_many.c: a hundred thousand tasks at once, through every primitive; and how many more
+ * the machine has room for.
  */
 #include "loops.h"
 
@@ -44,9 +44,6 @@ static bool has_cheap_guards(void)
 #endif
 
 static size_t many(void) { return crowd_of(has_cheap_guards() || MANY < 25000 ? MANY : 25000); }
-
-/* Where page faults are dear, as in some virtual machines, many take minutes. */
-static size_t some(void) { return many() < 25000 ? many() : 25000; }
 
 struct crowd {
     size_t n;
@@ -153,7 +150,7 @@ static int job_lock(void *arg, void *result)
 
 static void test_many_want_a_lock(void)
 {
-    struct crowd crowd = {.n = some()};
+    struct crowd crowd = {.n = many()};
     run_crowd(&crowd, job_lock, NULL);
 }
 
@@ -171,7 +168,7 @@ static void give_units(struct crowd *crowd) { CHECK_EQUAL(conc_sem_release(&crow
 
 static void test_many_want_a_unit(void)
 {
-    struct crowd crowd = {.n = some()};
+    struct crowd crowd = {.n = many()};
     run_crowd(&crowd, job_sem, give_units);
     assert_int_equal(conc_sem_value(&crowd.sem), 10);
 }
@@ -198,7 +195,7 @@ static void notify_crowd(struct crowd *crowd)
 
 static void test_many_wait_for_a_condition(void)
 {
-    struct crowd crowd = {.n = some()};
+    struct crowd crowd = {.n = many()};
     conc_cond_init(&crowd.cond, &crowd.lock);
     run_crowd(&crowd, job_cond, notify_crowd);
 }
@@ -224,7 +221,7 @@ static void join_barrier(struct crowd *crowd)
 
 static void test_many_meet_at_a_barrier(void)
 {
-    struct crowd crowd = {.n = some()};
+    struct crowd crowd = {.n = many()};
     assert_int_equal(conc_barrier_init(&crowd.barrier, (uint32_t)crowd.n + 1, NULL, NULL), 0);
     run_crowd(&crowd, job_barrier, join_barrier);
     assert_int_equal(crowd.sum, crowd.n * (crowd.n + 1));
@@ -268,7 +265,7 @@ static void get_many(struct crowd *crowd)
 static void test_many_get_and_many_put(void)
 {
     for (int put = 0; put < 2; put++) {
-        struct crowd crowd = {.n = some()};
+        struct crowd crowd = {.n = many()};
         uint64_t nothing = 0;
         assert_int_equal(conc_queue_init(&crowd.queue, sizeof(uint64_t), 1, CONC_FIFO), 0);
         if (put) /* it is full */
@@ -297,7 +294,7 @@ static void complete_future(struct crowd *crowd)
 
 static void test_many_wait_for_a_future(void)
 {
-    struct crowd crowd = {.n = some()};
+    struct crowd crowd = {.n = many()};
     assert_int_equal(conc_future_new(&crowd.future, sizeof(int)), 0);
     run_crowd(&crowd, job_future, complete_future);
     conc_future_unref(crowd.future);
@@ -316,7 +313,7 @@ static int job_time_out(void *arg, void *result)
 
 static void test_many_give_up_in_time(void)
 {
-    struct crowd crowd = {.n = some()};
+    struct crowd crowd = {.n = many()};
     run_crowd(&crowd, job_time_out, move_the_clock);
 }
 
@@ -337,14 +334,14 @@ static void cancel_crowd(struct crowd *crowd)
 
 static void test_many_are_cancelled(void)
 {
-    struct crowd crowd = {.n = some()};
+    struct crowd crowd = {.n = many()};
     run_crowd(&crowd, job_be_cancelled, cancel_crowd);
 }
 
 /* The loop ends with all of them still waiting. */
 static void test_many_are_cancelled_with_their_loop(void)
 {
-    struct crowd crowd = {.n = some()}, *c = &crowd;
+    struct crowd crowd = {.n = many()}, *c = &crowd;
     conc_loop *loop = new_loop();
     for (size_t i = 0; i < crowd.n; i++)
         conc_future_unref(conc_task_start(loop, job_be_cancelled, &c, sizeof c, 0, NULL));
